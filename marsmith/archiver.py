@@ -1,0 +1,116 @@
+"""One spec to one `.mar`: torch-model-archiver lays it out, the bytes are ours.
+
+torch-model-archiver writes today's date into the manifest, keeps file times, modes and directory
+order, and deflates weights, which gains nothing and takes most of the time. So it is run on empty
+stand-ins, in a temporary folder of its own (its staging folder is $TMPDIR/NAME, which parallel
+builds would share), and gives the manifest and the names; stored_zip.py then writes the files
+themselves, once, straight from where they are.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from marsmith.contents import MODEL_CONFIG_FILE, contents
+from marsmith.errors import BuildError
+from marsmith.manifest import MANIFEST_FILE, normalised_manifest
+from marsmith.project import Project
+from marsmith.spec import ArchiveSpec
+from marsmith.stored_zip import Content, write_stored_zip
+
+# TorchServe wants a date in the manifest; a real one would make every archive a new one.
+_CREATED_ON = "01/01/1980 00:00:00"
+
+
+def write_archive(project: Project, spec: ArchiveSpec) -> str:
+    """Make `model_store/NAME.mar` and return its sha256.
+
+    The file appears whole or not at all. The spec's files must have been checked
+    (verify/sources.py). Raises BuildError if torch-model-archiver fails or nothing can be written.
+    """
+    files = contents(project, spec)
+    entries: dict[str, Content] = files | {MANIFEST_FILE: _manifest(spec, files)}
+    target = project.model_store / f"{spec.name}.mar"
+    try:
+        project.model_store.mkdir(exist_ok=True)
+        handle, name = tempfile.mkstemp(".tmp", f".{spec.name}.", project.model_store)
+        temporary = Path(name)
+        try:
+            with open(handle, "wb") as file:  # noqa: PTH123 (a descriptor, not a path)
+                digest = write_stored_zip(file, entries)
+            temporary.chmod(0o644)
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise BuildError(
+            f"{target} cannot be made: {error.filename or target}: {error.strerror}",
+            "make room, or make the model store writable; an archive that was there is untouched",
+        ) from error
+    return digest
+
+
+def _manifest(spec: ArchiveSpec, names: Iterable[str]) -> bytes:
+    """Let torch-model-archiver lay out an archive of these names, and return its manifest."""
+    with tempfile.TemporaryDirectory(prefix="marsmith-build-") as folder:
+        stage = Path(folder)
+        for name in names:
+            (stage / "files" / name).parent.mkdir(parents=True, exist_ok=True)
+            (stage / "files" / name).touch()
+        (stage / "tmp").mkdir()
+        skeleton = _run_archiver(spec, stage)
+        with zipfile.ZipFile(skeleton) as archive:
+            laid_out = set(archive.namelist()) - {MANIFEST_FILE}
+            manifest = archive.read(MANIFEST_FILE)
+    if laid_out != set(names):
+        different = ", ".join(sorted(laid_out.symmetric_difference(names)))
+        raise BuildError(
+            f"torch-model-archiver lays out {spec.name} differently: {different}",
+            "rename those files: torch-model-archiver drops or overwrites some names",
+        )
+    return normalised_manifest(manifest, _CREATED_ON)
+
+
+def _run_archiver(spec: ArchiveSpec, stage: Path) -> Path:
+    def staged(path: str | None) -> str | None:
+        return f"files/{Path(path).name}" if path else None
+
+    handler = staged(spec.handler_file) or spec.handler
+    has_config = (stage / "files" / MODEL_CONFIG_FILE).exists()
+    options = {
+        "--model-name": spec.name,
+        "--version": spec.version,
+        "--handler": f"{handler}:{spec.entry_point}" if spec.entry_point else handler,
+        "--model-file": staged(spec.model_file),
+        "--serialized-file": staged(spec.serialized_file),
+        "--requirements-file": staged(spec.requirements_file),
+        "--config-file": staged(MODEL_CONFIG_FILE if has_config else None),
+        "--extra-files": "files",
+        "--runtime": spec.runtime,
+        "--export-path": ".",
+        "--archive-format": "zip-store",
+    }
+    arguments = [f"{key}={value}" for key, value in options.items() if value]
+    command = [sys.executable, "-I", "-m", "model_archiver.model_packaging", *arguments]
+    result = subprocess.run(  # noqa: S603
+        command,
+        cwd=stage,  # so that no path on the command line depends on the machine
+        env=os.environ | {"TMPDIR": str(stage / "tmp")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode != 0:
+        lines = result.stderr.strip().splitlines() or ["it said nothing"]
+        raise BuildError(
+            f"torch-model-archiver could not lay out {spec.name}: {lines[-1]}",
+            "if this is no fault of the spec, install the kit anew: scripts/setup",
+        )
+    return stage / f"{spec.name}.mar"

@@ -1,0 +1,122 @@
+"""Build archives: check all specs first, skip what is unchanged, do the rest side by side."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from marsmith import __version__
+from marsmith.findings import Finding, FindingsError, Severity
+from marsmith.project import Project
+from marsmith.spec import ArchiveSpec
+
+
+@dataclass(frozen=True)
+class Built:
+    """An archive that is now in the model store; `fresh` if this call made it."""
+
+    name: str
+    path: Path
+    size: int  # bytes
+    sha256: str
+    fresh: bool
+    warnings: tuple[Finding, ...] = ()
+
+
+def build(
+    project: Project,
+    names: tuple[str, ...] = (),
+    *,
+    force: bool = False,
+    started: Callable[[str], None] = lambda _: None,
+) -> list[Built]:
+    """Make the archives `names`, or all of them, in the project's model store.
+
+    `started` is called with the name of each archive that has to be made. Raises FindingsError
+    with the problems of all of them before anything is written.
+    """
+    specs = project.specs(names)
+    current = {spec.name: None if force else _unchanged(project, spec) for spec in specs}
+    findings = {spec.name: _findings(project, spec) for spec in specs if current[spec.name] is None}
+    everything = [finding for found in findings.values() for finding in found]
+    if any(finding.severity is Severity.ERROR for finding in everything):
+        raise FindingsError(everything)
+
+    def make(spec: ArchiveSpec) -> Built:
+        if (built := current[spec.name]) is not None:
+            return built
+        started(spec.name)
+        return _make(project, spec, findings[spec.name])
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as executor:
+        return list(executor.map(make, specs))
+
+
+def is_stale(project: Project, name: str) -> bool:
+    """Say whether an archive that the project describes is older than what it is made of."""
+    spec = project.spec_file.archives.get(name)
+    return spec is not None and _unchanged(project, spec) is None
+
+
+def _findings(project: Project, spec: ArchiveSpec) -> list[Finding]:
+    from marsmith.verify.sources import check_spec
+
+    return list(check_spec(project, spec))
+
+
+def _make(project: Project, spec: ArchiveSpec, warnings: list[Finding]) -> Built:
+    from marsmith.archiver import write_archive
+
+    before = _inputs(project, spec)
+    sha256 = write_archive(project, spec)
+    path = project.model_store / f"{spec.name}.mar"
+    record = {"inputs": before, "output": _stat(path), "sha256": sha256}
+    record_path = _record_path(project, spec.name)
+    temporary = record_path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(record))
+    temporary.replace(record_path)
+    return Built(spec.name, path, path.stat().st_size, sha256, True, tuple(warnings))
+
+
+def _unchanged(project: Project, spec: ArchiveSpec) -> Built | None:
+    """Return the archive as it stands if nothing that it is made of has changed since."""
+    path = project.model_store / f"{spec.name}.mar"
+    try:
+        record = json.loads(_record_path(project, spec.name).read_text())
+        same = record["inputs"] == _inputs(project, spec) and record["output"] == _stat(path)
+        sha256 = record["sha256"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return Built(spec.name, path, path.stat().st_size, sha256, False) if same else None
+
+
+def _record_path(project: Project, name: str) -> Path:
+    return project.state_folder("build") / f"{name}.json"
+
+
+def _inputs(project: Project, spec: ArchiveSpec) -> dict[str, Any]:
+    """Return all that an archive depends on, as JSON values: spec, tools, and its files' stats.
+
+    Like git's index this trusts a file's size, times and inode instead of reading it; the change
+    time moves with every write, even one that sets the modification time back.
+    """
+    from marsmith.contents import sources
+
+    return {
+        "spec": spec.model_dump(mode="json"),
+        "tools": [__version__, version("torch-model-archiver")],
+        "files": {
+            f"{name} < {written}": _stat(path) for name, written, path in sources(project, spec)
+        },
+    }
+
+
+def _stat(path: Path) -> list[int]:
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]

@@ -1,0 +1,91 @@
+"""The `marsmith` command: parse, call one function of the kit, print one result."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from types import FrameType
+
+import click
+
+from marsmith import __version__
+from marsmith.cli.output import print_error
+from marsmith.errors import MarsmithError
+
+# Command → its module and its line in --help. Modules are imported when their command runs:
+# `marsmith --help` must not wait for all of them.
+_COMMANDS = {
+    "build": ("build", "Make model_store/NAME.mar of what archives.toml says."),
+    "serve": ("serve", "Run TorchServe with these archives, ready when it says so."),
+    "status": ("serve", "List this project's running servers."),
+    "stop": ("serve", "Stop this project's server."),
+    "predict": ("models", "Send images to a model and show its answers."),
+    "models": ("models", "List what is served: versions, workers, batching, memory."),
+    "scale": ("models", "Set how many workers a model has."),
+}
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"marsmith.cli.{_COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="marsmith")
+@click.option(
+    "--project",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False),
+    help="The folder with archives.toml (default: the nearest one upward).",
+)
+@click.pass_context
+def cli(context: click.Context, project: str | None) -> None:
+    """Forge TorchServe model archives, prove them, and run them.
+
+    Exit status: 0 right, 1 wrong, 2 usage.
+    """
+    context.obj = project
+
+
+def main() -> None:
+    """Run the command line; every error becomes a message, a hint and an exit status."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        sys.exit(cli.main(standalone_mode=False) or 0)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader, `head` for one, has enough; and nothing is left to be flushed at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except MarsmithError as error:
+        print_error(error)
+        sys.exit(1)
+    except Exception as error:
+        if os.environ.get("MARSMITH_DEBUG"):
+            raise
+        hint = "a bug of marsmith's: run it again with MARSMITH_DEBUG=1 and report what it prints"
+        print_error(MarsmithError(f"{type(error).__name__}: {error}", hint))
+        sys.exit(1)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,124 @@
+"""`marsmith predict`, `marsmith models`, `marsmith scale`: what one asks a running server."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from marsmith.cli.options import json_option, port_option, project_of
+from marsmith.cli.output import file_size, print_json, print_table
+from marsmith.client import Answer, Model
+from marsmith.serving import connect
+
+
+@click.command()
+@click.argument("name")
+@click.argument(
+    "images",
+    metavar="IMAGE...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False),
+)
+@port_option
+@json_option
+@click.pass_context
+def predict(
+    context: click.Context, name: str, images: tuple[str, ...], port: int | None, as_json: bool
+) -> None:
+    """Send each IMAGE to the model NAME and show its answer."""
+    with connect(project_of(context), port) as client:
+        answers = [client.predict(name, Path(image).read_bytes()) for image in images]
+    if as_json:
+        print_json(
+            [
+                {"image": image, "status": answer.status, "answer": answer.json()}
+                for image, answer in zip(images, answers, strict=True)
+            ]
+        )
+    else:
+        rows = [(image, *_cells(answer)) for image, answer in zip(images, answers, strict=True)]
+        print_table(("image", "answer", "confidence"), rows)
+    sys.exit(0 if all(answer.ok for answer in answers) else 1)
+
+
+def _cells(answer: Answer) -> tuple[str, str]:
+    """Return what a table shows of an answer: its label and confidence, or all it says."""
+    value: Any = answer.json()
+    if not answer.ok:
+        error = value.get("error", value) if isinstance(value, dict) else {"message": value}
+        message = error.get("message", value) if isinstance(error, dict) else error
+        return f"refused with {answer.status}: {message}", ""
+    if isinstance(value, dict) and "label" in value:
+        return str(value["label"]), f"{value.get('confidence', '')}"
+    return str(value), ""
+
+
+@click.command()
+@port_option
+@json_option
+@click.pass_context
+def models(context: click.Context, port: int | None, as_json: bool) -> None:
+    """List what is served: versions, workers, batching, memory."""
+    with connect(project_of(context), port) as client:
+        described = client.models()
+    if as_json:
+        print_json([_json(model) for model in described])
+        return
+    columns = ("name", "version", "default", "workers", "batch size", "delay", "memory")
+    print_table(columns, [_row(model) for model in described])
+
+
+def _row(model: Model) -> tuple[object, ...]:
+    states = ", ".join(f"{worker.id} {worker.state}" for worker in model.workers) or "none"
+    workers = f"{len(model.workers)} of {model.min_workers}:{model.max_workers} ({states})"
+    memory = file_size(sum(worker.memory for worker in model.workers))
+    default = "yes" if model.default else "no"
+    delay = f"{model.max_batch_delay} ms"
+    return model.name, model.version, default, workers, model.batch_size, delay, memory
+
+
+def _json(model: Model) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "version": model.version,
+        "default": model.default,
+        "minWorkers": model.min_workers,
+        "maxWorkers": model.max_workers,
+        "batchSize": model.batch_size,
+        "maxBatchDelay": model.max_batch_delay,
+        "memory": sum(worker.memory for worker in model.workers),
+        "workers": [
+            {"id": w.id, "state": w.state, "pid": w.pid, "memory": w.memory} for w in model.workers
+        ],
+    }
+
+
+class _WorkerCount(click.ParamType[tuple[int, int]]):
+    name = "MIN[:MAX]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        low, colon, high = str(value).partition(":")
+        if not low.isdecimal() or (colon and not high.isdecimal()):
+            self.fail(f"{value!r} is not MIN or MIN:MAX", param, ctx)
+        bounds = int(low), int(high) if colon else int(low)
+        if bounds[0] > bounds[1] or bounds[1] == 0:
+            self.fail(f"{value!r}: MAX must be at least 1 and no less than MIN", param, ctx)
+        return bounds
+
+
+@click.command()
+@click.argument("name")
+@click.argument("workers", metavar="MIN[:MAX]", type=_WorkerCount())
+@port_option
+@click.pass_context
+def scale(context: click.Context, name: str, workers: tuple[int, int], port: int | None) -> None:
+    """Set how many workers NAME has; returns when they are up."""
+    with connect(project_of(context), port) as client:
+        model = client.scale(name, *workers)
+    print_table(("name", "version", "workers"), [(name, model.version, _row(model)[3])])

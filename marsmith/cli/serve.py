@@ -1,0 +1,107 @@
+"""`marsmith serve`, `marsmith status`, `marsmith stop`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import asdict
+
+import click
+
+from marsmith import serving
+from marsmith.building import is_stale
+from marsmith.cli.options import json_option, names_argument, port_option, project_of
+from marsmith.cli.output import print_json, print_table
+from marsmith.server_state import ServerState, running_servers
+
+
+@click.command()
+@names_argument
+@click.option(
+    "--port",
+    metavar="N",
+    type=click.IntRange(0, 65531),
+    help="Inference on N, management N+1, metrics N+2, gRPC N+3 and N+4; 0 takes free ones.",
+)
+@click.option("--background", is_flag=True, help="Return once it is ready; see status and stop.")
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=1),
+    default=serving.DEFAULT_TIMEOUT,
+    show_default=True,
+    help="How long the models may take to load and answer.",
+)
+@click.pass_context
+def serve(
+    context: click.Context,
+    names: tuple[str, ...],
+    port: int | None,
+    background: bool,
+    timeout: float,
+) -> None:
+    """Run TorchServe with the archives NAME, or all.
+
+    It is ready once every model has answered its own sample request rightly.
+    """
+    project = project_of(context)
+    for name in names or project.spec_file.archives:
+        if (project.model_store / f"{name}.mar").exists() and is_stale(project, name):
+            click.echo(f"warning: {name}.mar is older than its sources", err=True)
+            click.echo(f"  hint: marsmith build {name}", err=True)
+    if not background:
+        serving.serve(project, names, port=port, timeout=timeout, ready=_print_ready)
+        return
+    outcome = serving.serve_in_background(project, names, port=port, timeout=timeout)
+    if isinstance(outcome, str):
+        click.echo(outcome, err=True, nl=False)
+        sys.exit(1)
+    _print_ready(outcome, [], "stop with: marsmith stop")
+
+
+def _print_ready(state: ServerState, unproven: list[str], end: str = "stop with: Ctrl-C") -> None:
+    for name in unproven:
+        click.echo(f"warning: {name} has no sample; it is loaded, but not proven", err=True)
+    click.echo(f"ready: {', '.join(state.models)}")
+    for model in state.models:
+        click.echo(f"  predict     {state.url}/predictions/{model}")
+    click.echo(f"  management  {state.management_url}/models")
+    click.echo(f"  metrics     {state.metrics_url}/metrics")
+    click.echo(end)
+
+
+@click.command()
+@json_option
+@click.pass_context
+def status(context: click.Context, as_json: bool) -> None:
+    """List this project's running servers."""
+    states = running_servers(project_of(context))
+    if as_json:
+        print_json([asdict(state) | {"state": _word(state)} for state in states])
+    elif not states:
+        click.echo("no server of this project runs")
+    else:
+        columns = ("port", "state", "models", "up", "pid", "management", "metrics")
+        print_table(columns, [_row(state) for state in states])
+
+
+def _row(state: ServerState) -> tuple[object, ...]:
+    minutes, seconds = divmod(int(time.time() - state.since), 60)
+    places = state.management_url, state.metrics_url
+    up = f"{minutes}m{seconds:02}s"
+    return state.port, _word(state), " ".join(state.models), up, state.supervisor[0], *places
+
+
+def _word(state: ServerState) -> str:
+    if state.abandoned:
+        return "abandoned"
+    return "ready" if state.ready else "starting"
+
+
+@click.command()
+@port_option
+@click.pass_context
+def stop(context: click.Context, port: int | None) -> None:
+    """Stop this project's server."""
+    state = serving.stop_server(project_of(context), port)
+    click.echo(f"stopped the server on port {state.port}")

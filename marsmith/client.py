@@ -1,0 +1,192 @@
+"""TorchServe's inference and management APIs over HTTP: the only place that opens connections."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from marsmith.errors import ClientError, RefusedError, UnreachableError
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back for one prediction."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is 2xx."""
+        return 200 <= self.status < 300
+
+    def json(self) -> Any:
+        """Return the body as JSON values, or as text if it is none."""
+        try:
+            return httpx.Response(200, content=self.body).json()
+        except ValueError:
+            return self.body.decode(errors="replace")
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One worker process of a model."""
+
+    id: str
+    state: str  # READY, LOADING, UNLOADING, …
+    pid: int
+    memory: int  # bytes
+
+
+@dataclass(frozen=True)
+class Model:
+    """One version of a model, as the management API describes it."""
+
+    name: str
+    version: str
+    default: bool
+    min_workers: int
+    max_workers: int
+    batch_size: int
+    max_batch_delay: int  # ms
+    workers: tuple[Worker, ...]
+
+    @property
+    def ready_workers(self) -> int:
+        """How many workers answer requests."""
+        return sum(worker.state == "READY" for worker in self.workers)
+
+
+class Client:
+    """A connection to one TorchServe. Use it as a context manager, or close it."""
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8080",
+        management_url: str = "http://127.0.0.1:8081",
+        *,
+        timeout: float = 60.0,
+    ) -> None:
+        """`timeout` is in seconds, for each request."""
+        self._url = url
+        self._management_url = management_url
+        # Proxies from the environment are for the internet, not for a server beside us.
+        self._http = httpx.Client(timeout=timeout, trust_env=False)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    def predict(self, model: str, body: bytes) -> Answer:
+        """Send one raw body to a model; a refused one is an answer too, with its status."""
+        response = self._send("POST", self._url, f"/predictions/{_quoted(model)}", content=body)
+        content_type = response.headers.get("content-type", "")
+        return Answer(response.status_code, content_type, response.content)
+
+    def models(self) -> list[Model]:
+        """Describe all versions of all models, sorted by name."""
+        names: list[str] = []
+        page: str | None = ""
+        while page is not None:
+            listing = self._manage("GET", f"/models?limit=100{page}").json()
+            names += [entry["modelName"] for entry in listing["models"]]
+            token = listing.get("nextPageToken")
+            page = f"&next_page_token={token}" if token else None
+        return [model for name in sorted(set(names)) for model in self.describe(name)]
+
+    def describe(self, model: str) -> list[Model]:
+        """Describe all registered versions of one model. Raises RefusedError for an unknown one."""
+        versions = self._manage("GET", f"/models/{_quoted(model)}/all").json()
+        default = self._manage("GET", f"/models/{_quoted(model)}").json()[0]["modelVersion"]
+        return [_model(version, default) for version in versions]
+
+    def scale(self, model: str, min_workers: int, max_workers: int, timeout: float = 120) -> Model:
+        """Set the number of workers of a model's default version, and wait until they are up.
+
+        Raises ClientError if they are not within `timeout` seconds.
+        """
+        query = f"min_worker={min_workers}&max_worker={max_workers}&synchronous=true"
+        self._manage("PUT", f"/models/{_quoted(model)}?{query}")
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            now = next(version for version in self.describe(model) if version.default)
+            settled = all(worker.state == "READY" for worker in now.workers)
+            if settled and min_workers <= len(now.workers) <= max_workers:
+                return now
+            time.sleep(0.1)
+        raise ClientError(
+            f"{model} has {now.ready_workers} of {min_workers} workers after {timeout:.0f} s",
+            "its log says why: .marsmith/servers/PORT/workers.log",
+        )
+
+    def _manage(self, method: str, path: str) -> httpx.Response:
+        response = self._send(method, self._management_url, path)
+        if not response.is_success:
+            raise _refused(response, method, path)
+        return response
+
+    def _send(
+        self, method: str, url: str, path: str, *, content: bytes | None = None
+    ) -> httpx.Response:
+        headers = {"content-type": "application/octet-stream"} if content is not None else None
+        try:
+            return self._http.request(method, url + path, content=content, headers=headers)
+        except httpx.TimeoutException as error:
+            raise ClientError(
+                f"{url}{path} did not answer in time",
+                "look into the server's logs, or allow it more time",
+            ) from error
+        except httpx.TransportError as error:
+            raise UnreachableError(
+                f"nothing answers at {url}",
+                "start a server: marsmith serve; or name its port: --port N",
+            ) from error
+
+
+def _quoted(model: str) -> str:
+    return quote(model, safe="")
+
+
+def _refused(response: httpx.Response, method: str, path: str) -> RefusedError:
+    try:
+        reason = response.json()["message"]
+    except (ValueError, KeyError, TypeError):
+        reason = response.reason_phrase or "no reason given"
+    return RefusedError(
+        f"TorchServe refused {method} {path} with {response.status_code}: {reason}",
+        "marsmith models lists what is served; the server's log may say more",
+        response.status_code,
+    )
+
+
+def _model(values: dict[str, Any], default_version: str) -> Model:
+    return Model(
+        name=values["modelName"],
+        version=values["modelVersion"],
+        default=values["modelVersion"] == default_version,
+        min_workers=values["minWorkers"],
+        max_workers=values["maxWorkers"],
+        batch_size=values["batchSize"],
+        max_batch_delay=values["maxBatchDelay"],
+        workers=tuple(
+            Worker(worker["id"], worker["status"], worker["pid"], worker["memoryUsage"])
+            for worker in values["workers"]
+        ),
+    )

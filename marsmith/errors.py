@@ -1,0 +1,72 @@
+"""Every error a user can meet.
+
+MarsmithError
+├── ProjectError          no project here, or a file of it cannot be used
+│   └── FindingsError     the project or an archive has problems: all of them (findings.py)
+├── BuildError            an archive could not be made
+├── ArchiveError          a .mar is missing, damaged or not an archive
+├── ServerError           TorchServe did not start, or did not stop
+│   ├── PortInUseError    another process listens on a port we need
+│   └── WorkerError       a worker could not load its model: the true cause
+└── ClientError           a request did not get its answer
+    ├── UnreachableError  nothing answers at that address
+    └── RefusedError      TorchServe answered with a status other than 2xx
+"""
+
+from __future__ import annotations
+
+
+class MarsmithError(Exception):
+    """An error with the next action.
+
+    `message` says what is wrong in one sentence; `hint` says what to do about it.
+    """
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ProjectError(MarsmithError):
+    """There is no project here, or one of its files cannot be used."""
+
+
+class BuildError(MarsmithError):
+    """An archive could not be made."""
+
+
+class ArchiveError(MarsmithError):
+    """A model archive is missing, damaged or not an archive."""
+
+
+class ServerError(MarsmithError):
+    """TorchServe did not start, or did not stop."""
+
+
+class PortInUseError(ServerError):
+    """Another process listens on a port that the server needs."""
+
+
+class WorkerError(ServerError):
+    """A worker could not load its model. `details` is the worker's own traceback."""
+
+    def __init__(self, message: str, hint: str, details: str = "") -> None:
+        super().__init__(message, hint)
+        self.details = details
+
+
+class ClientError(MarsmithError):
+    """A request did not get its answer."""
+
+
+class UnreachableError(ClientError):
+    """Nothing answers at the address, or it stopped answering."""
+
+
+class RefusedError(ClientError):
+    """TorchServe answered with a status other than 2xx."""
+
+    def __init__(self, message: str, hint: str, status: int) -> None:
+        super().__init__(message, hint)
+        self.status = status

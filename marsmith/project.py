@@ -1,0 +1,86 @@
+"""A folder with an `archives.toml`, and the fixed places in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from marsmith.errors import ProjectError
+from marsmith.properties import CONFIG_FILE, parse_properties
+from marsmith.spec import SPEC_FILE, ArchiveSpec, SpecFile, did_you_mean, parse_spec
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project, known by its root. Nothing is read before it is asked for."""
+
+    root: Path
+
+    @classmethod
+    def find(cls, start: Path | None = None) -> Project:
+        """Return the project around `start` (default: the working directory).
+
+        With `start` given, only that folder is looked at. Raises ProjectError if there is none.
+        """
+        folder = (start or Path.cwd()).absolute()
+        for root in [folder] if start else [folder, *folder.parents]:
+            if (root / SPEC_FILE).is_file():
+                return cls(root)
+        where = f"in {folder}" if start else f"in {folder} or a folder above it"
+        raise ProjectError(
+            f"there is no {SPEC_FILE} {where}",
+            "change into a project, or name one: --project DIR",
+        )
+
+    @property
+    def model_store(self) -> Path:
+        """Where built archives are, and where TorchServe looks for them."""
+        return self.root / "model_store"
+
+    @cached_property
+    def spec_file(self) -> SpecFile:
+        """What `archives.toml` says. Raises FindingsError with all problems in it."""
+        try:
+            text = (self.root / SPEC_FILE).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ProjectError(
+                f"{SPEC_FILE} cannot be read: {error}", "make it a readable UTF-8 text file"
+            ) from error
+        return parse_spec(text)
+
+    def specs(self, names: tuple[str, ...]) -> list[ArchiveSpec]:
+        """Return the specs of `names`, or all of them. Raises ProjectError for an unknown name."""
+        known = self.spec_file.archives
+        for name in names:
+            if name not in known:
+                raise ProjectError(
+                    f"{SPEC_FILE} describes no archive {name!r}", did_you_mean(name, list(known))
+                )
+        return [known[name] for name in dict.fromkeys(names or known)]
+
+    @cached_property
+    def config(self) -> dict[str, str]:
+        """`config.properties` as values; empty if the project has none."""
+        path = self.root / CONFIG_FILE
+        try:
+            return parse_properties(path.read_text(encoding="utf-8")) if path.exists() else {}
+        except (OSError, UnicodeDecodeError) as error:
+            raise ProjectError(
+                f"{CONFIG_FILE} cannot be read: {error}", "make it a readable UTF-8 text file"
+            ) from error
+
+    def state_folder(self, name: str) -> Path:
+        """Return a folder of the kit's own, `.marsmith/NAME`, which git does not see."""
+        folder = self.root / ".marsmith"
+        try:
+            folder.mkdir(exist_ok=True)
+            if not (folder / ".gitignore").exists():
+                (folder / ".gitignore").write_text("*\n")
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ProjectError(
+                f"{folder} cannot be written: {error.strerror}",
+                "marsmith keeps its build records and logs there: make the folder writable",
+            ) from error
+        return folder / name

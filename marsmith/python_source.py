@@ -1,0 +1,57 @@
+"""What a Python file would define if it were imported, without importing it.
+
+TorchServe's loader (ts/model_loader.py, ts/utils/util.py) wants exactly one class of the module's
+own, or, in a handler, a module-level function; imported classes don't count.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A class or function at module level and its line, counted from 1."""
+
+    name: str
+    line: int
+
+
+@dataclass(frozen=True)
+class ModuleOutline:
+    """The module-level names of a Python file."""
+
+    classes: tuple[Definition, ...]
+    names: frozenset[str]
+
+
+def outline(source: str) -> ModuleOutline:
+    """Read a file's module level. Raises SyntaxError as the interpreter would."""
+    tree = ast.parse(source)
+    classes: dict[str, Definition] = {}
+    names: set[str] = set()
+    for node in _module_level(tree.body):
+        if isinstance(node, ast.ClassDef):
+            classes[node.name] = Definition(node.name, node.lineno)
+        names.update(_bound_names(node))
+    return ModuleOutline(tuple(classes.values()), frozenset(names))
+
+
+def _module_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield statements that run at import, also those under `if`, `try` and `with`."""
+    for node in body:
+        yield node
+        for field in ("body", "orelse", "finalbody", "handlers"):
+            if not isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+                yield from _module_level(getattr(node, field, []))
+
+
+def _bound_names(node: ast.stmt) -> Iterator[str]:
+    if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+        yield node.name
+    elif isinstance(node, (ast.Import, ast.ImportFrom)):
+        yield from (alias.asname or alias.name for alias in node.names)
+    elif isinstance(node, ast.Assign):
+        yield from (target.id for target in node.targets if isinstance(target, ast.Name))

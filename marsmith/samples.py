@@ -1,0 +1,76 @@
+"""The proof that travels inside an archive: requests and the answers they must get; no IO."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+SAMPLES_FOLDER = "samples"
+SAMPLES_FILE = f"{SAMPLES_FOLDER}/samples.json"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Names inside the archive of a request's body and its expected answer."""
+
+    request: str
+    response: str
+    tolerance: float
+
+
+def parse_samples(text: str | bytes) -> tuple[Sample, ...]:
+    """Read the index of an archive's samples."""
+    return tuple(Sample(**entry) for entry in json.loads(text))
+
+
+def format_samples(samples: tuple[Sample, ...]) -> bytes:
+    """Write the index of an archive's samples."""
+    return json.dumps([asdict(sample) for sample in samples], indent=2).encode() + b"\n"
+
+
+def difference(expected: bytes, actual: bytes, tolerance: float) -> str | None:
+    """Say in one line how an answer differs from the expected one, or None if it does not.
+
+    Both JSON: numbers may differ by `tolerance`, all else is exact. Otherwise: same bytes,
+    except for white space at the end of a text.
+    """
+    try:
+        pair = json.loads(expected), json.loads(actual)
+    except ValueError:
+        same = expected.rstrip() == actual.rstrip()
+        return None if same else f"expected {_short(expected)}, got {_short(actual)}"
+    return next(_differences("", *pair, tolerance), None)
+
+
+def _differences(path: str, expected: Any, actual: Any, tolerance: float) -> Iterator[str]:
+    if isinstance(expected, dict) and isinstance(actual, dict):
+        for key in expected.keys() | actual.keys():
+            missing = object()
+            pair = expected.get(key, missing), actual.get(key, missing)
+            if missing in pair:
+                yield f"{path}.{key}: {'unexpected' if pair[0] is missing else 'missing'}"
+            else:
+                yield from _differences(f"{path}.{key}", *pair, tolerance)
+    elif isinstance(expected, list) and isinstance(actual, list) and len(expected) == len(actual):
+        for index, pair in enumerate(zip(expected, actual, strict=True)):
+            yield from _differences(f"{path}[{index}]", *pair, tolerance)
+    elif not _same(expected, actual, tolerance):
+        where = f"{path.removeprefix('.')}: " if path else ""
+        yield f"{where}expected {_short(expected)}, got {_short(actual)}"
+
+
+def _same(expected: Any, actual: Any, tolerance: float) -> bool:
+    numbers = (int, float)
+    if isinstance(expected, bool) or isinstance(actual, bool):
+        return expected is actual
+    if isinstance(expected, numbers) and isinstance(actual, numbers):
+        return math.isclose(expected, actual, rel_tol=0, abs_tol=tolerance)
+    return bool(expected == actual)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "…"

@@ -1,0 +1,253 @@
+"""One TorchServe process and its workers: start it, look at it, stop it without a trace."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+from marsmith.errors import PortInUseError, ServerError
+from marsmith.java import java_executable
+from marsmith.properties import Address, addresses, format_properties
+
+SERVER_LOG = "server.log"  # the front end: warnings and errors
+WORKERS_LOG = "workers.log"  # what handlers print and raise
+JAVA_LOG = "java.log"  # what Java itself prints: usually nothing of interest
+LOGS = (SERVER_LOG, WORKERS_LOG, JAVA_LOG)
+
+# TorchServe's own configuration writes several lines per request into five files.
+_LOG_CONFIG = """\
+<?xml version="1.0" encoding="UTF-8"?>
+<Configuration status="ERROR">
+  <Appenders>
+    <RollingFile name="server" fileName="{folder}/server.log"
+                 filePattern="{folder}/server.%i.log">
+      <PatternLayout pattern="%d{{ISO8601}} %t %p %c{{1}} %m%n%ex{{short}}"/>
+      <SizeBasedTriggeringPolicy size="10 MB"/>
+      <DefaultRolloverStrategy max="3"/>
+    </RollingFile>
+    <RollingFile name="workers" fileName="{folder}/workers.log"
+                 filePattern="{folder}/workers.%i.log">
+      <RegexFilter regex="Backend received inference at: .*" onMatch="DENY" onMismatch="ACCEPT"/>
+      <PatternLayout pattern="%d{{ISO8601}} %t %m%n"/>
+      <SizeBasedTriggeringPolicy size="10 MB"/>
+      <DefaultRolloverStrategy max="3"/>
+    </RollingFile>
+  </Appenders>
+  <Loggers>
+    <Logger name="ACCESS_LOG" level="off"/>
+    <Logger name="TS_METRICS" level="off"/>
+    <Logger name="MODEL_METRICS" level="off"/>
+    <Logger name="MODEL_LOG" level="info" additivity="false"><AppenderRef ref="workers"/></Logger>
+    <Root level="warn"><AppenderRef ref="server"/></Root>
+  </Loggers>
+</Configuration>
+"""
+
+# These would reach into TorchServe or its workers from the caller's shell: another interpreter's
+# modules (the caller's PYTHONPATH comes before the model's folder), other settings, other folders.
+_FOREIGN_PREFIXES = ("PYTHON", "TS_", "JDK_JAVA_OPTIONS", "VIRTUAL_ENV")
+_FOREIGN = ("TEMP", "TMP", "LOG_LOCATION", "METRICS_LOCATION", "LOCAL_RANK", "RANK", "WORLD_SIZE")
+
+
+class TorchServe:
+    """A TorchServe process with a folder of its own for sockets, unpacked archives and keys."""
+
+    def __init__(
+        self,
+        properties: Mapping[str, str],
+        model_store: Path,
+        archives: Mapping[str, str],
+        log_folder: Path,
+    ) -> None:
+        """Prepare to serve `archives` (model name → file in the model store)."""
+        self._properties = dict(properties)
+        self._model_store = model_store
+        self._archives = archives
+        self.log_folder = log_folder
+        self.process: subprocess.Popen[bytes] | None = None
+        self.folder = Path()
+
+    def start(self) -> None:
+        """Start the process. Raises PortInUseError or ServerError; then nothing is left behind."""
+        java = java_executable()
+        for address in addresses(self._properties):
+            require_free(address)
+        self.log_folder.mkdir(parents=True, exist_ok=True)
+        for log in LOGS:
+            (self.log_folder / log).write_bytes(b"")
+        # In the system's temporary folder: a Unix socket's path has room for 107 bytes.
+        self.folder = Path(tempfile.mkdtemp(prefix="marsmith-"))
+        try:
+            with (self.log_folder / JAVA_LOG).open("ab") as output:
+                self.process = subprocess.Popen(  # noqa: S603
+                    self._command(java),
+                    cwd=self.folder,  # key_file.json lands in the working directory
+                    env=clean_environment(os.environ, self.folder),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,  # a terminal's Ctrl-C is for us; and one group to end
+                )
+        except BaseException as error:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise ServerError(
+                    f"{java} cannot be run: {error.strerror}",
+                    "unset JAVA_HOME to use the Java that comes with marsmith",
+                ) from error
+            raise
+
+    def _command(self, java: Path) -> list[str]:
+        home = _torchserve_home()
+        config = self.folder / "config.properties"
+        config.write_text(format_properties(self._properties))
+        log_config = self.folder / "log4j2.xml"
+        log_config.write_text(_LOG_CONFIG.format(folder=self.log_folder))
+        class_path = [str(home / "ts" / "frontend" / "*")]
+        if plugins := self._properties.get("plugins_path"):
+            class_path.append(plugins if "*" in plugins else f"{plugins}/*")
+        models = [f"{name}={file}" for name, file in self._archives.items()]
+        return [
+            str(java),
+            f"-Dmodel_server_home={home}",
+            f"-Dlog4j.configurationFile={log_config.as_uri()}",
+            f"-Djava.io.tmpdir={self.folder}",
+            *self._properties.get("vmargs", "").split(),
+            *("-cp", os.pathsep.join(class_path), "org.pytorch.serve.ModelServer"),
+            *("--python", sys.executable, "-f", str(config), "-s", str(self._model_store)),
+            *("-ncs", "-m", *models),
+        ]
+
+    @property
+    def pid(self) -> int:
+        """The front end's process id. Only after start()."""
+        if self.process is None:
+            raise RuntimeError("not started")
+        return self.process.pid
+
+    def is_running(self) -> bool:
+        """Whether the front end's process lives."""
+        return self.process is not None and self.process.poll() is None
+
+    def log(self, name: str) -> str:
+        """Return one of this run's logs."""
+        return (self.log_folder / name).read_text(encoding="utf-8", errors="replace")
+
+    def stop(self, patience: float = 10.0) -> None:
+        """End the front end and every worker, and remove the folder. `patience` is in seconds."""
+        if self.process is not None:
+            end_group(self.process.pid, patience)
+            self.process.wait()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def end_group(leader: int, patience: float = 10.0) -> None:
+    """Ask a process to end, wait up to `patience` seconds, then end what is left of its group.
+
+    A TorchServe that is told to stop leaves workers behind that are busy or still starting.
+    """
+    members = _group(leader)
+    for process in members:
+        if process.pid == leader:
+            _signal(process, signal.SIGTERM)
+            psutil.wait_procs([process], timeout=patience)
+    left = {*members, *_group(leader)}
+    for process in left:
+        _signal(process, signal.SIGKILL)
+    psutil.wait_procs(left, timeout=patience)
+
+
+def _group(leader: int) -> list[psutil.Process]:
+    """Return the living processes of a process group."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if os.getpgid(process.pid) == leader:
+                found.append(process)
+        except ProcessLookupError:
+            continue
+    return found
+
+
+def _signal(process: psutil.Process, number: signal.Signals) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return
+
+
+def clean_environment(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Return what a server and its workers may know of the caller's environment."""
+    kept = {
+        key: value
+        for key, value in environ.items()
+        if not key.startswith(_FOREIGN_PREFIXES) and key not in _FOREIGN
+    }
+    # Archives with runtime "python3" take the interpreter that PATH names: it must be ours.
+    path = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", os.defpath)])
+    return kept | {"PATH": path, "TMPDIR": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def free_ports(count: int) -> int:
+    """Return the first of `count` free ports in a row, below those the system hands out itself."""
+    start = 20_000 + os.getpid() * 5 % 10_000
+    for first in range(start, start + 2_000, count):
+        if all(_is_free("127.0.0.1", port) for port in range(first, first + count)):
+            return first
+    raise ServerError("no free ports were found", "name one: --port N")
+
+
+def require_free(address: Address) -> None:
+    """Raise PortInUseError, with the owner where it can be seen, if a port is taken."""
+    if _is_free(address.host, address.port):
+        return
+    owner = _listener(address.port)
+    raise PortInUseError(
+        f"port {address.port} ({address.role}) is in use" + (f" by {owner}" if owner else ""),
+        "stop that process, or serve on other ports: marsmith serve --port N (0 takes free ones)",
+    )
+
+
+def _is_free(host: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        # As Java's servers do: a port whose last connections are still closing is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+        return True
+
+
+def _listener(port: int) -> str | None:
+    try:
+        connections = psutil.net_connections("tcp")
+    except psutil.AccessDenied:
+        return None
+    for connection in connections:
+        place = getattr(connection.laddr, "port", None)  # an empty tuple when unbound
+        if connection.status == psutil.CONN_LISTEN and place == port and connection.pid:
+            try:
+                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+            except psutil.Error:
+                return None
+    return None
+
+
+def _torchserve_home() -> Path:
+    """Return the folder that holds the `ts` package, found without importing it."""
+    spec = importlib.util.find_spec("ts")
+    if spec is None or not spec.submodule_search_locations:
+        raise ServerError("torchserve is not installed", "install the kit anew: scripts/setup")
+    return Path(next(iter(spec.submodule_search_locations))).parent

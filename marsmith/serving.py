@@ -1,0 +1,217 @@
+"""Serve archives: start TorchServe, wait until it is proven, stop it without a trace."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import psutil
+
+from marsmith.archive import Archive
+from marsmith.client import Client
+from marsmith.contents import sources
+from marsmith.errors import ProjectError, ServerError
+from marsmith.project import Project
+from marsmith.properties import Address, addresses, with_ports
+from marsmith.readiness import wait_until_ready
+from marsmith.server import TorchServe, free_ports
+from marsmith.server_state import (
+    ServerState,
+    end_abandoned,
+    forget_state,
+    process_identity,
+    running_servers,
+    server_folder,
+    write_state,
+)
+from marsmith.stop_signals import stop_signals
+
+DEFAULT_TIMEOUT = 120.0  # seconds for all models to load and answer; TorchServe's own, per model
+BACKGROUND_LOG = "serve.log"
+
+
+def serve(
+    project: Project,
+    names: tuple[str, ...],
+    *,
+    port: int | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+    ready: Callable[[ServerState, list[str]], None] = lambda _state, _unproven: None,
+) -> None:
+    """Serve archives in the foreground until the user stops it.
+
+    `port`: None takes the addresses of config.properties, 0 five free ports. `ready` is called
+    once every model has answered its samples rightly, with the names of those that have none.
+    Raises WorkerError with the true cause if a worker cannot load its model, ServerError if
+    TorchServe does not start, answers wrongly or ends by itself. No process is left in any case.
+    """
+    archives = [_archive(project, name) for name in dict.fromkeys(names or _described(project))]
+    properties = _properties(project, port)
+    places = addresses(properties)
+    _require_safe(properties, places)
+    log_folder = server_folder(project, places[0].port)
+    files = {archive.name: archive.path.name for archive in archives}
+    server = TorchServe(properties, project.model_store, files, log_folder)
+    with stop_signals() as stop:
+        server.start()
+        try:
+            state = _state(server, places, list(files))
+            write_state(project, state)
+            with Client(state.url, state.management_url, timeout=timeout) as client:
+                deadline = time.monotonic() + timeout
+                names_of = _source_names(project)
+                wait_until_ready(server, client, archives, deadline, stop, names_of)
+            if not stop.requested:
+                state = replace(state, ready=True)
+                write_state(project, state)
+                ready(state, [archive.name for archive in archives if not archive.samples])
+            while not stop.requested:
+                if not server.is_running():
+                    raise ServerError("TorchServe ended by itself", f"its logs: {log_folder}")
+                time.sleep(0.1)
+        finally:
+            server.stop()
+            forget_state(project, places[0].port)
+
+
+def serve_in_background(
+    project: Project, names: tuple[str, ...], *, port: int | None, timeout: float
+) -> ServerState | str:
+    """Start `marsmith serve` as a process of its own, and return once it is ready.
+
+    If it does not get ready, return what it printed instead: it names the cause.
+    """
+    port = free_ports(5) if port == 0 else port
+    log = server_folder(project, addresses(_properties(project, port))[0].port) / BACKGROUND_LOG
+    command = [sys.executable, "-m", "marsmith", "--project", str(project.root), "serve", *names]
+    command += ["--timeout", str(timeout)] + (["--port", str(port)] if port is not None else [])
+    with stop_signals() as stop, log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        while process.poll() is None:
+            for state in running_servers(project):
+                if state.supervisor[0] == process.pid and state.ready:
+                    return state
+            if stop.requested:
+                process.terminate()
+            time.sleep(0.1)
+    return log.read_text(errors="replace")
+
+
+def find_server(project: Project, port: int | None = None) -> ServerState:
+    """Return the project's one running server, or the one on `port`.
+
+    Raises ServerError if there is none, or more than one and no port to choose.
+    """
+    chosen = [state for state in running_servers(project) if port in (None, state.port)]
+    if not chosen:
+        where = f" on port {port}" if port is not None else ""
+        raise ServerError(f"no server of this project runs{where}", "start one: marsmith serve")
+    if len(chosen) > 1:
+        ports = ", ".join(str(state.port) for state in chosen)
+        raise ServerError(f"several servers run, on ports {ports}", "choose one: --port N")
+    return chosen[0]
+
+
+def stop_server(project: Project, port: int | None = None) -> ServerState:
+    """Stop the project's one server, or the one on `port`; returns when nothing of it is left."""
+    state = find_server(project, port)
+    if state.abandoned:
+        end_abandoned(project, state)
+        return state
+    pid = state.supervisor[0]
+    try:
+        supervisor = psutil.Process(pid)
+        supervisor.terminate()
+        supervisor.wait(timeout=30)
+    except psutil.NoSuchProcess:
+        pass
+    except psutil.TimeoutExpired as error:
+        raise ServerError(
+            f"the server on port {state.port} does not stop (pid {pid})",
+            f"end it: kill -9 {pid}; then: marsmith stop --port {state.port}",
+        ) from error
+    return state
+
+
+def connect(project: Project, port: int | None = None) -> Client:
+    """Return a client for the project's server, however it was started.
+
+    `port` is the inference port, management listens on the next one. Without it: the one server
+    that `marsmith serve` runs here, else the addresses of config.properties.
+    """
+    states = running_servers(project)
+    if len(states) > 1 or any(state.port == port for state in states):
+        state = find_server(project, port)
+        return Client(state.url, state.management_url)
+    if port is None and states:
+        return Client(states[0].url, states[0].management_url)
+    inference, management = addresses(_properties(project, port))[:2]
+    return Client(inference.url, management.url)
+
+
+def _described(project: Project) -> list[str]:
+    return list(project.spec_file.archives)
+
+
+def _archive(project: Project, name: str) -> Archive:
+    archive = Archive(project.model_store / f"{name}.mar")
+    if archive.manifest.model_version is None:
+        raise ProjectError(f"{archive.path} has no model version", "build it: marsmith build")
+    return archive
+
+
+def _source_names(project: Project) -> Callable[[str, str], str]:
+    """Return a function that leads from an archive's entry back to the project's file."""
+
+    def source_name(archive: str, entry: str) -> str:
+        spec = project.spec_file.archives.get(archive)
+        found = sources(project, spec) if spec else ()
+        return next((written for name, written, _ in found if name == entry), entry)
+
+    return source_name
+
+
+def _properties(project: Project, port: int | None) -> dict[str, str]:
+    """Return config.properties as this server needs it."""
+    overridden = ("model_store", "load_models", "model_snapshot")  # what we say ourselves
+    properties = {key: value for key, value in project.config.items() if key not in overridden}
+    return properties if port is None else with_ports(properties, port or free_ports(5))
+
+
+def _require_safe(properties: dict[str, str], places: tuple[Address, ...]) -> None:
+    """Refuse to let other machines in without a token."""
+    if properties.get("disable_token_authorization", "false").lower() != "true":
+        return
+    for place in places:
+        if not place.is_loopback:
+            raise ProjectError(
+                f"the {place.role} address {place.url} is open to other machines, "
+                "and token authorization is off",
+                "listen on 127.0.0.1, or remove disable_token_authorization from config.properties",
+            )
+
+
+def _state(server: TorchServe, places: tuple[Address, ...], models: list[str]) -> ServerState:
+    inference, management, metrics = places[:3]
+    return ServerState(
+        port=inference.port,
+        url=inference.url,
+        management_url=management.url,
+        metrics_url=metrics.url,
+        models=models,
+        ready=False,
+        since=time.time(),
+        supervisor=process_identity(os.getpid()),
+        front_end=process_identity(server.pid),
+        folder=str(server.folder),
+    )

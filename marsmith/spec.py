@@ -1,0 +1,228 @@
+"""`archives.toml`: what goes into each archive. Text in, frozen specs out; no IO.
+
+Keys are torch-model-archiver's flags (model_archiver/arg_parser.py) and TorchServe's
+model-config names (frontend, ModelConfig.java), so that nobody learns a second vocabulary.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
+from pydantic_core import ErrorDetails
+
+from marsmith.findings import Finding, FindingsError
+from marsmith.toml_lines import TomlLines
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+SPEC_FILE = "archives.toml"
+
+# The names torch-model-archiver accepts in place of a handler file (model_packaging_utils.py).
+DEFAULT_HANDLERS = (
+    "base_handler",
+    "dali_image_classifier",
+    "image_classifier",
+    "image_segmenter",
+    "object_detector",
+    "text_classifier",
+    "trt_llm_handler",
+    "vllm_handler",
+)
+
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_\-.]*$")
+
+Count = Annotated[StrictInt, Field(ge=0)]
+Positive = Annotated[StrictInt, Field(ge=1)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class ServingConfig(_Table):
+    """TorchServe's own model-config keys; what is left out keeps TorchServe's default."""
+
+    minWorkers: Count | None = None  # noqa: N815 (TorchServe's spelling, here and below)
+    maxWorkers: Positive | None = None  # noqa: N815
+    batchSize: Positive | None = None  # noqa: N815
+    maxBatchDelay: Count | None = None  # noqa: N815
+    responseTimeout: Positive | None = None  # noqa: N815
+    startupTimeout: Positive | None = None  # noqa: N815
+    deviceType: Literal["cpu", "gpu"] | None = None  # noqa: N815
+    deviceIds: list[Count] | None = None  # noqa: N815
+    parallelType: Literal["pp", "tp", "pptp", "custom"] | None = None  # noqa: N815
+    parallelLevel: Count | None = None  # noqa: N815
+    torchrun: dict[str, Any] | None = None
+    maxRetryTimeoutInSec: Positive | None = None  # noqa: N815
+    clientTimeoutInMills: Count | None = None  # noqa: N815
+    jobQueueSize: Positive | None = None  # noqa: N815
+    useJobTicket: StrictBool | None = None  # noqa: N815
+    continuousBatching: StrictBool | None = None  # noqa: N815
+    sequenceBatching: StrictBool | None = None  # noqa: N815
+    asyncCommunication: StrictBool | None = None  # noqa: N815
+    useVenv: StrictBool | None = None  # noqa: N815
+    sequenceMaxIdleMSec: Positive | None = None  # noqa: N815
+    sequenceTimeoutMSec: Positive | None = None  # noqa: N815
+    maxNumSequence: Positive | None = None  # noqa: N815
+    maxSequenceJobQueueSize: Positive | None = None  # noqa: N815
+
+
+class SampleSpec(_Table):
+    """A request and the answer it must get; numbers in it may differ by `tolerance`."""
+
+    request: StrictStr
+    response: StrictStr
+    tolerance: Annotated[float, Field(ge=0)] = 1e-3
+
+
+class ArchiveSpec(_Table):
+    """One archive. Paths are relative to the project's root."""
+
+    name: StrictStr
+    version: StrictStr
+    handler: StrictStr
+    model_file: StrictStr | None = None
+    serialized_file: StrictStr | None = None
+    extra_files: tuple[StrictStr, ...] = ()
+    requirements_file: StrictStr | None = None
+    runtime: Literal["python", "python3"] = "python"
+    archive_format: Literal["default", "zip-store"] = "default"
+    serving: ServingConfig = ServingConfig()
+    handler_config: dict[str, Any] = {}
+    samples: tuple[SampleSpec, ...] = ()
+
+    @property
+    def handler_file(self) -> str | None:
+        """The handler's file without an entry point, or None for a TorchServe default handler."""
+        return None if self.handler in DEFAULT_HANDLERS else self.handler.partition(":")[0]
+
+    @property
+    def entry_point(self) -> str | None:
+        """The function of `handler.py:function`, if the handler names one."""
+        return self.handler.partition(":")[2] or None
+
+    def model_config_values(self) -> dict[str, Any]:
+        """What `model-config.yaml` holds: TorchServe's keys, and the handler's own table."""
+        values = self.serving.model_dump(exclude_none=True)
+        if self.handler_config:
+            values["handler_config"] = self.handler_config
+        return values
+
+
+class _Document(_Table):
+    archives: dict[str, ArchiveSpec] = Field(min_length=1)
+
+
+class SpecFile:
+    """`archives.toml` as specs, together with the lines they stand on."""
+
+    def __init__(self, archives: dict[str, ArchiveSpec], lines: TomlLines) -> None:
+        self.archives = archives
+        self._lines = lines
+
+    def line(self, name: str, *path: str | int) -> int | None:
+        """Return the line of a key of the archive `name`, counted from 1."""
+        return self._lines.find(("archives", name, *path))
+
+
+def parse_spec(text: str) -> SpecFile:
+    """Read the text of `archives.toml`.
+
+    Raises FindingsError with every problem in it: TOML that does not parse, unknown keys,
+    missing keys, values of the wrong type.
+    """
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise FindingsError([_syntax_finding(error)]) from error
+    lines = TomlLines(text)
+    tables = values.get("archives")
+    if isinstance(tables, dict):
+        for name, table in tables.items():
+            if isinstance(table, dict):
+                table.setdefault("name", name)
+    try:
+        document = _Document.model_validate(values)
+    except ValidationError as error:
+        raise FindingsError(_findings(error, lines)) from error
+    if problems := list(_name_findings(document, lines)):
+        raise FindingsError(problems)
+    return SpecFile(document.archives, lines)
+
+
+def _syntax_finding(error: tomllib.TOMLDecodeError) -> Finding:
+    line = re.search(r"line (\d+)", str(error))
+    message = re.sub(r" \(at .*\)$", "", str(error))
+    return Finding(
+        f"this is not TOML: {message[:1].lower()}{message[1:]}",
+        "text values need quotes, tables look like [archives.NAME]",
+        SPEC_FILE,
+        int(line[1]) if line else None,
+    )
+
+
+def _name_findings(document: _Document, lines: TomlLines) -> Iterator[Finding]:
+    for key, spec in document.archives.items():
+        if spec.name != key:
+            yield Finding(
+                f"[archives.{key}] says name = {spec.name!r}",
+                "the table's name is the archive's name: remove the key",
+                SPEC_FILE,
+                lines.find(("archives", key, "name")),
+            )
+        if not _NAME.match(key):
+            yield Finding(
+                f"{key!r} cannot name an archive",
+                "start with a letter or digit, go on with letters, digits, '_', '-' and '.'",
+                SPEC_FILE,
+                lines.find(("archives", key)),
+            )
+
+
+def _findings(error: ValidationError, lines: TomlLines) -> Iterator[Finding]:
+    for detail in error.errors():
+        message, hint = _explain(detail)
+        yield Finding(message, hint, SPEC_FILE, lines.find(detail["loc"]))
+
+
+def _explain(detail: ErrorDetails) -> tuple[str, str]:
+    """Say in our words what pydantic found at one place."""
+    path = detail["loc"]
+    key = str(path[-1])
+    kind = detail["type"]
+    if kind == "extra_forbidden":
+        return f"unknown key {key!r}{_place(path)}", _known_keys(path, key)
+    if kind == "missing" and len(path) > 1:
+        return f"{key!r} is missing{_place(path)}", f"add the key: {key} = …"
+    if kind in ("missing", "too_short") and path == ("archives",):
+        return "no archive is described", "write a table: [archives.NAME] (README: the spec)"
+    expected = detail["msg"].removeprefix("Input ").replace("valid ", "")
+    hint = f'write {key} = "{detail["input"]}"' if kind == "string_type" else f"change {key}"
+    return f"{key!r} {expected}{_place(path)}, not {detail['input']!r}", hint
+
+
+def _place(path: tuple[str | int, ...]) -> str:
+    table = ".".join(str(part) for part in path[:-1] if isinstance(part, str))
+    return f" in [{table}]" if table else ""
+
+
+def _known_keys(path: tuple[str | int, ...], key: str) -> str:
+    table: type[BaseModel] = _Document
+    if path[0] == "archives" and len(path) > 2:
+        inner: dict[str, type[BaseModel]] = {"serving": ServingConfig, "samples": SampleSpec}
+        table = inner.get(str(path[2]), ArchiveSpec) if len(path) > 3 else ArchiveSpec
+    return did_you_mean(key, [name for name in table.model_fields if name != "name"])
+
+
+def did_you_mean(name: str, known: list[str]) -> str:
+    """Return a hint that names the closest of `known`, or lists them all."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known) or 'none'}"

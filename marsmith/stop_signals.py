@@ -1,0 +1,33 @@
+"""Ctrl-C and its kin as a request that is looked at between steps, so that none is cut in half."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+
+@dataclass
+class StopRequest:
+    """`requested` turns true once the user wants to stop."""
+
+    requested: bool = False
+
+
+@contextmanager
+def stop_signals() -> Iterator[StopRequest]:
+    """Turn Ctrl-C, SIGTERM and a closed terminal into a request to stop."""
+    request = StopRequest()
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        request.requested = True
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,54 @@
+"""Where in a TOML text a value stands: `tomllib` reads values but forgets their lines."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+Path = tuple[str | int, ...]
+
+_KEY = r"""(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')"""
+_DOTTED = rf"{_KEY}(?:\s*\.\s*{_KEY})*"
+_HEADER = re.compile(rf"^\s*(\[\[?)\s*({_DOTTED})\s*\]")
+_ASSIGNMENT = re.compile(rf"^\s*({_DOTTED})\s*=")
+
+
+class TomlLines:
+    """Maps the path of a table or key to its line, counted from 1."""
+
+    def __init__(self, text: str) -> None:
+        self._lines: dict[Path, int] = {}
+        arrays: Counter[Path] = Counter()
+        table: Path = ()
+        for number, line in enumerate(text.splitlines(), start=1):
+            if header := _HEADER.match(line):
+                table = self._resolve(_split(header[2]), arrays)
+                if header[1] == "[[":
+                    arrays[table] += 1
+                    self._lines.setdefault(table, number)
+                    table = (*table, arrays[table] - 1)
+                self._lines.setdefault(table, number)
+            elif assignment := _ASSIGNMENT.match(line):
+                self._lines.setdefault((*table, *_split(assignment[1])), number)
+
+    @staticmethod
+    def _resolve(names: Path, arrays: Counter[Path]) -> Path:
+        """Point a header's names at the newest element of each array of tables on the way."""
+        path: Path = ()
+        for position, name in enumerate(names):
+            path = (*path, name)
+            if position < len(names) - 1 and arrays[path]:
+                path = (*path, arrays[path] - 1)
+        return path
+
+    def find(self, path: Path) -> int | None:
+        """Return the line of `path`, or of the nearest table around it that has one."""
+        while path:
+            if path in self._lines:
+                return self._lines[path]
+            path = path[:-1]
+        return None
+
+
+def _split(dotted: str) -> Path:
+    return tuple(name.strip("\"'") for name in re.findall(_KEY, dotted))

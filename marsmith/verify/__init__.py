@@ -1,0 +1,1 @@
+"""Checks: plain functions that yield findings and change nothing."""

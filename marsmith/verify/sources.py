@@ -1,0 +1,186 @@
+"""Would this spec make a sound archive? Everything that can be seen without importing a thing."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+
+from marsmith import weights
+from marsmith.contents import MODEL_CONFIG_FILE, matches, sources
+from marsmith.findings import Finding, Severity
+from marsmith.manifest import MANIFEST_FILE
+from marsmith.project import Project
+from marsmith.python_source import ModuleOutline, outline
+from marsmith.samples import SAMPLES_FILE
+from marsmith.spec import DEFAULT_HANDLERS, SPEC_FILE, ArchiveSpec
+
+_Key = tuple[str | int, ...]
+
+
+def check_spec(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
+    """Yield every problem that would spoil the archive, or be refused by torch-model-archiver."""
+    found = list(_check_files(project, spec))
+    yield from found
+    if not found:
+        yield from _check_collisions(project, spec)
+    yield from _check_handler(project, spec)
+    yield from _check_model_file(project, spec)
+    yield from _check_weights(project, spec)
+    yield from _check_samples(project, spec)
+
+
+def _in_spec(project: Project, spec: ArchiveSpec, key: _Key, message: str, hint: str) -> Finding:
+    return Finding(message, hint, SPEC_FILE, project.spec_file.line(spec.name, *key))
+
+
+def _written_paths(spec: ArchiveSpec) -> Iterator[tuple[_Key, str]]:
+    for key in ("model_file", "serialized_file", "requirements_file"):
+        if path := getattr(spec, key):
+            yield (key,), path
+    if spec.handler_file is not None:
+        yield ("handler",), spec.handler_file
+    for index, path in enumerate(spec.extra_files):
+        yield ("extra_files", index), path
+    for index, sample in enumerate(spec.samples):
+        yield ("samples", index, "request"), sample.request
+        yield ("samples", index, "response"), sample.response
+
+
+def _check_files(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
+    for key, written in _written_paths(spec):
+        if problem := _file_problem(project, key, written):
+            yield _in_spec(project, spec, key, *problem)
+
+
+def _file_problem(project: Project, key: _Key, written: str) -> tuple[str, str] | None:
+    name = key[0]
+    if not written:
+        return f"{name} is empty", "name a file, or remove the key"
+    if "," in written:
+        return (
+            f"{name}: {written!r} has a comma, and torch-model-archiver splits lists at commas",
+            "rename the file",
+        )
+    if name == "handler" and not written.endswith(".py"):
+        return (
+            f"handler: {written!r} is neither a .py file nor a default handler of TorchServe",
+            _closest(written, [*DEFAULT_HANDLERS, *_names_beside(project.root / written)]),
+        )
+    found = matches(project, written) if name == "extra_files" else [project.root / written]
+    if not found:
+        return f"{name}: nothing matches {written!r}", "correct the pattern, or remove it"
+    if not found[0].exists():
+        near = _names_beside(project.root / written)
+        return f"{name}: there is no file {written!r}", _closest(Path(written).name, near)
+    if found[0].is_dir() and name != "extra_files":
+        return f"{name}: {written!r} is a folder", "name a file in it"
+    return None
+
+
+def _names_beside(path: Path) -> list[str]:
+    return sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
+
+
+def _closest(name: str, names: list[str]) -> str:
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {close[0]!r}?" if close else "paths start at the project's root"
+
+
+def _check_collisions(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
+    """All files land in one folder by their basename; the last one would win, silently."""
+    seen: dict[str, tuple[str, Path]] = {
+        MODEL_CONFIG_FILE: ("the serving table", Path()),
+        SAMPLES_FILE: ("the samples tables", Path()),
+        MANIFEST_FILE: ("torch-model-archiver", Path()),
+    }
+    keys = {written: key for key, written in _written_paths(spec)}
+    for name, written, path in sources(project, spec):
+        if name in seen and seen[name][1] != path.resolve():
+            yield _in_spec(
+                project,
+                spec,
+                keys[written],
+                f"two files become {name!r} in the archive: {seen[name][0]} and {written}",
+                "rename one: an archive knows files by their basename alone",
+            )
+        seen.setdefault(name, (written, path.resolve()))
+
+
+def _outline(project: Project, written: str) -> ModuleOutline | Finding | None:
+    """Return a Python file's outline, a finding if it has none, or None where it is missing."""
+    path = project.root / written
+    if not path.is_file():
+        return None
+    try:
+        return outline(path.read_text(encoding="utf-8"))
+    except SyntaxError as error:
+        return Finding(f"not Python: {error.msg}", "mend the line", written, error.lineno)
+    except ValueError as error:
+        return Finding(f"not Python: {error}", "save the file as UTF-8 text", written)
+
+
+def _check_handler(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
+    """TorchServe calls a module-level `handle`, the named entry point, or the only class."""
+    if spec.handler_file is None or not spec.handler_file.endswith(".py"):
+        return
+    found = _outline(project, spec.handler_file)
+    if isinstance(found, Finding):
+        yield found
+    elif found is not None and spec.entry_point is not None:
+        if spec.entry_point not in found.names:
+            yield Finding(
+                f"there is no function {spec.entry_point!r}",
+                _closest(spec.entry_point, sorted(found.names)),
+                spec.handler_file,
+            )
+    elif found is not None and "handle" not in found.names and len(found.classes) != 1:
+        yield _class_count(spec.handler_file, found, "a handler")
+
+
+def _check_model_file(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
+    if spec.model_file is None:
+        return
+    found = _outline(project, spec.model_file)
+    if isinstance(found, Finding):
+        yield found
+    elif found is not None and len(found.classes) != 1:
+        yield _class_count(spec.model_file, found, "a model file")
+
+
+def _class_count(file: str, found: ModuleOutline, kind: str) -> Finding:
+    if not found.classes:
+        return Finding(
+            f"{kind} must define exactly one class, and this one defines none",
+            "imported classes do not count: derive a class of its own here",
+            file,
+            1,
+        )
+    names = ", ".join(definition.name for definition in found.classes)
+    return Finding(
+        f"{kind} must define exactly one class, and this one defines {len(found.classes)}: {names}",
+        "move the others to a file of their own and list it in extra_files",
+        file,
+        found.classes[1].line,
+    )
+
+
+def _check_weights(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
+    """A model file needs a state_dict; what else a handler may load on its own is its business."""
+    if spec.serialized_file is None or not (project.root / spec.serialized_file).is_file():
+        return
+    path = project.root / spec.serialized_file
+    wants_state_dict = spec.model_file is not None and path.suffix in (".pt", ".pth")
+    if (wants_state_dict or path.stat().st_size == 0) and (problem := weights.problem(path)):
+        yield Finding(*problem, spec.serialized_file)
+
+
+def _check_samples(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
+    if not spec.samples:
+        yield Finding(
+            f"{spec.name} has no sample, so nothing proves that it answers rightly",
+            f"add [[archives.{spec.name}.samples]] with a request and its expected response",
+            SPEC_FILE,
+            project.spec_file.line(spec.name),
+            Severity.WARNING,
+        )

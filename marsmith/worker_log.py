@@ -1,0 +1,137 @@
+"""Why a worker could not load its model, read from its log; text in, one finding out; no IO.
+
+TorchServe's loader swallows the handler's ImportError and raises another one
+(ts/model_loader.py, load), and its worker reports most others as "500 - Unknown exception"
+(ts/model_service_worker.py). The true one stands before them in the log.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from marsmith.findings import Finding
+
+_LINE = re.compile(r"^\S+ W-\d+-(?P<worker>.+?)-std(?:out|err) (?P<text>.*)$")
+_START = "Traceback (most recent call last):"
+_CHAINED = (
+    "During handling of the above exception, another exception occurred:",
+    "The above exception was the direct cause of the following exception:",
+)
+_MASKING = (
+    re.compile(r"No module named 'ts\.torch_handler\."),
+    re.compile(r"^RuntimeError: \d{3} - "),
+)
+_FRAME = re.compile(r'^  File "(?P<path>.+)", line (?P<line>\d+)')
+_UNPACKED = re.compile(r"/models/[0-9a-f]{32}/(?P<name>.+)$")
+_MAX_MESSAGE = 12  # lines
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An exception in a worker: `TypeName: message`, and its traceback's text."""
+
+    exception: str
+    traceback: str
+    file: str | None = None  # the file in the archive that raised it
+    line: int | None = None
+
+
+def model_lines(log: str, model: str, version: str) -> list[str]:
+    """Return what the workers of one model printed, without the log's own fields."""
+    worker = f"{model}_{version}"
+    found = (_LINE.match(line) for line in log.splitlines())
+    return [match["text"] for match in found if match and match["worker"] == worker]
+
+
+def find_failure(lines: list[str]) -> Failure | None:
+    """Return the first true exception in a worker's lines, or None if there is no traceback."""
+    tracebacks = _tracebacks(lines)
+    telling = [
+        found for found in tracebacks if not any(m.search(found.exception) for m in _MASKING)
+    ]
+    return next(iter(telling or tracebacks), None)
+
+
+def explain(failure: Failure | None, log_file: str) -> Finding:
+    """Turn a worker's exception into what is wrong and what to do."""
+    if failure is None:
+        return Finding(
+            "its worker ended without an error message",
+            "it was killed (out of memory?) or called exit(); its last lines are in " + log_file,
+        )
+    message = failure.exception
+    hint = next((text for pattern, text in _HINTS if re.search(pattern, message)), None)
+    missing = re.match(r"ModuleNotFoundError: No module named '([^']+)'", message)
+    if missing:
+        hint = _missing_module(missing[1])
+    hint = hint or f"mend it and build the archive again; the whole traceback is in {log_file}"
+    return Finding(message, hint, failure.file, failure.line)
+
+
+def _tracebacks(lines: list[str]) -> list[Failure]:
+    found = []
+    for position, line in enumerate(lines):
+        if line == _START:
+            found.append(_read_traceback(lines[position:]))
+    return found
+
+
+def _read_traceback(lines: list[str]) -> Failure:
+    """Read one traceback from its first line: indented frames, then the exception."""
+    end = next(
+        (i for i, line in enumerate(lines[1:], 1) if line and line[0] != " "), len(lines) - 1
+    )
+    message = [lines[end]]
+    for line in lines[end + 1 : end + _MAX_MESSAGE]:
+        if line in ("", _START, *_CHAINED) or not line.startswith(("\t", " ")):
+            break
+        message.append(line.strip())
+    file, number = _place(lines[1:end])
+    return Failure("\n".join(message), "\n".join(lines[: end + len(message)]), file, number)
+
+
+def _place(frames: list[str]) -> tuple[str | None, int | None]:
+    """Return the innermost frame that lies in the unpacked archive."""
+    for line in reversed(frames):
+        if (frame := _FRAME.match(line)) and (inside := _UNPACKED.search(frame["path"])):
+            return inside["name"], int(frame["line"])
+    return None, None
+
+
+def _missing_module(module: str) -> str:
+    if module == "captum":
+        return "TorchServe's vision handlers import it without declaring it: pip install captum"
+    return (
+        f"if {module} is a file of yours, add it to extra_files; "
+        "if it is a package, install it here or declare it in a requirements_file"
+    )
+
+
+_HINTS = (
+    (
+        r"Error\(s\) in loading state_dict",
+        "the weights are of another architecture than model_file: pair two that belong together",
+    ),
+    (
+        r"UnpicklingError: Weights only load failed",
+        "the weights pickle more than tensors: save them with torch.save(model.state_dict(), FILE)",
+    ),
+    (
+        r"PytorchStreamReader|unexpected EOF|Ran out of input|invalid load key|EOFError",
+        "the weights are cut off or damaged: copy them again, or save them again",
+    ),
+    (r"SyntaxError|IndentationError|TabError", "mend the line and build the archive again"),
+    (r"unknown handler_config key", "correct it in archives.toml, [archives.NAME.handler_config]"),
+    (
+        r"missing \d+ required positional argument",
+        "TorchServe builds the model without arguments: give them default values",
+    ),
+    (
+        r"Expected only one class",
+        "leave one class in the file and import the others from extra_files",
+    ),
+    (r"Can't instantiate abstract class", "implement the methods that it names"),
+    (r"FileNotFoundError", "put the file into the archive: add it to extra_files"),
+    (r"MemoryError|out of memory", "free memory, or serve fewer workers: minWorkers"),
+)
