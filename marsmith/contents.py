@@ -10,8 +10,6 @@ import glob
 from collections.abc import Iterator
 from pathlib import Path
 
-import yaml
-
 from marsmith.project import Project
 from marsmith.samples import SAMPLES_FILE, SAMPLES_FOLDER, Sample, format_samples
 from marsmith.spec import ArchiveSpec
@@ -44,6 +42,8 @@ def sources(project: Project, spec: ArchiveSpec) -> Iterator[tuple[str, str, Pat
 
 def generated(spec: ArchiveSpec) -> dict[str, bytes]:
     """Return the files that an archive gets from its spec alone."""
+    import yaml  # a no-op build needs no file's content
+
     files = {}
     if values := spec.model_config_values():
         files[MODEL_CONFIG_FILE] = yaml.safe_dump(values, allow_unicode=True).encode()

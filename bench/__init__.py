@@ -1,0 +1,1 @@
+"""Measurements: everything quoted in the documentation comes from here."""
