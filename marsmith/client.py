@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote
@@ -71,11 +73,16 @@ class Client:
         url: str = "http://127.0.0.1:8080",
         management_url: str = "http://127.0.0.1:8081",
         *,
+        key_file: Path | None = None,
         timeout: float = 60.0,
     ) -> None:
-        """`timeout` is in seconds, for each request."""
+        """`timeout` is in seconds, for each request.
+
+        `key_file` is TorchServe's key_file.json, read where token authorization is on.
+        """
         self._url = url
         self._management_url = management_url
+        self._key_file = key_file
         # Proxies from the environment are for the internet, not for a server beside us.
         self._http = httpx.Client(timeout=timeout, trust_env=False)
 
@@ -96,7 +103,9 @@ class Client:
 
     def predict(self, model: str, body: bytes) -> Answer:
         """Send one raw body to a model; a refused one is an answer too, with its status."""
-        response = self._send("POST", self._url, f"/predictions/{_quoted(model)}", content=body)
+        headers = {"content-type": "application/octet-stream"} | self._token("inference")
+        path = f"/predictions/{_quoted(model)}"
+        response = self._send("POST", self._url, path, headers=headers, content=body)
         content_type = response.headers.get("content-type", "")
         return Answer(response.status_code, content_type, response.content)
 
@@ -137,15 +146,37 @@ class Client:
         )
 
     def _manage(self, method: str, path: str) -> httpx.Response:
-        response = self._send(method, self._management_url, path)
+        headers = self._token("management")
+        response = self._send(method, self._management_url, path, headers=headers)
         if not response.is_success:
             raise _refused(response, method, path)
         return response
 
+    def _token(self, api: str) -> dict[str, str]:
+        """Return the header that an API asks for, if it asks for one.
+
+        The file holds a key for each API (TokenAuthorization.java).
+        """
+        if self._key_file is None or not self._key_file.exists():
+            return {}
+        try:
+            key = json.loads(self._key_file.read_text())[api]["key"]
+        except (OSError, ValueError, KeyError) as error:
+            raise ClientError(
+                f"{self._key_file} holds no {api} key",
+                "the server may still be starting: try again",
+            ) from error
+        return {"authorization": f"Bearer {key}"}
+
     def _send(
-        self, method: str, url: str, path: str, *, content: bytes | None = None
+        self,
+        method: str,
+        url: str,
+        path: str,
+        *,
+        headers: dict[str, str],
+        content: bytes | None = None,
     ) -> httpx.Response:
-        headers = {"content-type": "application/octet-stream"} if content is not None else None
         try:
             return self._http.request(method, url + path, content=content, headers=headers)
         except httpx.TimeoutException as error:

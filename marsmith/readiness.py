@@ -19,8 +19,12 @@ from marsmith.worker_log import explain, find_failure, model_lines
 
 # Seconds between a worker's death and the last line of its traceback in the log.
 _GRACE = 0.5
-# What the front end logs once a worker is gone (WorkerThread.java, BatchAggregator.java).
-_DEATH = r"(Load model failed|Backend worker (error|thread exception|did not respond|monitoring))"
+# What the front end logs once a worker is gone (WorkerThread.java, BatchAggregator.java), and the
+# worker itself where it can (model_service_worker.py); of an exception only the latter is sure.
+_GONE = (
+    r"\w+ \w+ (Load model failed|Backend worker (error|thread|did not|monitoring)|Auto recovery)"
+)
+_DIED = "Backend worker process died"
 
 SourceName = Callable[[str, str], str]
 
@@ -85,10 +89,12 @@ def _require_alive(
 ) -> None:
     """Raise the true cause if the front end is gone or a worker could not load its model."""
     running = server.is_running()
-    log = server.log(SERVER_LOG)
+    log, workers_log = server.log(SERVER_LOG), server.log(WORKERS_LOG)
     for archive in archives:
-        worker = re.escape(f"{archive.name}_{archive.manifest.model_version}")
-        if re.search(rf"W-\d+-{worker} \w+ \w+ {_DEATH}", log):
+        worker = rf"W-\d+-{re.escape(f'{archive.name}_{archive.manifest.model_version}')}"
+        if re.search(f"{worker} {_GONE}", log) or re.search(
+            f"{worker}-stdout {_DIED}", workers_log
+        ):
             time.sleep(_GRACE)
             raise _worker_error(server, archive, source_name)
         refused = re.search(rf"Failed to load model: {re.escape(archive.path.name)}\s*(.*)", log)

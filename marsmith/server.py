@@ -22,6 +22,7 @@ from marsmith.properties import Address, addresses, format_properties
 SERVER_LOG = "server.log"  # the front end: warnings and errors
 WORKERS_LOG = "workers.log"  # what handlers print and raise
 JAVA_LOG = "java.log"  # what Java itself prints: usually nothing of interest
+KEY_FILE = "key_file.json"  # written by TorchServe into its working directory
 LOGS = (SERVER_LOG, WORKERS_LOG, JAVA_LOG)
 
 # TorchServe's own configuration writes several lines per request into five files.
@@ -91,7 +92,7 @@ class TorchServe:
             with (self.log_folder / JAVA_LOG).open("ab") as output:
                 self.process = subprocess.Popen(  # noqa: S603
                     self._command(java),
-                    cwd=self.folder,  # key_file.json lands in the working directory
+                    cwd=self.folder,
                     env=clean_environment(os.environ, self.folder),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
@@ -196,6 +197,14 @@ def clean_environment(environ: Mapping[str, str], folder: Path) -> dict[str, str
     # Archives with runtime "python3" take the interpreter that PATH names: it must be ours.
     path = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", os.defpath)])
     return kept | {"PATH": path, "TMPDIR": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def resident_memory(pid: int) -> int:
+    """Return the bytes that a process of this machine holds in memory, 0 if it is gone."""
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0
 
 
 def free_ports(count: int) -> int:

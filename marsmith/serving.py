@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import psutil
 
@@ -18,7 +19,7 @@ from marsmith.errors import ProjectError, ServerError
 from marsmith.project import Project
 from marsmith.properties import Address, addresses, with_ports
 from marsmith.readiness import wait_until_ready
-from marsmith.server import TorchServe, free_ports
+from marsmith.server import KEY_FILE, TorchServe, free_ports
 from marsmith.server_state import (
     ServerState,
     end_abandoned,
@@ -61,7 +62,7 @@ def serve(
         try:
             state = _state(server, places, list(files))
             write_state(project, state)
-            with Client(state.url, state.management_url, timeout=timeout) as client:
+            with _client(state, timeout) as client:
                 deadline = time.monotonic() + timeout
                 names_of = _source_names(project)
                 wait_until_ready(server, client, archives, deadline, stop, names_of)
@@ -151,12 +152,16 @@ def connect(project: Project, port: int | None = None) -> Client:
     """
     states = running_servers(project)
     if len(states) > 1 or any(state.port == port for state in states):
-        state = find_server(project, port)
-        return Client(state.url, state.management_url)
+        return _client(find_server(project, port))
     if port is None and states:
-        return Client(states[0].url, states[0].management_url)
+        return _client(states[0])
     inference, management = addresses(_properties(project, port))[:2]
     return Client(inference.url, management.url)
+
+
+def _client(state: ServerState, timeout: float = 60.0) -> Client:
+    key_file = Path(state.folder) / KEY_FILE
+    return Client(state.url, state.management_url, key_file=key_file, timeout=timeout)
 
 
 def _described(project: Project) -> list[str]:

@@ -11,6 +11,7 @@ import click
 from marsmith.cli.options import json_option, port_option, project_of
 from marsmith.cli.output import file_size, print_json, print_table
 from marsmith.client import Answer, Model
+from marsmith.server import resident_memory
 from marsmith.serving import connect
 
 
@@ -75,10 +76,15 @@ def models(context: click.Context, port: int | None, as_json: bool) -> None:
 def _row(model: Model) -> tuple[object, ...]:
     states = ", ".join(f"{worker.id} {worker.state}" for worker in model.workers) or "none"
     workers = f"{len(model.workers)} of {model.min_workers}:{model.max_workers} ({states})"
-    memory = file_size(sum(worker.memory for worker in model.workers))
+    memory = file_size(_memory(model))
     default = "yes" if model.default else "no"
     delay = f"{model.max_batch_delay} ms"
     return model.name, model.version, default, workers, model.batch_size, delay, memory
+
+
+def _memory(model: Model) -> int:
+    """Return the bytes of all workers; TorchServe measures once a minute, from its second on."""
+    return sum(worker.memory or resident_memory(worker.pid) for worker in model.workers)
 
 
 def _json(model: Model) -> dict[str, Any]:
@@ -90,7 +96,7 @@ def _json(model: Model) -> dict[str, Any]:
         "maxWorkers": model.max_workers,
         "batchSize": model.batch_size,
         "maxBatchDelay": model.max_batch_delay,
-        "memory": sum(worker.memory for worker in model.workers),
+        "memory": _memory(model),
         "workers": [
             {"id": w.id, "state": w.state, "pid": w.pid, "memory": w.memory} for w in model.workers
         ],

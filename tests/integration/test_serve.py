@@ -1,0 +1,313 @@
+"""Starting and stopping: ready when it says so, the true cause when not, nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from marsmith.server import free_ports
+from tests.integration.kit import Kit, leftovers, wait_for
+
+HANDLER = """\
+class Handler:
+    def initialize(self, context):
+        {initialize}
+
+    def handle(self, data, context):
+        return ["right"] * len(data)
+"""
+SPEC = """\
+[archives.{name}]
+version = "1.0"
+handler = "handlers/{name}.py"
+{more}
+[archives.{name}.serving]
+minWorkers = 1
+maxWorkers = 1
+"""
+
+
+def _archive(kit: Kit, name: str, initialize: str = "pass", top: str = "", more: str = "") -> None:
+    """Add an archive to a project: a handler whose `initialize` does this or that."""
+    kit.write(f"handlers/{name}.py", top + HANDLER.format(initialize=initialize))
+    spec = (kit.root / "archives.toml").read_text()
+    kit.write("archives.toml", spec + SPEC.format(name=name, more=more))
+
+
+def _temporary_folder(port: int, kit: Kit) -> Path:
+    state = json.loads((kit.root / f".marsmith/servers/{port}/state.json").read_text())
+    return Path(state["folder"])
+
+
+def _ready_in_foreground(kit: Kit, port: int) -> subprocess.Popen[str]:
+    process = kit.start("serve", "--port", port)
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("ready: "), process.communicate()
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_server_leaves_nothing_behind(empty: Kit, number: signal.Signals) -> None:
+    _archive(empty, "echo")
+    empty("build")
+    port = free_ports(5)
+    process = _ready_in_foreground(empty, port)
+    folder = _temporary_folder(port, empty)
+    assert (folder / ".ts.sock.9000").is_socket()
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert not folder.exists()
+    assert not (empty.root / "key_file.json").exists()
+    assert not (empty.root / f".marsmith/servers/{port}/state.json").exists()
+    assert leftovers(str(folder)) == []
+    assert empty.json("status") == []
+
+
+def test_a_stop_while_models_load_leaves_nothing_behind(empty: Kit) -> None:
+    _archive(empty, "slow", "import time; time.sleep(600)")
+    empty("build")
+    port = free_ports(5)
+    process = empty.start("serve", "--port", port)
+    state = empty.root / f".marsmith/servers/{port}/state.json"
+    wait_for(state.exists, "the server to start")
+    folder = _temporary_folder(port, empty)
+    wait_for((folder / ".ts.sock.9000").exists, "the worker to start")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert leftovers(str(folder)) == []
+    assert not folder.exists()
+
+
+def test_background_status_and_stop(kit: Kit) -> None:
+    kit("build")
+    ports = free_ports(10)
+    for port in (ports, ports + 5):
+        assert "ready: digits" in kit("serve", "--background", "--port", port).stdout
+    states = kit.json("status")
+    assert [state["port"] for state in states] == [ports, ports + 5]
+    assert {state["state"] for state in states} == {"ready"}
+    undecided = kit("models", check=False)
+    assert undecided.returncode == 1
+    assert "several servers run" in undecided.stderr
+    assert kit.json("models", "--port", ports + 5)[0]["name"] == "digits"
+
+    again = kit("serve", "--port", ports, check=False)
+    assert again.returncode == 1
+    assert f"port {ports} (inference) is in use by java" in again.stderr
+
+    folders = [_temporary_folder(state["port"], kit) for state in states]
+    kit("stop", "--port", ports)
+    assert kit.json("models")[0]["name"] == "digits"
+    kit("stop")
+    assert [leftovers(str(folder)) for folder in folders] == [[], []]
+    assert kit("stop", check=False).returncode == 1
+
+
+def test_port_0_takes_free_ports_and_prints_them(empty: Kit) -> None:
+    _archive(empty, "echo")
+    empty("build")
+    printed = empty("serve", "--background", "--port", 0).stdout
+    (state,) = empty.json("status")
+    assert f"http://127.0.0.1:{state['port']}/predictions/echo" in printed
+    assert state["management_url"].endswith(f":{state['port'] + 1}")
+    empty("stop")
+
+
+@pytest.mark.parametrize(
+    ("initialize", "top", "cause", "hint"),
+    [
+        ("pass", "import not_there\n", "handlers/broken.py:1: ModuleNotFoundError", "extra_files"),
+        ("pass", "from not_there import x\n", "No module named 'not_there'", "requirements_file"),
+        ("{}['size']", "", "handlers/broken.py:3: KeyError: 'size'", "workers.log"),
+        ("raise RuntimeError('no such layer')", "", "RuntimeError: no such layer", "workers.log"),
+        ("import os; os._exit(3)", "", "ended without an error message", "exit()"),
+        ("import sys; sys.exit('bye')", "", "its worker", "workers.log"),
+    ],
+)
+def test_a_worker_that_cannot_load_names_the_true_cause(
+    empty: Kit, initialize: str, top: str, cause: str, hint: str
+) -> None:
+    _archive(empty, "broken", initialize, top)
+    empty("build")
+    result = empty("serve", "broken", "--port", free_ports(5), check=False)
+    assert result.returncode == 1
+    assert cause in result.stderr
+    assert "ts.torch_handler" not in result.stderr
+    assert hint in result.stderr.split("hint: ")[-1]
+    assert empty.json("status") == []
+
+
+def test_the_background_says_the_same(empty: Kit) -> None:
+    _archive(empty, "broken", top="import not_there\n")
+    empty("build")
+    result = empty("serve", "--background", "--port", free_ports(5), check=False)
+    assert result.returncode == 1
+    assert "handlers/broken.py:1: ModuleNotFoundError: No module named 'not_there'" in result.stderr
+    assert "  hint: " in result.stderr
+
+
+WEIGHTS = {
+    "another architecture": (
+        "torch.save({'fc1.weight': torch.zeros(2, 2)}, path)",
+        "Missing key(s) in state_dict",
+        "another architecture",
+    ),
+    "other shapes": (
+        "state = torch.load(path, weights_only=True); state['fc2.bias'] = torch.zeros(7);"
+        "torch.save(state, path)",
+        "size mismatch for fc2.bias",
+        "another architecture",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WEIGHTS)
+def test_weights_that_do_not_fit_are_named(kit: Kit, case: str) -> None:
+    code, cause, hint = WEIGHTS[case]
+    path = kit.root / "weights" / "convnet.pth"
+    script = f"import sys, torch; path = sys.argv[1]; {code}"
+    subprocess.run([sys.executable, "-c", script, str(path)], check=True)
+    kit("build")
+    result = kit("serve", "--port", free_ports(5), check=False)
+    assert result.returncode == 1
+    assert cause in result.stderr
+    assert hint in result.stderr
+
+
+def test_a_wrong_answer_to_the_sample_is_not_ready(kit: Kit) -> None:
+    expected = json.loads((kit.root / "samples/seven.json").read_text())
+    kit.write("samples/seven.json", json.dumps(expected | {"label": "1"}))
+    kit("build")
+    result = kit("serve", "--port", free_ports(5), check=False)
+    assert result.returncode == 1
+    assert "samples/seven.png wrongly: label: expected '1', got '7'" in result.stderr
+    assert "ready" not in result.stdout
+
+
+def test_a_port_in_use_is_named(empty: Kit) -> None:
+    _archive(empty, "echo")
+    empty("build")
+    port = free_ports(5)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port + 1))
+        taken.listen()
+        result = empty("serve", "--port", port, check=False)
+    assert result.returncode == 1
+    assert f"port {port + 1} (management) is in use by" in result.stderr
+    assert f"(pid {os.getpid()})" in result.stderr
+    assert "--port N" in result.stderr
+
+
+@pytest.mark.parametrize("key", ["inference", "management", "metrics"])
+def test_other_machines_are_not_let_in_without_tokens(empty: Kit, key: str) -> None:
+    _archive(empty, "echo")
+    empty("build")
+    config = (empty.root / "config.properties").read_text()
+    empty.write("config.properties", config + f"{key}_address=http://0.0.0.0:8089\n")
+    result = empty("serve", check=False)
+    assert result.returncode == 1
+    assert f"the {key} address http://0.0.0.0:8089 is open to other machines" in result.stderr
+
+
+def test_with_tokens_the_kit_reads_the_key_itself(empty: Kit) -> None:
+    _archive(empty, "echo")
+    empty("build")
+    config = (empty.root / "config.properties").read_text()
+    empty.write("config.properties", config.replace("disable_token_authorization=true", ""))
+    port = free_ports(5)
+    empty("serve", "--background", "--port", port)
+    key_file = _temporary_folder(port, empty) / "key_file.json"
+    assert key_file.parent.stat().st_mode & 0o077 == 0
+    assert empty.json("models")[0]["name"] == "echo"
+    image = empty.root / "archives.toml"
+    assert empty.json("predict", "echo", image)[0]["answer"] == "right"
+    empty("stop")
+    assert not key_file.exists()
+
+
+def test_an_archive_that_is_not_built_names_the_next_step(kit: Kit) -> None:
+    result = kit("serve", check=False)
+    assert result.returncode == 1
+    assert "hint: build it: marsmith build digits" in result.stderr
+
+
+def test_a_front_end_that_is_killed_takes_its_workers_along(empty: Kit) -> None:
+    _archive(empty, "echo")
+    empty("build")
+    port = free_ports(5)
+    process = _ready_in_foreground(empty, port)
+    folder = _temporary_folder(port, empty)
+    state = json.loads((empty.root / f".marsmith/servers/{port}/state.json").read_text())
+    os.kill(state["front_end"][0], signal.SIGKILL)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "error: TorchServe ended by itself" in errors
+    assert leftovers(str(folder)) == []
+
+
+def test_a_killed_marsmith_can_still_be_stopped(empty: Kit) -> None:
+    _archive(empty, "echo")
+    empty("build")
+    port = free_ports(5)
+    process = _ready_in_foreground(empty, port)
+    folder = _temporary_folder(port, empty)
+    process.kill()
+    process.communicate()
+    (state,) = empty.json("status")
+    assert state["state"] == "abandoned"
+    assert leftovers(str(folder))
+    empty("stop")
+    assert leftovers(str(folder)) == []
+    assert not folder.exists()
+
+
+def test_the_callers_python_path_does_not_reach_the_worker(empty: Kit, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "echo.py").write_text("raise RuntimeError('the wrong echo')\n")
+    _archive(empty, "echo")
+    empty("build")
+    environment = os.environ | {
+        "PYTHONPATH": str(tmp_path / "elsewhere"),
+        "TS_INFERENCE_ADDRESS": "http://0.0.0.0:8080",
+    }
+    port = free_ports(5)
+    empty("serve", "--background", "--port", port, env=environment)
+    (worker,) = empty.json("models")[0]["workers"]
+    inherited = psutil.Process(worker["pid"]).environ()
+    assert str(tmp_path / "elsewhere") not in inherited["PYTHONPATH"]
+    assert "TS_INFERENCE_ADDRESS" not in inherited
+    empty("stop")
+
+
+def test_no_java_to_run_names_the_next_step(empty: Kit) -> None:
+    _archive(empty, "echo")
+    empty("build")
+    environment = os.environ | {"JAVA_HOME": "/nowhere"}
+    result = empty("serve", "--port", free_ports(5), check=False, env=environment)
+    assert result.returncode == 1
+    assert "JAVA_HOME is /nowhere" in result.stderr
+
+
+def test_one_line_per_request_is_not_logged(kit: Kit) -> None:
+    kit("build")
+    port = free_ports(5)
+    kit("serve", "--background", "--port", port)
+    logs = kit.root / ".marsmith" / "servers" / str(port)
+
+    def size() -> int:
+        return sum(path.stat().st_size for path in logs.glob("*.log"))
+
+    before = size()
+    for _ in range(5):
+        kit("predict", "digits", "--port", port, kit.root / "samples/seven.png")
+    assert size() == before
+    kit("stop")
