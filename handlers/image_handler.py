@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 # No vector or document formats: some of those start other programs to be decoded.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+_KINDS = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
 # The names under which a multipart field, or TorchServe itself ("body"), may hand us an image.
 FIELDS = ("data", "image", "file", "body")
 
@@ -178,7 +179,7 @@ def open_image(body: bytes, max_pixels: int) -> Image.Image:
         raise too_large from None
     except Exception as error:
         raise RequestError(
-            400, "not_an_image", "the body is no image that can be decoded", f"send {FORMATS[0]}…"
+            400, "not_an_image", "the body is no image that can be decoded", "send " + _KINDS
         ) from error
     if image.width * image.height > max_pixels:
         raise too_large
