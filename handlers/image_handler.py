@@ -143,7 +143,8 @@ def load_model(model_dir: Path, model: dict[str, Any]) -> torch.nn.Module:
     """
     weights = model_dir / model["serializedFile"]
     if "modelFile" not in model:
-        return torch.jit.load(str(weights), map_location="cpu").eval()  # type: ignore[no-untyped-call]
+        script: torch.nn.Module = torch.jit.load(str(weights))  # type: ignore[no-untyped-call]
+        return script.eval()
     network = _only_class(Path(model["modelFile"]).stem)()
     # Files written before PyTorch 1.6 are no zip and cannot be mapped.
     mapped = zipfile.is_zipfile(weights)
@@ -221,7 +222,7 @@ def _flat(image: Image.Image) -> Image.Image:
 
 def _only_class(module_name: str) -> type[torch.nn.Module]:
     module = importlib.import_module(module_name)
-    classes = [
+    classes: list[type[torch.nn.Module]] = [
         member
         for _, member in inspect.getmembers(module, inspect.isclass)
         if member.__module__ == module.__name__

@@ -52,7 +52,7 @@ def write_archive(project: Project, spec: ArchiveSpec) -> str:
     except OSError as error:
         raise BuildError(
             f"{target} cannot be made: {error.filename or target}: {error.strerror}",
-            "make room, or make the model store writable; an archive that was there is untouched",
+            "make room, and the model store a writable folder; an archive that was there is kept",
         ) from error
     return digest
 

@@ -169,7 +169,10 @@ def _described(project: Project) -> list[str]:
 
 
 def _archive(project: Project, name: str) -> Archive:
-    archive = Archive(project.model_store / f"{name}.mar")
+    path = project.model_store / f"{name}.mar"
+    if not path.exists():
+        project.specs((name,))  # whoever mistyped a name shall not be told to build it
+    archive = Archive(path)
     if archive.manifest.model_version is None:
         raise ProjectError(f"{archive.path} has no model version", "build it: marsmith build")
     return archive

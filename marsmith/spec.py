@@ -187,10 +187,12 @@ def _name_findings(document: _Document, lines: TomlLines) -> Iterator[Finding]:
             )
 
 
-def _findings(error: ValidationError, lines: TomlLines) -> Iterator[Finding]:
-    for detail in error.errors():
-        message, hint = _explain(detail)
-        yield Finding(message, hint, SPEC_FILE, lines.find(detail["loc"]))
+def _findings(error: ValidationError, lines: TomlLines) -> list[Finding]:
+    found = [
+        Finding(*_explain(detail), SPEC_FILE, lines.find(detail["loc"]))
+        for detail in error.errors()
+    ]
+    return sorted(found, key=lambda finding: finding.line or 0)
 
 
 def _explain(detail: ErrorDetails) -> tuple[str, str]:
@@ -204,7 +206,8 @@ def _explain(detail: ErrorDetails) -> tuple[str, str]:
         return f"{key!r} is missing{_place(path)}", f"add the key: {key} = …"
     if kind in ("missing", "too_short") and path == ("archives",):
         return "no archive is described", "write a table: [archives.NAME] (README: the spec)"
-    expected = detail["msg"].removeprefix("Input ").replace("valid ", "")
+    expected = detail["msg"].removeprefix("Input ").replace("a valid integer", "an integer")
+    expected = expected.replace("a valid", "a")
     hint = f'write {key} = "{detail["input"]}"' if kind == "string_type" else f"change {key}"
     return f"{key!r} {expected}{_place(path)}, not {detail['input']!r}", hint
 

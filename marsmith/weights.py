@@ -9,7 +9,10 @@ from pathlib import Path
 
 # What a state_dict's pickle names: tensors, storages, dicts (torch/_weights_only_unpickler.py).
 _HARMLESS_MODULES = ("torch", "collections", "numpy", "_codecs", "__builtin__", "builtins")
-_PICKLE_START = b"\x80"
+_ZIP_START = b"PK"
+# How torch.save's files began before PyTorch 1.6, after the pickle protocol's two bytes: its magic
+# number, pickled (torch/serialization.py, MAGIC_NUMBER).
+_OLD_START = b"\x8a\x0a" + (0x1950A86A20F9469CFC6C).to_bytes(10, "little") + b"."
 _MAX_OPCODES = 2_000_000
 
 
@@ -19,10 +22,12 @@ def problem(path: Path) -> tuple[str, str] | None:
     Recognised: an empty file, a damaged zip (PyTorch 1.6 and later), a pickled module.
     """
     with path.open("rb") as file:
-        start = file.read(4)
+        start = file.read(2 + len(_OLD_START))
     if not start:
         return "the file is empty", "save the weights again: torch.save(model.state_dict(), FILE)"
-    if start.startswith(b"PK") and not zipfile.is_zipfile(path):
+    if not start.startswith(_ZIP_START) and start[2:] != _OLD_START:
+        return "the file is nothing that torch.save wrote", "name the file of the state_dict"
+    if start.startswith(_ZIP_START) and not zipfile.is_zipfile(path):
         return "the file is cut off or damaged", "copy it again, or save the state_dict again"
     try:
         foreign = sorted(set(_foreign_classes(path)))
@@ -46,21 +51,15 @@ def _foreign_classes(path: Path) -> Iterator[str]:
             ]
             scripted = any(name.endswith("/constants.pkl") for name in names)
             for name in pickles if not scripted else []:
-                yield from _globals(archive.read(name))
+                yield from _globals(pickletools.genops(archive.read(name)))
     else:
         with path.open("rb") as file:
-            if file.read(1) == _PICKLE_START:
-                file.seek(0)
-                # Legacy files hold three small pickles (magic, protocol, system) before the fourth.
-                for _ in range(4):
-                    yield from _globals_of_stream(pickletools.genops(file))
+            # Older files hold three small pickles (magic, protocol, system) before the fourth.
+            for _ in range(4):
+                yield from _globals(pickletools.genops(file))
 
 
-def _globals(data: bytes) -> Iterator[str]:
-    yield from _globals_of_stream(pickletools.genops(data))
-
-
-def _globals_of_stream(
+def _globals(
     opcodes: Iterator[tuple[pickletools.OpcodeInfo, object, int | None]],
 ) -> Iterator[str]:
     strings: list[str] = []

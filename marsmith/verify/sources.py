@@ -20,10 +20,8 @@ _Key = tuple[str | int, ...]
 
 def check_spec(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
     """Yield every problem that would spoil the archive, or be refused by torch-model-archiver."""
-    found = list(_check_files(project, spec))
-    yield from found
-    if not found:
-        yield from _check_collisions(project, spec)
+    yield from _check_files(project, spec)
+    yield from _check_collisions(project, spec)
     yield from _check_handler(project, spec)
     yield from _check_model_file(project, spec)
     yield from _check_weights(project, spec)
