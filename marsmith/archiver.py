@@ -51,8 +51,9 @@ def write_archive(project: Project, spec: ArchiveSpec) -> str:
             raise
     except OSError as error:
         raise BuildError(
-            f"{target} cannot be made: {error.filename or target}: {error.strerror}",
-            "make room, and the model store a writable folder; an archive that was there is kept",
+            f"{target} cannot be made: {error.strerror}"
+            + (f" ({error.filename})" if error.filename else ""),
+            "make room there, or make it a writable folder; an archive that was there is kept",
         ) from error
     return digest
 

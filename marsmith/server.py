@@ -99,13 +99,8 @@ class TorchServe:
                     stderr=subprocess.STDOUT,
                     start_new_session=True,  # a terminal's Ctrl-C is for us; and one group to end
                 )
-        except BaseException as error:
+        except BaseException:
             shutil.rmtree(self.folder, ignore_errors=True)
-            if isinstance(error, OSError):
-                raise ServerError(
-                    f"{java} cannot be run: {error.strerror}",
-                    "unset JAVA_HOME to use the Java that comes with marsmith",
-                ) from error
             raise
 
     def _command(self, java: Path) -> list[str]:

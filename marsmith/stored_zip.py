@@ -12,7 +12,7 @@ import hashlib
 import mmap
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,16 +41,18 @@ def write_stored_zip(file: BinaryIO, entries: Mapping[str, Content]) -> str:
         def write(data: bytes | memoryview) -> int:
             # hashlib and files both release the GIL, so the two run side by side.
             hashed = hasher.submit(digest.update, data)
-            file.write(data)
-            hashed.result()
+            try:
+                file.write(data)
+            finally:
+                hashed.result()  # a mapped file cannot be closed while it is read
             return len(data)
 
         for name, content in sorted(entries.items()):
             with _opened(content) as data:
-                crc, size = _crc32(data), len(data)
+                crc, size = zlib.crc32(data), len(data)
                 directory.append(_directory_entry(name.encode(), crc, size, offset))
                 offset += write(_local_header(name.encode(), crc, size))
-                offset += sum(write(chunk) for chunk in _chunks(data))
+                offset += _each_chunk(data, write)
         write(b"".join(directory) + _end(len(directory), sum(map(len, directory)), offset))
     return digest.hexdigest()
 
@@ -71,17 +73,12 @@ def _opened(content: Content) -> Iterator[memoryview]:
             yield view
 
 
-def _chunks(data: memoryview) -> Iterator[memoryview]:
+def _each_chunk(data: memoryview, write: Callable[[memoryview], int]) -> int:
+    written = 0
     for start in range(0, len(data), _CHUNK):
         with data[start : start + _CHUNK] as chunk:
-            yield chunk
-
-
-def _crc32(data: memoryview) -> int:
-    crc = 0
-    for chunk in _chunks(data):
-        crc = zlib.crc32(chunk, crc)
-    return crc
+            written += write(chunk)
+    return written
 
 
 def _zip64(*values: int) -> bytes:

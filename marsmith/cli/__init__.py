@@ -79,6 +79,10 @@ def main() -> None:
     except MarsmithError as error:
         print_error(error)
         sys.exit(1)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else "a file could not be written: "
+        print_error(MarsmithError(f"{place}{error.strerror}", "make room, or mend the permissions"))
+        sys.exit(1)
     except Exception as error:
         if os.environ.get("MARSMITH_DEBUG"):
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ def _cells(answer: Answer) -> tuple[str, str]:
     if not answer.ok:
         error = value.get("error", value) if isinstance(value, dict) else {"message": value}
         message = error.get("message", value) if isinstance(error, dict) else error
-        return f"refused with {answer.status}: {message}", ""
+        reason = message or HTTPStatus(answer.status).phrase.lower()
+        return f"refused with {answer.status}: {reason}", ""
     if isinstance(value, dict) and "label" in value:
         return str(value["label"]), f"{value.get('confidence', '')}"
     return str(value), ""
