@@ -222,14 +222,12 @@ def _flat(image: Image.Image) -> Image.Image:
 
 def _only_class(module_name: str) -> type[torch.nn.Module]:
     module = importlib.import_module(module_name)
-    classes: list[type[torch.nn.Module]] = [
-        member
-        for _, member in inspect.getmembers(module, inspect.isclass)
-        if member.__module__ == module.__name__
-    ]
+    members: list[tuple[str, Any]] = inspect.getmembers(module, inspect.isclass)
+    classes = [member for _, member in members if member.__module__ == module.__name__]
     if len(classes) != 1:
         raise ValueError(f"{module_name}.py must define exactly one class, not {len(classes)}")
-    return classes[0]
+    only: type[torch.nn.Module] = classes[0]
+    return only
 
 
 def _device(gpu_id: int | None) -> torch.device:

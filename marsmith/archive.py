@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+import zlib
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,19 +37,25 @@ class Archive:
     @cached_property
     def names(self) -> frozenset[str]:
         """The names of its entries."""
-        with zipfile.ZipFile(self.path) as archive:
-            return frozenset(archive.namelist())
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                return frozenset(archive.namelist())
+        except (zipfile.BadZipFile, OSError) as error:
+            raise self._damaged("its table of contents") from error
 
     def read(self, name: str) -> bytes:
         """Return one entry's bytes. Raises ArchiveError if it is missing or damaged."""
         try:
             with zipfile.ZipFile(self.path) as archive:
                 return archive.read(name)
-        except (KeyError, zipfile.BadZipFile, OSError, NotImplementedError) as error:
-            raise ArchiveError(
-                f"{self.path}: {name} is missing or damaged",
-                f"build the archive again: marsmith build {self.name}",
-            ) from error
+        except (KeyError, zipfile.BadZipFile, zlib.error, OSError, NotImplementedError) as error:
+            raise self._damaged(name) from error
+
+    def _damaged(self, part: str) -> ArchiveError:
+        return ArchiveError(
+            f"{self.path}: {part} is missing or damaged",
+            f"build the archive again: marsmith build {self.name}",
+        )
 
     @cached_property
     def manifest(self) -> Manifest:

@@ -21,6 +21,7 @@ from marsmith.contents import MODEL_CONFIG_FILE, contents
 from marsmith.errors import BuildError
 from marsmith.manifest import MANIFEST_FILE, normalised_manifest
 from marsmith.project import Project
+from marsmith.replacing import replacing
 from marsmith.spec import ArchiveSpec
 from marsmith.stored_zip import Content, write_stored_zip
 
@@ -34,21 +35,13 @@ def write_archive(project: Project, spec: ArchiveSpec) -> str:
     The file appears whole or not at all. The spec's files must have been checked
     (verify/sources.py). Raises BuildError if torch-model-archiver fails or nothing can be written.
     """
-    files = contents(project, spec)
-    entries: dict[str, Content] = files | {MANIFEST_FILE: _manifest(spec, files)}
     target = project.model_store / f"{spec.name}.mar"
     try:
+        files = contents(project, spec)
+        entries: dict[str, Content] = files | {MANIFEST_FILE: _manifest(spec, files)}
         project.model_store.mkdir(exist_ok=True)
-        handle, name = tempfile.mkstemp(".tmp", f".{spec.name}.", project.model_store)
-        temporary = Path(name)
-        try:
-            with open(handle, "wb") as file:  # noqa: PTH123 (a descriptor, not a path)
-                digest = write_stored_zip(file, entries)
-            temporary.chmod(0o644)
-            temporary.replace(target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        with replacing(target) as file:
+            digest = write_stored_zip(file, entries)
     except OSError as error:
         raise BuildError(
             f"{target} cannot be made: {error.strerror}"
@@ -62,6 +55,7 @@ def _manifest(spec: ArchiveSpec, names: Iterable[str]) -> bytes:
     """Let torch-model-archiver lay out an archive of these names, and return its manifest."""
     with tempfile.TemporaryDirectory(prefix="marsmith-build-") as folder:
         stage = Path(folder)
+        (stage / "files").mkdir()
         for name in names:
             (stage / "files" / name).parent.mkdir(parents=True, exist_ok=True)
             (stage / "files" / name).touch()
@@ -84,11 +78,13 @@ def _run_archiver(spec: ArchiveSpec, stage: Path) -> Path:
         return f"files/{Path(path).name}" if path else None
 
     handler = staged(spec.handler_file) or spec.handler
+    if spec.entry_point:
+        handler = f"{handler.removesuffix('.py')}:{spec.entry_point}"
     has_config = (stage / "files" / MODEL_CONFIG_FILE).exists()
     options = {
         "--model-name": spec.name,
         "--version": spec.version,
-        "--handler": f"{handler}:{spec.entry_point}" if spec.entry_point else handler,
+        "--handler": handler,
         "--model-file": staged(spec.model_file),
         "--serialized-file": staged(spec.serialized_file),
         "--requirements-file": staged(spec.requirements_file),

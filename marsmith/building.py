@@ -14,6 +14,7 @@ from typing import Any
 from marsmith import __version__
 from marsmith.findings import Finding, FindingsError, Severity
 from marsmith.project import Project
+from marsmith.replacing import replacing
 from marsmith.spec import ArchiveSpec
 
 
@@ -77,10 +78,8 @@ def _make(project: Project, spec: ArchiveSpec, warnings: list[Finding]) -> Built
     sha256 = write_archive(project, spec)
     path = project.model_store / f"{spec.name}.mar"
     record = {"inputs": before, "output": _stat(path), "sha256": sha256}
-    record_path = _record_path(project, spec.name)
-    temporary = record_path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(record))
-    temporary.replace(record_path)
+    with replacing(_record_path(project, spec.name)) as file:
+        file.write(json.dumps(record).encode())
     return Built(spec.name, path, path.stat().st_size, sha256, True, tuple(warnings))
 
 
@@ -91,7 +90,7 @@ def _unchanged(project: Project, spec: ArchiveSpec) -> Built | None:
         record = json.loads(_record_path(project, spec.name).read_text())
         same = record["inputs"] == _inputs(project, spec) and record["output"] == _stat(path)
         sha256 = record["sha256"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     return Built(spec.name, path, path.stat().st_size, sha256, False) if same else None
 

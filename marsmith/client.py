@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -114,17 +116,20 @@ class Client:
         names: list[str] = []
         page: str | None = ""
         while page is not None:
-            listing = self._manage("GET", f"/models?limit=100{page}").json()
-            names += [entry["modelName"] for entry in listing["models"]]
-            token = listing.get("nextPageToken")
+            with self._expecting_torchserve():
+                listing = self._manage("GET", f"/models?limit=100{page}").json()
+                names += [entry["modelName"] for entry in listing["models"]]
+                token = listing.get("nextPageToken")
             page = f"&next_page_token={token}" if token else None
         return [model for name in sorted(set(names)) for model in self.describe(name)]
 
     def describe(self, model: str) -> list[Model]:
         """Describe all registered versions of one model. Raises RefusedError for an unknown one."""
-        versions = self._manage("GET", f"/models/{_quoted(model)}/all").json()
-        default = self._manage("GET", f"/models/{_quoted(model)}").json()[0]["modelVersion"]
-        return [_model(version, default) for version in versions]
+        path = f"/models/{_quoted(model)}"
+        with self._expecting_torchserve():
+            versions = self._manage("GET", f"{path}/all").json()
+            default = self._manage("GET", path).json()[0]["modelVersion"]
+            return [_model(version, default) for version in versions]
 
     def scale(self, model: str, min_workers: int, max_workers: int, timeout: float = 120) -> Model:
         """Set the number of workers of a model's default version, and wait until they are up.
@@ -134,16 +139,28 @@ class Client:
         query = f"min_worker={min_workers}&max_worker={max_workers}&synchronous=true"
         self._manage("PUT", f"/models/{_quoted(model)}?{query}")
         deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
+        while True:
             now = next(version for version in self.describe(model) if version.default)
             settled = all(worker.state == "READY" for worker in now.workers)
             if settled and min_workers <= len(now.workers) <= max_workers:
                 return now
+            if time.monotonic() > deadline:
+                raise ClientError(
+                    f"{model} has {now.ready_workers} of {min_workers} workers, "
+                    f"{timeout:.0f} s after it was told to",
+                    "its log says why: .marsmith/servers/PORT/workers.log",
+                )
             time.sleep(0.1)
-        raise ClientError(
-            f"{model} has {now.ready_workers} of {min_workers} workers after {timeout:.0f} s",
-            "its log says why: .marsmith/servers/PORT/workers.log",
-        )
+
+    @contextmanager
+    def _expecting_torchserve(self) -> Iterator[None]:
+        try:
+            yield
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+            raise ClientError(
+                f"what answers at {self._management_url} is not TorchServe's management API",
+                "name the server's inference port: --port N",
+            ) from error
 
     def _manage(self, method: str, path: str) -> httpx.Response:
         headers = self._token("management")
@@ -188,6 +205,11 @@ class Client:
             raise UnreachableError(
                 f"nothing answers at {url}",
                 "start a server: marsmith serve; or name its port: --port N",
+            ) from error
+        except httpx.RequestError as error:
+            raise ClientError(
+                f"{url}{path} gave an answer that cannot be read: {error}",
+                "see what listens there; name the server's inference port: --port N",
             ) from error
 
 

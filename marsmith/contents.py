@@ -7,6 +7,7 @@ extra files is emptied into the root and keeps its subfolders (model_packaging_u
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,8 +77,19 @@ def matches(project: Project, written: str) -> list[Path]:
 
 
 def _folder(folder: Path) -> Iterator[tuple[str, Path]]:
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        kept = not any(part.startswith(".") or part in _CACHES for part in relative.parts)
-        if path.is_file() and kept and path.suffix not in (".pyc", ".pyo"):
-            yield relative.as_posix(), path
+    seen = set()
+    for root, folders, files in os.walk(folder, followlinks=True):
+        seen.add(os.path.realpath(root))
+        # A link to a folder counts as that folder, but not one that leads back up.
+        folders[:] = sorted(
+            name
+            for name in folders
+            if _is_kept(name) and os.path.realpath(Path(root, name)) not in seen
+        )
+        for name in sorted(filter(_is_kept, files)):
+            path = Path(root, name)
+            yield path.relative_to(folder).as_posix(), path
+
+
+def _is_kept(name: str) -> bool:
+    return not name.startswith(".") and name not in _CACHES and not name.endswith((".pyc", ".pyo"))

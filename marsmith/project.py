@@ -64,10 +64,11 @@ class Project:
         """`config.properties` as values; empty if the project has none."""
         path = self.root / CONFIG_FILE
         try:
-            return parse_properties(path.read_text(encoding="utf-8")) if path.exists() else {}
-        except (OSError, UnicodeDecodeError) as error:
+            # Java reads properties as Latin-1, where every byte is a character.
+            return parse_properties(path.read_text(encoding="latin-1")) if path.exists() else {}
+        except OSError as error:
             raise ProjectError(
-                f"{CONFIG_FILE} cannot be read: {error}", "make it a readable UTF-8 text file"
+                f"{CONFIG_FILE} cannot be read: {error.strerror}", "make it a readable file"
             ) from error
 
     def state_folder(self, name: str) -> Path:

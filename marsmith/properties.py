@@ -6,12 +6,19 @@ The keys are those of TorchServe's ConfigManager.java, the syntax that of java.u
 from __future__ import annotations
 
 import ipaddress
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from marsmith.errors import ProjectError
 
 CONFIG_FILE = "config.properties"
+
+# A key ends at the first `=`, `:` or white space that no backslash protects.
+_KEY_AND_VALUE = re.compile(
+    r"(?P<key>(?:\\.|[^\\=: \t\f])*)[ \t\f]*(?:[=:][ \t\f]*)?(?P<value>.*)$", re.DOTALL
+)
 
 # Where TorchServe listens if config.properties does not say (ConfigManager.java).
 _DEFAULTS = {
@@ -52,19 +59,56 @@ class Address:
 
 
 def parse_properties(text: str) -> dict[str, str]:
-    """Read `key=value` lines; `#` and `!` start comments, a final backslash continues a line."""
+    """Read a properties file's text as java.util.Properties.load does."""
     values: dict[str, str] = {}
-    for line in text.replace("\\\n", "").splitlines():
-        line = line.strip()
-        if line and line[0] not in "#!":
-            key, _, value = line.partition("=")
-            values[key.strip()] = value.strip()
+    for line in _logical_lines(text):
+        match = _KEY_AND_VALUE.match(line)
+        if match:
+            values[_unescape(match["key"])] = _unescape(match["value"])
     return values
 
 
+def _logical_lines(text: str) -> Iterator[str]:
+    """Yield lines without comments; one that ends in an odd number of backslashes goes on."""
+    pending = ""
+    for line in re.split(r"\r\n|\n|\r", text):
+        line = line.lstrip(" \t\f")
+        if not pending and (not line or line[0] in "#!"):
+            continue
+        backslashes = len(line) - len(line.rstrip("\\"))
+        if backslashes % 2:
+            pending += line[:-1]
+        else:
+            yield pending + line
+            pending = ""
+    if pending:
+        yield pending
+
+
+def _unescape(text: str) -> str:
+    def plain(match: re.Match[str]) -> str:
+        code = match[1]
+        if code[0] == "u" and len(code) == 5:
+            return chr(int(code[1:], 16))
+        return {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}.get(code, code)
+
+    return re.sub(r"\\(u[0-9a-fA-F]{4}|.)", plain, text)
+
+
 def format_properties(values: dict[str, str]) -> str:
-    """Write values as a properties file that reads back the same."""
-    return "".join(f"{key}={value}\n".replace("\\", "\\\\") for key, value in values.items())
+    """Write values as a properties file that reads back the same; ASCII alone."""
+    return "".join(f"{_escape(key)}={_escape(value)}\n" for key, value in values.items())
+
+
+def _escape(text: str) -> str:
+    escaped = re.sub(r"[\\ \t\f=:#!]", r"\\\g<0>", text).replace("\n", "\\n").replace("\r", "\\r")
+    units = (escaped[i].encode("utf-16-be") for i in range(len(escaped)))
+    return "".join(
+        unit.decode("utf-16-be")
+        if unit < b"\x00\x7f"
+        else "".join(f"\\u{unit[i : i + 2].hex()}" for i in range(0, len(unit), 2))
+        for unit in units
+    )
 
 
 def addresses(values: dict[str, str]) -> tuple[Address, ...]:
@@ -92,7 +136,7 @@ def with_ports(values: dict[str, str], first: int) -> dict[str, str]:
 
 def _grpc_address(role: str, values: dict[str, str]) -> Address:
     port = values[f"grpc_{role}_port"]
-    if not port.isdecimal():
+    if not port.isdecimal() or not 0 < int(port) < 65536:
         raise ProjectError(
             f"{CONFIG_FILE}: grpc_{role}_port={port} is no port", f"write grpc_{role}_port=7070"
         )

@@ -21,14 +21,14 @@ class Definition:
 
 @dataclass(frozen=True)
 class ModuleOutline:
-    """The module-level names of a Python file."""
+    """The module-level names of a Python file; `*` stands for those of a star import."""
 
     classes: tuple[Definition, ...]
     names: frozenset[str]
 
 
-def outline(source: str) -> ModuleOutline:
-    """Read a file's module level. Raises SyntaxError as the interpreter would."""
+def outline(source: str | bytes) -> ModuleOutline:
+    """Read a file's module level. Raises SyntaxError or ValueError as the interpreter would."""
     tree = ast.parse(source)
     classes: dict[str, Definition] = {}
     names: set[str] = set()
@@ -43,8 +43,8 @@ def _module_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
     """Yield statements that run at import, also those under `if`, `try` and `with`."""
     for node in body:
         yield node
-        for field in ("body", "orelse", "finalbody", "handlers"):
-            if not isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+        if not isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            for field in ("body", "orelse", "finalbody", "handlers", "cases"):
                 yield from _module_level(getattr(node, field, []))
 
 
@@ -53,5 +53,7 @@ def _bound_names(node: ast.stmt) -> Iterator[str]:
         yield node.name
     elif isinstance(node, (ast.Import, ast.ImportFrom)):
         yield from (alias.asname or alias.name for alias in node.names)
-    elif isinstance(node, ast.Assign):
-        yield from (target.id for target in node.targets if isinstance(target, ast.Name))
+    elif isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        walked = (part for target in targets for part in ast.walk(target))
+        yield from (part.id for part in walked if isinstance(part, ast.Name))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from marsmith.errors import ArchiveError
 
 SAMPLES_FOLDER = "samples"
 SAMPLES_FILE = f"{SAMPLES_FOLDER}/samples.json"
@@ -22,8 +23,14 @@ class Sample:
 
 
 def parse_samples(text: str | bytes) -> tuple[Sample, ...]:
-    """Read the index of an archive's samples."""
-    return tuple(Sample(**entry) for entry in json.loads(text))
+    """Read the index of an archive's samples. Raises ArchiveError when it is none."""
+    try:
+        return tuple(Sample(**entry) for entry in json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise ArchiveError(
+            f"{SAMPLES_FILE} cannot be read: {error}",
+            "build the archive again: marsmith build NAME",
+        ) from error
 
 
 def format_samples(samples: tuple[Sample, ...]) -> bytes:
@@ -47,18 +54,17 @@ def difference(expected: bytes, actual: bytes, tolerance: float) -> str | None:
 
 def _differences(path: str, expected: Any, actual: Any, tolerance: float) -> Iterator[str]:
     if isinstance(expected, dict) and isinstance(actual, dict):
-        for key in expected.keys() | actual.keys():
-            missing = object()
-            pair = expected.get(key, missing), actual.get(key, missing)
-            if missing in pair:
-                yield f"{path}.{key}: {'unexpected' if pair[0] is missing else 'missing'}"
+        for key in sorted(expected.keys() | actual.keys()):
+            place = f"{path}.{key}" if path else key
+            if key in expected and key in actual:
+                yield from _differences(place, expected[key], actual[key], tolerance)
             else:
-                yield from _differences(f"{path}.{key}", *pair, tolerance)
+                yield f"{place}: {'missing' if key in expected else 'unexpected'}"
     elif isinstance(expected, list) and isinstance(actual, list) and len(expected) == len(actual):
         for index, pair in enumerate(zip(expected, actual, strict=True)):
             yield from _differences(f"{path}[{index}]", *pair, tolerance)
     elif not _same(expected, actual, tolerance):
-        where = f"{path.removeprefix('.')}: " if path else ""
+        where = f"{path}: " if path else ""
         yield f"{where}expected {_short(expected)}, got {_short(actual)}"
 
 
@@ -67,7 +73,7 @@ def _same(expected: Any, actual: Any, tolerance: float) -> bool:
     if isinstance(expected, bool) or isinstance(actual, bool):
         return expected is actual
     if isinstance(expected, numbers) and isinstance(actual, numbers):
-        return math.isclose(expected, actual, rel_tol=0, abs_tol=tolerance)
+        return expected == actual or abs(expected - actual) <= tolerance
     return bool(expected == actual)
 
 

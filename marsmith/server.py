@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import os
 import shutil
@@ -90,8 +91,9 @@ class TorchServe:
         self.folder = Path(tempfile.mkdtemp(prefix="marsmith-"))
         try:
             with (self.log_folder / JAVA_LOG).open("ab") as output:
+                command = self._command(java)
                 self.process = subprocess.Popen(  # noqa: S603
-                    self._command(java),
+                    command,
                     cwd=self.folder,
                     env=clean_environment(os.environ, self.folder),
                     stdin=subprocess.DEVNULL,
@@ -99,8 +101,13 @@ class TorchServe:
                     stderr=subprocess.STDOUT,
                     start_new_session=True,  # a terminal's Ctrl-C is for us; and one group to end
                 )
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(self.folder, ignore_errors=True)
+            if isinstance(error, OSError) and error.filename == str(java):
+                raise ServerError(
+                    f"{java} cannot be run: {error.strerror}",
+                    "unset JAVA_HOME to use the Java that comes with marsmith",
+                ) from error
             raise
 
     def _command(self, java: Path) -> list[str]:
@@ -206,15 +213,21 @@ def free_ports(count: int) -> int:
     """Return the first of `count` free ports in a row, below those the system hands out itself."""
     start = 20_000 + os.getpid() * 5 % 10_000
     for first in range(start, start + 2_000, count):
-        if all(_is_free("127.0.0.1", port) for port in range(first, first + count)):
+        if not any(_bind_error("127.0.0.1", port) for port in range(first, first + count)):
             return first
     raise ServerError("no free ports were found", "name one: --port N")
 
 
 def require_free(address: Address) -> None:
-    """Raise PortInUseError, with the owner where it can be seen, if a port is taken."""
-    if _is_free(address.host, address.port):
+    """Raise ServerError if nothing can listen there: PortInUseError, with the owner, if it can."""
+    error = _bind_error(address.host, address.port)
+    if error is None:
         return
+    if error.errno != errno.EADDRINUSE:
+        raise ServerError(
+            f"nothing can listen at {address.url} ({address.role}): {error.strerror}",
+            "correct config.properties, or serve on other ports: marsmith serve --port N",
+        )
     owner = _listener(address.port)
     raise PortInUseError(
         f"port {address.port} ({address.role}) is in use" + (f" by {owner}" if owner else ""),
@@ -222,16 +235,16 @@ def require_free(address: Address) -> None:
     )
 
 
-def _is_free(host: str, port: int) -> bool:
+def _bind_error(host: str, port: int) -> OSError | None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         # As Java's servers do: a port whose last connections are still closing is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return False
-        return True
+        except OSError as error:
+            return error
+        return None
 
 
 def _listener(port: int) -> str | None:

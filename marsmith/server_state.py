@@ -7,7 +7,6 @@ stale claim; processes are known by pid and start time, since pids come round ag
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from marsmith.project import Project
+from marsmith.replacing import replacing
 from marsmith.server import end_group
 
 _STATE_FILE = "state.json"
@@ -48,15 +48,13 @@ def server_folder(project: Project, port: int) -> Path:
 
 def process_identity(pid: int) -> tuple[int, float]:
     """Return what tells this process from a later one with the same pid."""
-    return pid, psutil.Process(pid).create_time()
+    return pid, _start_time(pid)
 
 
 def write_state(project: Project, state: ServerState) -> None:
     """Record a server, whole or not at all."""
-    path = server_folder(project, state.port) / _STATE_FILE
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(asdict(state)))
-    temporary.replace(path)
+    with replacing(server_folder(project, state.port) / _STATE_FILE) as file:
+        file.write(json.dumps(asdict(state)).encode())
 
 
 def forget_state(project: Project, port: int) -> None:
@@ -70,8 +68,9 @@ def running_servers(project: Project) -> list[ServerState]:
     for path in sorted((project.root / ".marsmith" / "servers").glob(f"*/{_STATE_FILE}")):
         try:
             values = json.loads(path.read_text())
-            values["supervisor"] = tuple(values["supervisor"])
-            values["front_end"] = tuple(values["front_end"])
+            for key in ("supervisor", "front_end"):
+                pid, started = values[key]
+                values[key] = (int(pid), float(started))
             state = ServerState(**values)
         except (OSError, ValueError, TypeError, KeyError):
             path.unlink(missing_ok=True)
@@ -95,7 +94,19 @@ def end_abandoned(project: Project, state: ServerState) -> None:
 def _lives(identity: tuple[int, float]) -> bool:
     pid, started = identity
     try:
-        process = psutil.Process(pid)
-        return process.create_time() == started and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+        same = _start_time(pid) == started
+        return same and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except (psutil.NoSuchProcess, ValueError):
         return False
+
+
+def _start_time(pid: int) -> float:
+    """Return when a process started, on a clock that nobody sets.
+
+    psutil counts from the epoch, so its answer changes when the system's clock does.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return psutil.Process(pid).create_time()
+    return float(stat.rpartition(")")[2].split()[19])  # proc(5): starttime, in ticks since boot

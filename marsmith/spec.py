@@ -12,7 +12,16 @@ import sys
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+)
 from pydantic_core import ErrorDetails
 
 from marsmith.findings import Finding, FindingsError
@@ -37,7 +46,7 @@ DEFAULT_HANDLERS = (
     "vllm_handler",
 )
 
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_\-.]*$")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-.]*")
 
 Count = Annotated[StrictInt, Field(ge=0)]
 Positive = Annotated[StrictInt, Field(ge=1)]
@@ -60,7 +69,7 @@ class ServingConfig(_Table):
     deviceIds: list[Count] | None = None  # noqa: N815
     parallelType: Literal["pp", "tp", "pptp", "custom"] | None = None  # noqa: N815
     parallelLevel: Count | None = None  # noqa: N815
-    torchrun: dict[str, Any] | None = None
+    torchrun: dict[str, JsonValue] | None = None
     maxRetryTimeoutInSec: Positive | None = None  # noqa: N815
     clientTimeoutInMills: Count | None = None  # noqa: N815
     jobQueueSize: Positive | None = None  # noqa: N815
@@ -80,14 +89,14 @@ class SampleSpec(_Table):
 
     request: StrictStr
     response: StrictStr
-    tolerance: Annotated[float, Field(ge=0)] = 1e-3
+    tolerance: Annotated[float, Field(strict=True, ge=0)] = 1e-3
 
 
 class ArchiveSpec(_Table):
     """One archive. Paths are relative to the project's root."""
 
     name: StrictStr
-    version: StrictStr
+    version: Annotated[StrictStr, Field(min_length=1)]
     handler: StrictStr
     model_file: StrictStr | None = None
     serialized_file: StrictStr | None = None
@@ -96,7 +105,7 @@ class ArchiveSpec(_Table):
     runtime: Literal["python", "python3"] = "python"
     archive_format: Literal["default", "zip-store"] = "default"
     serving: ServingConfig = ServingConfig()
-    handler_config: dict[str, Any] = {}
+    handler_config: dict[str, JsonValue] = {}
     samples: tuple[SampleSpec, ...] = ()
 
     @property
@@ -178,7 +187,7 @@ def _name_findings(document: _Document, lines: TomlLines) -> Iterator[Finding]:
                 SPEC_FILE,
                 lines.find(("archives", key, "name")),
             )
-        if not _NAME.match(key):
+        if not _NAME.fullmatch(key):
             yield Finding(
                 f"{key!r} cannot name an archive",
                 "start with a letter or digit, go on with letters, digits, '_', '-' and '.'",
@@ -198,7 +207,7 @@ def _findings(error: ValidationError, lines: TomlLines) -> list[Finding]:
 def _explain(detail: ErrorDetails) -> tuple[str, str]:
     """Say in our words what pydantic found at one place."""
     path = detail["loc"]
-    key = str(path[-1])
+    key = str(next(part for part in reversed(path) if isinstance(part, str)))
     kind = detail["type"]
     if kind == "extra_forbidden":
         return f"unknown key {key!r}{_place(path)}", _known_keys(path, key)
@@ -206,10 +215,20 @@ def _explain(detail: ErrorDetails) -> tuple[str, str]:
         return f"{key!r} is missing{_place(path)}", f"add the key: {key} = …"
     if kind in ("missing", "too_short") and path == ("archives",):
         return "no archive is described", "write a table: [archives.NAME] (README: the spec)"
-    expected = detail["msg"].removeprefix("Input ").replace("a valid integer", "an integer")
-    expected = expected.replace("a valid", "a")
+    expected = detail["msg"].removeprefix("Input ")
+    for word, plain in _PLAIN_WORDS:
+        expected = re.sub(word, plain, expected)
     hint = f'write {key} = "{detail["input"]}"' if kind == "string_type" else f"change {key}"
     return f"{key!r} {expected}{_place(path)}, not {detail['input']!r}", hint
+
+
+_PLAIN_WORDS = (
+    (r"a valid integer", "an integer"),
+    (r"a valid (dictionary|tuple|list)( or instance of \w+)?", r"a \1"),
+    (r"a (tuple|list)", "a list"),
+    (r"a dictionary|an object to extract fields from", "a table"),
+    (r"valid ", ""),
+)
 
 
 def _place(path: tuple[str | int, ...]) -> str:

@@ -10,6 +10,7 @@ Path = tuple[str | int, ...]
 _KEY = r"""(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')"""
 _DOTTED = rf"{_KEY}(?:\s*\.\s*{_KEY})*"
 _HEADER = re.compile(rf"^\s*(\[\[?)\s*({_DOTTED})\s*\]")
+_LONG_QUOTES = re.compile(r"\"{3}|'{3}")
 _ASSIGNMENT = re.compile(rf"^\s*({_DOTTED})\s*=")
 
 
@@ -20,14 +21,21 @@ class TomlLines:
         self._lines: dict[Path, int] = {}
         arrays: Counter[Path] = Counter()
         table: Path = ()
-        for number, line in enumerate(text.splitlines(), start=1):
+        in_text = False
+        for number, line in enumerate(text.split("\n"), start=1):
+            quotes = len(_LONG_QUOTES.findall(line))
+            if in_text:
+                in_text = quotes % 2 == 0
+                continue
+            in_text = quotes % 2 == 1
             if header := _HEADER.match(line):
                 table = self._resolve(_split(header[2]), arrays)
                 if header[1] == "[[":
                     arrays[table] += 1
                     self._lines.setdefault(table, number)
                     table = (*table, arrays[table] - 1)
-                self._lines.setdefault(table, number)
+                for length in range(1, len(table) + 1):
+                    self._lines.setdefault(table[:length], number)
             elif assignment := _ASSIGNMENT.match(line):
                 self._lines.setdefault((*table, *_split(assignment[1])), number)
 

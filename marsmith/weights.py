@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import pickletools
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 # What a state_dict's pickle names: tensors, storages, dicts (torch/_weights_only_unpickler.py).
-_HARMLESS_MODULES = ("torch", "collections", "numpy", "_codecs", "__builtin__", "builtins")
+_HARMLESS = re.compile(
+    r"torch\.(?!nn\.(modules|parallel)|jit|hub)|collections\.|numpy\.|_codecs\.encode$"
+    r"|(__builtin__|builtins)\.(set|dict|list|tuple|int|float|bool|complex|bytearray|slice|range)$"
+)
 _ZIP_START = b"PK"
-# How torch.save's files began before PyTorch 1.6, after the pickle protocol's two bytes: its magic
-# number, pickled (torch/serialization.py, MAGIC_NUMBER).
-_OLD_START = b"\x8a\x0a" + (0x1950A86A20F9469CFC6C).to_bytes(10, "little") + b"."
+# With this magic number, pickled, files began before PyTorch 1.6 (torch/serialization.py).
+_OLD_MAGIC = b"\x8a\x0a" + (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
 _MAX_OPCODES = 2_000_000
 
 
@@ -22,10 +26,10 @@ def problem(path: Path) -> tuple[str, str] | None:
     Recognised: an empty file, a damaged zip (PyTorch 1.6 and later), a pickled module.
     """
     with path.open("rb") as file:
-        start = file.read(2 + len(_OLD_START))
+        start = file.read(32)
     if not start:
         return "the file is empty", "save the weights again: torch.save(model.state_dict(), FILE)"
-    if not start.startswith(_ZIP_START) and start[2:] != _OLD_START:
+    if not start.startswith(_ZIP_START) and _OLD_MAGIC not in start:
         return "the file is nothing that torch.save wrote", "name the file of the state_dict"
     if start.startswith(_ZIP_START) and not zipfile.is_zipfile(path):
         return "the file is cut off or damaged", "copy it again, or save the state_dict again"
@@ -62,23 +66,22 @@ def _foreign_classes(path: Path) -> Iterator[str]:
 def _globals(
     opcodes: Iterator[tuple[pickletools.OpcodeInfo, object, int | None]],
 ) -> Iterator[str]:
+    """Yield the names outside `_HARMLESS` that a pickle imports; strings may come from its memo."""
     strings: list[str] = []
-    for count, (opcode, argument, _) in enumerate(opcodes):
-        if count > _MAX_OPCODES:
-            return
-        name = None
+    memo: dict[int, str] = {}
+    last = ""
+    for opcode, argument, _ in itertools.islice(opcodes, _MAX_OPCODES):
+        name = ""
+        if opcode.name in ("MEMOIZE", "BINPUT", "LONG_BINPUT", "PUT"):
+            memo[len(memo) if argument is None else int(str(argument))] = last
+            continue
         if opcode.name == "GLOBAL":
             name = str(argument).replace(" ", ".", 1)
         elif opcode.name == "STACK_GLOBAL":
             name = ".".join(strings[-2:])
-        elif "UNICODE" in opcode.name:
-            strings.append(str(argument))
-        if name and _is_foreign(name):
+        last = str(argument) if "UNICODE" in opcode.name else ""
+        if opcode.name in ("BINGET", "LONG_BINGET", "GET"):
+            last = memo.get(int(str(argument)), "")
+        strings += [last] if last else []
+        if name and not _HARMLESS.match(name):
             yield name
-
-
-def _is_foreign(name: str) -> bool:
-    module = name.rpartition(".")[0]
-    if module.startswith(("torch.nn.modules", "torch.nn.parallel", "torchvision")):
-        return True
-    return module.split(".")[0] not in _HARMLESS_MODULES

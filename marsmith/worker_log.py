@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from marsmith.findings import Finding
 
-_LINE = re.compile(r"^\S+ W-\d+-(?P<worker>.+?)-std(?:out|err) (?P<text>.*)$")
+_LINE = re.compile(r"^\S+ (?P<stream>W-\d+-(?P<worker>.+?)-std(?:out|err)) (?P<text>.*)$")
 _START = "Traceback (most recent call last):"
 _CHAINED = (
     "During handling of the above exception, another exception occurred:",
@@ -38,10 +38,16 @@ class Failure:
 
 
 def model_lines(log: str, model: str, version: str) -> list[str]:
-    """Return what the workers of one model printed, without the log's own fields."""
-    worker = f"{model}_{version}"
-    found = (_LINE.match(line) for line in log.splitlines())
-    return [match["text"] for match in found if match and match["worker"] == worker]
+    """Return what the workers of one model printed, without the log's own fields.
+
+    Workers write at the same time; here the lines of each of their streams stand together.
+    """
+    streams: dict[str, list[str]] = {}
+    for line in log.splitlines():
+        match = _LINE.match(line)
+        if match and match["worker"] == f"{model}_{version}":
+            streams.setdefault(match["stream"], []).append(match["text"])
+    return [text for texts in streams.values() for text in texts]
 
 
 def find_failure(lines: list[str]) -> Failure | None:

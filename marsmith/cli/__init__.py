@@ -79,16 +79,20 @@ def main() -> None:
     except MarsmithError as error:
         print_error(error)
         sys.exit(1)
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else "a file could not be written: "
-        print_error(MarsmithError(f"{place}{error.strerror}", "make room, or mend the permissions"))
-        sys.exit(1)
     except Exception as error:
         if os.environ.get("MARSMITH_DEBUG"):
             raise
-        hint = "a bug of marsmith's: run it again with MARSMITH_DEBUG=1 and report what it prints"
-        print_error(MarsmithError(f"{type(error).__name__}: {error}", hint))
+        print_error(_foreign(error))
         sys.exit(1)
+
+
+def _foreign(error: Exception) -> MarsmithError:
+    """Turn an error that nobody foresaw into one with a hint."""
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{error.filename}: " if error.filename else "a file could not be written: "
+        return MarsmithError(place + error.strerror, "make room, or mend the permissions")
+    hint = "a bug of marsmith's: run it again with MARSMITH_DEBUG=1 and report what it prints"
+    return MarsmithError(f"{type(error).__name__}: {error}", hint)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

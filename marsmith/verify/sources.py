@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from marsmith import weights
 from marsmith.contents import MODEL_CONFIG_FILE, matches, sources
@@ -34,7 +34,7 @@ def _in_spec(project: Project, spec: ArchiveSpec, key: _Key, message: str, hint:
 
 def _written_paths(spec: ArchiveSpec) -> Iterator[tuple[_Key, str]]:
     for key in ("model_file", "serialized_file", "requirements_file"):
-        if path := getattr(spec, key):
+        if (path := getattr(spec, key)) is not None:
             yield (key,), path
     if spec.handler_file is not None:
         yield ("handler",), spec.handler_file
@@ -73,6 +73,10 @@ def _file_problem(project: Project, key: _Key, written: str) -> tuple[str, str] 
         return f"{name}: there is no file {written!r}", _closest(Path(written).name, near)
     if found[0].is_dir() and name != "extra_files":
         return f"{name}: {written!r} is a folder", "name a file in it"
+    if project.model_store.resolve().is_relative_to(found[0].resolve()):
+        return f"{name}: {written!r} holds the model store", "name the files or folders in it"
+    if not all(path.is_file() or path.is_dir() for path in found):
+        return f"{name}: {written!r} is no regular file", "copy what it gives into a file"
     return None
 
 
@@ -87,11 +91,11 @@ def _closest(name: str, names: list[str]) -> str:
 
 def _check_collisions(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
     """All files land in one folder by their basename; the last one would win, silently."""
-    seen: dict[str, tuple[str, Path]] = {
-        MODEL_CONFIG_FILE: ("the serving table", Path()),
-        SAMPLES_FILE: ("the samples tables", Path()),
-        MANIFEST_FILE: ("torch-model-archiver", Path()),
-    }
+    seen: dict[str, tuple[str, Path]] = {MANIFEST_FILE: ("torch-model-archiver's", Path())}
+    if spec.model_config_values():
+        seen[MODEL_CONFIG_FILE] = ("the serving table's", Path())
+    if spec.samples:
+        seen[SAMPLES_FILE] = ("the samples' index", Path())
     keys = {written: key for key, written in _written_paths(spec)}
     for name, written, path in sources(project, spec):
         if name in seen and seen[name][1] != path.resolve():
@@ -103,6 +107,11 @@ def _check_collisions(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
                 "rename one: an archive knows files by their basename alone",
             )
         seen.setdefault(name, (written, path.resolve()))
+    folders = {str(folder) for name in seen for folder in PurePosixPath(name).parents}
+    for name in sorted(folders & seen.keys()):
+        written = seen[name][0]
+        message = f"{written} becomes {name!r} in the archive, where a folder has that name"
+        yield _in_spec(project, spec, keys[written], message, "rename the file")
 
 
 def _outline(project: Project, written: str) -> ModuleOutline | Finding | None:
@@ -111,7 +120,7 @@ def _outline(project: Project, written: str) -> ModuleOutline | Finding | None:
     if not path.is_file():
         return None
     try:
-        return outline(path.read_text(encoding="utf-8"))
+        return outline(path.read_bytes())
     except SyntaxError as error:
         return Finding(f"not Python: {error.msg}", "mend the line", written, error.lineno)
     except ValueError as error:
@@ -125,15 +134,18 @@ def _check_handler(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
     found = _outline(project, spec.handler_file)
     if isinstance(found, Finding):
         yield found
-    elif found is not None and spec.entry_point is not None:
-        if spec.entry_point not in found.names:
+    elif found is not None and len(found.classes) != 1 and "*" not in found.names:
+        # With exactly one class TorchServe falls back to it, whatever the entry point.
+        entry_point = spec.entry_point or "handle"
+        if spec.entry_point and spec.entry_point not in found.names:
+            close = difflib.get_close_matches(spec.entry_point, found.names, n=1)
             yield Finding(
                 f"there is no function {spec.entry_point!r}",
-                _closest(spec.entry_point, sorted(found.names)),
+                f"did you mean {close[0]!r}?" if close else "define it at the module's top level",
                 spec.handler_file,
             )
-    elif found is not None and "handle" not in found.names and len(found.classes) != 1:
-        yield _class_count(spec.handler_file, found, "a handler")
+        elif entry_point not in found.names:
+            yield _class_count(spec.handler_file, found, "a handler")
 
 
 def _check_model_file(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:

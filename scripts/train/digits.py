@@ -9,24 +9,34 @@ DIR holds IDX files (MNIST naming, plain or .gz, any number of image/label pairs
 
 from __future__ import annotations
 
+import environment
+
+environment.enter()
+
 import argparse
 import copy
-import gzip
 import io
 import math
 import os
 import shlex
-import sys
 import tempfile
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+from convnet import ConvNet
+from digit_data import Labels, Pixels, fail, read_data
+from digit_scenes import (
+    SCENES,
+    augment,
+    draw_figures,
+    fonts,
+    make_scene,
+    print_figures,
+)
+from isolate_figure import isolate_figure
+from PIL import Image, ImageDraw, ImageFont
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -37,101 +47,8 @@ from rich.progress import (
 )
 from torch import Tensor, nn
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "model_defs"), str(ROOT / "handlers"), str(Path(__file__).parent)]
-
-from convnet import ConvNet  # noqa: E402
-from digit_scenes import (  # noqa: E402
-    SCENES,
-    augment,
-    draw_figures,
-    fonts,
-    make_scene,
-    print_figures,
-)
-from isolate_figure import isolate_figure  # noqa: E402
-
 MEAN, STD = 0.1302, 0.3069  # of the training pictures of MNIST, on a scale of 0 to 1
 HELD_OUT = 1000
-Pixels = NDArray[np.uint8]
-Labels = NDArray[np.int64]
-
-
-def fail(message: str, hint: str) -> NoReturn:
-    """Say what is wrong and what helps, and end with status 1."""
-    print(f"error: {message}\nhint: {hint}", file=sys.stderr)
-    raise SystemExit(1)
-
-
-def read_idx(path: Path) -> Pixels:
-    """Read one IDX file of unsigned bytes, plain or gzip."""
-    hint = "the file may be cut short or of another format; fetch it again"
-    try:
-        raw = path.read_bytes()
-        raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
-    except (OSError, EOFError, zlib.error) as error:
-        fail(f"{path} cannot be read: {error}", hint)
-    rank = raw[3] if raw[:3] == b"\0\0\x08" and len(raw) > 3 else 0
-    shape = tuple(np.frombuffer(raw, ">u4", rank, 4).tolist()) if len(raw) >= 4 + 4 * rank else ()
-    if rank not in (1, 3) or len(raw) - 4 - 4 * rank != math.prod(shape):
-        fail(f"{path} is no IDX file of unsigned bytes", hint)
-    return np.frombuffer(raw, np.uint8, offset=4 + 4 * rank).reshape(shape)
-
-
-def read_pairs(folder: Path) -> tuple[list[Pixels], list[Labels], str]:
-    """Read every pair of IDX image and label files in a folder."""
-    pixels: list[Pixels] = []
-    labels: list[Labels] = []
-    for path in sorted(folder.glob("*images*idx3*")):
-        name = path.name.replace("images", "labels").replace("idx3", "idx1")
-        other = folder / name
-        if not other.is_file():
-            fail(f"{path.name} has no labels beside it", f"put {name} into {folder}")
-        digits, answers = read_idx(path), read_idx(other)
-        if digits.shape[1:] != (28, 28) or answers.shape != digits.shape[:1]:
-            fail(
-                f"{path.name} {digits.shape} and {name} {answers.shape} do not match",
-                "expected N pictures of 28x28 and N labels from the same set",
-            )
-        if len(answers) and answers.max() > 9:
-            fail(f"{name} holds the label {answers.max()}", "labels are the digits 0 to 9")
-        pixels.append(digits)
-        labels.append(answers.astype(np.int64))
-    return pixels, labels, "MNIST naming, IDX"
-
-
-def read_folders(folder: Path) -> tuple[list[Pixels], list[Labels], str]:
-    """Read folders named 0 to 9 of pictures, each figure isolated."""
-    pixels: list[Pixels] = []
-    labels: list[Labels] = []
-    for digit in range(10):
-        for path in sorted((folder / str(digit)).glob("*")):
-            try:
-                with Image.open(path) as image:
-                    figure = isolate_figure(image.convert("RGB"))
-            except (OSError, UnidentifiedImageError) as error:
-                fail(f"{path} cannot be read as a picture: {error}", "mend it or take it out")
-            pixels.append(np.asarray(figure)[None])
-            labels.append(np.array([digit]))
-    return pixels, labels, "pictures in folders named by digit, figures isolated"
-
-
-def read_data(folder: Path) -> tuple[Pixels, Labels, str]:
-    """Read all digits of a folder as pictures [N, 28, 28] and labels [N]."""
-    if not folder.is_dir():
-        fail(f"there is no folder {folder}", "give the folder of the digits with --data")
-    pixels, labels, kind = read_pairs(folder)
-    if not pixels:
-        pixels, labels, kind = read_folders(folder)
-    if not pixels:
-        fail(
-            f"{folder} holds no digits",
-            "expected *-images-idx3-ubyte[.gz] with their labels, or folders 0 to 9 of pictures",
-        )
-    digits, answers = np.concatenate(pixels), np.concatenate(labels)
-    if len(answers) < 50:
-        fail(f"{folder} holds {len(answers)} digits only", "give at least 50, better thousands")
-    return digits, answers, kind
 
 
 def normalise(pixels: Pixels | Tensor) -> Tensor:
@@ -276,8 +193,10 @@ was measured by that run on the weights beside this card.
 
 ## Data
 
-- {total:,} handwritten digits ({kind}): {files}. {trained:,} were trained on, {held:,} were held
-  out, chosen by a permutation with seed {seed}. The same data and seed give the same split.
+- {total:,} handwritten digits ({kind}):
+  {files}.
+  {trained:,} were trained on, {held:,} were held out, chosen by a permutation with seed {seed}.
+  The same data and seed give the same split.
 - {extra:,} pictures made by `scripts/train/digit_scenes.py`: digits of the training part painted
   into scenes, the ten digits printed in {fonts} fonts (Pillow's own and those of the machine),
   and digits drawn with lines of many widths; all went through `handlers/isolate_figure.py`.
@@ -312,6 +231,8 @@ with other digits.
 - One digit per picture, upright: beyond about 30 degrees of turn it gets unsure, and 6 and 9 part
   by nothing else.
 - It always answers with a digit; what is no digit gets a digit too, often with a high probability.
+- `isolate_figure` was mended by looking at scenes it got wrong, some of them made of held-out
+  digits, so the scene figures flatter it a little.
 - The scenes are painted, not photographed. Hard shadows across the figure, ground with strong
   patterns, figures made of outlines only, and several figures in one picture are not covered.
 
@@ -327,11 +248,11 @@ def main() -> None:
     """Read, split, train, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the digits")
-    parser.add_argument("--out", type=Path, default=ROOT / "weights" / "convnet.pth")
+    parser.add_argument("--out", type=Path, default=environment.ROOT / "weights" / "convnet.pth")
     parser.add_argument("--seed", type=int, default=0, help="of the split and all else (0)")
-    parser.add_argument("--epochs", type=int, default=60, help="rounds over the data (60)")
-    parser.add_argument("--extra", type=float, default=1.0, help="made pictures, 1 is 16,000 (1)")
-    parser.add_argument("--scenes", type=int, default=500, help="scenes measured of a kind (500)")
+    parser.add_argument("--epochs", type=int, default=70, help="rounds over the data (70)")
+    parser.add_argument("--extra", type=float, default=0.6, help="made pictures, 1 is 16,000 (0.6)")
+    parser.add_argument("--scenes", type=int, default=300, help="scenes measured of a kind (300)")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch (2)")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -350,28 +271,41 @@ def main() -> None:
     figures = measure(model, *held_out, min(options.scenes, len(held)), options.seed)
     for name, value in figures.items():
         print(f"{value:8.2%}  {name}")
+    write(options, model, figures, kind, (len(labels), len(rest), len(held), len(answers)))
+
+
+def write(
+    options: argparse.Namespace,
+    model: ConvNet,
+    figures: dict[str, float],
+    kind: str,
+    counts: tuple[int, int, int, int],
+) -> None:
+    """Write the state_dict and its card; `counts` are all, trained, held-out and made pictures."""
     state = {key: value.float().cpu().contiguous() for key, value in model.state_dict().items()}
     stream = io.BytesIO()
     torch.save(state, stream)
     command = ["scripts/train/digits.py", "--data", "DIR", "--seed", str(options.seed)]
     command += ["--epochs", str(options.epochs), "--extra", str(options.extra)]
+    command += ["--scenes", str(options.scenes)]
+    total, trained, held, made = counts
     card = CARD.format(
         name=options.out.name,
         parameters=sum(value.numel() for value in state.values()),
-        total=len(labels),
+        total=total,
         kind=kind,
         files=", ".join(sorted(path.name for path in options.data.iterdir())[:10]),
-        trained=len(rest),
-        held=len(held),
+        trained=trained,
+        held=held,
         seed=options.seed,
-        extra=len(answers),
+        extra=made,
         fonts=len(fonts(24)),
         command=shlex.join(command),
         epochs=options.epochs,
         torch=torch.__version__.split("+")[0],
         mean=MEAN,
         std=STD,
-        scenes=min(options.scenes, len(held)),
+        scenes=min(options.scenes, held),
         table="\n".join(f"| {name} | {value:.2%} |" for name, value in figures.items()),
     )
     try:

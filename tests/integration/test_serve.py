@@ -311,3 +311,30 @@ def test_one_line_per_request_is_not_logged(kit: Kit) -> None:
         kit("predict", "digits", "--port", port, kit.root / "samples/seven.png")
     assert size() == before
     kit("stop")
+
+
+@pytest.mark.parametrize(
+    ("handler", "code", "runtime"),
+    [
+        (
+            "own.py:predict",
+            "def predict(data, context):\n    return data and ['right']\n",
+            "python",
+        ),
+        ("own.py", "def handle(data, context):\n    return data and ['right']\n", "python3"),
+    ],
+)
+def test_handlers_that_are_functions_serve(
+    empty: Kit, handler: str, code: str, runtime: str
+) -> None:
+    empty.write("handlers/own.py", code)
+    empty.write(
+        "archives.toml",
+        f'[archives.own]\nversion = "2"\nhandler = "handlers/{handler}"\nruntime = "{runtime}"\n'
+        'serving = { minWorkers = 1 }\nsamples = [{ request = "in.txt", response = "out.txt" }]\n',
+    )
+    empty.write("in.txt", "anything")
+    empty.write("out.txt", "right")
+    empty("build")
+    assert "ready: own" in empty("serve", "--background", "--port", 0).stdout
+    empty("stop")

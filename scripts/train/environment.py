@@ -1,0 +1,22 @@
+"""Run a training script with what it needs, whichever Python it was typed with."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def enter() -> None:
+    """Go on in the clone's .venv, which scripts/setup makes first if it has to.
+
+    Also lets the script import what ships in archives: handlers and model definitions.
+    """
+    python = ROOT / ".venv" / "bin" / "python"
+    if Path(sys.prefix) != ROOT / ".venv":
+        subprocess.run([ROOT / "scripts" / "setup"], check=True)
+        os.execv(python, [str(python), *sys.argv])  # noqa: S606
+    sys.path[:0] = [str(ROOT / "model_defs"), str(ROOT / "handlers")]

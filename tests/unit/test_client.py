@@ -1,0 +1,344 @@
+"""marsmith/client.py, against a real HTTP server on a free loopback port."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from marsmith.client import Answer, Client
+from marsmith.errors import ClientError, RefusedError, UnreachableError
+
+
+@dataclass
+class Reply:
+    status: int = 200
+    body: bytes = b""
+    content_type: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Request:
+    method: str
+    path: str
+    body: bytes
+    content_type: str | None
+
+
+class Server(ThreadingHTTPServer):
+    """Answers a request with the next of its path's replies; the last one is given for good."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.replies: dict[str, list[Reply]] = {}
+        self.requests: list[Request] = []
+        self.released = threading.Event()  # paths that start with /slow wait for it
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def reply(self, path: str, *values: Any, status: int = 200) -> None:
+        self.replies[path] = [Reply(status, json.dumps(value).encode()) for value in values]
+
+    @property
+    def paths(self) -> list[str]:
+        return [f"{request.method} {request.path}" for request in self.requests]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def _answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        content_type = self.headers.get("content-type")
+        self.server.requests.append(Request(self.command, self.path, body, content_type))
+        if self.path.startswith("/slow"):
+            self.server.released.wait(10)
+        replies = self.server.replies.get(self.path, [Reply(404, b"{}")])
+        reply = replies.pop(0) if len(replies) > 1 else replies[0]
+        self.send_response(reply.status)
+        self.send_header("content-type", reply.content_type)
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        if "content-length" not in reply.headers:
+            self.send_header("content-length", str(len(reply.body)))
+        self.end_headers()
+        self.wfile.write(reply.body)
+
+    do_GET = do_POST = do_PUT = _answer  # noqa: N815 (the names http.server calls)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield running
+        finally:
+            running.released.set()
+            running.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[Client]:
+    with Client(server.url, server.url, timeout=5) as opened:
+        yield opened
+
+
+def worker(number: int, state: str = "READY") -> dict[str, Any]:
+    return {"id": str(number), "status": state, "pid": 100 + number, "memoryUsage": 1000}
+
+
+def version(name: str, number: str = "1.0", *workers: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "modelName": name,
+        "modelVersion": number,
+        "minWorkers": 1,
+        "maxWorkers": 2,
+        "batchSize": 4,
+        "maxBatchDelay": 2,
+        "workers": list(workers),
+    }
+
+
+# ---- predictions
+
+
+def test_a_prediction_sends_the_raw_body_and_returns_the_answer(
+    server: Server, client: Client
+) -> None:
+    server.replies["/predictions/digits"] = [Reply(200, b'{"label": "7"}')]
+    answer = client.predict("digits", b"\x89PNG\x00")
+    assert answer == Answer(200, "application/json", b'{"label": "7"}')
+    assert answer.ok
+    assert answer.json() == {"label": "7"}
+    assert server.requests == [
+        Request("POST", "/predictions/digits", b"\x89PNG\x00", "application/octet-stream")
+    ]
+
+
+def test_an_empty_body_is_sent_too(server: Server, client: Client) -> None:
+    server.reply("/predictions/digits", 1)
+    assert client.predict("digits", b"").ok
+    assert server.requests[0].body == b""
+
+
+@pytest.mark.parametrize("status", [301, 400, 404, 413, 500, 503, 507])
+def test_a_refused_prediction_is_an_answer_with_its_status(
+    server: Server, client: Client, status: int
+) -> None:
+    server.reply("/predictions/digits", {"code": status, "message": "no"}, status=status)
+    answer = client.predict("digits", b"x")
+    assert (answer.status, answer.ok) == (status, False)
+    assert answer.json()["message"] == "no"
+
+
+def test_a_models_name_is_quoted(server: Server, client: Client) -> None:
+    server.reply("/predictions/a%20b%2F..%3Fc%23", 1)
+    assert client.predict("a b/..?c#", b"x").ok
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [(b"7", 7), (b"plain", "plain"), (b"", ""), (b"\xff", "\ufffd"), ("ü".encode(), "ü")],
+)
+def test_an_answer_that_is_no_json_is_text(body: bytes, value: object) -> None:
+    assert Answer(200, "text/plain", body).json() == value
+
+
+def test_proxies_from_the_environment_are_not_used(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    server.reply("/predictions/digits", 1)
+    with Client(server.url, server.url) as client:
+        assert client.predict("digits", b"x").ok
+
+
+# ---- no answer at all
+
+
+def test_nothing_at_the_address_is_unreachable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    with Client(url, url) as client, pytest.raises(UnreachableError) as caught:
+        client.predict("digits", b"x")
+    assert url in caught.value.message
+    assert "marsmith serve" in caught.value.hint
+
+
+def test_a_server_that_does_not_answer_in_time_is_a_client_error(server: Server) -> None:
+    with (
+        Client(f"{server.url}/slow", server.url, timeout=0.1) as client,
+        pytest.raises(ClientError) as caught,
+    ):
+        client.predict("digits", b"x")
+    assert not isinstance(caught.value, UnreachableError)
+    assert "did not answer in time" in caught.value.message
+
+
+def test_a_server_that_hangs_up_within_its_answer_is_unreachable(
+    server: Server, client: Client
+) -> None:
+    server.replies["/predictions/digits"] = [
+        Reply(200, b"part", headers={"content-length": "100", "connection": "close"})
+    ]
+    with pytest.raises(UnreachableError):
+        client.predict("digits", b"x")
+
+
+@contextmanager
+def saying(data: bytes) -> Iterator[str]:
+    """Run a server that speaks no HTTP: it says `data` and hangs up."""
+
+    def answer() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(data)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            thread.join()
+
+
+@pytest.mark.parametrize("data", [b"", b"SSH-2.0-OpenSSH\r\n"])
+def test_a_server_that_speaks_no_http_is_a_client_error(data: bytes) -> None:
+    with saying(data) as url, Client(url, url) as client, pytest.raises(ClientError):
+        client.predict("digits", b"x")
+
+
+def test_an_answer_that_cannot_be_decoded_is_a_client_error(server: Server, client: Client) -> None:
+    server.replies["/predictions/digits"] = [
+        Reply(200, b"no gzip", headers={"content-encoding": "gzip"})
+    ]
+    with pytest.raises(ClientError):
+        client.predict("digits", b"x")
+
+
+# ---- management
+
+
+def test_a_model_is_described_in_all_its_versions(server: Server, client: Client) -> None:
+    first = version("digits", "1.0", worker(9000), worker(9001, "LOADING"))
+    server.reply("/models/digits/all", [first, version("digits", "2.0")])
+    server.reply("/models/digits", [first])
+    one, two = client.describe("digits")
+    assert (one.name, one.version, one.default) == ("digits", "1.0", True)
+    assert (one.min_workers, one.max_workers, one.batch_size, one.max_batch_delay) == (1, 2, 4, 2)
+    assert [(w.id, w.state, w.pid, w.memory) for w in one.workers] == [
+        ("9000", "READY", 9100, 1000),
+        ("9001", "LOADING", 9101, 1000),
+    ]
+    assert one.ready_workers == 1
+    assert (two.version, two.default, two.ready_workers) == ("2.0", False, 0)
+
+
+def test_models_are_read_page_by_page_and_sorted(server: Server, client: Client) -> None:
+    server.reply("/models?limit=100", {"models": [{"modelName": "b"}], "nextPageToken": "100"})
+    server.reply("/models?limit=100&next_page_token=100", {"models": [{"modelName": "a"}]})
+    for name in "ab":
+        server.reply(f"/models/{name}/all", [version(name)])
+        server.reply(f"/models/{name}", [version(name)])
+    assert [model.name for model in client.models()] == ["a", "b"]
+
+
+def test_no_models_are_an_empty_list(server: Server, client: Client) -> None:
+    server.reply("/models?limit=100", {"models": []})
+    assert client.models() == []
+
+
+def test_an_unknown_model_is_refused_in_torchserves_words(server: Server, client: Client) -> None:
+    server.reply(
+        "/models/digts/all", {"code": 404, "message": "Model not found: digts"}, status=404
+    )
+    with pytest.raises(RefusedError) as caught:
+        client.describe("digts")
+    assert caught.value.status == 404
+    assert "Model not found: digts" in caught.value.message
+    assert "GET /models/digts/all" in caught.value.message
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'"no"', b"{}"])
+def test_a_refusal_without_words_has_its_status(
+    server: Server, client: Client, body: bytes
+) -> None:
+    server.replies["/models?limit=100"] = [Reply(405, body)]
+    with pytest.raises(RefusedError) as caught:
+        client.models()
+    assert (caught.value.status, "405" in caught.value.message) == (405, True)
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b"null", b'{"models": [{}]}'])
+def test_another_server_at_the_management_address_is_a_client_error(
+    server: Server, client: Client, body: bytes
+) -> None:
+    server.replies["/models?limit=100"] = [Reply(200, body, "text/html")]
+    with pytest.raises(ClientError):
+        client.models()
+
+
+# ---- scaling
+
+
+def test_scaling_asks_once_and_waits_until_the_workers_are_up(
+    server: Server, client: Client
+) -> None:
+    scaling = "/models/digits?min_worker=2&max_worker=2&synchronous=true"
+    server.reply(scaling, {"status": "Workers scaled to 2"})
+    server.reply("/models/digits", [version("digits")])
+    server.reply(
+        "/models/digits/all",
+        [version("digits", "1.0", worker(1))],
+        [version("digits", "1.0", worker(1), worker(2, "LOADING"))],
+        [version("digits", "1.0", worker(1), worker(2))],
+    )
+    assert client.scale("digits", 2, 2).ready_workers == 2
+    assert server.paths.count(f"PUT {scaling}") == 1
+    assert server.paths.count("GET /models/digits/all") == 3
+
+
+def test_scaling_looks_at_the_default_version(server: Server, client: Client) -> None:
+    server.reply("/models/digits?min_worker=0&max_worker=1&synchronous=true", {})
+    server.reply("/models/digits", [version("digits", "2.0")])
+    both = [version("digits", "1.0", worker(1), worker(2)), version("digits", "2.0")]
+    server.reply("/models/digits/all", both)
+    assert client.scale("digits", 0, 1).version == "2.0"
+
+
+@pytest.mark.parametrize("timeout", [0.15, 0])
+def test_workers_that_do_not_come_up_in_time_are_a_client_error(
+    server: Server, client: Client, timeout: float
+) -> None:
+    server.reply("/models/digits?min_worker=2&max_worker=2&synchronous=true", {})
+    server.reply("/models/digits", [version("digits")])
+    server.reply("/models/digits/all", [version("digits", "1.0", worker(1))])
+    with pytest.raises(ClientError, match="1 of 2 workers"):
+        client.scale("digits", 2, 2, timeout=timeout)
+
+
+def test_a_refused_scaling_is_an_error(server: Server, client: Client) -> None:
+    path = "/models/digits?min_worker=3&max_worker=3&synchronous=true"
+    server.reply(path, {"code": 400, "message": "too many"}, status=400)
+    with pytest.raises(RefusedError, match="too many"):
+        client.scale("digits", 3, 3)

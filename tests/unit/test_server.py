@@ -1,0 +1,289 @@
+"""marsmith/server.py. TorchServe itself is started in tests/integration."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from marsmith.errors import PortInUseError, ServerError
+from marsmith.properties import Address, addresses, parse_properties, with_ports
+from marsmith.server import TorchServe, clean_environment, end_group, free_ports, require_free
+
+# In the place of Java: notes how it was called, then waits to be ended.
+STAND_IN = """\
+#!/bin/sh
+printf '%s\\n' "$@" > arguments
+env > environment
+sleep 60 &
+exec sleep 60
+"""
+# Does not end when asked to, nor does its child; says when both are there.
+STUBBORN = "trap '' TERM; sleep 60 & echo ready; wait; sleep 60"
+
+
+@contextmanager
+def listening(host: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind((host, port))
+        server.listen()
+        yield server.getsockname()[1]
+
+
+def at(port: int, host: str = "127.0.0.1") -> Address:
+    return Address("management", "http", host, port)
+
+
+# ---- the environment
+
+
+def test_the_environment_keeps_what_has_nothing_to_do_with_us(tmp_path: Path) -> None:
+    kept = {"HOME": "/home/x", "LANG": "C.utf8", "OMP_NUM_THREADS": "1", "JAVA_HOME": "/java"}
+    assert kept.items() <= clean_environment(kept, tmp_path).items()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "PYTHONPATH",
+        "PYTHONHOME",
+        "PYTHONSTARTUP",
+        "TS_CONFIG_FILE",
+        "TS_ALLOWED_URLS",
+        "JDK_JAVA_OPTIONS",
+        "VIRTUAL_ENV",
+        "LOG_LOCATION",
+        "METRICS_LOCATION",
+        "LOCAL_RANK",
+        "RANK",
+        "WORLD_SIZE",
+        "TEMP",
+        "TMP",
+    ],
+)
+def test_the_environment_drops_what_would_change_the_server(tmp_path: Path, name: str) -> None:
+    assert name not in clean_environment({name: "x"}, tmp_path)
+
+
+def test_temporary_files_go_into_the_servers_folder(tmp_path: Path) -> None:
+    assert clean_environment({"TMPDIR": "/elsewhere"}, tmp_path)["TMPDIR"] == str(tmp_path)
+
+
+@pytest.mark.parametrize("environ", [{}, {"PATH": "/somewhere/bin"}])
+def test_our_python_is_the_first_on_the_path(tmp_path: Path, environ: dict[str, str]) -> None:
+    path = clean_environment(environ, tmp_path)["PATH"].split(os.pathsep)
+    assert path[0] == str(Path(sys.executable).parent)
+    assert path[1:] == environ.get("PATH", os.defpath).split(os.pathsep)
+
+
+# ---- ports
+
+
+def test_a_port_in_use_is_refused_with_its_role_and_owner() -> None:
+    with listening() as port, pytest.raises(PortInUseError) as caught:
+        require_free(at(port))
+    assert f"port {port} (management) is in use" in caught.value.message
+    assert f"(pid {os.getpid()})" in caught.value.message
+    assert "--port N" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "0.0.0.0"), ("::1", "::1")]
+)
+def test_a_listener_on_another_address_of_the_port_counts(theirs: str, ours: str) -> None:
+    try:
+        with listening(theirs) as port, pytest.raises(PortInUseError):
+            require_free(at(port, ours))
+    except OSError:
+        pytest.skip("no IPv6 here")
+
+
+def test_a_port_that_nobody_listens_on_is_free() -> None:
+    with listening() as port:
+        pass
+    require_free(at(port))
+
+
+def test_a_port_whose_last_connection_is_still_closing_is_free() -> None:
+    with listening() as port:
+        pass
+    with socket.create_server(("127.0.0.1", port)) as server:
+        client = socket.create_connection(("127.0.0.1", port))
+        connection, _ = server.accept()
+        connection.close()  # the side that closes first keeps the port for a minute
+        assert client.recv(1) == b""
+        client.close()
+    require_free(at(port))
+
+
+def test_a_host_that_is_not_this_machine_is_not_called_a_port_in_use() -> None:
+    with pytest.raises(ServerError) as caught:
+        require_free(at(8081, "192.0.2.1"))
+    assert "in use" not in caught.value.message
+    assert "192.0.2.1" in caught.value.message
+
+
+def test_free_ports_are_free_and_in_a_row() -> None:
+    first = free_ports(5)
+    for port in range(first, first + 5):
+        require_free(at(port))
+    assert 1024 < first < 32_764  # below those the system hands out itself
+
+
+def test_free_ports_pass_over_those_in_use() -> None:
+    first = free_ports(5)
+    with listening(port=first + 4):
+        other = free_ports(5)
+    assert not {*range(first, first + 5)} & {*range(other, other + 5)}
+
+
+# ---- ending processes
+
+
+def test_a_process_group_is_ended_even_if_it_ignores_the_request() -> None:
+    with subprocess.Popen(
+        ["sh", "-c", STUBBORN], stdout=subprocess.PIPE, start_new_session=True
+    ) as leader:
+        assert leader.stdout is not None
+        assert leader.stdout.readline() == b"ready\n"
+        children = psutil.Process(leader.pid).children()
+        assert len(children) == 1
+        end_group(leader.pid, patience=0.2)
+        assert not _lives(children[0])
+        assert not psutil.pid_exists(leader.pid)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE  # its new parent may be slow to look
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_process_that_ends_when_asked_to_is_waited_for() -> None:
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as leader:
+        end_group(leader.pid)
+        assert not psutil.pid_exists(leader.pid)
+
+
+def test_a_group_that_is_gone_is_no_error() -> None:
+    with subprocess.Popen(["true"], start_new_session=True) as leader:
+        leader.wait()
+    end_group(leader.pid)
+    assert not psutil.pid_exists(leader.pid)
+
+
+# ---- starting and stopping
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    java = tmp_path / "jre" / "bin" / "java"
+    java.parent.mkdir(parents=True)
+    java.write_text(STAND_IN)
+    java.chmod(0o755)
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "jre"))
+    return java
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> TorchServe:
+    properties = with_ports({"metrics_mode": "prometheus"}, free_ports(5))
+    return TorchServe(properties, tmp_path / "store", {"a": "a.mar"}, tmp_path / "logs")
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_server_is_started_with_our_models_and_settings_alone(
+    server: TorchServe, tmp_path: Path, temporary_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    server.start()
+    try:
+        assert server.is_running()
+        assert psutil.pid_exists(server.pid)
+        assert server.folder.parent == temporary_folder
+        while "PATH=" not in (noted(server, "environment")):
+            assert server.is_running()
+        arguments = noted(server, "arguments").splitlines()
+        assert arguments[-3:] == ["-ncs", "-m", "a=a.mar"]
+        assert arguments[arguments.index("-s") + 1] == str(tmp_path / "store")
+        config = Path(arguments[arguments.index("-f") + 1])
+        assert parse_properties(config.read_text())["metrics_mode"] == "prometheus"
+        assert "PYTHONPATH" not in noted(server, "environment")
+    finally:
+        server.stop()
+
+
+def noted(server: TorchServe, name: str) -> str:
+    path = server.folder / name
+    return path.read_text() if path.exists() else ""
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_stopped_server_leaves_no_process_and_no_folder(
+    server: TorchServe, temporary_folder: Path
+) -> None:
+    server.start()
+    pid = server.pid
+    server.stop()
+    assert not server.is_running()
+    assert not [p for p in psutil.process_iter() if _group_of(p) == pid and _lives(p)]
+    assert list(temporary_folder.iterdir()) == []
+
+
+def _group_of(process: psutil.Process) -> int:
+    try:
+        return os.getpgid(process.pid)
+    except ProcessLookupError:
+        return 0
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_port_in_use_stops_the_start_before_anything_is_made(
+    tmp_path: Path, temporary_folder: Path
+) -> None:
+    properties = with_ports({}, free_ports(5))
+    server = TorchServe(properties, tmp_path, {}, tmp_path / "logs")
+    with listening(port=addresses(properties)[4].port), pytest.raises(PortInUseError) as caught:
+        server.start()
+    assert "gRPC management" in caught.value.message
+    assert not server.is_running()
+    assert not (tmp_path / "logs").exists()
+    assert list(temporary_folder.iterdir()) == []
+
+
+def test_a_java_that_cannot_be_run_is_an_error_and_leaves_nothing(
+    server: TorchServe, stand_in: Path, temporary_folder: Path
+) -> None:
+    stand_in.write_bytes(b"\x7fELF but not really")
+    with pytest.raises(ServerError) as caught:
+        server.start()
+    assert str(stand_in) in caught.value.message
+    assert list(temporary_folder.iterdir()) == []
+
+
+def test_logs_of_an_earlier_run_are_emptied(server: TorchServe, stand_in: Path) -> None:
+    server.log_folder.mkdir()
+    (server.log_folder / "workers.log").write_text("old")
+    stand_in.write_text("#!/bin/sh\necho from java\n")
+    server.start()
+    assert server.process is not None
+    server.process.wait()
+    server.stop()
+    assert (server.log("workers.log"), server.log("java.log")) == ("", "from java\n")
+
+
+def test_a_server_that_was_not_started_has_no_pid_and_can_be_stopped(server: TorchServe) -> None:
+    server.stop()
+    assert not server.is_running()
+    with pytest.raises(RuntimeError):
+        _ = server.pid

@@ -1,0 +1,364 @@
+"""marsmith/verify/sources.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from marsmith.findings import Finding, Severity
+from marsmith.project import Project
+from marsmith.verify.sources import check_spec
+
+from ..conftest import MakeProject, SavedByTorch
+from ..tiny import FILES, HANDLER, MODEL, SPEC, minimal_spec
+
+WITH_MODEL = 'model_file = "net.py"\nserialized_file = "net.pth"\n'
+
+
+def errors(project: Project) -> list[Finding]:
+    found = check_spec(project, project.spec_file.archives["tiny"])
+    return [finding for finding in found if finding.severity is Severity.ERROR]
+
+
+def error(project: Project) -> Finding:
+    (only,) = errors(project)
+    return only
+
+
+def test_the_tiny_project_is_sound(project: MakeProject) -> None:
+    tiny = project()
+    assert list(check_spec(tiny, tiny.spec_file.archives["tiny"])) == []
+
+
+def test_an_archive_without_a_sample_is_warned_of(project: MakeProject) -> None:
+    tiny = project({"handler.py": HANDLER}, minimal_spec())
+    (found,) = check_spec(tiny, tiny.spec_file.archives["tiny"])
+    assert found.severity is Severity.WARNING
+    assert "nothing proves" in found.message
+    assert "[[archives.tiny.samples]]" in found.hint
+    assert found.location == "archives.toml:1"
+
+
+# ---- files
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "meant"),
+    [
+        ("handlers/tiny_handler.py", "handlers/tinyhandler.py", 3, "tiny_handler.py"),
+        ("handlers/helper.py", "handlers/helpr.py", 4, "helper.py"),
+        ("proof/one.bin", "proof/on.bin", 17, "one.bin"),
+        ("proof/one.json", "proof/ones.json", 18, "one.json"),
+    ],
+)
+def test_a_missing_file_is_named_with_its_line_and_the_closest(
+    project: MakeProject, old: str, new: str, line: int, meant: str
+) -> None:
+    found = error(project(spec=SPEC.replace(old, new)))
+    assert f"there is no file {new!r}" in found.message
+    assert found.hint == f"did you mean {meant!r}?"
+    assert found.location == f"archives.toml:{line}"
+
+
+def test_a_missing_file_like_no_other_says_where_paths_start(project: MakeProject) -> None:
+    found = error(project(spec=SPEC.replace("proof/one.bin", "nowhere/qqq")))
+    assert found.hint == "paths start at the project's root"
+
+
+@pytest.mark.parametrize("key", ["model_file", "serialized_file", "requirements_file"])
+def test_every_single_file_is_looked_for(project: MakeProject, key: str) -> None:
+    found = error(project({"handler.py": HANDLER}, minimal_spec(f'{key} = "missing"\n')))
+    assert found.message == f"{key}: there is no file 'missing'"
+    assert found.line == 4
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ('request = "proof/one.bin"', 'request = "proof"', 17),
+        ("extra_files", 'serialized_file = "extra"\nextra_files', 4),
+        ("extra_files", 'model_file = "extra"\nextra_files', 4),
+    ],
+)
+def test_a_folder_is_no_file(project: MakeProject, old: str, new: str, line: int) -> None:
+    found = error(project(spec=SPEC.replace(old, new)))
+    assert "is a folder" in found.message
+    assert found.location == f"archives.toml:{line}"
+
+
+def test_a_handler_that_is_a_folder_is_reported(project: MakeProject) -> None:
+    found = error(project({"pkg.py/x.txt": ""}, minimal_spec(handler="pkg.py")))
+    assert (found.message, found.line) == ("handler: 'pkg.py' is a folder", 3)
+
+
+def test_a_wildcard_that_matches_nothing_is_reported(project: MakeProject) -> None:
+    found = error(project(spec=SPEC.replace('"extra"', '"extra/*.csv"')))
+    assert "nothing matches 'extra/*.csv'" in found.message
+    assert found.location == "archives.toml:4"
+
+
+def test_a_wildcard_that_matches_something_is_fine(project: MakeProject) -> None:
+    assert errors(project(spec=SPEC.replace('"extra"', '"extra/*.json"'))) == []
+
+
+@pytest.mark.parametrize("name", ["a,b.txt", "a, b"])
+def test_a_comma_in_a_path_is_refused(project: MakeProject, name: str) -> None:
+    spec = SPEC.replace('"extra"', f'"{name}"')
+    found = error(project(FILES | {name: "x"}, spec))
+    assert "comma" in found.message
+    assert found.hint == "rename the file"
+
+
+@pytest.mark.parametrize("key", ["model_file", "serialized_file", "requirements_file"])
+def test_an_empty_path_is_refused(project: MakeProject, key: str) -> None:
+    found = error(project({"handler.py": HANDLER}, minimal_spec(f'{key} = ""\n')))
+    assert found.message.startswith(key)
+    assert found.location == "archives.toml:4"
+
+
+def test_an_empty_handler_is_refused(project: MakeProject) -> None:
+    found = error(project({}, minimal_spec(handler="")))
+    assert (found.message, found.line) == ("handler is empty", 3)
+
+
+def test_an_empty_extra_file_is_refused(project: MakeProject) -> None:
+    found = error(project({"handler.py": HANDLER}, minimal_spec('extra_files = [""]\n')))
+    assert found.message == "extra_files is empty"
+
+
+def test_several_problems_are_all_reported(project: MakeProject) -> None:
+    spec = SPEC.replace("helper.py", "hlper.py").replace("one.json", "on.json")
+    assert [finding.line for finding in errors(project(spec=spec))] == [4, 18]
+
+
+# ---- collisions
+
+
+def test_two_files_of_one_basename_collide(project: MakeProject) -> None:
+    files = FILES | {"other/labels.json": "{}"}
+    found = error(project(files, SPEC.replace('"extra",', '"extra", "other/labels.json"')))
+    assert "two files become 'labels.json'" in found.message
+    assert "extra and other/labels.json" in found.message
+    assert found.location == "archives.toml:4"
+
+
+@pytest.mark.parametrize(
+    "name", ["model-config.yaml", "samples/samples.json", "MAR-INF/MANIFEST.json"]
+)
+def test_a_file_called_like_one_of_ours_collides(project: MakeProject, name: str) -> None:
+    found = error(project(FILES | {f"extra/{name}": "{}"}))
+    assert f"two files become {name!r}" in found.message
+
+
+def test_two_samples_of_one_basename_collide(project: MakeProject) -> None:
+    more = '\n[[archives.tiny.samples]]\nrequest = "more/one.bin"\nresponse = "more/two.json"\n'
+    files = FILES | {"more/one.bin": b"x", "more/two.json": "[2]"}
+    found = error(project(files, SPEC + more))
+    assert "'samples/one.bin'" in found.message
+    assert found.location == "archives.toml:21"
+
+
+def test_the_same_file_named_twice_is_no_collision(project: MakeProject) -> None:
+    spec = SPEC.replace('"extra",', '"extra", "extra/labels.json", "./handlers/helper.py"')
+    assert errors(project(spec=spec)) == []
+
+
+def test_a_file_where_another_needs_a_folder_collides(project: MakeProject) -> None:
+    spec = SPEC.replace('"extra",', '"data/samples",')
+    found = error(project(FILES | {"data/samples": "x"}, spec))
+    assert "samples" in found.message
+
+
+# ---- handlers
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        HANDLER,
+        "def handle(data, context):\n    return data\n",
+        "class A: ...\nclass B: ...\ndef handle(data, context): ...\n",
+        "from base import handle\n",
+        "from base import *\n",
+        "handle: object = print\n",
+        "\ufeff" + HANDLER,
+        "# -*- coding: utf-8 -*-\n" + HANDLER,
+    ],
+    ids=[
+        "one class",
+        "a function",
+        "a function beside classes",
+        "an imported function",
+        "whatever an import brings",
+        "an annotated name",
+        "a byte order mark",
+        "a declared encoding",
+    ],
+)
+def test_a_handler_that_torchserve_loads_is_fine(project: MakeProject, source: str) -> None:
+    assert errors(project({"handler.py": source}, minimal_spec())) == []
+
+
+def test_a_handler_of_another_encoding_that_says_so_is_fine(project: MakeProject) -> None:
+    source = "# -*- coding: latin-1 -*-\n# grün\n" + HANDLER
+    assert errors(project({"handler.py": source.encode("latin-1")}, minimal_spec())) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["", "from base import Handler\n", "def predict(data, context): ...\n"],
+    ids=["empty", "an imported class", "a function of another name"],
+)
+def test_a_handler_without_a_class_is_reported(project: MakeProject, source: str) -> None:
+    found = error(project({"handler.py": source}, minimal_spec()))
+    assert "a handler must define exactly one class, and this one defines none" in found.message
+    assert found.location == "handler.py:1"
+
+
+def test_a_handler_with_several_classes_names_them_on_the_second_ones_line(
+    project: MakeProject,
+) -> None:
+    source = "class A: ...\n\n\nclass B: ...\nclass C: ...\n"
+    found = error(project({"handler.py": source}, minimal_spec()))
+    assert "defines 3: A, B, C" in found.message
+    assert found.location == "handler.py:4"
+
+
+def test_an_entry_point_that_is_there_is_fine(project: MakeProject) -> None:
+    source = "def predict(data, context): ...\n"
+    assert errors(project({"handler.py": source}, minimal_spec(handler="handler.py:predict"))) == []
+
+
+def test_an_entry_point_that_is_missing_gets_a_suggestion(project: MakeProject) -> None:
+    source = "def predict(data, context): ...\n"
+    found = error(project({"handler.py": source}, minimal_spec(handler="handler.py:predit")))
+    assert found.message == "there is no function 'predit'"
+    assert found.hint == "did you mean 'predict'?"
+    assert found.file == "handler.py"
+
+
+def test_an_entry_point_like_no_other_gets_a_hint_about_functions(project: MakeProject) -> None:
+    files = {"handler.py": "def predict(data, context): ...\n"}
+    found = error(project(files, minimal_spec(handler="handler.py:qqq")))
+    assert "project's root" not in found.hint
+
+
+def test_a_handler_that_is_not_python_is_reported_with_its_line(project: MakeProject) -> None:
+    found = error(project({"handler.py": "class A:\n    def f(:\n"}, minimal_spec()))
+    assert found.message.startswith("not Python: ")
+    assert found.location == "handler.py:2"
+
+
+@pytest.mark.parametrize("source", [b"\xff\xfe", b"a = '\x00'\n"], ids=["not UTF-8", "a zero"])
+def test_a_handler_that_is_no_text_is_reported(project: MakeProject, source: bytes) -> None:
+    found = error(project({"handler.py": source}, minimal_spec()))
+    assert (found.file, "not Python" in found.message) == ("handler.py", True)
+
+
+@pytest.mark.parametrize(
+    ("handler", "meant"),
+    [
+        ("image_clasifier", "image_classifier"),
+        ("handler", "handler.py"),
+        ("handler.txt", "handler.py"),
+    ],
+)
+def test_a_handler_that_is_neither_file_nor_default_gets_a_suggestion(
+    project: MakeProject, handler: str, meant: str
+) -> None:
+    found = error(project({"handler.py": HANDLER}, minimal_spec(handler=handler)))
+    assert "neither a .py file nor a default handler" in found.message
+    assert found.hint == f"did you mean {meant!r}?"
+    assert found.line == 3
+
+
+def test_the_handlers_code_is_not_executed(project: MakeProject, tmp_path: Path) -> None:
+    mark = tmp_path / "executed"
+    source = f"open({str(mark)!r}, 'w').close()\n{HANDLER}"
+    assert errors(project({"handler.py": source}, minimal_spec())) == []
+    assert not mark.exists()
+
+
+# ---- model files
+
+
+def test_a_sound_model_is_fine(project: MakeProject, saved: SavedByTorch) -> None:
+    files: dict[str, str | bytes] = {"handler.py": HANDLER, "net.py": MODEL}
+    files["net.pth"] = saved.state_dict_zip
+    assert errors(project(files, minimal_spec(WITH_MODEL))) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "said", "line"),
+    [
+        ("from torch.nn import Linear\n", "defines none", 1),
+        ("def handle(): ...\n", "defines none", 1),
+        ("class A: ...\nclass B: ...\n", "defines 2: A, B", 2),
+        ("class A(:\n", "not Python", 1),
+    ],
+    ids=["an imported class", "a function", "two classes", "a syntax error"],
+)
+def test_a_model_file_needs_exactly_one_class(
+    project: MakeProject, source: str, said: str, line: int
+) -> None:
+    files = {"handler.py": HANDLER, "net.py": source}
+    found = error(project(files, minimal_spec('model_file = "net.py"\n')))
+    assert said in found.message
+    assert found.location == f"net.py:{line}"
+
+
+# ---- weights
+
+
+def weights_project(project: MakeProject, content: bytes, more: str = WITH_MODEL) -> Project:
+    files: dict[str, str | bytes] = {"handler.py": HANDLER, "net.py": MODEL, "net.pth": content}
+    return project(files, minimal_spec(more))
+
+
+@pytest.mark.parametrize(
+    "name", ["state_dict_zip", "state_dict_legacy", "state_dict_zip_protocol_4"]
+)
+def test_a_state_dict_is_fine_in_every_format(
+    project: MakeProject, saved: SavedByTorch, name: str
+) -> None:
+    assert errors(weights_project(project, getattr(saved, name))) == []
+
+
+@pytest.mark.parametrize("name", ["module_zip", "module_legacy"])
+def test_a_whole_module_is_reported_in_either_format(
+    project: MakeProject, saved: SavedByTorch, name: str
+) -> None:
+    found = error(weights_project(project, getattr(saved, name)))
+    assert "pickles more than tensors" in found.message
+    assert "torch.save(model.state_dict(), FILE)" in found.hint
+    assert found.file == "net.pth"
+
+
+@pytest.mark.parametrize("name", ["state_dict_zip", "state_dict_legacy"])
+def test_weights_that_are_cut_off_are_reported_in_either_format(
+    project: MakeProject, saved: SavedByTorch, name: str
+) -> None:
+    whole: bytes = getattr(saved, name)
+    found = error(weights_project(project, whole[: len(whole) // 2]))
+    assert "cut off or damaged" in found.message
+    assert found.file == "net.pth"
+
+
+@pytest.mark.parametrize("more", [WITH_MODEL, 'serialized_file = "net.pth"\n'])
+def test_empty_weights_are_reported_with_or_without_a_model_file(
+    project: MakeProject, more: str
+) -> None:
+    assert error(weights_project(project, b"", more)).message == "the file is empty"
+
+
+def test_torchscript_needs_no_model_file(project: MakeProject, saved: SavedByTorch) -> None:
+    content = saved.torchscript
+    assert errors(weights_project(project, content, 'serialized_file = "net.pth"\n')) == []
+
+
+def test_without_a_model_file_weights_are_the_handlers_own_business(
+    project: MakeProject, saved: SavedByTorch
+) -> None:
+    content = saved.module_zip
+    assert errors(weights_project(project, content, 'serialized_file = "net.pth"\n')) == []
