@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from marsmith import __version__
+from marsmith.contents import sources
 from marsmith.findings import Finding, FindingsError, Severity
 from marsmith.project import Project
 from marsmith.replacing import replacing
@@ -35,28 +35,17 @@ def build(
     names: tuple[str, ...] = (),
     *,
     force: bool = False,
-    started: Callable[[str], None] = lambda _: None,
 ) -> list[Built]:
     """Make the archives `names`, or all of them, in the project's model store.
 
-    `started` is called with the name of each archive that has to be made. Raises FindingsError
-    with the problems of all of them before anything is written.
+    Raises FindingsError with the problems of all of them before anything is written.
     """
     specs = project.specs(names)
-    current = {spec.name: None if force else _unchanged(project, spec) for spec in specs}
-    findings = {spec.name: _findings(project, spec) for spec in specs if current[spec.name] is None}
-    everything = [finding for found in findings.values() for finding in found]
-    if any(finding.severity is Severity.ERROR for finding in everything):
-        raise FindingsError(everything)
-
-    def make(spec: ArchiveSpec) -> Built:
-        if (built := current[spec.name]) is not None:
-            return built
-        started(spec.name)
-        return _make(project, spec, findings[spec.name])
-
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as executor:
-        return list(executor.map(make, specs))
+    built = {spec.name: None if force else _unchanged(project, spec) for spec in specs}
+    outdated = [spec for spec in specs if built[spec.name] is None]
+    if outdated:
+        built |= _make_all(project, outdated)
+    return [archive for archive in built.values() if archive is not None]
 
 
 def is_stale(project: Project, name: str) -> bool:
@@ -65,13 +54,19 @@ def is_stale(project: Project, name: str) -> bool:
     return spec is not None and _unchanged(project, spec) is None
 
 
-def _findings(project: Project, spec: ArchiveSpec) -> list[Finding]:
-    from marsmith.verify.sources import check_spec
+def _make_all(project: Project, specs: list[ArchiveSpec]) -> dict[str, Built]:
+    from marsmith.verify.sources import check_spec  # a no-op build does without it
 
-    return list(check_spec(project, spec))
+    findings = {spec.name: tuple(check_spec(project, spec)) for spec in specs}
+    everything = [finding for found in findings.values() for finding in found]
+    if any(finding.severity is Severity.ERROR for finding in everything):
+        raise FindingsError(everything)
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as executor:
+        made = executor.map(lambda spec: _make(project, spec, findings[spec.name]), specs)
+        return {archive.name: archive for archive in made}
 
 
-def _make(project: Project, spec: ArchiveSpec, warnings: list[Finding]) -> Built:
+def _make(project: Project, spec: ArchiveSpec, warnings: tuple[Finding, ...]) -> Built:
     from marsmith.archiver import write_archive
 
     before = _inputs(project, spec)
@@ -80,7 +75,7 @@ def _make(project: Project, spec: ArchiveSpec, warnings: list[Finding]) -> Built
     record = {"inputs": before, "output": _stat(path), "sha256": sha256}
     with replacing(_record_path(project, spec.name)) as file:
         file.write(json.dumps(record).encode())
-    return Built(spec.name, path, path.stat().st_size, sha256, True, tuple(warnings))
+    return Built(spec.name, path, path.stat().st_size, sha256, True, warnings)
 
 
 def _unchanged(project: Project, spec: ArchiveSpec) -> Built | None:
@@ -105,11 +100,9 @@ def _inputs(project: Project, spec: ArchiveSpec) -> dict[str, Any]:
     Like git's index this trusts a file's size, times and inode instead of reading it; the change
     time moves with every write, even one that sets the modification time back.
     """
-    from marsmith.contents import sources
-
     return {
         "spec": spec.model_dump(mode="json"),
-        "tools": [__version__, version("torch-model-archiver")],
+        "tools": [__version__, version("torch-model-archiver"), version("pyyaml")],
         "files": {
             f"{name} < {written}": _stat(path) for name, written, path in sources(project, spec)
         },

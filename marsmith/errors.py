@@ -49,11 +49,7 @@ class PortInUseError(ServerError):
 
 
 class WorkerError(ServerError):
-    """A worker could not load its model. `details` is the worker's own traceback."""
-
-    def __init__(self, message: str, hint: str, details: str = "") -> None:
-        super().__init__(message, hint)
-        self.details = details
+    """A worker could not load its model."""
 
 
 class ClientError(MarsmithError):

@@ -114,13 +114,11 @@ def _require_alive(
 
 def _worker_error(server: TorchServe, archive: Archive, source_name: SourceName) -> WorkerError:
     lines = model_lines(server.log(WORKERS_LOG), archive.name, archive.manifest.model_version or "")
-    failure = find_failure(lines)
-    finding = explain(failure, str(server.log_folder / WORKERS_LOG))
+    finding = explain(find_failure(lines), str(server.log_folder / WORKERS_LOG))
     place = ""
     if finding.file:
         place = f" at {source_name(archive.name, finding.file)}:{finding.line}"
     return WorkerError(
         f"{archive.name}: its worker cannot load the model{place}: {finding.message}",
         finding.hint,
-        failure.traceback if failure else "\n".join(lines[-20:]),
     )

@@ -29,11 +29,10 @@ _MAX_MESSAGE = 12  # lines
 
 @dataclass(frozen=True)
 class Failure:
-    """An exception in a worker: `TypeName: message`, and its traceback's text."""
+    """An exception in a worker: `TypeName: message`, and where in the archive it was raised."""
 
     exception: str
-    traceback: str
-    file: str | None = None  # the file in the archive that raised it
+    file: str | None = None
     line: int | None = None
 
 
@@ -94,7 +93,7 @@ def _read_traceback(lines: list[str]) -> Failure:
             break
         message.append(line.strip())
     file, number = _place(lines[1:end])
-    return Failure("\n".join(message), "\n".join(lines[: end + len(message)]), file, number)
+    return Failure("\n".join(message), file, number)
 
 
 def _place(frames: list[str]) -> tuple[str | None, int | None]:

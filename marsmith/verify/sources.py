@@ -124,7 +124,7 @@ def _outline(project: Project, written: str) -> ModuleOutline | Finding | None:
     except SyntaxError as error:
         return Finding(f"not Python: {error.msg}", "mend the line", written, error.lineno)
     except ValueError as error:
-        return Finding(f"not Python: {error}", "save the file as UTF-8 text", written)
+        return Finding(f"not Python: {error}", "save the file as UTF-8 text", written, 1)
 
 
 def _check_handler(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
@@ -139,11 +139,9 @@ def _check_handler(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
         entry_point = spec.entry_point or "handle"
         if spec.entry_point and spec.entry_point not in found.names:
             close = difflib.get_close_matches(spec.entry_point, found.names, n=1)
-            yield Finding(
-                f"there is no function {spec.entry_point!r}",
-                f"did you mean {close[0]!r}?" if close else "define it at the module's top level",
-                spec.handler_file,
-            )
+            message = f"there is no function {spec.entry_point!r} in {spec.handler_file}"
+            hint = f"did you mean {close[0]!r}?" if close else "define it at the file's top level"
+            yield _in_spec(project, spec, ("handler",), message, hint)
         elif entry_point not in found.names:
             yield _class_count(spec.handler_file, found, "a handler")
 
@@ -182,7 +180,9 @@ def _check_weights(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
     path = project.root / spec.serialized_file
     wants_state_dict = spec.model_file is not None and path.suffix in (".pt", ".pth")
     if (wants_state_dict or path.stat().st_size == 0) and (problem := weights.problem(path)):
-        yield Finding(*problem, spec.serialized_file)
+        message, hint = problem
+        message = f"{spec.serialized_file}: {message}"
+        yield _in_spec(project, spec, ("serialized_file",), message, hint)
 
 
 def _check_samples(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:

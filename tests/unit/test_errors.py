@@ -36,7 +36,5 @@ def test_an_error_carries_what_is_wrong_and_what_to_do() -> None:
     )
 
 
-def test_a_refusal_knows_its_status_and_a_worker_error_its_traceback() -> None:
+def test_a_refusal_knows_its_status() -> None:
     assert errors.RefusedError("no", "ask again", 404).status == 404
-    assert errors.WorkerError("no", "mend it", "Traceback…").details == "Traceback…"
-    assert errors.WorkerError("no", "mend it").details == ""

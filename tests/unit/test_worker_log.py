@@ -145,8 +145,6 @@ def test_the_true_error_is_found_before_unknown_exception() -> None:
     assert failure is not None
     assert failure.exception == "RuntimeError: mean needs one number a channel"
     assert (failure.file, failure.line) == ("inner/image_handler.py", 31)
-    assert failure.traceback.startswith("Traceback (most recent call last):\n")
-    assert failure.traceback.endswith("\n" + failure.exception)
 
 
 def test_a_syntax_error_has_its_place() -> None:
@@ -211,7 +209,6 @@ def test_a_traceback_that_is_cut_off_is_still_a_failure() -> None:
     cut = UNKNOWN_EXCEPTION[: UNKNOWN_EXCEPTION.index("    raise RuntimeError")]
     failure = failure_in(*logged(cut))
     assert failure is not None
-    assert failure.traceback.startswith("Traceback")
 
 
 def test_the_innermost_frame_in_the_archive_is_the_place() -> None:

@@ -233,9 +233,9 @@ def test_an_entry_point_that_is_there_is_fine(project: MakeProject) -> None:
 def test_an_entry_point_that_is_missing_gets_a_suggestion(project: MakeProject) -> None:
     source = "def predict(data, context): ...\n"
     found = error(project({"handler.py": source}, minimal_spec(handler="handler.py:predit")))
-    assert found.message == "there is no function 'predit'"
+    assert found.message == "there is no function 'predit' in handler.py"
     assert found.hint == "did you mean 'predict'?"
-    assert found.file == "handler.py"
+    assert (found.file, found.line) == ("archives.toml", 3)
 
 
 def test_an_entry_point_like_no_other_gets_a_hint_about_functions(project: MakeProject) -> None:
@@ -332,7 +332,8 @@ def test_a_whole_module_is_reported_in_either_format(
     found = error(weights_project(project, getattr(saved, name)))
     assert "pickles more than tensors" in found.message
     assert "torch.save(model.state_dict(), FILE)" in found.hint
-    assert found.file == "net.pth"
+    assert found.message.startswith("net.pth: ")
+    assert found.file == "archives.toml" and found.line is not None
 
 
 @pytest.mark.parametrize("name", ["state_dict_zip", "state_dict_legacy"])
@@ -341,15 +342,14 @@ def test_weights_that_are_cut_off_are_reported_in_either_format(
 ) -> None:
     whole: bytes = getattr(saved, name)
     found = error(weights_project(project, whole[: len(whole) // 2]))
-    assert "cut off or damaged" in found.message
-    assert found.file == "net.pth"
+    assert "net.pth: the file is cut off or damaged" in found.message
 
 
 @pytest.mark.parametrize("more", [WITH_MODEL, 'serialized_file = "net.pth"\n'])
 def test_empty_weights_are_reported_with_or_without_a_model_file(
     project: MakeProject, more: str
 ) -> None:
-    assert error(weights_project(project, b"", more)).message == "the file is empty"
+    assert error(weights_project(project, b"", more)).message == "net.pth: the file is empty"
 
 
 def test_torchscript_needs_no_model_file(project: MakeProject, saved: SavedByTorch) -> None:
