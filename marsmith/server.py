@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 import importlib.util
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import psutil
-
-from marsmith.errors import PortInUseError, ServerError
+from marsmith.errors import ServerError
 from marsmith.java import java_executable
-from marsmith.properties import Address, addresses, format_properties
+from marsmith.ports import require_free
+from marsmith.processes import end_group
+from marsmith.properties import addresses, format_properties
 
 SERVER_LOG = "server.log"  # the front end: warnings and errors
 WORKERS_LOG = "workers.log"  # what handlers print and raise
@@ -154,41 +151,6 @@ class TorchServe:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def end_group(leader: int, patience: float = 10.0) -> None:
-    """Ask a process to end, wait up to `patience` seconds, then end what is left of its group.
-
-    A TorchServe that is told to stop leaves workers behind that are busy or still starting.
-    """
-    members = _group(leader)
-    for process in members:
-        if process.pid == leader:
-            _signal(process, signal.SIGTERM)
-            psutil.wait_procs([process], timeout=patience)
-    left = {*members, *_group(leader)}
-    for process in left:
-        _signal(process, signal.SIGKILL)
-    psutil.wait_procs(left, timeout=patience)
-
-
-def _group(leader: int) -> list[psutil.Process]:
-    """Return the living processes of a process group."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if os.getpgid(process.pid) == leader:
-                found.append(process)
-        except ProcessLookupError:
-            continue
-    return found
-
-
-def _signal(process: psutil.Process, number: signal.Signals) -> None:
-    try:
-        process.send_signal(number)
-    except psutil.NoSuchProcess:
-        return
-
-
 def clean_environment(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
     """Return what a server and its workers may know of the caller's environment."""
     kept = {
@@ -199,67 +161,6 @@ def clean_environment(environ: Mapping[str, str], folder: Path) -> dict[str, str
     # Archives with runtime "python3" take the interpreter that PATH names: it must be ours.
     path = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", os.defpath)])
     return kept | {"PATH": path, "TMPDIR": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-
-
-def resident_memory(pid: int) -> int:
-    """Return the bytes that a process of this machine holds in memory, 0 if it is gone."""
-    try:
-        return int(psutil.Process(pid).memory_info().rss)
-    except psutil.Error:
-        return 0
-
-
-def free_ports(count: int) -> int:
-    """Return the first of `count` free ports in a row, below those the system hands out itself."""
-    start = 20_000 + os.getpid() * 5 % 10_000
-    for first in range(start, start + 2_000, count):
-        if not any(_bind_error("127.0.0.1", port) for port in range(first, first + count)):
-            return first
-    raise ServerError("no free ports were found", "name one: --port N")
-
-
-def require_free(address: Address) -> None:
-    """Raise ServerError if nothing can listen there: PortInUseError, with the owner, if it can."""
-    error = _bind_error(address.host, address.port)
-    if error is None:
-        return
-    if error.errno != errno.EADDRINUSE:
-        raise ServerError(
-            f"nothing can listen at {address.url} ({address.role}): {error.strerror}",
-            "correct config.properties, or serve on other ports: marsmith serve --port N",
-        )
-    owner = _listener(address.port)
-    raise PortInUseError(
-        f"port {address.port} ({address.role}) is in use" + (f" by {owner}" if owner else ""),
-        "stop that process, or serve on other ports: marsmith serve --port N (0 takes free ones)",
-    )
-
-
-def _bind_error(host: str, port: int) -> OSError | None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        # As Java's servers do: a port whose last connections are still closing is free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            return error
-        return None
-
-
-def _listener(port: int) -> str | None:
-    try:
-        connections = psutil.net_connections("tcp")
-    except psutil.AccessDenied:
-        return None
-    for connection in connections:
-        place = getattr(connection.laddr, "port", None)  # an empty tuple when unbound
-        if connection.status == psutil.CONN_LISTEN and place == port and connection.pid:
-            try:
-                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
-            except psutil.Error:
-                return None
-    return None
 
 
 def _torchserve_home() -> Path:

@@ -11,11 +11,9 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import psutil
-
+from marsmith.processes import end_group, lives
 from marsmith.project import Project
 from marsmith.replacing import replacing
-from marsmith.server import end_group
 
 _STATE_FILE = "state.json"
 
@@ -38,17 +36,12 @@ class ServerState:
     @property
     def abandoned(self) -> bool:
         """Whether `marsmith serve` was killed and its TorchServe lives on."""
-        return not _lives(self.supervisor)
+        return not lives(self.supervisor)
 
 
 def server_folder(project: Project, port: int) -> Path:
     """Return the folder for the state and the logs of the server on `port`."""
     return project.state_folder(f"servers/{port}")
-
-
-def process_identity(pid: int) -> tuple[int, float]:
-    """Return what tells this process from a later one with the same pid."""
-    return pid, _start_time(pid)
 
 
 def write_state(project: Project, state: ServerState) -> None:
@@ -75,7 +68,7 @@ def running_servers(project: Project) -> list[ServerState]:
         except (OSError, ValueError, TypeError, KeyError):
             path.unlink(missing_ok=True)
             continue
-        if _lives(state.supervisor) or _lives(state.front_end):
+        if lives(state.supervisor) or lives(state.front_end):
             found.append(state)
         else:
             shutil.rmtree(state.folder, ignore_errors=True)
@@ -85,28 +78,7 @@ def running_servers(project: Project) -> list[ServerState]:
 
 def end_abandoned(project: Project, state: ServerState) -> None:
     """End a TorchServe whose `marsmith serve` is gone, and remove what it left."""
-    if _lives(state.front_end):
+    if lives(state.front_end):
         end_group(state.front_end[0])
     shutil.rmtree(state.folder, ignore_errors=True)
     forget_state(project, state.port)
-
-
-def _lives(identity: tuple[int, float]) -> bool:
-    pid, started = identity
-    try:
-        same = _start_time(pid) == started
-        return same and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except (psutil.NoSuchProcess, ValueError):
-        return False
-
-
-def _start_time(pid: int) -> float:
-    """Return when a process started, on a clock that nobody sets.
-
-    psutil counts from the epoch, so its answer changes when the system's clock does.
-    """
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return psutil.Process(pid).create_time()
-    return float(stat.rpartition(")")[2].split()[19])  # proc(5): starttime, in ticks since boot

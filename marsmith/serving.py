@@ -16,15 +16,16 @@ from marsmith.archive import Archive
 from marsmith.client import Client
 from marsmith.contents import sources
 from marsmith.errors import ProjectError, ServerError
+from marsmith.ports import free_ports
+from marsmith.processes import identity
 from marsmith.project import Project
 from marsmith.properties import Address, addresses, with_ports
 from marsmith.readiness import wait_until_ready
-from marsmith.server import KEY_FILE, TorchServe, free_ports
+from marsmith.server import KEY_FILE, TorchServe
 from marsmith.server_state import (
     ServerState,
     end_abandoned,
     forget_state,
-    process_identity,
     running_servers,
     server_folder,
     write_state,
@@ -219,7 +220,7 @@ def _state(server: TorchServe, places: tuple[Address, ...], models: list[str]) -
         models=models,
         ready=False,
         since=time.time(),
-        supervisor=process_identity(os.getpid()),
-        front_end=process_identity(server.pid),
+        supervisor=identity(os.getpid()),
+        front_end=identity(server.pid),
         folder=str(server.folder),
     )

@@ -12,7 +12,7 @@ import click
 from marsmith.cli.options import json_option, port_option, project_of
 from marsmith.cli.output import file_size, print_json, print_table
 from marsmith.client import Answer, Model
-from marsmith.server import resident_memory
+from marsmith.processes import resident_memory
 from marsmith.serving import connect
 
 

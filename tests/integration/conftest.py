@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from marsmith.server import free_ports
+from marsmith.ports import free_ports
 from tests.integration.kit import ROOT, Kit, Served, copy_project, leftovers
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from marsmith.server import free_ports
+from marsmith.ports import free_ports
 from tests.integration.kit import Kit, leftovers, wait_for
 
 HANDLER = """\

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
 from marsmith.errors import PortInUseError, ServerError
-from marsmith.properties import Address, addresses, parse_properties, with_ports
-from marsmith.server import TorchServe, clean_environment, end_group, free_ports, require_free
+from marsmith.ports import free_ports
+from marsmith.properties import addresses, parse_properties, with_ports
+from marsmith.server import TorchServe, clean_environment
 
 # In the place of Java: notes how it was called, then waits to be ended.
 STAND_IN = """\
@@ -25,22 +23,6 @@ env > environment
 sleep 60 &
 exec sleep 60
 """
-# Does not end when asked to, nor does its child; says when both are there.
-STUBBORN = "trap '' TERM; sleep 60 & echo ready; wait; sleep 60"
-
-
-@contextmanager
-def listening(host: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as server:
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind((host, port))
-        server.listen()
-        yield server.getsockname()[1]
-
-
-def at(port: int, host: str = "127.0.0.1") -> Address:
-    return Address("management", "http", host, port)
 
 
 # ---- the environment
@@ -83,103 +65,6 @@ def test_our_python_is_the_first_on_the_path(tmp_path: Path, environ: dict[str, 
     path = clean_environment(environ, tmp_path)["PATH"].split(os.pathsep)
     assert path[0] == str(Path(sys.executable).parent)
     assert path[1:] == environ.get("PATH", os.defpath).split(os.pathsep)
-
-
-# ---- ports
-
-
-def test_a_port_in_use_is_refused_with_its_role_and_owner() -> None:
-    with listening() as port, pytest.raises(PortInUseError) as caught:
-        require_free(at(port))
-    assert f"port {port} (management) is in use" in caught.value.message
-    assert f"(pid {os.getpid()})" in caught.value.message
-    assert "--port N" in caught.value.hint
-
-
-@pytest.mark.parametrize(
-    ("theirs", "ours"), [("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "0.0.0.0"), ("::1", "::1")]
-)
-def test_a_listener_on_another_address_of_the_port_counts(theirs: str, ours: str) -> None:
-    try:
-        with listening(theirs) as port, pytest.raises(PortInUseError):
-            require_free(at(port, ours))
-    except OSError:
-        pytest.skip("no IPv6 here")
-
-
-def test_a_port_that_nobody_listens_on_is_free() -> None:
-    with listening() as port:
-        pass
-    require_free(at(port))
-
-
-def test_a_port_whose_last_connection_is_still_closing_is_free() -> None:
-    with listening() as port:
-        pass
-    with socket.create_server(("127.0.0.1", port)) as server:
-        client = socket.create_connection(("127.0.0.1", port))
-        connection, _ = server.accept()
-        connection.close()  # the side that closes first keeps the port for a minute
-        assert client.recv(1) == b""
-        client.close()
-    require_free(at(port))
-
-
-def test_a_host_that_is_not_this_machine_is_not_called_a_port_in_use() -> None:
-    with pytest.raises(ServerError) as caught:
-        require_free(at(8081, "192.0.2.1"))
-    assert "in use" not in caught.value.message
-    assert "192.0.2.1" in caught.value.message
-
-
-def test_free_ports_are_free_and_in_a_row() -> None:
-    first = free_ports(5)
-    for port in range(first, first + 5):
-        require_free(at(port))
-    assert 1024 < first < 32_764  # below those the system hands out itself
-
-
-def test_free_ports_pass_over_those_in_use() -> None:
-    first = free_ports(5)
-    with listening(port=first + 4):
-        other = free_ports(5)
-    assert not {*range(first, first + 5)} & {*range(other, other + 5)}
-
-
-# ---- ending processes
-
-
-def test_a_process_group_is_ended_even_if_it_ignores_the_request() -> None:
-    with subprocess.Popen(
-        ["sh", "-c", STUBBORN], stdout=subprocess.PIPE, start_new_session=True
-    ) as leader:
-        assert leader.stdout is not None
-        assert leader.stdout.readline() == b"ready\n"
-        children = psutil.Process(leader.pid).children()
-        assert len(children) == 1
-        end_group(leader.pid, patience=0.2)
-        assert not _lives(children[0])
-        assert not psutil.pid_exists(leader.pid)
-
-
-def _lives(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE  # its new parent may be slow to look
-    except psutil.NoSuchProcess:
-        return False
-
-
-def test_a_process_that_ends_when_asked_to_is_waited_for() -> None:
-    with subprocess.Popen(["sleep", "60"], start_new_session=True) as leader:
-        end_group(leader.pid)
-        assert not psutil.pid_exists(leader.pid)
-
-
-def test_a_group_that_is_gone_is_no_error() -> None:
-    with subprocess.Popen(["true"], start_new_session=True) as leader:
-        leader.wait()
-    end_group(leader.pid)
-    assert not psutil.pid_exists(leader.pid)
 
 
 # ---- starting and stopping
@@ -236,7 +121,7 @@ def test_a_stopped_server_leaves_no_process_and_no_folder(
     pid = server.pid
     server.stop()
     assert not server.is_running()
-    assert not [p for p in psutil.process_iter() if _group_of(p) == pid and _lives(p)]
+    assert not [p for p in psutil.process_iter() if _group_of(p) == pid and p.status() != "zombie"]
     assert list(temporary_folder.iterdir()) == []
 
 
@@ -253,7 +138,8 @@ def test_a_port_in_use_stops_the_start_before_anything_is_made(
 ) -> None:
     properties = with_ports({}, free_ports(5))
     server = TorchServe(properties, tmp_path, {}, tmp_path / "logs")
-    with listening(port=addresses(properties)[4].port), pytest.raises(PortInUseError) as caught:
+    place = ("127.0.0.1", addresses(properties)[4].port)
+    with socket.create_server(place), pytest.raises(PortInUseError) as caught:
         server.start()
     assert "gRPC management" in caught.value.message
     assert not server.is_running()

@@ -12,12 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from marsmith.processes import identity
 from marsmith.project import Project
 from marsmith.server_state import (
     ServerState,
     end_abandoned,
     forget_state,
-    process_identity,
     running_servers,
     server_folder,
     write_state,
@@ -45,7 +45,7 @@ def process() -> Iterator[subprocess.Popen[bytes]]:
 @pytest.fixture
 def state(tmp_path: Path) -> ServerState:
     """A server whose `marsmith serve` and TorchServe are both this test's own process."""
-    here = process_identity(os.getpid())
+    here = identity(os.getpid())
     (tmp_path / "served").mkdir()
     return ServerState(
         port=9000,
@@ -110,7 +110,7 @@ def test_a_server_whose_processes_are_gone_is_forgotten_with_its_folder(
 def test_another_process_with_the_same_pid_is_not_the_server(
     tiny: Project, state: ServerState
 ) -> None:
-    pid, started = process_identity(os.getpid())
+    pid, started = identity(os.getpid())
     earlier = (pid, started - 1000)
     write_state(tiny, replace(state, supervisor=earlier, front_end=earlier))
     assert running_servers(tiny) == []
@@ -119,8 +119,8 @@ def test_another_process_with_the_same_pid_is_not_the_server(
 def test_a_process_that_ended_but_was_not_waited_for_is_gone(
     tiny: Project, state: ServerState, process: subprocess.Popen[bytes]
 ) -> None:
-    identity = process_identity(process.pid)
-    write_state(tiny, replace(state, supervisor=identity, front_end=identity))
+    known = identity(process.pid)
+    write_state(tiny, replace(state, supervisor=known, front_end=known))
     assert len(running_servers(tiny)) == 1
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
@@ -131,7 +131,7 @@ def test_a_process_that_ended_but_was_not_waited_for_is_gone(
 def test_a_server_whose_supervisor_was_killed_is_abandoned(
     tiny: Project, state: ServerState, process: subprocess.Popen[bytes]
 ) -> None:
-    left = replace(state, supervisor=GONE, front_end=process_identity(process.pid))
+    left = replace(state, supervisor=GONE, front_end=identity(process.pid))
     write_state(tiny, left)
     assert running_servers(tiny) == [left]
     assert left.abandoned
@@ -148,7 +148,7 @@ def test_a_server_whose_supervisor_lives_is_kept_while_torchserve_ends(
 def test_an_abandoned_server_is_ended_and_leaves_nothing(
     tiny: Project, state: ServerState, process: subprocess.Popen[bytes]
 ) -> None:
-    left = replace(state, supervisor=GONE, front_end=process_identity(process.pid))
+    left = replace(state, supervisor=GONE, front_end=identity(process.pid))
     write_state(tiny, left)
     end_abandoned(tiny, left)
     assert not psutil.pid_exists(process.pid)
@@ -159,7 +159,7 @@ def test_an_abandoned_server_is_ended_and_leaves_nothing(
 def test_a_process_that_only_has_the_pid_is_not_ended(
     tiny: Project, state: ServerState, process: subprocess.Popen[bytes]
 ) -> None:
-    pid, started = process_identity(process.pid)
+    pid, started = identity(process.pid)
     end_abandoned(tiny, replace(state, supervisor=GONE, front_end=(pid, started - 1000)))
     assert process.poll() is None
 

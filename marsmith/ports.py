@@ -1,0 +1,65 @@
+"""Which ports are free, and who holds the others."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+import psutil
+
+from marsmith.errors import PortInUseError, ServerError
+from marsmith.properties import Address
+
+
+def free_ports(count: int) -> int:
+    """Return the first of `count` free ports in a row, below those the system hands out itself."""
+    start = 20_000 + os.getpid() * 5 % 10_000
+    for first in range(start, start + 2_000, count):
+        if not any(_bind_error("127.0.0.1", port) for port in range(first, first + count)):
+            return first
+    raise ServerError("no free ports were found", "name one: --port N")
+
+
+def require_free(address: Address) -> None:
+    """Raise ServerError if nothing can listen there: PortInUseError, with the owner, if it can."""
+    error = _bind_error(address.host, address.port)
+    if error is None:
+        return
+    if error.errno != errno.EADDRINUSE:
+        raise ServerError(
+            f"nothing can listen at {address.url} ({address.role}): {error.strerror}",
+            "correct config.properties, or serve on other ports: marsmith serve --port N",
+        )
+    owner = _listener(address.port)
+    raise PortInUseError(
+        f"port {address.port} ({address.role}) is in use" + (f" by {owner}" if owner else ""),
+        "stop that process, or serve on other ports: marsmith serve --port N (0 takes free ones)",
+    )
+
+
+def _bind_error(host: str, port: int) -> OSError | None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        # As Java's servers do: a port whose last connections are still closing is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return error
+        return None
+
+
+def _listener(port: int) -> str | None:
+    try:
+        connections = psutil.net_connections("tcp")
+    except psutil.AccessDenied:
+        return None
+    for connection in connections:
+        place = getattr(connection.laddr, "port", None)  # an empty tuple when unbound
+        if connection.status == psutil.CONN_LISTEN and place == port and connection.pid:
+            try:
+                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+            except psutil.Error:
+                return None
+    return None

@@ -1,0 +1,79 @@
+"""Processes of this machine: which one is which, and how to end a whole group of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import psutil
+
+
+def identity(pid: int) -> tuple[int, float]:
+    """Return what tells this process from a later one with the same pid."""
+    return pid, _start_time(pid)
+
+
+def lives(known: tuple[int, float]) -> bool:
+    """Say whether the process of that identity still runs."""
+    pid, started = known
+    try:
+        same = _start_time(pid) == started
+        return same and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except (psutil.NoSuchProcess, ValueError):
+        return False
+
+
+def _start_time(pid: int) -> float:
+    """Return when a process started, on a clock that nobody sets.
+
+    psutil counts from the epoch, so its answer changes when the system's clock does.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return psutil.Process(pid).create_time()
+    return float(stat.rpartition(")")[2].split()[19])  # proc(5): starttime, in ticks since boot
+
+
+def end_group(leader: int, patience: float = 10.0) -> None:
+    """Ask a process to end, wait up to `patience` seconds, then end what is left of its group.
+
+    A TorchServe that is told to stop leaves workers behind that are busy or still starting.
+    """
+    members = _group(leader)
+    for process in members:
+        if process.pid == leader:
+            _signal(process, signal.SIGTERM)
+            psutil.wait_procs([process], timeout=patience)
+    left = {*members, *_group(leader)}
+    for process in left:
+        _signal(process, signal.SIGKILL)
+    psutil.wait_procs(left, timeout=patience)
+
+
+def _group(leader: int) -> list[psutil.Process]:
+    """Return the living processes of a process group."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if os.getpgid(process.pid) == leader:
+                found.append(process)
+        except ProcessLookupError:
+            continue
+    return found
+
+
+def _signal(process: psutil.Process, number: signal.Signals) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return
+
+
+def resident_memory(pid: int) -> int:
+    """Return the bytes that a process of this machine holds in memory, 0 if it is gone."""
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0
