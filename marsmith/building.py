@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -102,11 +102,18 @@ def _inputs(project: Project, spec: ArchiveSpec) -> dict[str, Any]:
     """
     return {
         "spec": spec.model_dump(mode="json"),
-        "tools": [__version__, version("torch-model-archiver"), version("pyyaml")],
+        "marsmith": __version__,
+        "tools": {name: _stat(_package_file(name)) for name in ("model_archiver", "yaml")},
         "files": {
             f"{name} < {written}": _stat(path) for name, written, path in sources(project, spec)
         },
     }
+
+
+def _package_file(name: str) -> Path:
+    """Return an installed package's own file, which tells an upgrade as well as its version does."""
+    spec = importlib.util.find_spec(name)
+    return Path((spec and spec.origin) or "")
 
 
 def _stat(path: Path) -> list[int]:
