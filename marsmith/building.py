@@ -111,7 +111,7 @@ def _inputs(project: Project, spec: ArchiveSpec) -> dict[str, Any]:
 
 
 def _package_file(name: str) -> Path:
-    """Return an installed package's own file, which tells an upgrade as well as its version does."""
+    """Return an installed package's own file, which changes with every upgrade."""
     spec = importlib.util.find_spec(name)
     return Path((spec and spec.origin) or "")
 
