@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import zipfile
 import zlib
 from functools import cached_property
@@ -23,6 +24,8 @@ class Archive:
             raise ArchiveError(
                 f"there is no archive {path}", f"build it: marsmith build {path.stem}"
             )
+        if not os.access(path, os.R_OK):
+            raise ArchiveError(f"{path} may not be read", "mend its permissions")
         if not zipfile.is_zipfile(path):
             raise ArchiveError(
                 f"{path} is damaged or not an archive",

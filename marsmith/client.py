@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -29,6 +30,14 @@ class Answer:
     def ok(self) -> bool:
         """Whether the status is 2xx."""
         return 200 <= self.status < 300
+
+    @property
+    def reason(self) -> str:
+        """What a refusal says of itself, in one line."""
+        value = self.json()
+        error = value.get("error", value) if isinstance(value, dict) else value
+        message = error.get("message") if isinstance(error, dict) else error
+        return str(message or HTTPStatus(self.status).phrase.lower()).partition("\n")[0]
 
     def json(self) -> Any:
         """Return the body as JSON values, or as text if it is none."""

@@ -35,7 +35,7 @@ def parse_manifest(text: str | bytes) -> Manifest:
         model = values["model"]
         return Manifest(
             model_name=model["modelName"],
-            model_version=model.get("modelVersion"),
+            model_version=None if model.get("modelVersion") is None else str(model["modelVersion"]),
             handler=model["handler"],
             model_file=model.get("modelFile"),
             serialized_file=model.get("serializedFile"),

@@ -52,6 +52,18 @@ def end_group(leader: int, patience: float = 10.0) -> None:
     psutil.wait_procs(left, timeout=patience)
 
 
+def end_mentioning(text: str) -> None:
+    """End the processes of which a command line argument contains `text`."""
+    found = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if any(text in word for word in process.info["cmdline"] or ())
+    ]
+    for process in found:
+        _signal(process, signal.SIGKILL)
+    psutil.wait_procs(found, timeout=10)
+
+
 def _group(leader: int) -> list[psutil.Process]:
     """Return the living processes of a process group."""
     found = []
@@ -67,8 +79,8 @@ def _group(leader: int) -> list[psutil.Process]:
 def _signal(process: psutil.Process, number: signal.Signals) -> None:
     try:
         process.send_signal(number)
-    except psutil.NoSuchProcess:
-        return
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return  # gone, or another user's
 
 
 def resident_memory(pid: int) -> int:

@@ -151,7 +151,8 @@ def _http_address(role: str, values: dict[str, str]) -> Address:
         port = parts.port
     except ValueError:
         port = None
-    if parts.scheme != "http" or not parts.hostname or port is None:
+    # TorchServe takes no IPv6 address (Connector.java).
+    if parts.scheme != "http" or not parts.hostname or ":" in parts.hostname or port is None:
         raise ProjectError(
             f"{CONFIG_FILE}: {key}={value} is not an address that marsmith can serve on",
             f"write {key}=http://127.0.0.1:PORT",

@@ -7,118 +7,145 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from marsmith.archive import Archive
-from marsmith.client import Client
+from marsmith.client import Answer, Client
 from marsmith.errors import ClientError, ServerError, WorkerError
-from marsmith.samples import difference
+from marsmith.findings import Finding
+from marsmith.samples import Sample, difference
 from marsmith.server import JAVA_LOG, SERVER_LOG, WORKERS_LOG, TorchServe
 from marsmith.stop_signals import StopRequest
 from marsmith.worker_log import explain, find_failure, model_lines
 
-# Seconds between a worker's death and the last line of its traceback in the log.
-_GRACE = 0.5
+_PAUSE = 0.1  # seconds between two looks
+_GRACE = 0.5  # seconds between a worker's death and the last line of its traceback in the log
 # What the front end logs once a worker is gone (WorkerThread.java, BatchAggregator.java), and the
 # worker itself where it can (model_service_worker.py); of an exception only the latter is sure.
 _GONE = (
     r"\w+ \w+ (Load model failed|Backend worker (error|thread|did not|monitoring)|Auto recovery)"
 )
 _DIED = "Backend worker process died"
-
-SourceName = Callable[[str, str], str]
-
-
-def wait_until_ready(
-    server: TorchServe,
-    client: Client,
-    archives: list[Archive],
-    deadline: float,
-    stop: StopRequest,
-    source_name: SourceName,
-) -> None:
-    """Return when every archive is loaded and proven, or the user wants to stop.
-
-    `deadline` is on time.monotonic()'s clock; `source_name` turns an archive's and an entry's name
-    into the file that the user knows. Raises WorkerError or ServerError.
-    """
-    waiting = list(archives)
-    while waiting and not stop.requested:
-        _require_alive(server, archives, source_name)
-        if time.monotonic() > deadline:
-            raise ServerError(
-                f"{waiting[0].name} was not ready in time",
-                f"allow it more: --timeout SECONDS; what it does now: {server.log_folder}",
-            )
-        waiting = [archive for archive in waiting if not _is_up(client, archive)]
-        time.sleep(0.05)
-    for archive in archives:
-        if not stop.requested:
-            prove(client, archive)
+# What Java prints on any machine, and what tells why it ended.
+_NO_CAUSE = re.compile(r"nvidia-smi|xpu-smi|^WARNING:")
+_CAUSE = re.compile(r"Invalid|Exception|Error|[Ff]ailed")
 
 
-def prove(client: Client, archive: Archive) -> None:
-    """Send an archive's samples to its model. Raises ServerError at the first wrong answer."""
-    for sample in archive.samples:
-        answer = client.predict(archive.name, archive.read(sample.request))
-        if answer.ok:
-            wrong = difference(archive.read(sample.response), answer.body, sample.tolerance)
+@dataclass(frozen=True)
+class Start:
+    """A server on its way to being ready: what is waited for, until when, and who may stop it."""
+
+    server: TorchServe
+    client: Client
+    archives: list[Archive]
+    deadline: float  # on time.monotonic()'s clock
+    stop: StopRequest
+    source_name: Callable[[str, str], str]  # an archive's and an entry's name → the project's file
+
+    def wait(self) -> None:
+        """Return when every archive is loaded and proven, or the user wants to stop.
+
+        Raises WorkerError with the true cause if a worker cannot load its model, ServerError if
+        TorchServe does not start, a model answers wrongly, or the deadline passes.
+        """
+        waiting = list(self.archives)
+        while waiting and not self.stop.requested:
+            self._look(waiting[0])
+            waiting = [archive for archive in waiting if not self._is_up(archive)]
+            time.sleep(_PAUSE)
+        for archive in self.archives:
+            for sample in archive.samples:
+                self._prove(archive, sample)
+
+    def _prove(self, archive: Archive, sample: Sample) -> None:
+        answer = self._predict(archive, archive.read(sample.request))
+        if answer is None:
+            return
+        if answer.status >= 500 and (finding := self._failure(archive)):
+            wrong, hint = finding.message, finding.hint
+        elif not answer.ok:
+            wrong, hint = f"status {answer.status}: {answer.reason}", "see what the handler refuses"
         else:
-            wrong = f"status {answer.status}: {answer.body.decode(errors='replace')[:300]}"
+            found = difference(archive.read(sample.response), answer.body, sample.tolerance)
+            wrong, hint = found or "", "mend the model or its handler; if this is right, expect it"
         if wrong:
             raise ServerError(
-                f"{archive.name} answers its sample {sample.request} wrongly: {wrong}",
-                "mend the model or its handler; if this answer is right, expect it: edit the "
-                "sample's response",
+                f"{archive.name} answers its sample {sample.request} wrongly: {wrong}", hint
             )
 
+    def _predict(self, archive: Archive, request: bytes) -> Answer | None:
+        """Send a request, and go on looking meanwhile: a handler may hang. None: to be stopped."""
+        sender = ThreadPoolExecutor(max_workers=1)
+        try:
+            answer = sender.submit(self.client.predict, archive.name, request)
+            while not answer.done():
+                if self.stop.requested:
+                    return None
+                self._look(archive)
+                time.sleep(_PAUSE / 10)
+            return answer.result()
+        finally:
+            sender.shutdown(wait=False)  # whoever still waits there ends with the server
 
-def _is_up(client: Client, archive: Archive) -> bool:
-    try:
-        described = client.describe(archive.name)
-    except ClientError:
-        return False  # not listening yet, or the model not registered yet
-    return any(
-        model.version == archive.manifest.model_version and model.ready_workers >= model.min_workers
-        for model in described
-    )
-
-
-def _require_alive(
-    server: TorchServe, archives: Iterable[Archive], source_name: SourceName
-) -> None:
-    """Raise the true cause if the front end is gone or a worker could not load its model."""
-    running = server.is_running()
-    log, workers_log = server.log(SERVER_LOG), server.log(WORKERS_LOG)
-    for archive in archives:
-        worker = rf"W-\d+-{re.escape(f'{archive.name}_{archive.manifest.model_version}')}"
-        if re.search(f"{worker} {_GONE}", log) or re.search(
-            f"{worker}-stdout {_DIED}", workers_log
-        ):
-            time.sleep(_GRACE)
-            raise _worker_error(server, archive, source_name)
-        refused = re.search(rf"Failed to load model: {re.escape(archive.path.name)}\s*(.*)", log)
-        if refused:
-            raise ServerError(
-                f"TorchServe refuses {archive.path.name}: {refused[1] or 'no reason given'}",
-                f"build it again: marsmith build {archive.name}",
-            )
-    if not running:
-        words = [*server.log(JAVA_LOG).splitlines(), *log.splitlines()] or ["it said nothing"]
-        telling = next((line for line in words if "nvalid" in line or "rror" in line), words[-1])
-        raise ServerError(
-            f"TorchServe did not start: {telling}",
-            f"correct config.properties if it names a setting; its logs: {server.log_folder}",
+    def _is_up(self, archive: Archive) -> bool:
+        try:
+            described = self.client.describe(archive.name)
+        except ClientError:
+            return False  # not listening yet, or the model not registered yet
+        return any(
+            model.version == archive.manifest.model_version
+            and model.ready_workers >= model.min_workers
+            for model in described
         )
 
+    def _look(self, waiting_for: Archive) -> None:
+        """Raise if the front end is gone, a worker could not load its model, or it is too late."""
+        running = self.server.is_running()
+        log, workers_log = self.server.log(SERVER_LOG), self.server.log(WORKERS_LOG)
+        for archive in self.archives:
+            worker = rf"W-\d+-{re.escape(f'{archive.name}_{archive.manifest.model_version}')}"
+            gone = re.search(f"{worker} {_GONE}", log)
+            if gone or re.search(f"{worker}-stdout {_DIED}", workers_log):
+                time.sleep(_GRACE)
+                finding = self._failure(archive) or explain(None, self._log_path)
+                message = f"{archive.name}: its worker cannot load the model"
+                raise WorkerError(f"{message}: {finding.message}", finding.hint)
+            file = re.escape(archive.path.name)
+            if refused := re.search(rf"Failed to load model: {file}\s*(.*)", log):
+                raise ServerError(
+                    f"TorchServe refuses {archive.path.name}: {refused[1] or 'no reason given'}",
+                    f"build it again: marsmith build {archive.name}",
+                )
+        if not running:
+            raise ServerError(
+                f"TorchServe did not start: {self._last_words(log)}",
+                f"correct config.properties if it names a setting; logs: {self.server.log_folder}",
+            )
+        if time.monotonic() > self.deadline:
+            raise ServerError(
+                f"{waiting_for.name} was not ready in time",
+                f"allow it more: --timeout SECONDS; what it does now: {self.server.log_folder}",
+            )
 
-def _worker_error(server: TorchServe, archive: Archive, source_name: SourceName) -> WorkerError:
-    lines = model_lines(server.log(WORKERS_LOG), archive.name, archive.manifest.model_version or "")
-    finding = explain(find_failure(lines), str(server.log_folder / WORKERS_LOG))
-    place = ""
-    if finding.file:
-        place = f" at {source_name(archive.name, finding.file)}:{finding.line}"
-    return WorkerError(
-        f"{archive.name}: its worker cannot load the model{place}: {finding.message}",
-        finding.hint,
-    )
+    def _failure(self, archive: Archive) -> Finding | None:
+        """Return what a model's worker raised, with its place in the project in front."""
+        version = archive.manifest.model_version or ""
+        lines = model_lines(self.server.log(WORKERS_LOG), archive.name, version)
+        if (failure := find_failure(lines)) is None:
+            return None
+        finding = explain(failure, self._log_path)
+        if finding.file is None:
+            return finding
+        place = f"{self.source_name(archive.name, finding.file)}:{finding.line}"
+        return Finding(f"{place}: {finding.message}", finding.hint)
+
+    @property
+    def _log_path(self) -> str:
+        return str(self.server.log_folder / WORKERS_LOG)
+
+    def _last_words(self, server_log: str) -> str:
+        lines = [*self.server.log(JAVA_LOG).splitlines(), *server_log.splitlines()]
+        words = [line for line in lines if line.strip() and not _NO_CAUSE.search(line)]
+        return next(filter(_CAUSE.search, words), words[-1] if words else "it said nothing")

@@ -78,5 +78,5 @@ def _same(expected: Any, actual: Any, tolerance: float) -> bool:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = value.decode(errors="replace").strip() if isinstance(value, bytes) else repr(value)
     return text if len(text) <= 80 else text[:77] + "…"

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 from marsmith.errors import ServerError
 from marsmith.java import java_executable
@@ -20,7 +21,10 @@ from marsmith.properties import addresses, format_properties
 SERVER_LOG = "server.log"  # the front end: warnings and errors
 WORKERS_LOG = "workers.log"  # what handlers print and raise
 JAVA_LOG = "java.log"  # what Java itself prints: usually nothing of interest
+FOLDER_PREFIX = "marsmith-"  # of each server's temporary folder
 KEY_FILE = "key_file.json"  # written by TorchServe into its working directory
+# A Unix socket's path has room for 107 bytes, of which TorchServe takes "/.ts.sock.65535".
+_LONGEST_FOLDER = 90
 LOGS = (SERVER_LOG, WORKERS_LOG, JAVA_LOG)
 
 # TorchServe's own configuration writes several lines per request into five files.
@@ -84,8 +88,13 @@ class TorchServe:
         self.log_folder.mkdir(parents=True, exist_ok=True)
         for log in LOGS:
             (self.log_folder / log).write_bytes(b"")
-        # In the system's temporary folder: a Unix socket's path has room for 107 bytes.
-        self.folder = Path(tempfile.mkdtemp(prefix="marsmith-"))
+        self.folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+        if len(str(self.folder)) > _LONGEST_FOLDER:
+            self.folder.rmdir()
+            raise ServerError(
+                f"the temporary folder's path is too long for sockets: {self.folder.parent}",
+                "set TMPDIR to a shorter one, such as /tmp",
+            )
         try:
             with (self.log_folder / JAVA_LOG).open("ab") as output:
                 command = self._command(java)
@@ -112,7 +121,9 @@ class TorchServe:
         config = self.folder / "config.properties"
         config.write_text(format_properties(self._properties))
         log_config = self.folder / "log4j2.xml"
-        log_config.write_text(_LOG_CONFIG.format(folder=self.log_folder))
+        # An attribute of XML, in which log4j replaces ${…}.
+        folder = escape(str(self.log_folder), {'"': "&quot;"}).replace("$", "$$")
+        log_config.write_text(_LOG_CONFIG.format(folder=folder))
         class_path = [str(home / "ts" / "frontend" / "*")]
         if plugins := self._properties.get("plugins_path"):
             class_path.append(plugins if "*" in plugins else f"{plugins}/*")
@@ -122,6 +133,7 @@ class TorchServe:
             f"-Dmodel_server_home={home}",
             f"-Dlog4j.configurationFile={log_config.as_uri()}",
             f"-Djava.io.tmpdir={self.folder}",
+            "-XX:-UsePerfData",  # a folder for monitors in the system's temporary folder
             *self._properties.get("vmargs", "").split(),
             *("-cp", os.pathsep.join(class_path), "org.pytorch.serve.ModelServer"),
             *("--python", sys.executable, "-f", str(config), "-s", str(self._model_store)),

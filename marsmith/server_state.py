@@ -11,9 +11,10 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from marsmith.processes import end_group, lives
+from marsmith.processes import end_group, end_mentioning, lives
 from marsmith.project import Project
 from marsmith.replacing import replacing
+from marsmith.server import FOLDER_PREFIX
 
 _STATE_FILE = "state.json"
 
@@ -27,6 +28,7 @@ class ServerState:
     management_url: str
     metrics_url: str
     models: list[str]
+    unproven: list[str]  # those of them that have no sample
     ready: bool
     since: float  # seconds since the epoch
     supervisor: tuple[int, float]  # pid and start time of `marsmith serve`
@@ -71,8 +73,7 @@ def running_servers(project: Project) -> list[ServerState]:
         if lives(state.supervisor) or lives(state.front_end):
             found.append(state)
         else:
-            shutil.rmtree(state.folder, ignore_errors=True)
-            path.unlink(missing_ok=True)
+            end_abandoned(project, state)
     return sorted(found, key=lambda state: state.port)
 
 
@@ -80,5 +81,9 @@ def end_abandoned(project: Project, state: ServerState) -> None:
     """End a TorchServe whose `marsmith serve` is gone, and remove what it left."""
     if lives(state.front_end):
         end_group(state.front_end[0])
-    shutil.rmtree(state.folder, ignore_errors=True)
+    # Workers outlive a front end that was killed while they are busy. Its pid may be another's by
+    # now, but no other process has its socket in our folder.
+    if Path(state.folder).name.startswith(FOLDER_PREFIX):
+        end_mentioning(f"{state.folder}/.ts.sock.")
+        shutil.rmtree(state.folder, ignore_errors=True)
     forget_state(project, state.port)

@@ -16,11 +16,11 @@ from marsmith.archive import Archive
 from marsmith.client import Client
 from marsmith.contents import sources
 from marsmith.errors import ProjectError, ServerError
-from marsmith.ports import free_ports
+from marsmith.ports import free_ports, require_free
 from marsmith.processes import identity
 from marsmith.project import Project
 from marsmith.properties import Address, addresses, with_ports
-from marsmith.readiness import wait_until_ready
+from marsmith.readiness import Start
 from marsmith.server import KEY_FILE, TorchServe
 from marsmith.server_state import (
     ServerState,
@@ -42,14 +42,14 @@ def serve(
     *,
     port: int | None = None,
     timeout: float = DEFAULT_TIMEOUT,
-    ready: Callable[[ServerState, list[str]], None] = lambda _state, _unproven: None,
-) -> None:
-    """Serve archives in the foreground until the user stops it.
+    ready: Callable[[ServerState], None] = lambda _: None,
+) -> bool:
+    """Serve archives in the foreground until the user stops it; say whether it got ready.
 
     `port`: None takes the addresses of config.properties, 0 five free ports. `ready` is called
-    once every model has answered its samples rightly, with the names of those that have none.
-    Raises WorkerError with the true cause if a worker cannot load its model, ServerError if
-    TorchServe does not start, answers wrongly or ends by itself. No process is left in any case.
+    once every model has answered its samples rightly. Raises WorkerError with the true cause if a
+    worker cannot load its model, ServerError if TorchServe does not start, answers wrongly or ends
+    by itself. No process is left in any case.
     """
     archives = [_archive(project, name) for name in dict.fromkeys(names or _described(project))]
     properties = _properties(project, port)
@@ -61,16 +61,15 @@ def serve(
     with stop_signals() as stop:
         server.start()
         try:
-            state = _state(server, places, list(files))
+            state = _state(server, places, archives)
             write_state(project, state)
             with _client(state, timeout) as client:
                 deadline = time.monotonic() + timeout
-                names_of = _source_names(project)
-                wait_until_ready(server, client, archives, deadline, stop, names_of)
+                Start(server, client, archives, deadline, stop, _source_names(project)).wait()
             if not stop.requested:
                 state = replace(state, ready=True)
                 write_state(project, state)
-                ready(state, [archive.name for archive in archives if not archive.samples])
+                ready(state)
             while not stop.requested:
                 if not server.is_running():
                     raise ServerError("TorchServe ended by itself", f"its logs: {log_folder}")
@@ -78,6 +77,7 @@ def serve(
         finally:
             server.stop()
             forget_state(project, places[0].port)
+    return state.ready
 
 
 def serve_in_background(
@@ -88,7 +88,10 @@ def serve_in_background(
     If it does not get ready, return what it printed instead: it names the cause.
     """
     port = free_ports(5) if port == 0 else port
-    log = server_folder(project, addresses(_properties(project, port))[0].port) / BACKGROUND_LOG
+    places = addresses(_properties(project, port))
+    for place in places:
+        require_free(place)  # before the log of a server that runs there is touched
+    log = server_folder(project, places[0].port) / BACKGROUND_LOG
     command = [sys.executable, "-m", "marsmith", "--project", str(project.root), "serve", *names]
     command += ["--timeout", str(timeout)] + (["--port", str(port)] if port is not None else [])
     with stop_signals() as stop, log.open("wb") as output:
@@ -137,6 +140,11 @@ def stop_server(project: Project, port: int | None = None) -> ServerState:
         supervisor.wait(timeout=30)
     except psutil.NoSuchProcess:
         pass
+    except psutil.AccessDenied as error:
+        raise ServerError(
+            f"the server on port {state.port} belongs to {psutil.Process(pid).username()}",
+            "stop it as that user",
+        ) from error
     except psutil.TimeoutExpired as error:
         raise ServerError(
             f"the server on port {state.port} does not stop (pid {pid})",
@@ -176,6 +184,8 @@ def _archive(project: Project, name: str) -> Archive:
     archive = Archive(path)
     if archive.manifest.model_version is None:
         raise ProjectError(f"{archive.path} has no model version", "build it: marsmith build")
+    for sample in archive.samples:
+        archive.read(sample.request), archive.read(sample.response)  # before anything is started
     return archive
 
 
@@ -210,14 +220,15 @@ def _require_safe(properties: dict[str, str], places: tuple[Address, ...]) -> No
             )
 
 
-def _state(server: TorchServe, places: tuple[Address, ...], models: list[str]) -> ServerState:
+def _state(server: TorchServe, places: tuple[Address, ...], archives: list[Archive]) -> ServerState:
     inference, management, metrics = places[:3]
     return ServerState(
         port=inference.port,
         url=inference.url,
         management_url=management.url,
         metrics_url=metrics.url,
-        models=models,
+        models=[archive.name for archive in archives],
+        unproven=[archive.name for archive in archives if not archive.samples],
         ready=False,
         since=time.time(),
         supervisor=identity(os.getpid()),

@@ -24,7 +24,9 @@ def stop_signals() -> Iterator[StopRequest]:
     def stop(_number: int, _frame: FrameType | None) -> None:
         request.requested = True
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
+        numbers.append(signal.SIGHUP)
     before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield request

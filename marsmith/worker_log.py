@@ -46,16 +46,24 @@ def model_lines(log: str, model: str, version: str) -> list[str]:
         match = _LINE.match(line)
         if match and match["worker"] == f"{model}_{version}":
             streams.setdefault(match["stream"], []).append(match["text"])
-    return [text for texts in streams.values() for text in texts]
+    # What ends a worker is logged to its standard output, so that comes last.
+    ordered = sorted(streams, key=lambda stream: stream.endswith("-stdout"))
+    return [text for stream in ordered for text in streams[stream]]
 
 
 def find_failure(lines: list[str]) -> Failure | None:
-    """Return the first true exception in a worker's lines, or None if there is no traceback."""
-    tracebacks = _tracebacks(lines)
+    """Return the exception that ended a worker, or None if there is no traceback.
+
+    Earlier tracebacks may be of exceptions that were dealt with. Of a chain it is the last one
+    that does not hide the true one.
+    """
+    tracebacks = [
+        _read_traceback(lines[position:]) for position, line in enumerate(lines) if line == _START
+    ]
     telling = [
         found for found in tracebacks if not any(m.search(found.exception) for m in _MASKING)
     ]
-    return next(iter(telling or tracebacks), None)
+    return next(reversed(telling or tracebacks), None)
 
 
 def explain(failure: Failure | None, log_file: str) -> Finding:
@@ -72,14 +80,6 @@ def explain(failure: Failure | None, log_file: str) -> Finding:
         hint = _missing_module(missing[1])
     hint = hint or f"mend it and build the archive again; the whole traceback is in {log_file}"
     return Finding(message, hint, failure.file, failure.line)
-
-
-def _tracebacks(lines: list[str]) -> list[Failure]:
-    found = []
-    for position, line in enumerate(lines):
-        if line == _START:
-            found.append(_read_traceback(lines[position:]))
-    return found
 
 
 def _read_traceback(lines: list[str]) -> Failure:

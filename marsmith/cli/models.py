@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import click
 
 from marsmith.cli.options import json_option, port_option, project_of
 from marsmith.cli.output import file_size, print_json, print_table
-from marsmith.client import Answer, Model
+from marsmith.client import Answer, Model, Worker
 from marsmith.processes import resident_memory
 from marsmith.serving import connect
 
@@ -51,10 +50,7 @@ def _cells(answer: Answer) -> tuple[str, str]:
     """Return what a table shows of an answer: its label and confidence, or all it says."""
     value: Any = answer.json()
     if not answer.ok:
-        error = value.get("error", value) if isinstance(value, dict) else {"message": value}
-        message = error.get("message", value) if isinstance(error, dict) else error
-        reason = message or HTTPStatus(answer.status).phrase.lower()
-        return f"refused with {answer.status}: {reason}", ""
+        return f"refused with {answer.status}: {answer.reason}", ""
     if isinstance(value, dict) and "label" in value:
         return str(value["label"]), f"{value.get('confidence', '')}"
     return str(value), ""
@@ -78,15 +74,15 @@ def models(context: click.Context, port: int | None, as_json: bool) -> None:
 def _row(model: Model) -> tuple[object, ...]:
     states = ", ".join(f"{worker.id} {worker.state}" for worker in model.workers) or "none"
     workers = f"{len(model.workers)} of {model.min_workers}:{model.max_workers} ({states})"
-    memory = file_size(_memory(model))
+    memory = file_size(sum(map(_memory, model.workers)))
     default = "yes" if model.default else "no"
     delay = f"{model.max_batch_delay} ms"
     return model.name, model.version, default, workers, model.batch_size, delay, memory
 
 
-def _memory(model: Model) -> int:
-    """Return the bytes of all workers; TorchServe measures once a minute, from its second on."""
-    return sum(worker.memory or resident_memory(worker.pid) for worker in model.workers)
+def _memory(worker: Worker) -> int:
+    """Return a worker's bytes; TorchServe measures them once a minute, from its second on."""
+    return worker.memory or resident_memory(worker.pid)
 
 
 def _json(model: Model) -> dict[str, Any]:
@@ -98,9 +94,10 @@ def _json(model: Model) -> dict[str, Any]:
         "maxWorkers": model.max_workers,
         "batchSize": model.batch_size,
         "maxBatchDelay": model.max_batch_delay,
-        "memory": _memory(model),
+        "memory": sum(map(_memory, model.workers)),
         "workers": [
-            {"id": w.id, "state": w.state, "pid": w.pid, "memory": w.memory} for w in model.workers
+            {"id": w.id, "state": w.state, "pid": w.pid, "memory": _memory(w)}
+            for w in model.workers
         ],
     }
 

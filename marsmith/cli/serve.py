@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import asdict
+from typing import Any
 
 import click
 
@@ -50,17 +51,19 @@ def serve(
             click.echo(f"warning: {name}.mar is older than its sources", err=True)
             click.echo(f"  hint: marsmith build {name}", err=True)
     if not background:
-        serving.serve(project, names, port=port, timeout=timeout, ready=_print_ready)
+        if not serving.serve(project, names, port=port, timeout=timeout, ready=_print_ready):
+            click.echo("stopped before it was ready", err=True)
+            sys.exit(130)
         return
     outcome = serving.serve_in_background(project, names, port=port, timeout=timeout)
     if isinstance(outcome, str):
         click.echo(outcome, err=True, nl=False)
         sys.exit(1)
-    _print_ready(outcome, [], "stop with: marsmith stop")
+    _print_ready(outcome, "stop with: marsmith stop")
 
 
-def _print_ready(state: ServerState, unproven: list[str], end: str = "stop with: Ctrl-C") -> None:
-    for name in unproven:
+def _print_ready(state: ServerState, end: str = "stop with: Ctrl-C") -> None:
+    for name in state.unproven:
         click.echo(f"warning: {name} has no sample; it is loaded, but not proven", err=True)
     click.echo(f"ready: {', '.join(state.models)}")
     for model in state.models:
@@ -77,12 +80,18 @@ def status(context: click.Context, as_json: bool) -> None:
     """List this project's running servers."""
     states = running_servers(project_of(context))
     if as_json:
-        print_json([asdict(state) | {"state": _word(state)} for state in states])
+        print_json([_json(state) for state in states])
     elif not states:
         click.echo("no server of this project runs")
     else:
         columns = ("port", "state", "models", "up", "pid", "management", "metrics")
         print_table(columns, [_row(state) for state in states])
+
+
+def _json(state: ServerState) -> dict[str, Any]:
+    own = {"state": _word(state), "pid": state.supervisor[0], "front_end_pid": state.front_end[0]}
+    hidden = ("ready", "supervisor", "front_end")
+    return own | {key: value for key, value in asdict(state).items() if key not in hidden}
 
 
 def _row(state: ServerState) -> tuple[object, ...]:
@@ -95,7 +104,9 @@ def _row(state: ServerState) -> tuple[object, ...]:
 def _word(state: ServerState) -> str:
     if state.abandoned:
         return "abandoned"
-    return "ready" if state.ready else "starting"
+    if not state.ready:
+        return "starting"
+    return f"ready, {len(state.unproven)} unproven" if state.unproven else "ready"
 
 
 @click.command()

@@ -81,10 +81,10 @@ def test_an_empty_configuration_means_torchserves_own_addresses() -> None:
 
 
 def test_addresses_come_from_the_values() -> None:
-    values = {"inference_address": "http://[::1]:9000", "grpc_inference_port": "9001"}
+    values = {"inference_address": "http://localhost:9000", "grpc_inference_port": "9001"}
     found = addresses(values)
-    assert found[0] == Address("inference", "http", "::1", 9000)
-    assert found[0].url == "http://[::1]:9000"
+    assert found[0] == Address("inference", "http", "localhost", 9000)
+    assert found[0].url == "http://localhost:9000"
     assert found[3].port == 9001
 
 

@@ -44,8 +44,8 @@ def test_equal_answers_have_no_difference(expected: bytes, actual: bytes, tolera
         (b"false", b"0", "expected False, got 0"),
         (b"{}", b"[]", "expected {}, got []"),
         (b"null", b"0", "expected None, got 0"),
-        (b"1", b"plain", "expected b'1', got b'plain'"),
-        (b"a", b"b", "expected b'a', got b'b'"),
+        (b"1", b"plain", "expected 1, got plain"),
+        (b"a", b"b", "expected a, got b"),
         (b"0", b"NaN", "expected 0, got nan"),
     ],
 )

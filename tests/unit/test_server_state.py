@@ -46,18 +46,19 @@ def process() -> Iterator[subprocess.Popen[bytes]]:
 def state(tmp_path: Path) -> ServerState:
     """A server whose `marsmith serve` and TorchServe are both this test's own process."""
     here = identity(os.getpid())
-    (tmp_path / "served").mkdir()
+    (tmp_path / "marsmith-served").mkdir()
     return ServerState(
         port=9000,
         url="http://127.0.0.1:9000",
         management_url="http://127.0.0.1:9001",
         metrics_url="http://127.0.0.1:9002",
         models=["tiny"],
+        unproven=[],
         ready=True,
         since=1.5,
         supervisor=here,
         front_end=here,
-        folder=str(tmp_path / "served"),
+        folder=str(tmp_path / "marsmith-served"),
     )
 
 

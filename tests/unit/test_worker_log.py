@@ -118,7 +118,7 @@ def test_only_the_lines_of_one_model_and_version_are_taken() -> None:
             "",
         ]
     )
-    assert model_lines(log, "digits", "1.0") == ["ours", "another worker of ours", "our errors"]
+    assert model_lines(log, "digits", "1.0") == ["our errors", "ours", "another worker of ours"]
 
 
 def test_indents_and_empty_lines_survive() -> None:
@@ -172,10 +172,25 @@ def test_an_endless_message_is_cut() -> None:
     assert len(failure.exception.splitlines()) <= 12
 
 
-def test_the_first_failure_counts_when_the_worker_is_started_again() -> None:
-    failure = failure_in(*logged(UNKNOWN_EXCEPTION + MASKED_IMPORT_ERROR))
+def test_an_exception_that_was_dealt_with_before_does_not_count() -> None:
+    failure = failure_in(*logged(UNKNOWN_EXCEPTION + STARTED + MASKED_IMPORT_ERROR))
     assert failure is not None
-    assert failure.exception == "RuntimeError: mean needs one number a channel"
+    assert failure.exception == "ModuleNotFoundError: No module named 'image_classifer'"
+
+
+def test_of_a_chain_the_outer_exception_counts() -> None:
+    chain = (
+        "Traceback (most recent call last):\n"
+        '  File "/t/models/00000000000000000000000000000000/own.py", line 3, in initialize\n'
+        "ZeroDivisionError: division by zero\n\n"
+        "The above exception was the direct cause of the following exception:\n\n"
+        "Traceback (most recent call last):\n"
+        '  File "/t/models/00000000000000000000000000000000/own.py", line 5, in initialize\n'
+        "KeyError: 'wrapped'"
+    )
+    failure = failure_in(*logged(chain))
+    assert failure is not None
+    assert (failure.exception, failure.file, failure.line) == ("KeyError: 'wrapped'", "own.py", 5)
 
 
 def test_a_masking_error_alone_is_better_than_nothing() -> None:
