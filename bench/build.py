@@ -44,8 +44,18 @@ def build(megabytes: int, rounds: int) -> None:
         ]
         theirs += ["--handler", folder / "handler.py", "--model-file", folder / "model.py"]
         theirs += ["--serialized-file", folder / "weights.pth", "--export-path", folder, "--force"]
-        _seconds(ours), _seconds(theirs)  # warm the page cache
-        pairs = [(_seconds(ours), _seconds(theirs)) for _ in range(rounds)]
+        outputs = (folder / "model_store" / "large.mar", folder / "large.mar")
+
+        def seconds(command: Sequence[str | Path]) -> float:
+            # A first build: replacing an archive holds old and new in memory at the same time.
+            for output in outputs:
+                output.unlink(missing_ok=True)
+            start = time.perf_counter()
+            subprocess.run(command, check=True, capture_output=True)  # noqa: S603
+            return time.perf_counter() - start
+
+        seconds(ours), seconds(theirs)  # warm the page cache
+        pairs = [(seconds(ours), seconds(theirs)) for _ in range(rounds)]
     marsmith, archiver = (statistics.median(times) for times in zip(*pairs, strict=True))
     ratio = statistics.median(theirs / ours for ours, theirs in pairs)
     click.echo(f"{megabytes} MB of random weights, medians of {rounds} alternating rounds")
@@ -63,9 +73,3 @@ def _make_project(folder: Path, megabytes: int) -> None:
     (folder / "model.py").write_text(_MODEL)
     values = torch.frombuffer(bytearray(os.urandom(megabytes * 1_000_000)), dtype=torch.uint8)
     torch.save({"weight": values}, folder / "weights.pth")
-
-
-def _seconds(command: Sequence[str | Path]) -> float:
-    start = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)  # noqa: S603
-    return time.perf_counter() - start

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 # No vector or document formats: some of those start other programs to be decoded.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 _KINDS = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+_NO_FORM = "send the file as it is and not as a form: curl -T FILE, or name its Content-Type"
 # The names under which a multipart field, or TorchServe itself ("body"), may hand us an image.
 FIELDS = ("data", "image", "file", "body")
 
@@ -159,7 +160,7 @@ def image_bytes(request: dict[str, Any]) -> bytes:
     if isinstance(body, (bytes, bytearray)) and body:
         return bytes(body)
     if not body:
-        raise RequestError(400, "no_image", "the request holds no image", "send the file as body")
+        raise RequestError(400, "no_image", "the request holds no image", _NO_FORM)
     raise RequestError(
         400, "not_an_image", "the body is text, not an image", "send the file's bytes as they are"
     )
@@ -168,8 +169,8 @@ def image_bytes(request: dict[str, Any]) -> bytes:
 def open_image(body: bytes, max_pixels: int) -> Image.Image:
     """Decode an image whatever its name or content type says, upright, in mode L or RGB.
 
-    Transparency is laid over white. Raises RequestError: 400 for what is no image or broken,
-    413 for more than `max_pixels`, found before anything is decoded.
+    Transparency is laid over white, or over black where all is light. Raises RequestError: 400
+    for what is no image or broken, 413 for more than `max_pixels`, found before decoding.
     """
     too_large = RequestError(
         413, "too_many_pixels", f"the image has more than {max_pixels} pixels", "send it smaller"
@@ -212,12 +213,19 @@ def _flat(image: Image.Image) -> Image.Image:
     """Return mode L or RGB: 16 bits scaled to 8, palettes resolved, transparency over white."""
     if image.mode.startswith("I"):
         pixels = np.asarray(image).astype(np.int64)
-        wide = image.mode != "I" or pixels.max(initial=0) > 255
+        wide = pixels.max(initial=0) > 255  # else eight bits in a wide format
         return Image.fromarray((pixels >> 8 if wide else pixels).clip(0, 255).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("L" if image.mode in ("1", "L", "F") else "RGB")
+        # Over white, unless all that is to be seen would vanish there.
+        seen = np.asarray(image.convert("L"))[np.asarray(image.getchannel("A")) > 127]
+        ground = "black" if seen.size and seen.min() > 200 else "white"
+        return Image.alpha_composite(Image.new("RGBA", image.size, ground), image).convert("RGB")
+    if image.mode == "F":  # values in 0…1, or in 0…255
+        values = np.asarray(image)
+        scale = 255 if values.max(initial=0) <= 1 else 1
+        return Image.fromarray((values * scale).clip(0, 255).astype(np.uint8))
+    return image.convert("L" if image.mode in ("1", "L") else "RGB")
 
 
 def _only_class(module_name: str) -> type[torch.nn.Module]:

@@ -40,6 +40,9 @@ def build(
 
     Raises FindingsError with the problems of all of them before anything is written.
     """
+    if problems := project.spec_file.problems:
+        sound = project.spec_file.archives.values()
+        raise FindingsError([*problems, *(f for spec in sound for f in _findings(project, spec))])
     specs = project.specs(names)
     built = {spec.name: None if force else _unchanged(project, spec) for spec in specs}
     outdated = [spec for spec in specs if built[spec.name] is None]
@@ -50,20 +53,24 @@ def build(
 
 def is_stale(project: Project, name: str) -> bool:
     """Say whether an archive that the project describes is older than what it is made of."""
-    spec = project.spec_file.archives.get(name)
+    spec = project.archives.get(name)
     return spec is not None and _unchanged(project, spec) is None
 
 
 def _make_all(project: Project, specs: list[ArchiveSpec]) -> dict[str, Built]:
-    from marsmith.verify.sources import check_spec  # a no-op build does without it
-
-    findings = {spec.name: tuple(check_spec(project, spec)) for spec in specs}
+    findings = {spec.name: _findings(project, spec) for spec in specs}
     everything = [finding for found in findings.values() for finding in found]
     if any(finding.severity is Severity.ERROR for finding in everything):
         raise FindingsError(everything)
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as executor:
         made = executor.map(lambda spec: _make(project, spec, findings[spec.name]), specs)
         return {archive.name: archive for archive in made}
+
+
+def _findings(project: Project, spec: ArchiveSpec) -> tuple[Finding, ...]:
+    from marsmith.verify.sources import check_spec  # a no-op build does without it
+
+    return tuple(check_spec(project, spec))
 
 
 def _make(project: Project, spec: ArchiveSpec, warnings: tuple[Finding, ...]) -> Built:

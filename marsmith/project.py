@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from marsmith.errors import ProjectError
+from marsmith.findings import FindingsError
 from marsmith.properties import CONFIG_FILE, parse_properties
 from marsmith.spec import SPEC_FILE, ArchiveSpec, SpecFile, did_you_mean, parse_spec
 
@@ -40,7 +41,7 @@ class Project:
 
     @cached_property
     def spec_file(self) -> SpecFile:
-        """What `archives.toml` says. Raises FindingsError with all problems in it."""
+        """What `archives.toml` says. Raises ProjectError if that is not even TOML."""
         try:
             text = (self.root / SPEC_FILE).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -49,9 +50,16 @@ class Project:
             ) from error
         return parse_spec(text)
 
+    @property
+    def archives(self) -> dict[str, ArchiveSpec]:
+        """The archives it describes. Raises FindingsError unless all of them are sound."""
+        if self.spec_file.problems:
+            raise FindingsError(self.spec_file.problems)
+        return self.spec_file.archives
+
     def specs(self, names: tuple[str, ...]) -> list[ArchiveSpec]:
         """Return the specs of `names`, or all of them. Raises ProjectError for an unknown name."""
-        known = self.spec_file.archives
+        known = self.archives
         for name in names:
             if name not in known:
                 raise ProjectError(

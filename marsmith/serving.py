@@ -174,7 +174,7 @@ def _client(state: ServerState, timeout: float = 60.0) -> Client:
 
 
 def _described(project: Project) -> list[str]:
-    return list(project.spec_file.archives)
+    return list(project.archives)
 
 
 def _archive(project: Project, name: str) -> Archive:
@@ -193,7 +193,7 @@ def _source_names(project: Project) -> Callable[[str, str], str]:
     """Return a function that leads from an archive's entry back to the project's file."""
 
     def source_name(archive: str, entry: str) -> str:
-        spec = project.spec_file.archives.get(archive)
+        spec = project.archives.get(archive)
         found = sources(project, spec) if spec else ()
         return next((written for name, written, _ in found if name == entry), entry)
 

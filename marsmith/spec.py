@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -126,15 +126,14 @@ class ArchiveSpec(_Table):
         return values
 
 
-class _Document(_Table):
-    archives: dict[str, ArchiveSpec] = Field(min_length=1)
-
-
 class SpecFile:
-    """`archives.toml` as specs, together with the lines they stand on."""
+    """`archives.toml` as specs, the problems of the tables that are none, and their lines."""
 
-    def __init__(self, archives: dict[str, ArchiveSpec], lines: TomlLines) -> None:
+    def __init__(
+        self, archives: dict[str, ArchiveSpec], problems: Iterable[Finding], lines: TomlLines
+    ) -> None:
         self.archives = archives
+        self.problems = tuple(sorted(problems, key=lambda finding: finding.line or 0))
         self._lines = lines
 
     def line(self, name: str, *path: str | int) -> int | None:
@@ -143,82 +142,87 @@ class SpecFile:
 
 
 def parse_spec(text: str) -> SpecFile:
-    """Read the text of `archives.toml`.
+    """Read the text of `archives.toml`: what is sound in it, and all problems of the rest.
 
-    Raises FindingsError with every problem in it: TOML that does not parse, unknown keys,
-    missing keys, values of the wrong type.
+    Raises FindingsError only for what is no TOML at all.
     """
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise FindingsError([_syntax_finding(error)]) from error
+        raise FindingsError([_syntax_finding(error, text)]) from error
     lines = TomlLines(text)
+    archives: dict[str, ArchiveSpec] = {}
+    problems = [
+        Finding(
+            f"unknown key {key!r}", did_you_mean(key, ["archives"]), SPEC_FILE, lines.find((key,))
+        )
+        for key in values.keys() - {"archives"}
+    ]
     tables = values.get("archives")
-    if isinstance(tables, dict):
-        for name, table in tables.items():
-            if isinstance(table, dict):
-                table.setdefault("name", name)
-    try:
-        document = _Document.model_validate(values)
-    except ValidationError as error:
-        raise FindingsError(_findings(error, lines)) from error
-    if problems := list(_name_findings(document, lines)):
-        raise FindingsError(problems)
-    return SpecFile(document.archives, lines)
+    if not isinstance(tables, dict) or not tables:
+        hint = "write a table: [archives.NAME] (README: the spec)"
+        problems.append(
+            Finding("no archive is described", hint, SPEC_FILE, lines.find(("archives",)))
+        )
+        tables = {}
+    for name, table in tables.items():
+        problems += _name_findings(name, table, lines)
+        try:
+            archives[name] = ArchiveSpec.model_validate(
+                table | {"name": name} if isinstance(table, dict) else table
+            )
+        except ValidationError as error:
+            problems += _findings(name, error, lines)
+    return SpecFile(archives, problems, lines)
 
 
-def _syntax_finding(error: tomllib.TOMLDecodeError) -> Finding:
+def _syntax_finding(error: tomllib.TOMLDecodeError, text: str) -> Finding:
     line = re.search(r"line (\d+)", str(error))
     message = re.sub(r" \(at .*\)$", "", str(error))
     return Finding(
         f"this is not TOML: {message[:1].lower()}{message[1:]}",
         "text values need quotes, tables look like [archives.NAME]",
         SPEC_FILE,
-        int(line[1]) if line else None,
+        int(line[1]) if line else len(text.splitlines()),  # "at end of document"
     )
 
 
-def _name_findings(document: _Document, lines: TomlLines) -> Iterator[Finding]:
-    for key, spec in document.archives.items():
-        if spec.name != key:
-            yield Finding(
-                f"[archives.{key}] says name = {spec.name!r}",
-                "the table's name is the archive's name: remove the key",
-                SPEC_FILE,
-                lines.find(("archives", key, "name")),
-            )
-        if not _NAME.fullmatch(key):
-            yield Finding(
-                f"{key!r} cannot name an archive",
-                "start with a letter or digit, go on with letters, digits, '_', '-' and '.'",
-                SPEC_FILE,
-                lines.find(("archives", key)),
-            )
+def _name_findings(name: str, table: Any, lines: TomlLines) -> Iterator[Finding]:
+    if isinstance(table, dict) and "name" in table:
+        yield Finding(
+            f"unknown key 'name' in [archives.{name}]",
+            "the table's name is the archive's name: remove the key",
+            SPEC_FILE,
+            lines.find(("archives", name, "name")),
+        )
+    if not _NAME.fullmatch(name):
+        yield Finding(
+            f"{name!r} cannot name an archive",
+            "start with a letter or digit, go on with letters, digits, '_', '-' and '.'",
+            SPEC_FILE,
+            lines.find(("archives", name)),
+        )
 
 
-def _findings(error: ValidationError, lines: TomlLines) -> list[Finding]:
-    found = [
-        Finding(*_explain(detail), SPEC_FILE, lines.find(detail["loc"]))
-        for detail in error.errors()
-    ]
-    return sorted(found, key=lambda finding: finding.line or 0)
+def _findings(name: str, error: ValidationError, lines: TomlLines) -> Iterator[Finding]:
+    for detail in error.errors():
+        path = ("archives", name, *detail["loc"])
+        yield Finding(*_explain(detail, path), SPEC_FILE, lines.find(path))
 
 
-def _explain(detail: ErrorDetails) -> tuple[str, str]:
+def _explain(detail: ErrorDetails, path: tuple[str | int, ...]) -> tuple[str, str]:
     """Say in our words what pydantic found at one place."""
-    path = detail["loc"]
     key = str(next(part for part in reversed(path) if isinstance(part, str)))
     kind = detail["type"]
     if kind == "extra_forbidden":
         return f"unknown key {key!r}{_place(path)}", _known_keys(path, key)
-    if kind == "missing" and len(path) > 1:
+    if kind == "missing":
         return f"{key!r} is missing{_place(path)}", f"add the key: {key} = …"
-    if kind in ("missing", "too_short") and path == ("archives",):
-        return "no archive is described", "write a table: [archives.NAME] (README: the spec)"
     expected = detail["msg"].removeprefix("Input ")
     for word, plain in _PLAIN_WORDS:
         expected = re.sub(word, plain, expected)
-    hint = f'write {key} = "{detail["input"]}"' if kind == "string_type" else f"change {key}"
+    quotable = kind == "string_type" and isinstance(detail["input"], (int, float))
+    hint = f'write {key} = "{detail["input"]}"' if quotable else f"change {key}"
     return f"{key!r} {expected}{_place(path)}, not {detail['input']!r}", hint
 
 
@@ -237,10 +241,8 @@ def _place(path: tuple[str | int, ...]) -> str:
 
 
 def _known_keys(path: tuple[str | int, ...], key: str) -> str:
-    table: type[BaseModel] = _Document
-    if path[0] == "archives" and len(path) > 2:
-        inner: dict[str, type[BaseModel]] = {"serving": ServingConfig, "samples": SampleSpec}
-        table = inner.get(str(path[2]), ArchiveSpec) if len(path) > 3 else ArchiveSpec
+    inner: dict[str, type[BaseModel]] = {"serving": ServingConfig, "samples": SampleSpec}
+    table = inner.get(str(path[2]), ArchiveSpec) if len(path) > 3 else ArchiveSpec
     return did_you_mean(key, [name for name in table.model_fields if name != "name"])
 
 

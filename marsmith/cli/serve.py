@@ -46,7 +46,7 @@ def serve(
     It is ready once every model has answered its own sample request rightly.
     """
     project = project_of(context)
-    for name in names or project.spec_file.archives:
+    for name in names or project.archives:
         if (project.model_store / f"{name}.mar").exists() and is_stale(project, name):
             click.echo(f"warning: {name}.mar is older than its sources", err=True)
             click.echo(f"  hint: marsmith build {name}", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -26,6 +27,7 @@ def check_spec(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
     yield from _check_model_file(project, spec)
     yield from _check_weights(project, spec)
     yield from _check_samples(project, spec)
+    yield from _check_workers(project, spec)
 
 
 def _in_spec(project: Project, spec: ArchiveSpec, key: _Key, message: str, hint: str) -> Finding:
@@ -69,7 +71,8 @@ def _file_problem(project: Project, key: _Key, written: str) -> tuple[str, str] 
     if not found:
         return f"{name}: nothing matches {written!r}", "correct the pattern, or remove it"
     if not found[0].exists():
-        near = _names_beside(project.root / written)
+        path = project.root / written
+        near = [other for other in _names_beside(path) if Path(other).suffix == path.suffix]
         return f"{name}: there is no file {written!r}", _closest(Path(written).name, near)
     if found[0].is_dir() and name != "extra_files":
         return f"{name}: {written!r} is a folder", "name a file in it"
@@ -77,6 +80,8 @@ def _file_problem(project: Project, key: _Key, written: str) -> tuple[str, str] 
         return f"{name}: {written!r} holds the model store", "name the files or folders in it"
     if not all(path.is_file() or path.is_dir() for path in found):
         return f"{name}: {written!r} is no regular file", "copy what it gives into a file"
+    if not all(os.access(path, os.R_OK) for path in found):
+        return f"{name}: {written!r} may not be read", "mend its permissions"
     return None
 
 
@@ -117,7 +122,7 @@ def _check_collisions(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
 def _outline(project: Project, written: str) -> ModuleOutline | Finding | None:
     """Return a Python file's outline, a finding if it has none, or None where it is missing."""
     path = project.root / written
-    if not path.is_file():
+    if not path.is_file() or not os.access(path, os.R_OK):
         return None
     try:
         return outline(path.read_bytes())
@@ -175,14 +180,23 @@ def _class_count(file: str, found: ModuleOutline, kind: str) -> Finding:
 
 def _check_weights(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
     """A model file needs a state_dict; what else a handler may load on its own is its business."""
-    if spec.serialized_file is None or not (project.root / spec.serialized_file).is_file():
+    path = project.root / (spec.serialized_file or "")
+    if not path.is_file() or not os.access(path, os.R_OK):
         return
-    path = project.root / spec.serialized_file
     wants_state_dict = spec.model_file is not None and path.suffix in (".pt", ".pth")
     if (wants_state_dict or path.stat().st_size == 0) and (problem := weights.problem(path)):
         message, hint = problem
         message = f"{spec.serialized_file}: {message}"
         yield _in_spec(project, spec, ("serialized_file",), message, hint)
+
+
+def _check_workers(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
+    low, high = spec.serving.minWorkers, spec.serving.maxWorkers
+    if low is not None and high is not None and low > high:
+        message = f"minWorkers = {low} is more than maxWorkers = {high}"
+        yield _in_spec(
+            project, spec, ("serving", "minWorkers"), message, "lower it, or raise the other"
+        )
 
 
 def _check_samples(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:

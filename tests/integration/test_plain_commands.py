@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from marsmith.ports import require_free
+from marsmith.properties import addresses
 from tests.integration.kit import BIN, ROOT, Kit, copy_project, leftovers, wait_for
 
 
@@ -46,6 +48,8 @@ class Shell:
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[Shell]:
     copy_project(tmp_path)
+    for address in addresses({}):
+        require_free(address)  # these commands know no other ports
     with tempfile.TemporaryDirectory(prefix="plain-") as temporary:  # short, for its sockets
         shell = Shell(tmp_path, temporary)
         yield shell
