@@ -21,7 +21,7 @@ from marsmith.stop_signals import StopRequest
 from marsmith.worker_log import explain, find_failure, model_lines
 
 _PAUSE = 0.1  # seconds between two looks
-_GRACE = 0.5  # seconds between a worker's death and the last line of its traceback in the log
+_GRACE = 0.5  # seconds between an exception and the last line of its traceback in the log
 # What the front end logs once a worker is gone (WorkerThread.java, BatchAggregator.java), and the
 # worker itself where it can (model_service_worker.py); of an exception only the latter is sure.
 _GONE = (
@@ -108,7 +108,6 @@ class Start:
             worker = rf"W-\d+-{re.escape(f'{archive.name}_{archive.manifest.model_version}')}"
             gone = re.search(f"{worker} {_GONE}", log)
             if gone or re.search(f"{worker}-stdout {_DIED}", workers_log):
-                time.sleep(_GRACE)
                 finding = self._failure(archive) or explain(None, self._log_path)
                 message = f"{archive.name}: its worker cannot load the model"
                 raise WorkerError(f"{message}: {finding.message}", finding.hint)
@@ -131,6 +130,7 @@ class Start:
 
     def _failure(self, archive: Archive) -> Finding | None:
         """Return what a model's worker raised, with its place in the project in front."""
+        time.sleep(_GRACE)
         version = archive.manifest.model_version or ""
         lines = model_lines(self.server.log(WORKERS_LOG), archive.name, version)
         if (failure := find_failure(lines)) is None:

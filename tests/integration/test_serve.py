@@ -338,3 +338,124 @@ def test_handlers_that_are_functions_serve(
     empty("build")
     assert "ready: own" in empty("serve", "--background", "--port", 0).stdout
     empty("stop")
+
+
+def _sample(kit: Kit, name: str) -> str:
+    """Add a sample to a project's files, and return the lines that declare it."""
+    kit.write("in.txt", "anything")
+    kit.write("out.txt", "right")
+    return f'samples = [{{ request = "in.txt", response = "out.txt" }}] # of {name}\n'
+
+
+def test_a_sample_that_hangs_can_be_interrupted(empty: Kit) -> None:
+    _archive(empty, "hang", more=_sample(empty, "hang"))
+    code = (empty.root / "handlers/hang.py").read_text()
+    empty.write("handlers/hang.py", code.replace("return", "__import__('time').sleep(600); return"))
+    empty("build")
+    port = free_ports(5)
+    process = empty.start("serve", "--port", port)
+    state = empty.root / f".marsmith/servers/{port}/state.json"
+    wait_for(state.exists, "the server to start")
+    wait_for(lambda: "READY" in empty("models", "--port", port, check=False).stdout, "the worker")
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped before it was ready" in errors
+
+
+def test_a_handler_that_raises_on_its_sample_is_named(empty: Kit) -> None:
+    _archive(empty, "raises", more=_sample(empty, "raises"))
+    code = (empty.root / "handlers/raises.py").read_text()
+    empty.write(
+        "handlers/raises.py", code.replace("return", "raise ValueError('boom')\n        return")
+    )
+    empty("build")
+    result = empty("serve", "--port", free_ports(5), check=False)
+    assert result.returncode == 1
+    assert "in.txt wrongly: handlers/raises.py:6: ValueError: boom" in result.stderr
+
+
+def test_a_setting_that_java_refuses_is_the_cause_that_is_named(empty: Kit) -> None:
+    _archive(empty, "echo")
+    empty("build")
+    config = (empty.root / "config.properties").read_text()
+    empty.write("config.properties", config + "number_of_netty_threads=abc\n")
+    result = empty("serve", "--port", free_ports(5), check=False)
+    assert result.returncode == 1
+    assert (
+        'TorchServe did not start: Invalid configuration: For input string: "abc"' in result.stderr
+    )
+
+
+def test_a_project_may_lie_anywhere(tmp_path: Path) -> None:
+    kit = Kit(tmp_path / "a & <b> ${c} é")
+    kit.write("config.properties", "disable_token_authorization=true\n")
+    kit.write("archives.toml", "")
+    _archive(kit, "broken", top="import not_there\n")
+    kit("build")
+    result = kit("serve", "--port", free_ports(5), check=False)
+    assert "handlers/broken.py:1: ModuleNotFoundError: No module named 'not_there'" in result.stderr
+
+
+def test_a_worker_that_outlives_everyone_is_ended(empty: Kit) -> None:
+    _archive(empty, "slow", "import time; time.sleep(600)")
+    empty("build")
+    port = free_ports(5)
+    process = empty.start("serve", "--port", port)
+    record = empty.root / f".marsmith/servers/{port}/state.json"
+    wait_for(record.exists, "the server to start")
+    folder = _temporary_folder(port, empty)
+    wait_for((folder / ".ts.sock.9000").exists, "the worker to start")
+    wait_for(lambda: "model_name: slow" in _log(empty, port), "the worker to load")
+    front_end = json.loads(record.read_text())["front_end"][0]
+    process.kill()
+    os.kill(front_end, signal.SIGKILL)
+    process.communicate()
+    wait_for(lambda: not psutil.pid_exists(front_end), "the front end to end")
+    assert empty.json("status") == []
+    assert leftovers(str(folder)) == []
+    assert not folder.exists()
+
+
+def _log(kit: Kit, port: int) -> str:
+    return (kit.root / f".marsmith/servers/{port}/workers.log").read_text()
+
+
+def test_ones_own_model_in_five_steps(kit: Kit) -> None:
+    kit.write(
+        "model_defs/yours.py",
+        "import torch\n\n\nclass Yours(torch.nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n"
+        "        self.head = torch.nn.Linear(3 * 8 * 8, 2)\n\n"
+        "    def forward(self, x):\n        return self.head(x.flatten(1))\n",
+    )
+    script = (
+        "import sys, torch; sys.path.insert(0, 'model_defs'); from yours import Yours;"
+        "torch.manual_seed(0); torch.save(Yours().state_dict(), 'weights/yours.pth')"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=kit.root, check=True)
+    spec = (
+        '[archives.yours]\nversion = "1.0"\nhandler = "handlers/image_classifier.py"\n'
+        'model_file = "model_defs/yours.py"\nserialized_file = "weights/yours.pth"\n'
+        'extra_files = ["handlers/image_handler.py"]\nserving = { minWorkers = 1 }\n'
+        "handler_config = { size = [8, 8], mean = [0.5, 0.5, 0.5], std = [0.2, 0.2, 0.2] }\n"
+    )
+    kit.write("archives.toml", spec)
+    kit("build", "yours")
+    port = free_ports(5)
+    unproven = kit("serve", "yours", "--background", "--port", port)
+    assert "yours has no sample" in unproven.stderr
+    image = kit.root / "samples" / "three-photo.jpg"
+    url = f"http://127.0.0.1:{port}/predictions/yours"
+    answer = kit.root / "samples" / "yours.json"
+    subprocess.run(["curl", "--silent", url, "-T", image, "-o", answer], check=True)
+    assert set(json.loads(answer.read_text())["probabilities"]) == {"0", "1"}
+    kit("stop")
+    samples = (
+        'samples = [{ request = "samples/three-photo.jpg", response = "samples/yours.json" }]\n'
+    )
+    kit.write("archives.toml", spec + samples)
+    kit("build", "yours")
+    proven = kit("serve", "yours", "--background", "--port", port)
+    assert "ready: yours" in proven.stdout
+    assert proven.stderr == ""
