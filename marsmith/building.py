@@ -6,9 +6,8 @@ import importlib.util
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from marsmith import __version__
 from marsmith.contents import sources
@@ -101,20 +100,20 @@ def _record_path(project: Project, name: str) -> Path:
     return project.state_folder("build") / f"{name}.json"
 
 
-def _inputs(project: Project, spec: ArchiveSpec) -> dict[str, Any]:
-    """Return all that an archive depends on, as JSON values: spec, tools, and its files' stats.
+def _inputs(project: Project, spec: ArchiveSpec) -> str:
+    """Return all that an archive depends on, as JSON: spec, tools, and its files' stats.
 
     Like git's index this trusts a file's size, times and inode instead of reading it; the change
     time moves with every write, even one that sets the modification time back.
     """
-    return {
-        "spec": spec.model_dump(mode="json"),
+    files = ((f"{name} < {written}", path) for name, written, path in sources(project, spec))
+    inputs = {
+        "spec": asdict(spec),
         "marsmith": __version__,
         "tools": {name: _stat(_package_file(name)) for name in ("model_archiver", "yaml")},
-        "files": {
-            f"{name} < {written}": _stat(path) for name, written, path in sources(project, spec)
-        },
+        "files": {name: _stat(path) for name, path in files},
     }
+    return json.dumps(inputs, sort_keys=True)
 
 
 def _package_file(name: str) -> Path:

@@ -10,19 +10,16 @@ import difflib
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, field
+from typing import Any
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    JsonValue,
-    StrictBool,
-    StrictInt,
-    StrictStr,
+from pydantic_core import (
+    ErrorDetails,
+    PydanticCustomError,
+    SchemaValidator,
     ValidationError,
+    core_schema,
 )
-from pydantic_core import ErrorDetails
 
 from marsmith.findings import Finding, FindingsError
 from marsmith.toml_lines import TomlLines
@@ -48,64 +45,31 @@ DEFAULT_HANDLERS = (
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-.]*")
 
-Count = Annotated[StrictInt, Field(ge=0)]
-Positive = Annotated[StrictInt, Field(ge=1)]
 
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-
-class ServingConfig(_Table):
-    """TorchServe's own model-config keys; what is left out keeps TorchServe's default."""
-
-    minWorkers: Count | None = None  # noqa: N815 (TorchServe's spelling, here and below)
-    maxWorkers: Positive | None = None  # noqa: N815
-    batchSize: Positive | None = None  # noqa: N815
-    maxBatchDelay: Count | None = None  # noqa: N815
-    responseTimeout: Positive | None = None  # noqa: N815
-    startupTimeout: Positive | None = None  # noqa: N815
-    deviceType: Literal["cpu", "gpu"] | None = None  # noqa: N815
-    deviceIds: list[Count] | None = None  # noqa: N815
-    parallelType: Literal["pp", "tp", "pptp", "custom"] | None = None  # noqa: N815
-    parallelLevel: Count | None = None  # noqa: N815
-    torchrun: dict[str, JsonValue] | None = None
-    maxRetryTimeoutInSec: Positive | None = None  # noqa: N815
-    clientTimeoutInMills: Count | None = None  # noqa: N815
-    jobQueueSize: Positive | None = None  # noqa: N815
-    useJobTicket: StrictBool | None = None  # noqa: N815
-    continuousBatching: StrictBool | None = None  # noqa: N815
-    sequenceBatching: StrictBool | None = None  # noqa: N815
-    asyncCommunication: StrictBool | None = None  # noqa: N815
-    useVenv: StrictBool | None = None  # noqa: N815
-    sequenceMaxIdleMSec: Positive | None = None  # noqa: N815
-    sequenceTimeoutMSec: Positive | None = None  # noqa: N815
-    maxNumSequence: Positive | None = None  # noqa: N815
-    maxSequenceJobQueueSize: Positive | None = None  # noqa: N815
-
-
-class SampleSpec(_Table):
+@dataclass(frozen=True)
+class SampleSpec:
     """A request and the answer it must get; numbers in it may differ by `tolerance`."""
 
-    request: StrictStr
-    response: StrictStr
-    tolerance: Annotated[float, Field(strict=True, ge=0)] = 1e-3
+    request: str
+    response: str
+    tolerance: float = 1e-3
 
 
-class ArchiveSpec(_Table):
+@dataclass(frozen=True)
+class ArchiveSpec:
     """One archive. Paths are relative to the project's root."""
 
-    name: StrictStr
-    version: Annotated[StrictStr, Field(min_length=1)]
-    handler: StrictStr
-    model_file: StrictStr | None = None
-    serialized_file: StrictStr | None = None
-    extra_files: tuple[StrictStr, ...] = ()
-    requirements_file: StrictStr | None = None
-    runtime: Literal["python", "python3"] = "python"
-    archive_format: Literal["default", "zip-store"] = "default"
-    serving: ServingConfig = ServingConfig()
-    handler_config: dict[str, JsonValue] = {}
+    name: str
+    version: str
+    handler: str
+    model_file: str | None = None
+    serialized_file: str | None = None
+    extra_files: tuple[str, ...] = ()
+    requirements_file: str | None = None
+    runtime: str = "python"
+    archive_format: str = "default"
+    serving: dict[str, Any] = field(default_factory=dict)
+    handler_config: dict[str, Any] = field(default_factory=dict)
     samples: tuple[SampleSpec, ...] = ()
 
     @property
@@ -120,10 +84,89 @@ class ArchiveSpec(_Table):
 
     def model_config_values(self) -> dict[str, Any]:
         """What `model-config.yaml` holds: TorchServe's keys, and the handler's own table."""
-        values = self.serving.model_dump(exclude_none=True)
-        if self.handler_config:
-            values["handler_config"] = self.handler_config
-        return values
+        own = {"handler_config": self.handler_config} if self.handler_config else {}
+        return self.serving | own
+
+
+def _plain(value: Any) -> Any:
+    """Let pass what a handler can read from YAML as it was written in TOML."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if not isinstance(value, (str, int, float)):
+        raise PydanticCustomError("not_plain", "Input should hold no dates and times: quote them")
+    return value
+
+
+def _table(
+    required: dict[str, core_schema.CoreSchema], optional: dict[str, core_schema.CoreSchema]
+) -> core_schema.TypedDictSchema:
+    fields = {
+        key: core_schema.typed_dict_field(schema, required=schemas is required)
+        for schemas in (required, optional)
+        for key, schema in schemas.items()
+    }
+    return core_schema.typed_dict_schema(fields, extra_behavior="forbid")
+
+
+_TEXT = core_schema.str_schema(strict=True)
+_COUNT = core_schema.int_schema(strict=True, ge=0)
+_POSITIVE = core_schema.int_schema(strict=True, ge=1)
+_FLAG = core_schema.bool_schema(strict=True)
+_PLAIN_TABLE = core_schema.dict_schema(
+    _TEXT, core_schema.no_info_plain_validator_function(_plain), strict=True
+)
+
+# TorchServe's own model-config keys; what is left out keeps TorchServe's default.
+_SERVING = _table(
+    {},
+    {
+        "minWorkers": _COUNT,
+        "maxWorkers": _POSITIVE,
+        "batchSize": _POSITIVE,
+        "maxBatchDelay": _COUNT,
+        "responseTimeout": _POSITIVE,
+        "startupTimeout": _POSITIVE,
+        "deviceType": core_schema.literal_schema(["cpu", "gpu"]),
+        "deviceIds": core_schema.list_schema(_COUNT),
+        "parallelType": core_schema.literal_schema(["pp", "tp", "pptp", "custom"]),
+        "parallelLevel": _COUNT,
+        "torchrun": _PLAIN_TABLE,
+        "maxRetryTimeoutInSec": _POSITIVE,
+        "clientTimeoutInMills": _COUNT,
+        "jobQueueSize": _POSITIVE,
+        "useJobTicket": _FLAG,
+        "continuousBatching": _FLAG,
+        "sequenceBatching": _FLAG,
+        "asyncCommunication": _FLAG,
+        "useVenv": _FLAG,
+        "sequenceMaxIdleMSec": _POSITIVE,
+        "sequenceTimeoutMSec": _POSITIVE,
+        "maxNumSequence": _POSITIVE,
+        "maxSequenceJobQueueSize": _POSITIVE,
+    },
+)
+_SAMPLE = _table(
+    {"request": _TEXT, "response": _TEXT},
+    {"tolerance": core_schema.float_schema(strict=True, ge=0)},
+)
+_ARCHIVE = _table(
+    {"version": core_schema.str_schema(strict=True, min_length=1), "handler": _TEXT},
+    {
+        "model_file": _TEXT,
+        "serialized_file": _TEXT,
+        "extra_files": core_schema.list_schema(_TEXT),
+        "requirements_file": _TEXT,
+        "runtime": core_schema.literal_schema(["python", "python3"]),
+        "archive_format": core_schema.literal_schema(["default", "zip-store"]),
+        "serving": _SERVING,
+        "handler_config": _PLAIN_TABLE,
+        "samples": core_schema.list_schema(_SAMPLE),
+    },
+)
+# pydantic's engine without its classes, whose import every command would have to wait for.
+_validate = SchemaValidator(_ARCHIVE).validate_python
 
 
 class SpecFile:
@@ -166,14 +209,18 @@ def parse_spec(text: str) -> SpecFile:
         )
         tables = {}
     for name, table in tables.items():
-        problems += _name_findings(name, table, lines)
+        problems += _name_findings(name, lines)
         try:
-            archives[name] = ArchiveSpec.model_validate(
-                table | {"name": name} if isinstance(table, dict) else table
-            )
+            archives[name] = _archive_spec(name, _validate(table))
         except ValidationError as error:
             problems += _findings(name, error, lines)
     return SpecFile(archives, problems, lines)
+
+
+def _archive_spec(name: str, values: dict[str, Any]) -> ArchiveSpec:
+    samples = tuple(SampleSpec(**sample) for sample in values.pop("samples", ()))
+    extra_files = tuple(values.pop("extra_files", ()))
+    return ArchiveSpec(name=name, samples=samples, extra_files=extra_files, **values)
 
 
 def _syntax_finding(error: tomllib.TOMLDecodeError, text: str) -> Finding:
@@ -187,14 +234,7 @@ def _syntax_finding(error: tomllib.TOMLDecodeError, text: str) -> Finding:
     )
 
 
-def _name_findings(name: str, table: Any, lines: TomlLines) -> Iterator[Finding]:
-    if isinstance(table, dict) and "name" in table:
-        yield Finding(
-            f"unknown key 'name' in [archives.{name}]",
-            "the table's name is the archive's name: remove the key",
-            SPEC_FILE,
-            lines.find(("archives", name, "name")),
-        )
+def _name_findings(name: str, lines: TomlLines) -> Iterator[Finding]:
     if not _NAME.fullmatch(name):
         yield Finding(
             f"{name!r} cannot name an archive",
@@ -241,9 +281,9 @@ def _place(path: tuple[str | int, ...]) -> str:
 
 
 def _known_keys(path: tuple[str | int, ...], key: str) -> str:
-    inner: dict[str, type[BaseModel]] = {"serving": ServingConfig, "samples": SampleSpec}
-    table = inner.get(str(path[2]), ArchiveSpec) if len(path) > 3 else ArchiveSpec
-    return did_you_mean(key, [name for name in table.model_fields if name != "name"])
+    inner = {"serving": _SERVING, "samples": _SAMPLE}
+    table = inner.get(str(path[2]), _ARCHIVE) if len(path) > 3 else _ARCHIVE
+    return did_you_mean(key, list(table["fields"]))
 
 
 def did_you_mean(name: str, known: list[str]) -> str:

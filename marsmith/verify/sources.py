@@ -191,7 +191,7 @@ def _check_weights(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
 
 
 def _check_workers(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
-    low, high = spec.serving.minWorkers, spec.serving.maxWorkers
+    low, high = spec.serving.get("minWorkers"), spec.serving.get("maxWorkers")
     if low is not None and high is not None and low > high:
         message = f"minWorkers = {low} is more than maxWorkers = {high}"
         yield _in_spec(

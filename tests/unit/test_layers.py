@@ -18,7 +18,7 @@ LAYERS = [
 ]
 LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names.split()}
 # All that layers 0 and 1 import: nothing of it reads, writes, waits or connects.
-PURE = "__future__ ast collections dataclasses difflib enum ipaddress json marsmith math pydantic "
+PURE = "__future__ ast collections dataclasses difflib enum ipaddress json marsmith math "
 PURE += "pydantic_core re sys tomli tomllib typing urllib"
 IO = "open input exec eval sys.stdin sys.stdout sys.stderr sys.argv"
 PRINTS_OR_EXITS = "print exit quit sys.exit os._exit sys.stdout sys.stderr click rich"

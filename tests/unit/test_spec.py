@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError
+
 import pytest
-from pydantic import ValidationError
 
 from marsmith.findings import Finding, FindingsError
 from marsmith.spec import DEFAULT_HANDLERS, ArchiveSpec, did_you_mean, parse_spec
@@ -28,7 +29,7 @@ def test_a_whole_spec_is_read() -> None:
     assert spec.name == "tiny"
     assert spec.version == "1.0"
     assert spec.extra_files == ("handlers/helper.py", "extra")
-    assert spec.serving.batchSize == 4
+    assert spec.serving["batchSize"] == 4
     assert spec.samples[0].request == "proof/one.bin"
     assert spec.samples[0].tolerance == 1e-3
 
@@ -56,7 +57,7 @@ def test_model_config_holds_the_serving_keys_and_the_handlers_own_table() -> Non
 
 def test_specs_are_frozen() -> None:
     spec = parse_spec(SPEC).archives["tiny"]
-    with pytest.raises(ValidationError):
+    with pytest.raises(FrozenInstanceError):
         spec.version = "2"  # type: ignore[misc]
 
 
@@ -250,7 +251,7 @@ def test_other_names_are_refused_on_their_line(name: str) -> None:
 
 def test_a_name_key_is_refused() -> None:
     found = problem(minimal_spec('name = "other"\n'))
-    assert (found.line, "remove the key" in found.hint) == (4, True)
+    assert (found.line, found.message) == (4, "unknown key 'name' in [archives.tiny]")
 
 
 def test_a_hint_names_the_closest_or_lists_all_or_says_there_is_none() -> None:
