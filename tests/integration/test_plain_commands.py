@@ -28,7 +28,9 @@ class Shell:
             found = shutil.which(tool)
             assert found, f"{tool} is needed for the plain commands"
             (tools / tool).symlink_to(found)
-        self.environment = {"PATH": f"{BIN}:{tools}", "TMPDIR": temporary, "HOME": str(root)}
+        self.environment = {"PATH": f"{BIN}:{tools}", "HOME": str(root)}
+        # TorchServe's Python looks at the one, its Java at the other; by it we know its processes.
+        self.environment |= {"TMPDIR": temporary, "TEMP": temporary}
 
     def __call__(self, line: str) -> str:
         """Type one line; return what it prints."""
