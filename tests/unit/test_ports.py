@@ -48,9 +48,9 @@ def test_a_listener_on_another_address_of_the_port_counts(theirs: str, ours: str
 
 
 def test_a_port_that_nobody_listens_on_is_free() -> None:
-    with listening() as port:
-        pass
-    require_free(at(port))
+    with listening() as port, pytest.raises(PortInUseError):
+        require_free(at(port))
+    require_free(at(port))  # raises nothing any more
 
 
 def test_a_port_whose_last_connection_is_still_closing_is_free() -> None:
