@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 
 from marsmith.stop_signals import stop_signals
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@pytest.fixture(autouse=True)
+def _hang_up_is_not_ignored() -> Iterator[None]:
+    """Have SIGHUP as a terminal has it, even where the tests run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("number", NUMBERS)
@@ -25,3 +34,10 @@ def test_what_signals_did_before_they_do_again_afterwards() -> None:
     with pytest.raises(KeyError), stop_signals():
         raise KeyError
     assert [signal.getsignal(number) for number in NUMBERS] == before
+
+
+def test_under_nohup_a_hang_up_stays_ignored() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with stop_signals() as stop:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert not stop.requested
