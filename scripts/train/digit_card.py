@@ -11,8 +11,9 @@ from pathlib import Path
 
 import torch
 from convnet import ConvNet
-from digit_data import MEAN, STD, fail
+from digit_data import MEAN, STD
 from digit_scenes import fonts
+from environment import fail
 
 CARD = """# {name}
 

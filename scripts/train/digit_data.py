@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import gzip
 import math
-import sys
 import zlib
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
+from environment import fail
 from image_handler import RequestError, open_image
 from isolate_figure import isolate_figure
 from numpy.typing import NDArray
@@ -19,12 +18,6 @@ Labels = NDArray[np.int64]
 
 MEAN, STD = 0.1302, 0.3069  # of the training pictures of MNIST, on a scale of 0 to 1
 MAX_PIXELS = 50_000_000
-
-
-def fail(message: str, hint: str) -> NoReturn:
-    """Say what is wrong and what helps, and end with status 1."""
-    print(f"error: {message}\n  hint: {hint}", file=sys.stderr)
-    raise SystemExit(1)
 
 
 def read_idx(path: Path) -> Pixels:

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from convnet import ConvNet
 from digit_card import write_model
-from digit_data import MEAN, STD, Labels, Pixels, fail, read_data
+from digit_data import MEAN, STD, Labels, Pixels, read_data
 from digit_scenes import (
     SCENES,
     augment,
@@ -32,6 +32,7 @@ from digit_scenes import (
     make_scene,
     print_figures,
 )
+from environment import fail
 from isolate_figure import isolate_figure
 from PIL import Image, ImageDraw, ImageFont
 from rich.progress import (

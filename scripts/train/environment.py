@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -20,3 +21,9 @@ def enter() -> None:
         subprocess.run([ROOT / "scripts" / "setup"], check=True)
         os.execv(python, [str(python), *sys.argv])  # noqa: S606
     sys.path[:0] = [str(ROOT / "model_defs"), str(ROOT / "handlers")]
+
+
+def fail(message: str, hint: str) -> NoReturn:
+    """Say what is wrong and what helps, and end with status 1."""
+    print(f"error: {message}\n  hint: {hint}", file=sys.stderr)
+    raise SystemExit(1)

@@ -1,0 +1,43 @@
+"""Photos to train on: which are held out, and how they are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from environment import fail
+from PIL import Image, ImageOps
+from rich.progress import track
+
+ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+
+
+def read_photos(folder: Path, shorter_side: int) -> dict[str, Image.Image]:
+    """Return the upright RGB photos below a folder by name, their shorter side at most so long."""
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS)
+    if len(paths) < 10:
+        fail(f"{folder} holds {len(paths)} photos", "name a folder with photos: --images DIR")
+    photos = {}
+    for path in track(paths, "reading photos", transient=True):
+        try:
+            with Image.open(path) as image:
+                photo = ImageOps.exif_transpose(image).convert("RGB")
+        except (OSError, ValueError) as error:
+            fail(f"{path} is no picture: {error}", "remove it from the folder, or mend it")
+        scale = shorter_side / min(photo.size)
+        if scale < 1:
+            photo = photo.resize(
+                (round(photo.width * scale), round(photo.height * scale)), Image.Resampling.LANCZOS
+            )
+        photos[str(path.relative_to(folder))] = photo
+    return photos
+
+
+def split(names: list[str], held_out: int, seed: int) -> tuple[list[str], list[str]]:
+    """Return (trained on, held out): the same photos for the same names and seed."""
+    order = np.random.default_rng(seed).permutation(len(names))
+    chosen = set(order[: min(held_out, len(names) // 5)])
+    parts: tuple[list[str], list[str]] = ([], [])
+    for index, name in enumerate(sorted(names)):
+        parts[index in chosen].append(name)
+    return parts
