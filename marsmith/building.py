@@ -12,6 +12,7 @@ from pathlib import Path
 from marsmith import __version__
 from marsmith.contents import sources
 from marsmith.findings import Finding, FindingsError, Severity
+from marsmith.locking import locked
 from marsmith.project import Project
 from marsmith.replacing import replacing
 from marsmith.spec import ArchiveSpec
@@ -75,12 +76,14 @@ def _findings(project: Project, spec: ArchiveSpec) -> tuple[Finding, ...]:
 def _make(project: Project, spec: ArchiveSpec, warnings: tuple[Finding, ...]) -> Built:
     from marsmith.archiver import write_archive
 
-    before = _inputs(project, spec)
-    sha256 = write_archive(project, spec)
-    path = project.model_store / f"{spec.name}.mar"
-    record = {"inputs": before, "output": _stat(path), "sha256": sha256}
-    with replacing(_record_path(project, spec.name)) as file:
-        file.write(json.dumps(record).encode())
+    # Without the lock another build could put its archive in place between ours and our record.
+    with locked(_record_path(project, spec.name).with_suffix(".lock")):
+        before = _inputs(project, spec)
+        sha256 = write_archive(project, spec)
+        path = project.model_store / f"{spec.name}.mar"
+        record = {"inputs": before, "output": _stat(path), "sha256": sha256}
+        with replacing(_record_path(project, spec.name)) as file:
+            file.write(json.dumps(record).encode())
     return Built(spec.name, path, path.stat().st_size, sha256, True, warnings)
 
 

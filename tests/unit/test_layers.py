@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS = [
     "__init__ errors findings",
     "toml_lines spec manifest properties samples python_source worker_log",
-    "replacing ports processes project stored_zip contents archive archiver weights java "
+    "replacing locking ports processes project stored_zip contents archive archiver weights java "
     "server server_state client stop_signals",
     "verify building readiness serving",
     "cli __main__",
