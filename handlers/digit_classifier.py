@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from image_classifier import ImageClassifier
+from image_codec import Picture
 from isolate_figure import isolate_figure
-from PIL import Image
+
+_SEEN_SIDE = 1024  # pixels; a digit may be small in a large photo
 
 
 class DigitClassifier(ImageClassifier):
     """An image classifier that sees only the figure, framed as in MNIST: light on dark."""
 
-    def prepare(self, image: Image.Image) -> torch.Tensor:
+    def enough(self, content_type: str) -> int | None:
+        """Ask for more pixels than the model takes: the figure is a part of the picture."""
+        return _SEEN_SIDE
+
+    def prepare(self, picture: Picture) -> torch.Tensor:
         """Cut the figure out of its surroundings before the usual preparation."""
-        return super().prepare(isolate_figure(image, self.config.size[0]))
+        figure = isolate_figure(picture.image, self.config.size[0])
+        return super().prepare(replace(picture, image=figure))

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 from environment import fail
-from image_handler import RequestError, open_image
+from image_codec import open_picture
+from image_request import RequestError
 from isolate_figure import isolate_figure
 from numpy.typing import NDArray
 
@@ -64,7 +65,7 @@ def read_folders(folder: Path) -> tuple[list[Pixels], list[Labels], str]:
     for digit in range(10):
         for path in sorted((folder / str(digit)).glob("[!.]*")):
             try:
-                figure = isolate_figure(open_image(path.read_bytes(), MAX_PIXELS))
+                figure = isolate_figure(open_picture(path.read_bytes(), MAX_PIXELS).image)
             except (OSError, RequestError) as error:
                 fail(f"{path} cannot be read as a picture: {error}", "mend it or take it out")
             pixels.append(np.asarray(figure)[None])

@@ -10,13 +10,17 @@ from typing import Any
 import pytest
 import torch
 from image_classifier import ImageClassifier
-from image_handler import ImageConfig, RequestError, load_model, open_image
+from image_codec import Picture, open_picture
+from image_handler import ImageConfig
+from image_request import RequestError
+from model_loader import load_model
 from PIL import Image
 from ts.context import Context, RequestProcessor
 
 ROOT = Path(__file__).parents[2]
 SEVEN = (ROOT / "samples" / "seven.png").read_bytes()
 CONFIG = {"size": [28, 28], "mode": "L", "mean": [0.1302], "std": [0.3069], "max_pixels": 1_000_000}
+CPU = torch.device("cpu")
 MANIFEST = {"model": {"modelFile": "convnet.py", "serializedFile": "convnet.pth"}}
 
 
@@ -55,16 +59,17 @@ def test_each_request_of_a_batch_gets_its_own_answer(classifier: ImageClassifier
     statuses = [context.get_response_status(index)[0] for index in range(len(batch))]
     assert statuses == [200, 400, 200, 400, 200]
     assert answers[0] == answers[2] == answers[4]
-    assert answers[0]["label"] == "7"
+    assert json.loads(answers[0])["label"] == "7"
     assert json.loads(answers[1])["error"]["code"] == "not_an_image"
     assert json.loads(answers[3])["error"]["code"] == "no_image"
 
 
 def test_the_answer_does_not_depend_on_the_neighbours(classifier: ImageClassifier) -> None:
-    (alone,) = classifier.handle([{"body": SEVEN}], _context(1))
+    alone = json.loads(classifier.handle([{"body": SEVEN}], _context(1))[0])
     noise = io.BytesIO()
     Image.effect_noise((28, 28), 90).save(noise, "PNG")
-    among = classifier.handle([{"body": noise.getvalue()}] * 7 + [{"body": SEVEN}], _context(8))[7]
+    batch = [{"body": noise.getvalue()}] * 7 + [{"body": SEVEN}]
+    among = json.loads(classifier.handle(batch, _context(8))[7])
     assert among["label"] == alone["label"]
     assert among["confidence"] == pytest.approx(alone["confidence"], abs=1e-5)
 
@@ -88,7 +93,7 @@ def test_a_model_that_fails_costs_a_500_with_the_requests_id_and_no_traceback(
 
 
 def test_plain_preparation_is_grey_28_by_28_mean_and_std(classifier: ImageClassifier) -> None:
-    white = classifier.prepare(Image.new("RGB", (100, 50), "white"))
+    white = classifier.prepare(Picture(Image.new("RGB", (100, 50), "white"), (100, 50)))
     assert white.shape == (1, 28, 28)
     assert white.dtype == torch.float32
     assert torch.allclose(white, torch.full_like(white, (1 - 0.1302) / 0.3069))
@@ -97,14 +102,14 @@ def test_plain_preparation_is_grey_28_by_28_mean_and_std(classifier: ImageClassi
 def test_transparency_is_laid_over_white() -> None:
     buffer = io.BytesIO()
     Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(buffer, "PNG")
-    image = open_image(buffer.getvalue(), 100)
+    image = open_picture(buffer.getvalue(), 100).image
     assert (image.mode, image.getpixel((0, 0))) == ("RGB", (255, 255, 255))
 
 
 def test_sixteen_bits_become_eight() -> None:
     buffer = io.BytesIO()
     Image.new("I;16", (4, 4), 0x8000).save(buffer, "PNG")
-    image = open_image(buffer.getvalue(), 100)
+    image = open_picture(buffer.getvalue(), 100).image
     assert (image.mode, image.getpixel((0, 0))) == ("L", 0x80)
 
 
@@ -126,7 +131,7 @@ def test_exif_orientation_is_honoured(orientation: int) -> None:
     exif[0x0112] = orientation
     buffer = io.BytesIO()
     (upright.transpose(back) if back is not None else upright).save(buffer, "PNG", exif=exif)
-    image = open_image(buffer.getvalue(), 100)
+    image = open_picture(buffer.getvalue(), 100).image
     assert image.size == (8, 4)
     assert image.getpixel((0, 0)) == 255
 
@@ -135,14 +140,14 @@ def test_too_many_pixels_are_refused_before_they_are_decoded() -> None:
     header = io.BytesIO()
     Image.new("1", (2_000, 2_000)).save(header, "PNG")
     with pytest.raises(RequestError) as error:
-        open_image(header.getvalue()[:60], 1_000_000)  # there are no pixels behind the header
+        open_picture(header.getvalue()[:60], 1_000_000)  # there are no pixels behind the header
     assert error.value.status == 413
 
 
 @pytest.mark.parametrize("length", [0, 1, 20, 100, len(SEVEN) // 2, len(SEVEN) - 40])
 def test_a_cut_image_is_the_senders_fault(length: int) -> None:
     with pytest.raises(RequestError) as error:
-        open_image(SEVEN[:length], 1_000_000)
+        open_picture(SEVEN[:length], 1_000_000)
     assert error.value.status == 400
 
 
@@ -155,7 +160,7 @@ def test_weights_are_never_unpickled_as_objects(tmp_path: Path) -> None:
     torch.save(torch.nn.Linear(1, 1), tmp_path / "module.pth")
     manifest = {"modelFile": "convnet.py", "serializedFile": "module.pth"}
     with pytest.raises(Exception, match="Weights only load failed"):
-        load_model(tmp_path, manifest)
+        load_model(tmp_path, manifest, CPU)
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
@@ -163,6 +168,7 @@ def test_torchscript_loads_without_a_model_file(tmp_path: Path) -> None:
     flat = torch.nn.Flatten()
     traced = torch.jit.trace(flat, torch.zeros(1, 1, 2, 2))  # type: ignore[no-untyped-call]
     traced.save(str(tmp_path / "flat.pt"))
-    model = load_model(tmp_path, {"serializedFile": "flat.pt"})
+    model = load_model(tmp_path, {"serializedFile": "flat.pt"}, CPU)
     assert model(torch.ones(3, 1, 2, 2)).shape == (3, 4)
+    assert isinstance(model, torch.nn.Module)
     assert not model.training

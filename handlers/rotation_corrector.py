@@ -1,0 +1,73 @@
+"""Which way up a picture is, or the picture set upright."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from image_codec import IMAGE_TYPES, Picture
+from image_handler import ImageConfig, ImageHandler
+from image_response import JSON, TEXT, write_image
+from PIL import Image
+
+_TURNS = (None, Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)
+
+
+@dataclass(frozen=True)
+class RotationConfig(ImageConfig):
+    """`agreement`: ask the model about all four turns of a picture, and take what fits them best.
+
+    Below `min_confidence` an answer is no success, and the picture comes back as it was.
+    """
+
+    agreement: bool = True
+    min_confidence: float = 0.5
+
+
+class RotationCorrector(ImageHandler):
+    """For models with four classes: turn by 0, 90, 180 or 270 degrees counter-clockwise."""
+
+    config_type = RotationConfig
+    content_types = (JSON, *IMAGE_TYPES, TEXT)
+
+    def enough(self, content_type: str) -> int | None:
+        """Return what the model sees; a picture that goes back is needed whole."""
+        return None if content_type in IMAGE_TYPES else max(self.config.size)
+
+    def infer(self, batch: torch.Tensor) -> torch.Tensor:
+        """Return log-probabilities [N, 4] of [N, C, S, S], maybe as all four turns see them."""
+        if not self.config.agreement:
+            return super().infer(batch).log_softmax(dim=1)
+        turned = torch.cat([batch.rot90(turn, (2, 3)) for turn in range(4)])
+        seen = super().infer(turned).log_softmax(dim=1).view(4, len(batch), 4)
+        # A picture already turned by k needs k quarter turns less: class c shows up as c - k.
+        return torch.stack([seen[turn].roll(turn, dims=1) for turn in range(4)]).mean(dim=0)
+
+    def answers(self, outputs: torch.Tensor, pictures: list[Picture | None]) -> list[Any]:
+        """Turn [N, 4] into {"model_degree", "exif_degree", "confidence", "success"}.
+
+        Both degrees are counter-clockwise: `exif_degree` is what the EXIF orientation asked for
+        and was done, `model_degree` what sets the picture upright after that.
+        """
+        confidences, classes = outputs.softmax(dim=1).max(dim=1)
+        rows = zip(classes.tolist(), confidences.double().tolist(), pictures, strict=True)
+        return [
+            {
+                "model_degree": 90 * turn,
+                "exif_degree": picture.exif_degree if picture else 0,
+                "confidence": round(confidence, 6),
+                "success": confidence >= self.config.min_confidence,
+            }
+            for turn, confidence, picture in rows
+        ]
+
+    def write(self, answer: Any, picture: Picture | None, content_type: str) -> Any:
+        """Write the answer, its degree alone as text, or the picture set upright."""
+        if content_type == TEXT:
+            return str(answer["model_degree"])
+        if content_type == JSON or picture is None:
+            return answer
+        turn = _TURNS[answer["model_degree"] // 90] if answer["success"] else None
+        upright = picture.image if turn is None else picture.image.transpose(turn)
+        return write_image(upright, content_type)
