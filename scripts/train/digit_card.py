@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import io
-import os
 import shlex
-import tempfile
-from pathlib import Path
 
 import torch
 from convnet import ConvNet
 from digit_data import MEAN, STD
 from digit_scenes import fonts
-from environment import fail
+from weights_file import state_of, write_weights
 
 CARD = """# {name}
 
@@ -82,9 +78,7 @@ def write_model(
     counts: tuple[int, int, int, int],
 ) -> None:
     """Write the state_dict and its card; `counts` are all, trained, held-out and made pictures."""
-    state = {key: value.float().cpu().contiguous() for key, value in model.state_dict().items()}
-    stream = io.BytesIO()
-    torch.save(state, stream)
+    state = state_of(model)
     command = ["scripts/train/digits.py", "--data", "DIR", "--seed", str(options.seed)]
     command += ["--epochs", str(options.epochs), "--extra", str(options.extra)]
     command += ["--scenes", str(options.scenes)]
@@ -108,24 +102,4 @@ def write_model(
         scenes=min(options.scenes, held),
         table="\n".join(f"| {name} | {value:.2%} |" for name, value in figures.items()),
     )
-    try:
-        write_beside(options.out, stream.getvalue())
-        write_beside(options.out.with_suffix(".md"), card.encode())
-    except OSError as error:
-        fail(f"{options.out} cannot be written: {error}", "give another place with --out")
-    print(f"wrote {options.out} and {options.out.with_suffix('.md').name}")
-
-
-def write_beside(path: Path, content: bytes) -> None:
-    """Write a file so that nobody ever sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=path.name, dir=path.parent)
-    beside = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        beside.chmod(0o644)
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    write_weights(options.out, state, card)

@@ -16,7 +16,6 @@ environment.enter()
 import argparse
 import copy
 import math
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -32,7 +31,6 @@ from digit_scenes import (
     make_scene,
     print_figures,
 )
-from environment import fail
 from isolate_figure import isolate_figure
 from PIL import Image, ImageDraw, ImageFont
 from rich.progress import (
@@ -44,6 +42,7 @@ from rich.progress import (
     track,
 )
 from torch import Tensor, nn
+from weights_file import check_writable
 
 HELD_OUT = 1000
 
@@ -179,8 +178,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="threads of torch (2)")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    if not os.access(next(p for p in options.out.resolve().parents if p.exists()), os.W_OK):
-        fail(f"{options.out} cannot be written", "give another place with --out")
+    check_writable(options.out)
     digits, labels, kind = read_data(options.data)
     order = np.random.default_rng(options.seed).permutation(len(labels))
     held, rest = np.split(order, [min(HELD_OUT, len(labels) // 5)])

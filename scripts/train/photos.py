@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import numpy as np
-from environment import fail
+import torch
+from environment import ROOT, fail
 from PIL import Image, ImageOps
 from rich.progress import track
+from weights_file import check_writable
 
 ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+
+
+def parse_options(description: str, out: str, steps: int) -> argparse.Namespace:
+    """Read the command line that the photo models share: images, out, seed, steps, threads."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--images", type=Path, required=True, help="folder of the photos")
+    parser.add_argument("--out", type=Path, default=ROOT / "weights" / out)
+    parser.add_argument("--seed", type=int, default=0, help="of the split and all else (0)")
+    parser.add_argument("--steps", type=int, default=steps, help=f"of the training ({steps})")
+    parser.add_argument("--threads", type=int, default=2, help="threads of torch (2)")
+    options = parser.parse_args()
+    check_writable(options.out)
+    torch.set_num_threads(options.threads)
+    return options
 
 
 def read_photos(folder: Path, shorter_side: int) -> dict[str, Image.Image]:

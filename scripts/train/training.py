@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
 import math
 from collections.abc import Callable
@@ -28,38 +29,55 @@ SAVE_EVERY = 50  # steps
 def train(
     model: nn.Module,
     loss_of: Loss,
-    steps: int,
     rate: float,
-    out: Path,
-    *,
-    seed: int,
-    options: dict[str, Any],
+    options: argparse.Namespace,
     weight_decay: float = 0.02,
 ) -> nn.Module:
-    """Train for so many steps and return the running average of the weights, in eval mode.
+    """Train for `options.steps` and return the running average of the weights, in eval mode.
 
     `loss_of(model, rng, progress)` draws a batch and returns its loss; `progress` runs from 0 to
     1. Every step draws from a generator of its own, so a run that was stopped, begun again with
-    the same `options`, takes the same way as one that was not: `out` + ".resume" holds where it is.
+    the same options, takes the same way as one that was not: `out` + ".resume" holds where it is.
     """
-    resume = out.with_name(out.name + ".resume")
+    steps = options.steps
+    resume = options.out.with_name(options.out.name + ".resume")
+    known = {"images": str(options.images.resolve()), "seed": options.seed, "steps": steps}
     average = copy.deepcopy(model)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / steps))
     first = 0
     if resume.exists():
-        first = _restore(resume, model, average, optimizer, schedule, options)
+        first = _restore(resume, model, average, optimizer, schedule, known)
         print(f"going on after step {first} (to begin anew, remove {resume})")
+    try:
+        _run(range(first, steps), model, average, optimizer, schedule, loss_of, known, resume)
+    except KeyboardInterrupt:
+        fail("stopped", f"the same command goes on from {resume}")
+    return average.eval()
+
+
+def _run(
+    steps: range,
+    model: nn.Module,
+    average: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LambdaLR,
+    loss_of: Loss,
+    known: dict[str, Any],
+    resume: Path,
+) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as progress:
-        task = progress.add_task("training", total=steps, completed=first)
+        task = progress.add_task("training", total=steps.stop, completed=steps.start)
         recent = math.nan
-        for step in range(first, steps):
-            torch.manual_seed(seed * 1_000_003 + step)  # dropout draws from torch's own
+        for step in steps:
+            torch.manual_seed(known["seed"] * 1_000_003 + step)  # dropout draws from torch's own
             model.train()
             with torch.autocast("cpu", torch.bfloat16):
-                loss = loss_of(model, np.random.default_rng([seed, step]), step / steps)
+                loss = loss_of(
+                    model, np.random.default_rng([known["seed"], step]), step / steps.stop
+                )
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(model.parameters(), 5.0)
@@ -69,9 +87,8 @@ def train(
             value = float(loss.detach())
             recent = value if math.isnan(recent) else 0.98 * recent + 0.02 * value
             progress.update(task, advance=1, description=f"training, loss {recent:.4f}")
-            if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
-                _save(resume, model, average, optimizer, schedule, options, step + 1)
-    return average.eval()
+            if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps.stop:
+                _save(resume, model, average, optimizer, schedule, known, step + 1)
 
 
 def _rate(part: float) -> float:
