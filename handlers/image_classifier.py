@@ -14,17 +14,6 @@ from image_response import JSON, TEXT, Context
 from PIL import Image, ImageOps
 
 
-@dataclass(frozen=True)
-class ClassifierConfig(ImageConfig):
-    """`invert`: true, false, or "auto" to turn dark on light into light on dark, as MNIST is."""
-
-    invert: bool | Literal["auto"] = False
-
-    def __post_init__(self) -> None:
-        if self.invert not in (True, False, "auto"):
-            raise ValueError(f"invert is true, false or 'auto', not {self.invert!r}")
-
-
 class ImageClassifier(ImageHandler):
     """For models whose output is one row of logits or log-probabilities per image.
 
@@ -32,7 +21,16 @@ class ImageClassifier(ImageHandler):
     classes are called by their number.
     """
 
-    config_type = ClassifierConfig
+    @dataclass(frozen=True)
+    class Config(ImageConfig):
+        """`invert`: true, false, or "auto" to turn dark on light into light on dark, as MNIST."""
+
+        invert: bool | Literal["auto"] = False
+
+        def __post_init__(self) -> None:
+            if self.invert not in (True, False, "auto"):
+                raise ValueError(f"invert is true, false or 'auto', not {self.invert!r}")
+
     content_types = (JSON, TEXT)
     takes_tensors = True
 

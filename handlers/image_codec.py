@@ -72,10 +72,12 @@ def open_picture(body: bytes, max_pixels: int, enough: int | None = None) -> Pic
         raise too_large
     kind = image.format
     try:
-        transpose, degree = _ORIENTATIONS.get(_orientation(image), (None, 0))
+        _, degree = _ORIENTATIONS.get(_orientation(image), (None, 0))
         if enough:
             image.draft(None, (enough, enough))  # only JPEG has reduced scales; others ignore it
         image.load()
+        # Asked again, because Pillow sets a TIFF upright by itself.
+        transpose, _ = _ORIENTATIONS.get(_orientation(image), (None, 0))
         image = _flat(image)
     except MemoryError:
         raise

@@ -61,14 +61,14 @@ class _Job:
 class ImageHandler:
     """What TorchServe calls: `initialize` once per worker, then `handle` once per batch."""
 
-    config_type = ImageConfig
+    Config: type[ImageConfig] = ImageConfig  # TorchServe wants one class a file, so nest your own
     content_types: tuple[str, ...] = (JSON,)  # what it answers with, the default first
     takes_tensors = False  # whether a request may send the model's input itself
 
     def initialize(self, context: Context) -> None:
         """Load the model and answer one empty image, so that the first request finds it warm."""
         serving = context.model_yaml_config
-        self.config: Any = self.config_type.read(serving.get("handler_config", {}))
+        self.config: Any = self.Config.read(serving.get("handler_config", {}))
         torch.set_num_threads(self.config.threads or _threads_per_worker(serving))
         self.model_dir = Path(context.system_properties["model_dir"])
         self.device = _device(context.system_properties.get("gpu_id"))

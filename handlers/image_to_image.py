@@ -13,24 +13,22 @@ from PIL import Image
 from torch.nn.functional import pad
 
 
-@dataclass(frozen=True)
-class ImageToImageConfig(ImageConfig):
-    """How pictures go in, and how the model's outputs become values in 0…1.
-
-    With `longest_side`, pictures keep their shape: scaled down to at most so many pixels and
-    padded to a `multiple`. Without, every picture is stretched to `size`.
-    """
-
-    longest_side: int = 0
-    multiple: int = 32
-    output_mean: float = 0.0  # value in 0…1 = output * output_std + output_mean
-    output_std: float = 1.0
-
-
 class ImageToImage(ImageHandler):
     """For models whose output is one image [C, H, W] per image, of the size of the input."""
 
-    config_type = ImageToImageConfig
+    @dataclass(frozen=True)
+    class Config(ImageConfig):
+        """How pictures go in, and how the model's outputs become values in 0…1.
+
+        With `longest_side`, pictures keep their shape: scaled down to at most so many pixels and
+        padded to a `multiple`. Without, every picture is stretched to `size`.
+        """
+
+        longest_side: int = 0
+        multiple: int = 32
+        output_mean: float = 0.0  # value in 0…1 = output * output_std + output_mean
+        output_std: float = 1.0
+
     content_types = (*IMAGE_TYPES, JSON)
 
     def enough(self, content_type: str) -> int | None:

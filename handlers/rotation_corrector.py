@@ -14,21 +14,19 @@ from PIL import Image
 _TURNS = (None, Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)
 
 
-@dataclass(frozen=True)
-class RotationConfig(ImageConfig):
-    """`agreement`: ask the model about all four turns of a picture, and take what fits them best.
-
-    Below `min_confidence` an answer is no success, and the picture comes back as it was.
-    """
-
-    agreement: bool = True
-    min_confidence: float = 0.5
-
-
 class RotationCorrector(ImageHandler):
     """For models with four classes: turn by 0, 90, 180 or 270 degrees counter-clockwise."""
 
-    config_type = RotationConfig
+    @dataclass(frozen=True)
+    class Config(ImageConfig):
+        """`agreement`: ask about all four turns of a picture, and take what fits them best.
+
+        Below `min_confidence` an answer is no success, and the picture comes back as it was.
+        """
+
+        agreement: bool = True
+        min_confidence: float = 0.5
+
     content_types = (JSON, *IMAGE_TYPES, TEXT)
 
     def enough(self, content_type: str) -> int | None:

@@ -112,9 +112,13 @@ class Client:
         """Close all connections."""
         self._http.close()
 
-    def predict(self, model: str, body: bytes) -> Answer:
-        """Send one raw body to a model; a refused one is an answer too, with its status."""
-        headers = {"content-type": "application/octet-stream"} | self._token("inference")
+    def predict(self, model: str, body: bytes, accept: str = "*/*") -> Answer:
+        """Send one raw body to a model; a refused one is an answer too, with its status.
+
+        `accept` names the content types that the answer may have, as the HTTP header does.
+        """
+        headers = {"content-type": "application/octet-stream", "accept": accept}
+        headers |= self._token("inference")
         path = f"/predictions/{_quoted(model)}"
         response = self._send("POST", self._url, path, headers=headers, content=body)
         content_type = response.headers.get("content-type", "")

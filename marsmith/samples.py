@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from marsmith.errors import ArchiveError
+from marsmith.pictures import picture_difference, picture_kind
 
 SAMPLES_FOLDER = "samples"
 SAMPLES_FILE = f"{SAMPLES_FOLDER}/samples.json"
@@ -41,9 +42,11 @@ def format_samples(samples: tuple[Sample, ...]) -> bytes:
 def difference(expected: bytes, actual: bytes, tolerance: float) -> str | None:
     """Say in one line how an answer differs from the expected one, or None if it does not.
 
-    Both JSON: numbers may differ by `tolerance`, all else is exact. Otherwise: same bytes,
-    except for white space at the end of a text.
+    Both JSON: numbers may differ by `tolerance`, all else is exact. Both pictures: their values,
+    on average. Otherwise: same bytes, except for white space at the end of a text.
     """
+    if picture_kind(expected) and picture_kind(actual):
+        return picture_difference(expected, actual, tolerance)
     try:
         pair = json.loads(expected), json.loads(actual)
     except ValueError:

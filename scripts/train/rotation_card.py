@@ -8,7 +8,7 @@ import torch
 from image_codec import Picture
 from PIL import Image
 from rich.progress import track
-from rotation_corrector import RotationConfig, RotationCorrector
+from rotation_corrector import RotationCorrector
 from torch import Tensor, nn
 from weights_file import state_of, write_weights
 
@@ -90,7 +90,7 @@ def _ask(
 ) -> tuple[Tensor, Tensor]:
     """Return log-probabilities [4 N, 4] and whether they are right [4 N], as the handler does."""
     handler = RotationCorrector()
-    handler.config = RotationConfig((side, side), mean=MEAN, std=STD, agreement=agreement)
+    handler.config = RotationCorrector.Config((side, side), mean=MEAN, std=STD, agreement=agreement)
     handler.mean, handler.std = (torch.tensor(v).view(-1, 1, 1) for v in (MEAN, STD))
     handler.model, handler.device = model, torch.device("cpu")
     outputs, answers = [], []

@@ -1,95 +1,125 @@
-"""The handler base in this process, with TorchServe's own context: batches, refusals, faults."""
+"""The handler base: batches, refusals, faults, the formats of models."""
 
 from __future__ import annotations
 
-import io
-import json
+import base64
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from convnet import ConvNet
 from image_classifier import ImageClassifier
-from image_codec import Picture, open_picture
+from image_codec import Picture
 from image_handler import ImageConfig
-from image_request import RequestError
 from model_loader import load_model
 from PIL import Image
-from ts.context import Context, RequestProcessor
+from safetensors.torch import save_file
 
-ROOT = Path(__file__).parents[2]
-SEVEN = (ROOT / "samples" / "seven.png").read_bytes()
-CONFIG = {"size": [28, 28], "mode": "L", "mean": [0.1302], "std": [0.3069], "max_pixels": 1_000_000}
+from tests.handlers.asking import (
+    DIGIT_CONFIG,
+    DIGIT_MODEL,
+    ROOT,
+    SEVEN,
+    ask,
+    encoded,
+    start,
+)
+
 CPU = torch.device("cpu")
-MANIFEST = {"model": {"modelFile": "convnet.py", "serializedFile": "convnet.pth"}}
+NOISE = encoded(Image.effect_noise((28, 28), 90))
 
 
-def _context(requests: int, config: dict[str, Any] = CONFIG) -> Any:
-    context = Context(
-        model_name="digits",
-        model_dir=str(ROOT / "weights"),
-        manifest=MANIFEST,
-        batch_size=8,
-        gpu=None,
-        mms_version="0.12.0",
-        model_yaml_config={"maxWorkers": 1, "handler_config": config},
-    )
-    context.request_ids = {index: f"request-{index}" for index in range(requests)}
-    context.request_processor = [RequestProcessor({}) for _ in range(requests)]
-    return context
-
-
-@pytest.fixture
-def classifier() -> ImageClassifier:
-    handler = ImageClassifier()
-    handler.initialize(_context(0))
-    return handler
+@pytest.fixture(scope="module")
+def classifier() -> Any:
+    return start(ImageClassifier())
 
 
 def test_each_request_of_a_batch_gets_its_own_answer(classifier: ImageClassifier) -> None:
-    batch: list[dict[str, Any]] = [
-        {"body": SEVEN},
-        {"body": b"text"},
-        {"data": bytearray(SEVEN)},
-        {},
-        {"file": SEVEN},
-    ]
-    context = _context(len(batch))
-    answers = classifier.handle(batch, context)
-    statuses = [context.get_response_status(index)[0] for index in range(len(batch))]
-    assert statuses == [200, 400, 200, 400, 200]
-    assert answers[0] == answers[2] == answers[4]
-    assert json.loads(answers[0])["label"] == "7"
-    assert json.loads(answers[1])["error"]["code"] == "not_an_image"
-    assert json.loads(answers[3])["error"]["code"] == "no_image"
+    replies = ask(
+        classifier, SEVEN, b"text", {"data": bytearray(SEVEN)}, {}, {"file": SEVEN}, {"x": SEVEN}
+    )
+    assert [reply.status for reply in replies] == [200, 400, 200, 400, 200, 400]
+    assert replies[0].body == replies[2].body == replies[4].body
+    assert replies[0].json()["label"] == "7"
+    assert [replies[i].code for i in (1, 3, 5)] == ["not_an_image", "no_image", "unknown_field"]
 
 
 def test_the_answer_does_not_depend_on_the_neighbours(classifier: ImageClassifier) -> None:
-    alone = json.loads(classifier.handle([{"body": SEVEN}], _context(1))[0])
-    noise = io.BytesIO()
-    Image.effect_noise((28, 28), 90).save(noise, "PNG")
-    batch = [{"body": noise.getvalue()}] * 7 + [{"body": SEVEN}]
-    among = json.loads(classifier.handle(batch, _context(8))[7])
-    assert among["label"] == alone["label"]
-    assert among["confidence"] == pytest.approx(alone["confidence"], abs=1e-5)
+    (alone,) = ask(classifier, SEVEN)
+    among = ask(classifier, *[NOISE] * 7, SEVEN)[7]
+    assert among.json()["label"] == alone.json()["label"]
+    assert among.json()["confidence"] == pytest.approx(alone.json()["confidence"], abs=1e-5)
 
 
-def test_a_model_that_fails_costs_a_500_with_the_requests_id_and_no_traceback(
-    classifier: ImageClassifier, caplog: pytest.LogCaptureFixture
-) -> None:
-    class Broken(torch.nn.Module):
-        def forward(self, _batch: torch.Tensor) -> torch.Tensor:
+def test_requests_of_several_images_and_of_one_share_a_batch(classifier: ImageClassifier) -> None:
+    text = {"b64": base64.b64encode(SEVEN).decode()}
+    many, one, bad = ask(
+        classifier,
+        {"body": {"instances": [text, text]}},
+        NOISE,
+        {"body": {"instances": [text, {"b64": "!"}]}},
+    )
+    (seven,) = ask(classifier, SEVEN)
+    assert [p["label"] for p in many.json()["predictions"]] == ["7", "7"]
+    assert many.json()["predictions"][0]["confidence"] == pytest.approx(
+        seven.json()["confidence"], abs=1e-5
+    )
+    assert one.status == 200
+    assert (bad.status, bad.code) == (400, "bad_base64")
+
+
+def test_a_label_alone_as_text(classifier: ImageClassifier) -> None:
+    (reply,) = ask(classifier, SEVEN, accept="text/plain")
+    assert (reply.status, reply.content_type, reply.body) == (
+        200,
+        "text/plain; charset=utf-8",
+        b"7",
+    )
+    (reply,) = ask(classifier, SEVEN, accept="image/png")
+    assert (reply.status, reply.code) == (406, "not_acceptable")
+
+
+def test_a_raw_tensor_skips_preprocessing(classifier: ImageClassifier) -> None:
+    image = Image.open(ROOT / "samples" / "seven.png")
+    values = ((np.asarray(image, dtype="<f4") / 255 - 0.1302) / 0.3069).astype("<f4")
+    tensor = {"data": values.tobytes(), "metadata": b'{"dims": [1, 28, 28]}'}
+    flat = {**tensor, "metadata": b'{"dims": [28, 28]}'}
+    picture, raw, wrong = ask(classifier, SEVEN, tensor, flat)
+    assert raw.status == 200
+    assert raw.json()["probabilities"] == pytest.approx(picture.json()["probabilities"], abs=1e-5)
+    assert (wrong.status, wrong.code) == (400, "wrong_dims")
+
+
+class Particular(torch.nn.Module):
+    """A model that cannot stand bright pictures, as a real one may run out of memory on some."""
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        if (batch.mean(dim=(1, 2, 3)) > 2).any():
             raise RuntimeError("a secret of the model's")
+        return torch.zeros(len(batch), 10)
 
-    classifier.model = Broken()
-    context = _context(2)
-    failed, refused = classifier.handle([{"body": SEVEN}, {"body": b"text"}], context)
-    assert context.get_response_status(0)[0] == 500
-    assert context.get_response_status(1)[0] == 400
-    assert "request-0" in json.loads(failed)["error"]["message"]
-    assert b"secret" not in failed
-    assert json.loads(refused)["error"]["code"] == "not_an_image"
+
+def test_a_model_that_fails_costs_only_the_request_it_fails_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    handler = start(ImageClassifier())
+    handler.model = Particular()
+    white = encoded(Image.new("L", (28, 28), 255))
+    replies = ask(handler, SEVEN, white, b"text", SEVEN)
+    assert [reply.status for reply in replies] == [200, 500, 400, 200]
+    assert replies[1].code == "model_failed"
+    assert "request-1" in replies[1].json()["error"]["message"]
+    assert b"secret" not in replies[1].body
     assert "a secret of the model's" in caplog.text
+
+
+def test_numbers_that_are_none_are_our_own_fault() -> None:
+    handler = start(ImageClassifier())
+    handler.model = lambda batch: torch.full((len(batch), 10), float("nan"))
+    (reply,) = ask(handler, SEVEN)
+    assert (reply.status, reply.code) == (500, "model_failed")
 
 
 def test_plain_preparation_is_grey_28_by_28_mean_and_std(classifier: ImageClassifier) -> None:
@@ -99,61 +129,29 @@ def test_plain_preparation_is_grey_28_by_28_mean_and_std(classifier: ImageClassi
     assert torch.allclose(white, torch.full_like(white, (1 - 0.1302) / 0.3069))
 
 
-def test_transparency_is_laid_over_white() -> None:
-    buffer = io.BytesIO()
-    Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(buffer, "PNG")
-    image = open_picture(buffer.getvalue(), 100).image
-    assert (image.mode, image.getpixel((0, 0))) == ("RGB", (255, 255, 255))
+@pytest.mark.parametrize(
+    ("invert", "dark_on_light"), [(False, False), (True, True), ("auto", True)]
+)
+def test_dark_on_light_is_inverted_if_asked(invert: Any, dark_on_light: bool) -> None:
+    handler = start(ImageClassifier(), config=DIGIT_CONFIG | {"invert": invert})
+    black = Picture(Image.new("L", (28, 28), 0), (28, 28))
+    white = Picture(Image.new("RGB", (28, 28), "white"), (28, 28))
+    low = -0.1302 / 0.3069
+    assert (float(handler.prepare(white).max()) == pytest.approx(low)) is dark_on_light
+    assert (float(handler.prepare(black).max()) == pytest.approx(low)) is (invert is not True)
 
 
-def test_sixteen_bits_become_eight() -> None:
-    buffer = io.BytesIO()
-    Image.new("I;16", (4, 4), 0x8000).save(buffer, "PNG")
-    image = open_picture(buffer.getvalue(), 100).image
-    assert (image.mode, image.getpixel((0, 0))) == ("L", 0x80)
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_honoured(orientation: int) -> None:
-    upright = Image.new("L", (8, 4), 0)
-    upright.putpixel((0, 0), 255)
-    back = {
-        1: None,
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_90,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_270,
-    }[orientation]
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    buffer = io.BytesIO()
-    (upright.transpose(back) if back is not None else upright).save(buffer, "PNG", exif=exif)
-    image = open_picture(buffer.getvalue(), 100).image
-    assert image.size == (8, 4)
-    assert image.getpixel((0, 0)) == 255
-
-
-def test_too_many_pixels_are_refused_before_they_are_decoded() -> None:
-    header = io.BytesIO()
-    Image.new("1", (2_000, 2_000)).save(header, "PNG")
-    with pytest.raises(RequestError) as error:
-        open_picture(header.getvalue()[:60], 1_000_000)  # there are no pixels behind the header
-    assert error.value.status == 413
-
-
-@pytest.mark.parametrize("length", [0, 1, 20, 100, len(SEVEN) // 2, len(SEVEN) - 40])
-def test_a_cut_image_is_the_senders_fault(length: int) -> None:
-    with pytest.raises(RequestError) as error:
-        open_picture(SEVEN[:length], 1_000_000)
-    assert error.value.status == 400
+def test_an_invert_that_is_none_of_them_is_named() -> None:
+    with pytest.raises(ValueError, match=r"invert is true, false or 'auto', not 'maybe'"):
+        ImageClassifier.Config.read({"invert": "maybe"})
 
 
 def test_an_unknown_config_key_is_named() -> None:
     with pytest.raises(ValueError, match=r"unknown handler_config key 'maen'; known: max_pixels"):
         ImageConfig.read({"maen": [0.5]})
+
+
+# ---- formats of models
 
 
 def test_weights_are_never_unpickled_as_objects(tmp_path: Path) -> None:
@@ -163,12 +161,41 @@ def test_weights_are_never_unpickled_as_objects(tmp_path: Path) -> None:
         load_model(tmp_path, manifest, CPU)
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
-def test_torchscript_loads_without_a_model_file(tmp_path: Path) -> None:
-    flat = torch.nn.Flatten()
-    traced = torch.jit.trace(flat, torch.zeros(1, 1, 2, 2))  # type: ignore[no-untyped-call]
-    traced.save(str(tmp_path / "flat.pt"))
-    model = load_model(tmp_path, {"serializedFile": "flat.pt"}, CPU)
-    assert model(torch.ones(3, 1, 2, 2)).shape == (3, 4)
+def eager() -> torch.nn.Module:
+    model = load_model(ROOT / "weights", DIGIT_MODEL, CPU)
     assert isinstance(model, torch.nn.Module)
     assert not model.training
+    return model
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:The given buffer is not writable:UserWarning")
+@pytest.mark.filterwarnings("ignore:.isinstance.treespec:FutureWarning")
+@pytest.mark.parametrize("kind", ["net.pt", "net.pt2", "net.onnx"])
+def test_other_formats_load_without_a_model_file(tmp_path: Path, kind: str) -> None:
+    network, example = eager(), torch.randn(2, 1, 28, 28)
+    path = tmp_path / kind
+    batch = {0: torch.export.Dim("batch", max=4096)}
+    if kind == "net.pt":
+        torch.jit.trace(network, example).save(str(path))  # type: ignore[no-untyped-call]
+    elif kind == "net.pt2":
+        torch.export.save(torch.export.export(network, (example,), dynamic_shapes=(batch,)), path)
+    else:
+        torch.onnx.export(
+            network, (example,), path, dynamo=True, dynamic_shapes=(batch,), verbose=False
+        )
+    model = load_model(tmp_path, {"serializedFile": kind}, CPU)
+    for count in (1, 5):
+        images = torch.randn(count, 1, 28, 28)
+        with torch.inference_mode():
+            assert torch.allclose(model(images), network(images), atol=1e-4)
+
+
+def test_safetensors_load(tmp_path: Path) -> None:
+    network = eager()
+    save_file(network.state_dict(), tmp_path / "net.safetensors")
+    manifest = {"modelFile": "convnet.py", "serializedFile": "net.safetensors"}
+    model = load_model(tmp_path, manifest, CPU)
+    assert isinstance(model, ConvNet)
+    images = torch.randn(2, 1, 28, 28)
+    assert torch.equal(model(images), network(images))

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LAYERS = [
     "__init__ errors findings",
-    "toml_lines spec manifest properties samples python_source worker_log",
+    "toml_lines spec manifest properties pictures samples python_source worker_log",
     "replacing locking ports processes project stored_zip contents archive archiver weights java "
     "server server_state client stop_signals",
     "verify building readiness serving",
@@ -19,7 +19,7 @@ LAYERS = [
 LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names.split()}
 # All that layers 0 and 1 import: nothing of it reads, writes, waits or connects.
 PURE = "__future__ ast collections dataclasses difflib enum ipaddress json marsmith math "
-PURE += "pydantic_core re sys tomli tomllib typing urllib"
+PURE += "PIL io pydantic_core re sys tomli tomllib typing urllib"
 IO = "open input exec eval sys.stdin sys.stdout sys.stderr sys.argv"
 PRINTS_OR_EXITS = "print exit quit sys.exit os._exit sys.stdout sys.stderr click rich"
 SOURCES = {str(path.relative_to(ROOT)): path for path in sorted((ROOT / "marsmith").rglob("*.py"))}

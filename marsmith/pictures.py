@@ -1,0 +1,38 @@
+"""Answers that are pictures: recognised by their bytes, and compared; no IO."""
+
+from __future__ import annotations
+
+import io
+
+_STARTS = {
+    b"\x89PNG\r\n\x1a\n": "png",
+    b"\xff\xd8\xff": "jpg",
+    b"RIFF": "webp",
+    b"GIF8": "gif",
+}
+
+
+def picture_kind(body: bytes) -> str | None:
+    """Return a picture's usual file ending, without the dot, or None for what is no picture."""
+    return next((kind for start, kind in _STARTS.items() if body.startswith(start)), None)
+
+
+def picture_difference(expected: bytes, actual: bytes, tolerance: float) -> str | None:
+    """Say in one line how two pictures differ, or None where they do not.
+
+    They must have one size, and values of 0…1 that differ by at most `tolerance` on average:
+    two machines draw and encode a picture alike, but not bit for bit.
+    """
+    from PIL import Image, ImageChops, ImageStat  # few answers are pictures
+
+    try:
+        first, second = (Image.open(io.BytesIO(one)).convert("RGB") for one in (expected, actual))
+    except (OSError, ValueError, SyntaxError) as error:
+        return f"expected a picture, got none that can be decoded: {error}"
+    if first.size != second.size:
+        sizes = ["{} x {}".format(*one.size) for one in (first, second)]
+        return f"expected a picture of {sizes[0]} pixels, got {sizes[1]}"
+    mean = sum(ImageStat.Stat(ImageChops.difference(first, second)).mean) / 3 / 255
+    if mean <= tolerance:
+        return None
+    return f"the picture differs by {mean:.4f} on average, more than {tolerance:g}"
