@@ -5,6 +5,7 @@ MarsmithError
 │   └── FindingsError     the project or an archive has problems: all of them (findings.py)
 ├── BuildError            an archive could not be made
 ├── ArchiveError          a .mar is missing, damaged or not an archive
+├── WeightsError          a file of weights is damaged, or not what is asked for
 ├── ServerError           TorchServe did not start, or did not stop
 │   ├── PortInUseError    another process listens on a port we need
 │   └── WorkerError       a worker could not load its model: the true cause
@@ -38,6 +39,10 @@ class BuildError(MarsmithError):
 
 class ArchiveError(MarsmithError):
     """A model archive is missing, damaged or not an archive."""
+
+
+class WeightsError(MarsmithError):
+    """A file of weights is damaged, or not what is asked for."""
 
 
 class ServerError(MarsmithError):

@@ -23,6 +23,7 @@ _COMMANDS = {
     "stop": ("serve", "Stop this project's server."),
     "predict": ("models", "Send images to a model and show its answers."),
     "models": ("models", "List what is served: versions, workers, batching, memory."),
+    "weights": ("weights", "Look into files of weights, and take the state_dict out."),
     "scale": ("models", "Set how many workers a model has."),
 }
 

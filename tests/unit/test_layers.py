@@ -11,9 +11,10 @@ ROOT = Path(__file__).parents[2]
 LAYERS = [
     "__init__ errors findings",
     "toml_lines spec manifest properties pictures samples python_source worker_log",
-    "replacing locking ports processes project stored_zip contents archive archiver weights java "
+    "replacing locking ports processes project stored_zip contents archive archiver "
+    "tensors inert_pickle checkpoint state_dict_file weights java "
     "server server_state client stop_signals",
-    "verify building readiness serving",
+    "verify building extracting readiness serving",
     "cli __main__",
 ]
 LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names.split()}
