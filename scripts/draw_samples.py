@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Draw the two digits of the sample requests: samples/seven.png and samples/three-photo.jpg.
+"""Make the sample requests: two digits drawn here, and two photos that ship with scikit-image.
 
-Both are drawn here from a few points each, so they belong to nobody else. No chance is involved:
-every run writes the same pictures.
+The digits are drawn from a few points each, so they belong to nobody else; the photos are in the
+public domain (CC0): a cat by Stéfan van der Walt, a rocket by SpaceX. No chance is involved: every
+run writes the same pictures. The photos need the development packages: scripts/setup dev
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import skimage
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
@@ -82,12 +84,21 @@ def three_photo() -> Image.Image:
     return page.rotate(3, Image.Resampling.BICUBIC, fillcolor=(196, 190, 178))
 
 
+def photo(name: str, width: int) -> Image.Image:
+    """Return one of scikit-image's photos, so many pixels wide."""
+    image = Image.open(Path(skimage.__file__).parent / "data" / name).convert("RGB")
+    height = round(image.height * width / image.width)
+    return image.resize((width, height), Image.Resampling.LANCZOS)
+
+
 def main() -> None:
-    """Write both pictures."""
+    """Write all pictures."""
     SAMPLES.mkdir(exist_ok=True)
+    photo("chelsea.png", 450).save(SAMPLES / "cat.jpg", quality=85)
+    photo("rocket.jpg", 320).save(SAMPLES / "rocket.jpg", quality=85)
     seven().save(SAMPLES / "seven.png", optimize=True)
     three_photo().save(SAMPLES / "three-photo.jpg", quality=88)
-    print(f"wrote seven.png and three-photo.jpg to {SAMPLES.name}/")
+    print(f"wrote four pictures to {SAMPLES.name}/")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from marsmith.errors import MarsmithError
 # `marsmith --help` must not wait for all of them.
 _COMMANDS = {
     "build": ("build", "Make model_store/NAME.mar of what archives.toml says."),
+    "export": ("export", "Build an archive of a model in another format, held against eager."),
     "serve": ("serve", "Run TorchServe with these archives, ready when it says so."),
     "status": ("serve", "List this project's running servers."),
     "stop": ("serve", "Stop this project's server."),

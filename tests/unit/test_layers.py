@@ -14,8 +14,8 @@ LAYERS = [
     "replacing locking ports processes project stored_zip contents archive archiver "
     "tensors inert_pickle checkpoint state_dict_file weights java "
     "server server_state client stop_signals",
-    "verify building extracting readiness serving",
-    "cli __main__",
+    "verify building exporting extracting readiness serving",
+    "cli __main__ children",
 ]
 LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names.split()}
 # All that layers 0 and 1 import: nothing of it reads, writes, waits or connects.
@@ -76,9 +76,10 @@ def test_layers_0_to_3_never_print_and_never_exit(source: str) -> None:
     assert used & set(PRINTS_OR_EXITS.split()) == set()
 
 
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("source", [s for s in SOURCES if own_module(s) != "children"])
 def test_marsmith_imports_neither_torch_nor_what_runs_inside_a_worker(source: str) -> None:
     assert packages(SOURCES[source]) & NOT_OURS == set()
+    assert not any(name.startswith("marsmith.children") for name in imports(SOURCES[source]))
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
