@@ -66,7 +66,7 @@ def export(project: Project, name: str, kind: str, *, tolerance: float = 1e-4) -
             file.extractall(model)
         written = model / f"{Path(spec.serialized_file).stem}{FORMATS[kind]}"
         batch = max(2, int(spec.serving.get("batchSize") or 3))
-        job = {"format": kind, "file": written.name, "batch": batch}
+        job = {"format": kind, "file": written.name, "batch": batch, "tolerance": tolerance}
         found = _run(model, Path(folder), archive, job)
         _check(archive, kind, found, tolerance)
         other = replace(spec, name=f"{name}-{kind}", model_file=None, serialized_file=str(written))
