@@ -103,10 +103,10 @@ def _run(model: Path, folder: Path, archive: Archive, job: dict[str, Any]) -> di
 
 def _check(archive: Archive, kind: str, found: dict[str, Any], tolerance: float) -> None:
     for where, distance in found["differences"].items():
-        if distance["relative"] > tolerance:
+        if distance["wrong"] > tolerance:
             raise BuildError(
                 f"{archive.name} as {kind} differs from eager by {distance['absolute']:.3g} on "
-                f"{where}, {distance['relative']:.2g} of the output's largest value",
+                f"{where}, {distance['wrong']:.2g} of the output's largest value",
                 "a model that decides by its data needs torchscript-script; or --tolerance",
             )
     for sample, encoded in zip(archive.samples, found["answers"], strict=True):

@@ -15,7 +15,7 @@ from tests.integration.kit import ROOT, Kit, Served, copy_project, leftovers
 
 @pytest.fixture
 def kit(tmp_path: Path) -> Iterator[Kit]:
-    """The repository's own project, copied; whatever runs in it at the end is stopped."""
+    """The repository's digits, copied; whatever runs in it at the end is stopped."""
     kit = copy_project(tmp_path)
     yield kit
     for state in json.loads(kit("status", "--json").stdout):
@@ -34,7 +34,7 @@ def empty(tmp_path: Path) -> Iterator[Kit]:
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One server of the repository's archives for all tests that only ask."""
-    kit = copy_project(tmp_path_factory.mktemp("served"))
+    kit = copy_project(tmp_path_factory.mktemp("served"), only_digits=False)
     kit("build")
     port = free_ports(5)
     kit("serve", "--background", "--port", port)

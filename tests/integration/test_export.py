@@ -1,0 +1,142 @@
+"""`marsmith export`: real models, written by real PyTorch, and served by real TorchServe."""
+
+from __future__ import annotations
+
+import zipfile
+
+import pytest
+import torch
+
+from tests.integration.kit import Kit
+
+FORMATS = ["torchscript-trace", "torchscript-script", "torch-export", "onnx"]
+DECIDES = """
+import torch
+
+class Decides(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, images):
+        values = images.mean(dim=(1, 2, 3)) * self.scale
+        if bool(values.sum() > 0):
+            return torch.stack([values, -values], dim=1)
+        return torch.stack([values, values], dim=1)
+"""
+SPEC = """
+[archives.decides]
+version = "1.0"
+handler = "handlers/image_classifier.py"
+model_file = "model_defs/decides.py"
+serialized_file = "weights/decides.pth"
+extra_files = [
+    "handlers/image_codec.py",
+    "handlers/image_handler.py",
+    "handlers/image_request.py",
+    "handlers/image_response.py",
+    "handlers/model_loader.py",
+]
+[archives.decides.handler_config]
+size = [8, 8]
+[[archives.decides.samples]]
+request = "samples/seven.png"
+response = "samples/decides.json"
+"""
+
+
+def exported_archives(kit: Kit) -> list[str]:
+    """Return what is in the model store beside what archives.toml describes."""
+    return sorted(p.stem for p in (kit.root / "model_store").glob("*-*.mar"))
+
+
+def test_all_formats_are_written_proven_and_served(kit: Kit) -> None:
+    for kind in FORMATS:
+        lines = kit("export", "digits", "--format", kind).stdout.splitlines()
+        assert lines[0].startswith(f"built      model_store/digits-{kind}.mar")
+        rows = [line.split() for line in lines[2:]]
+        assert [" ".join(row[:-2]) for row in rows] == [
+            "samples",
+            "random, batch 1",
+            "random, batch 32",
+        ]
+        assert all(float(number) < 1e-4 for row in rows for number in row[-1:])
+        with zipfile.ZipFile(kit.root / "model_store" / f"digits-{kind}.mar") as archive:
+            entries = set(archive.namelist())
+        assert not {"convnet.py", "convnet.pth"} & entries
+        assert {"digit_classifier.py", "samples/seven.png", "samples/seven.json"} <= entries
+    assert exported_archives(kit) == sorted(f"digits-{kind}" for kind in FORMATS)
+    names = [f"digits-{kind}" for kind in FORMATS]
+    state = kit("serve", *names, "--background", "--port", "0")
+    assert "ready" in state.stdout  # each of them has answered its samples rightly
+    assert "not proven" not in state.stderr
+
+
+@pytest.fixture
+def decides(kit: Kit) -> Kit:
+    kit.write("model_defs/decides.py", DECIDES)
+    kit.write("archives.toml", SPEC)
+    kit.write("samples/decides.json", '{"label": "0"}')
+    torch.save({"scale": torch.ones(1)}, kit.root / "weights" / "decides.pth")
+    return kit
+
+
+@pytest.mark.parametrize("kind", ["torchscript-trace", "torch-export", "onnx"])
+def test_a_model_that_decides_by_its_data_is_not_written_wrong(decides: Kit, kind: str) -> None:
+    result = decides("export", "decides", "--format", kind, check=False)
+    assert result.returncode == 1
+    if kind == "torchscript-trace":
+        assert "a trace would go wrong at decides.py:11" in result.stderr
+        assert "use --format torchscript-script" in result.stderr
+    else:
+        assert f"PyTorch cannot write it as {kind}" in result.stderr
+    assert exported_archives(decides) == []
+
+
+def test_a_script_keeps_both_ways(decides: Kit) -> None:
+    """The expected answer in the project is not right, and that is what is found, not the model."""
+    result = decides("export", "decides", "--format", "torchscript-script", check=False)
+    assert "answers its sample samples/seven.png wrongly: confidence: unexpected" in result.stderr
+    assert exported_archives(decides) == []
+    sample = '{"label": "0", "confidence": 0.5, "probabilities": {"0": 0.5, "1": 0.5}}'
+    decides.write("samples/decides.json", sample)
+    spec = (decides.root / "archives.toml").read_text()
+    decides.write("archives.toml", spec.rstrip() + "\ntolerance = 0.5\n")
+    decides("export", "decides", "--format", "torchscript-script")
+    assert exported_archives(decides) == ["decides-torchscript-script"]
+
+
+def test_over_the_tolerance_nothing_is_written(decides: Kit) -> None:
+    """A model that counts its calls cannot be held by a trace, and warns of nothing."""
+    counts = DECIDES.replace("if bool(values.sum() > 0):", "self.calls += 1\n        if True:")
+    counts = counts.replace("[values, -values]", "[values * self.calls, -values]")
+    decides.write("model_defs/decides.py", counts.replace("(1))", "(1))\n        self.calls = 0"))
+    result = decides("export", "decides", "--format", "torchscript-trace", check=False)
+    assert result.returncode == 1
+    assert "decides as torchscript-trace differs from eager by" in result.stderr
+    assert exported_archives(decides) == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ('handler = "image_classifier"\nserialized_file = "weights/convnet.pth"', "no model_file"),
+        (
+            'handler = "handlers/image_handler.py"\nmodel_file = "model_defs/convnet.py"\n'
+            'serialized_file = "weights/convnet.pth"',
+            "has no sample",
+        ),
+    ],
+)
+def test_what_cannot_be_exported_is_said_with_a_hint(kit: Kit, spec: str, said: str) -> None:
+    kit.write("archives.toml", f'[archives.other]\nversion = "1"\n{spec}\n')
+    result = kit("export", "other", "--format", "onnx", check=False)
+    assert result.returncode == 1
+    assert said in result.stderr
+    assert "hint:" in result.stderr
+
+
+def test_an_unknown_format_is_a_usage_error(kit: Kit) -> None:
+    result = kit("export", "digits", "--format", "tflite", check=False)
+    assert result.returncode == 2
+    assert "torchscript-trace" in result.stderr
