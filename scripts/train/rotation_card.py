@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from weights_file import state_of, write_weights
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-SIDE = 128  # what the archive's handler_config says
+SIDE = 96  # what the archive's handler_config says
 
 CARD = """# {name}
 
@@ -34,7 +34,7 @@ measured by that run on the weights beside this card.
 
 AdamW, one-cycle rate; the weights are a running average. Every step cuts random parts of random
 shape out of 16 photos, varies their light, contrast and colour, hides a patch, and shows all four
-turns. Pictures grow from 64 to 128 pixels. Single answers and what the four turns agree on are
+turns. Pictures grow from 64 to 96 pixels. Single answers and what the four turns agree on are
 both part of the loss. The split, the parts and the first weights follow from the seed; the final
 weights are the same again on the same machine with the same thread count and torch ({torch}),
 also when the run was stopped and went on.

@@ -88,7 +88,7 @@ def teach(lesson: Lesson, model: nn.Module, options: argparse.Namespace) -> None
     trained, held_out = split(list(photos), HELD_OUT, options.seed)
     print(f"{len(photos)} photos, {len(held_out)} held out")
     images = [photos[name] for name in trained]
-    model = train(model, partial(_loss, lesson, images), 2e-3, options)
+    model = train(model, partial(_loss, lesson, images), 2e-3, options, bfloat16=True)
     figures = _measure(lesson, model, [photos[name] for name in held_out])
     for name, value in figures.items():
         print(f"{value:8.2f}  {name}")

@@ -31,27 +31,39 @@ def train(
     loss_of: Loss,
     rate: float,
     options: argparse.Namespace,
-    weight_decay: float = 0.02,
+    *,
+    bfloat16: bool = False,
 ) -> nn.Module:
     """Train for `options.steps` and return the running average of the weights, in eval mode.
 
     `loss_of(model, rng, progress)` draws a batch and returns its loss; `progress` runs from 0 to
     1. Every step draws from a generator of its own, so a run that was stopped, begun again with
     the same options, takes the same way as one that was not: `out` + ".resume" holds where it is.
+    `bfloat16` is for models of dense convolutions, which processors with AMX compute in it faster.
     """
     steps = options.steps
     resume = options.out.with_name(options.out.name + ".resume")
     known = {"images": str(options.images.resolve()), "seed": options.seed, "steps": steps}
     average = copy.deepcopy(model)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=weight_decay)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / steps))
     first = 0
     if resume.exists():
         first = _restore(resume, model, average, optimizer, schedule, known)
         print(f"going on after step {first} (to begin anew, remove {resume})")
     try:
-        _run(range(first, steps), model, average, optimizer, schedule, loss_of, known, resume)
+        _run(
+            range(first, steps),
+            model,
+            average,
+            optimizer,
+            schedule,
+            loss_of,
+            known,
+            resume,
+            bfloat16,
+        )
     except KeyboardInterrupt:
         fail("stopped", f"the same command goes on from {resume}")
     return average.eval()
@@ -66,6 +78,7 @@ def _run(
     loss_of: Loss,
     known: dict[str, Any],
     resume: Path,
+    bfloat16: bool,
 ) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as progress:
@@ -74,7 +87,7 @@ def _run(
         for step in steps:
             torch.manual_seed(known["seed"] * 1_000_003 + step)  # dropout draws from torch's own
             model.train()
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
                 loss = loss_of(
                     model, np.random.default_rng([known["seed"], step]), step / steps.stop
                 )
