@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from bench.build import build
+from bench.memory import memory
 
 
 @click.group()
@@ -13,6 +14,7 @@ def cli() -> None:
 
 
 cli.add_command(build)
+cli.add_command(memory)
 
 if __name__ == "__main__":
     cli()
