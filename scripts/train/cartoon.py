@@ -41,7 +41,7 @@ the same shape and scale. Other sizes divisible by 4 work, but the look was lear
 
 def main() -> None:
     """Train the generator."""
-    options = parse_options(__doc__.splitlines()[0], "cartoon.pth", steps=900)
+    options = parse_options(__doc__.splitlines()[0], "cartoon.pth", steps=450)
     torch.manual_seed(options.seed)
     teach(LESSON, ResnetGenerator(NGF, BLOCKS), options)
 
