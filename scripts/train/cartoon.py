@@ -28,8 +28,9 @@ residual blocks): a photo becomes a cartoon.""",
     form="""RGB pictures [N, 3, 256, 256]: value / 255, minus 0.5, divided by 0.5; the output has
 the same shape and scale. Other sizes divisible by 4 work, but the look was learned at 256.""",
     limits="""- The drawing has 256 x 256 pixels, whatever came in; large pictures get soft lines.
-- Fine textures (grass, fur, gravel) become dark blots, as the filter draws them.
-- Tones are flattened, but soft transitions over large areas keep some of their steps.""",
+- Fine textures (grass, fur, gravel) become patches of colour, and small writing is lost, as in the
+  filter's drawings.
+- Soft transitions over large areas become steps of tone with ragged borders.""",
     teacher=teachers.cartoon,
     to_input=lambda images: (images - 0.5) / 0.5,
     to_picture=lambda outputs: outputs * 0.5 + 0.5,
@@ -41,7 +42,7 @@ the same shape and scale. Other sizes divisible by 4 work, but the look was lear
 
 def main() -> None:
     """Train the generator."""
-    options = parse_options(__doc__.splitlines()[0], "cartoon.pth", steps=450)
+    options = parse_options(__doc__.splitlines()[0], "cartoon.pth", steps=600)
     torch.manual_seed(options.seed)
     teach(LESSON, ResnetGenerator(NGF, BLOCKS), options)
 

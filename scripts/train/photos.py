@@ -31,6 +31,8 @@ def parse_options(description: str, out: str, steps: int) -> argparse.Namespace:
 
 def read_photos(folder: Path, shorter_side: int) -> dict[str, Image.Image]:
     """Return the upright RGB photos below a folder by name, their shorter side at most so long."""
+    if not folder.is_dir():
+        fail(f"there is no folder {folder}", "name the folder of the photos: --images DIR")
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS)
     if len(paths) < 10:
         fail(f"{folder} holds {len(paths)} photos", "name a folder with photos: --images DIR")

@@ -80,6 +80,7 @@ class Lesson:
     baselines: dict[str, Callable[[Tensor], Tensor]]  # drawings to be better than
     side: int = 176
     batch: int = 8
+    finish: Callable[[nn.Module], None] = lambda _: None  # changes the trained model
 
 
 def teach(lesson: Lesson, model: nn.Module, options: argparse.Namespace) -> None:
@@ -89,6 +90,7 @@ def teach(lesson: Lesson, model: nn.Module, options: argparse.Namespace) -> None
     print(f"{len(photos)} photos, {len(held_out)} held out")
     images = [photos[name] for name in trained]
     model = train(model, partial(_loss, lesson, images), 2e-3, options, bfloat16=True)
+    lesson.finish(model)
     figures = _measure(lesson, model, [photos[name] for name in held_out])
     for name, value in figures.items():
         print(f"{value:8.2f}  {name}")

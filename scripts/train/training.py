@@ -65,7 +65,8 @@ def train(
             bfloat16,
         )
     except KeyboardInterrupt:
-        fail("stopped", f"the same command goes on from {resume}")
+        goes_on = f"goes on from {resume}" if resume.exists() else "begins anew"
+        fail("stopped", f"the same command {goes_on}")
     return average.eval()
 
 
