@@ -1,0 +1,31 @@
+"""Somebody's own generator, as pytorch-CycleGAN-and-pix2pix saved it, in the cartoon's archive."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from resnet_generator import ResnetGenerator
+
+from tests.integration.kit import ROOT, Kit
+
+
+def test_a_generator_of_another_size_is_served_unchanged(kit: Kit, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    state = ResnetGenerator(16, 9).state_dict()
+    for name in ("model.2", "model.5", "model.10.conv_block.2"):
+        width = len(state[f"{name[:-1]}{int(name[-1]) - 1}.bias"])
+        state[f"{name}.running_mean"] = torch.zeros(width)
+        state[f"{name}.running_var"] = torch.ones(width)
+    weights = kit.root / "weights" / "latest_net_G.pth"
+    torch.save(state, weights, _use_new_zipfile_serialization=False)
+    spec = (ROOT / "archives.toml").read_text()
+    table = spec[spec.index("[archives.cartoon]") : spec.index("[[archives.cartoon.samples]]")]
+    kit.write("archives.toml", table.replace("weights/cartoon.pth", "weights/latest_net_G.pth"))
+    kit("build")
+    kit("serve", "--background", "--port", "0")
+    answers = kit.json(
+        "predict", "cartoon", ROOT / "samples" / "cat.jpg", "--out", tmp_path / "out"
+    )
+    assert [answer["status"] for answer in answers] == [200]
+    assert (tmp_path / "out" / "cat.jpg").read_bytes().startswith(b"\xff\xd8\xff")
