@@ -52,7 +52,7 @@ class Picture:
 
 
 def open_picture(body: bytes, max_pixels: int, enough: int | None = None) -> Picture:
-    """Decode a picture; JPEGs at reduced scale where `enough` pixels a side are all that is needed.
+    """Decode a picture, at a reduced scale where `enough` pixels a side are all that is needed.
 
     Of an animation the first frame. Transparency is laid over white, or over black where all is
     light. Raises RequestError: 400 for what is no image or broken, 415 for other kinds of files,
@@ -74,11 +74,13 @@ def open_picture(body: bytes, max_pixels: int, enough: int | None = None) -> Pic
     try:
         _, degree = _ORIENTATIONS.get(_orientation(image), (None, 0))
         if enough:
-            image.draft(None, (enough, enough))  # only JPEG has reduced scales; others ignore it
+            image.draft(None, (enough, enough))  # JPEG alone can be decoded smaller
         image.load()
         # Asked again, because Pillow sets a TIFF upright by itself.
         transpose, _ = _ORIENTATIONS.get(_orientation(image), (None, 0))
         image = _flat(image)
+        if enough and (factor := min(image.size) // enough) > 1:
+            image = image.reduce(factor)  # a batch of large pictures is not kept whole
     except MemoryError:
         raise
     except Exception as error:

@@ -83,9 +83,9 @@ class ImageHandler:
         """Answer every request of a batch; one that is refused leaves the others alone."""
         bodies: list[Any] = [None] * len(data)
         jobs = []
-        for index, fields_ in enumerate(data):
+        for index, given in enumerate(data):
             try:
-                jobs.append(self._read(index, fields_, context))
+                jobs.append(self._read(index, given, context))
             except Exception as error:
                 bodies[index] = _refuse(context, index, error)
         tensors = [tensor for job in jobs for tensor in job.tensors]
@@ -135,15 +135,16 @@ class ImageHandler:
         pixels = pixels.permute(2, 0, 1) if pixels.dim() == 3 else pixels.unsqueeze(0)
         return pixels.sub(self.mean).div_(self.std)
 
-    def _read(self, index: int, fields_: dict[str, Any], context: Context) -> _Job:
-        request = read_request(fields_)
+    def _read(self, index: int, given: dict[str, Any], context: Context) -> _Job:
+        request = read_request(given)
         # Several answers need JSON to hold them, and what was asked in JSON is answered in it.
         offered = self.content_types if request.protocol == "plain" else (JSON,)
         job = _Job(index, request, accepted_type(context, index, offered))
+        pixels_left = self.config.max_pixels  # for all the pictures of a request
         for item in request.items:
             if isinstance(item, bytes):
-                enough = self.enough(job.content_type)
-                picture = open_picture(item, self.config.max_pixels, enough)
+                picture = open_picture(item, pixels_left, self.enough(job.content_type))
+                pixels_left -= picture.size[0] * picture.size[1]
                 job.pictures.append(picture)
                 job.tensors.append(self.prepare(picture))
             else:

@@ -142,6 +142,11 @@ def test_a_large_jpeg_is_decoded_at_a_reduced_scale_and_looks_the_same() -> None
     assert open_picture(body, 10_000_000).image.size == (2400, 1600)
 
 
+def test_other_large_pictures_are_not_kept_whole() -> None:
+    picture = open_picture(encoded(scene("RGB", (2400, 1600))), 10_000_000, enough=200)
+    assert (picture.size, picture.image.size) == ((2400, 1600), (300, 200))
+
+
 def test_too_many_pixels_are_refused_before_they_are_decoded() -> None:
     header = encoded(Image.new("1", (2_000, 2_000)))[:60]  # there are no pixels behind it
     with pytest.raises(RequestError) as caught:

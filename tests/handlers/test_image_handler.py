@@ -70,6 +70,12 @@ def test_requests_of_several_images_and_of_one_share_a_batch(classifier: ImageCl
     assert (bad.status, bad.code) == (400, "bad_base64")
 
 
+def test_the_limit_of_pixels_is_for_all_pictures_of_a_request(classifier: ImageClassifier) -> None:
+    text = {"b64": base64.b64encode(encoded(Image.new("L", (700, 700)))).decode()}
+    two, three = (ask(classifier, {"body": {"instances": [text] * count}})[0] for count in (2, 3))
+    assert (two.status, three.status) == (200, 413)
+
+
 def test_a_label_alone_as_text(classifier: ImageClassifier) -> None:
     (reply,) = ask(classifier, SEVEN, accept="text/plain")
     assert (reply.status, reply.content_type, reply.body) == (
