@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from marsmith.errors import WeightsError
-from marsmith.inert_pickle import Inert, InertUnpickler
-from marsmith.tensors import DTYPES, Storage, Tensor
+from marsmith.pickled_names import is_hostile
+from marsmith.safetensors_file import is_safetensors, read_safetensors
+from marsmith.stand_ins import Inert
+from marsmith.tensors import Tensor
+from marsmith.torch_legacy import is_torch_legacy, read_torch_legacy
+from marsmith.torch_zip import read_torch_zip
 
-_AGAIN = "copy it again, or save the state_dict again"
 _ZIP_START = b"PK"
-# With this magic number, pickled, files began before PyTorch 1.6 (torch/serialization.py).
-_OLD_MAGIC = b"\x8a\x0a" + (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
-_MAX_HEADER = 100_000_000  # bytes, as the safetensors library has it
-_DEPTH = 60
+_TAR = slice(257, 262)
+_DEEPEST = 60  # values within values
+_MOST = 2_000_000  # values looked at; a file can hold itself in itself
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,17 @@ class Checkpoint:
     @cached_property
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by their dotted place in the file."""
-        return dict(_tensors(self.value, "", 0))
+        return dict(tensors_within(self.value))
+
+    @property
+    def hostile(self) -> list[str]:
+        """Code among the foreign that is there to attack whoever loads the file."""
+        return [] if self.kind == "TorchScript" else sorted(filter(is_hostile, self.foreign))
 
     @property
     def is_module(self) -> bool:
         """Whether it is a module with its code, not a state_dict or a dict that holds some."""
-        return isinstance(self.value, Inert)
+        return self.kind == "TorchScript" or is_module(self.value)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -49,150 +54,81 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     try:
         with path.open("rb") as file:
-            start = file.read(32)
+            start = file.read(512)
             file.seek(0)
             if not start:
                 hint = "save the weights again: torch.save(model.state_dict(), FILE)"
                 raise WeightsError("the file is empty", hint)
             if start.startswith(_ZIP_START):
-                return _read_zip(path)
-            if _OLD_MAGIC in start:
-                return _read_legacy(path, file)
-            if start[8:9] == b"{":
-                return _read_safetensors(path, file)
+                kind, value, foreign = read_torch_zip(path, file)
+                return Checkpoint(path, kind, value, frozenset(foreign))
+            if is_torch_legacy(start[:32]):
+                value, foreign = read_torch_legacy(path, file)
+                return Checkpoint(path, "PyTorch legacy pickle", value, frozenset(foreign))
+            if is_safetensors(start):
+                return Checkpoint(path, "safetensors", read_safetensors(path, file))
     except OSError as error:
         raise WeightsError(
             f"{path} cannot be read: {error.strerror or error}", "name a file of weights"
         ) from error
+    if start[_TAR] == b"ustar":
+        raise WeightsError(
+            "the file is a tar: an archive of files, or what torch.save wrote before 2017",
+            "unpack it; or if PyTorch wrote it and you trust it, since this runs code in it: "
+            f"torch.save(torch.load({str(path)!r}, weights_only=False), 'weights.pth')",
+        )
     raise WeightsError(
         "the file is nothing that torch.save wrote", "name the file of the state_dict"
     )
 
 
-def _read_zip(path: Path) -> Checkpoint:
-    damaged = WeightsError("the file is cut off or damaged", _AGAIN)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = {info.filename: info for info in archive.infolist()}
-            names = [n for n in entries if n.endswith("/data.pkl") and n.count("/") == 1]
-            if not names:
-                raise WeightsError(
-                    "the zip holds no weights", "name the file of the state_dict, not an archive"
-                )
-            root = names[0].removesuffix("data.pkl")
-
-            def load_storage(key: str, size: int) -> Storage:
-                info = entries[f"{root}data/{key}"]
-                if info.file_size < size:
-                    raise damaged
-                return Storage(info.file_size, partial(_read_entry, path, info.filename))
-
-            with archive.open(names[0]) as file:
-                unpickler = InertUnpickler(file, load_storage)  # type: ignore[arg-type]
-                value = unpickler.read()
-    except (WeightsError, OSError):
-        raise
-    except Exception:  # zipfile raises whatever a damaged header leads it to
-        raise damaged from None
-    kind = "PyTorch zip"
-    if f"{root}constants.pkl" in entries:
-        kind = "TorchScript"
-    return Checkpoint(path, kind, value, frozenset(unpickler.foreign))
+def is_module(value: Any) -> bool:
+    """Tell a torch.nn.Module, or its kind, by what it has."""
+    return isinstance(value, Inert) and isinstance(value.state, dict) and "_modules" in value.state
 
 
-def _read_entry(path: Path, name: str) -> bytes:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.read(name)
-    except Exception as error:  # as above
-        raise WeightsError("the file is cut off or damaged", _AGAIN) from error
+def text_of(key: Any) -> str:
+    """Return a dict's key as a part of a dotted place."""
+    return str(key) if isinstance(key, (str, int, float)) else type(key).__name__
 
 
-def _read_legacy(path: Path, file: BinaryIO) -> Checkpoint:
-    """Read magic, protocol, system, the object, the storages' keys, and their values behind."""
-    sizes: dict[str, int] = {}
-    places: dict[str, int] = {}
-
-    def load_storage(key: str, size: int) -> Storage:
-        sizes[key] = size
-        return Storage(size, lambda: _read_part(path, places[key], size))
-
-    parts = []
-    foreign: set[str] = set()
-    for _ in range(5):
-        unpickler = InertUnpickler(file, load_storage)
-        parts.append(unpickler.read())
-        foreign |= unpickler.foreign
-    value, keys = parts[3], parts[4]
-    end = path.stat().st_size
-    place = file.tell()
-    for key in keys if isinstance(keys, list) else []:
-        places[str(key)] = place + 8  # behind the number of values
-        place += 8 + sizes.get(str(key), 0)
-    if place > end or not sizes.keys() <= places.keys():
-        raise WeightsError("the file is cut off or damaged", _AGAIN)
-    return Checkpoint(path, "PyTorch legacy pickle", value, frozenset(foreign))
-
-
-def _read_part(path: Path, place: int, size: int) -> bytes:
-    with path.open("rb") as file:
-        file.seek(place)
-        return file.read(size)
-
-
-def _read_safetensors(path: Path, file: BinaryIO) -> Checkpoint:
-    """Read safetensors: 8 bytes with the length of a JSON header, the header, the values."""
-    damaged = WeightsError("the safetensors file is cut off or damaged", _AGAIN)
-    length = int.from_bytes(file.read(8), "little")
-    end = path.stat().st_size
-    if length > min(_MAX_HEADER, end - 8):
-        raise damaged
-    dtypes = {name: dtype for dtype, (_, _, name) in DTYPES.items()}
-    value: dict[str, Any] = {}
-    try:
-        header = json.loads(file.read(length))
-        metadata = header.pop("__metadata__", None)
-        for name, entry in header.items():
-            start, stop = entry["data_offsets"]
-            shape = tuple(map(int, entry["shape"]))
-            stride = tuple(_product(shape[i + 1 :]) for i in range(len(shape)))
-            first = 8 + length + start
-            storage = Storage(stop - start, partial(_read_part, path, first, stop - start))
-            tensor = Tensor(dtypes[entry["dtype"]], shape, storage, 0, stride)
-            if not 0 <= start <= stop <= end - 8 - length or tensor.nbytes != stop - start:
-                raise damaged
-            value[name] = tensor
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise damaged from None
-    if metadata:
-        value["__metadata__"] = metadata
-    return Checkpoint(path, "safetensors", value)
-
-
-def _product(sizes: tuple[int, ...]) -> int:
-    result = 1
-    for size in sizes:
-        result *= size
-    return result
-
-
-def _tensors(value: Any, place: str, depth: int) -> Iterator[tuple[str, Tensor]]:
-    """Yield all tensors with their dotted places; a module's are named as its state_dict would."""
-    if isinstance(value, Tensor):
-        yield place, value
-    if depth > _DEPTH:
-        return
+def parts_of(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what is in a value with its name; a module's as its state_dict would have them."""
     if isinstance(value, Inert):
-        value = value.state
-        if isinstance(value, dict) and "_modules" in value:
-            value = {
-                name: one
-                for group in ("_parameters", "_buffers", "_modules")
-                for name, one in (value.get(group) or {}).items()
+        parts = value.items or value.state
+        if is_module(value):
+            groups = [value.state.get(one) for one in ("_parameters", "_buffers", "_modules")]
+            parts = {
+                key: one
+                for group in groups
+                if isinstance(group, dict)
+                for key, one in group.items()
             }
+        value = parts
     if isinstance(value, dict):
-        for key, one in value.items():
-            yield from _tensors(one, f"{place}.{key}" if place else str(key), depth + 1)
+        yield from ((text_of(key), one) for key, one in value.items())
     elif isinstance(value, (list, tuple)):
-        for index, one in enumerate(value):
-            yield from _tensors(one, f"{place}.{index}" if place else str(index), depth + 1)
+        yield from ((str(place), one) for place, one in enumerate(value))
+
+
+def tensors_within(value: Any) -> Iterator[tuple[str, Tensor]]:
+    """Yield all tensors in a value with their dotted places. Raises WeightsError."""
+    left = _MOST
+    waiting = [("", value, 0)]
+    while waiting:
+        place, one, depth = waiting.pop()
+        if isinstance(one, Tensor):
+            yield place, one
+            continue
+        if depth > _DEEPEST or not isinstance(one, (Inert, dict, list, tuple)):
+            continue
+        parts = []
+        for name, part in parts_of(one):
+            left -= 1
+            if left < 0:
+                raise WeightsError(
+                    "the file holds too many values to look at", "save the state_dict alone"
+                )
+            if isinstance(part, (Tensor, Inert, dict, list, tuple)):
+                parts.append((f"{place}.{name}" if place else name, part, depth + 1))
+        waiting += reversed(parts)

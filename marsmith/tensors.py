@@ -3,45 +3,61 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
+from marsmith.dtypes import DTYPES, NOT_FINITE
 from marsmith.errors import WeightsError
 
-# dtype → (torch's storage class, bytes per value, safetensors' name). Those without a class of
-# their own are stored untyped (torch/storage.py).
-DTYPES: dict[str, tuple[str | None, int, str]] = {
-    "float64": ("DoubleStorage", 8, "F64"),
-    "float32": ("FloatStorage", 4, "F32"),
-    "float16": ("HalfStorage", 2, "F16"),
-    "bfloat16": ("BFloat16Storage", 2, "BF16"),
-    "int64": ("LongStorage", 8, "I64"),
-    "int32": ("IntStorage", 4, "I32"),
-    "int16": ("ShortStorage", 2, "I16"),
-    "int8": ("CharStorage", 1, "I8"),
-    "uint8": ("ByteStorage", 1, "U8"),
-    "bool": ("BoolStorage", 1, "BOOL"),
-    "complex64": ("ComplexFloatStorage", 8, "C64"),
-    "complex128": ("ComplexDoubleStorage", 16, ""),  # safetensors has none
-    "uint16": (None, 2, "U16"),
-    "uint32": (None, 4, "U32"),
-    "uint64": (None, 8, "U64"),
-    "float8_e4m3fn": (None, 1, "F8_E4M3"),
-    "float8_e5m2": (None, 1, "F8_E5M2"),
-}
+_CHUNK = 1 << 24  # bytes; whole numbers of every dtype
+_REPEATED = 1 << 26  # bytes that a tensor may have beyond eight times its storage's
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Storage:
     """A block of values in a file, which several tensors may share."""
 
+    path: Path
+    start: int  # in the file; of a legacy file it is known only after the pickle is read
     size: int  # bytes
-    read: Callable[[], bytes]
+    crc: int = 0  # 0: unknown, as torch.serialization.set_crc32_options(False) has it
+
+    def read(self, start: int, length: int) -> bytes:
+        """Return a part of the values. Raises WeightsError if they are not there."""
+        if not self._is_sound:
+            raise WeightsError(f"{self.path} is damaged: a checksum is wrong", "copy it again")
+        return self._read(start, length)
+
+    @cached_property
+    def _is_sound(self) -> bool:
+        crc = 0
+        for start in range(0, self.size if self.crc else 0, _CHUNK):
+            crc = zlib.crc32(self._read(start, min(_CHUNK, self.size - start)), crc)
+        return crc == self.crc
+
+    def _read(self, start: int, length: int) -> bytes:
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.start + start)
+                data = file.read(length)
+        except OSError as error:
+            raise WeightsError(
+                f"{self.path} cannot be read: {error.strerror}", "see that it stays there"
+            ) from error
+        if len(data) < length:
+            raise WeightsError(f"{self.path} is cut off", "copy it again")
+        return data
 
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
-    """A view of a storage: `offset` and `stride` count values, as torch's do."""
+    """A view of a storage: `offset` and `stride` count values, as torch's do.
+
+    Raises ValueError for a view that the storage does not hold.
+    """
 
     dtype: str
     shape: tuple[int, ...]
@@ -49,59 +65,78 @@ class Tensor:
     offset: int
     stride: tuple[int, ...]
 
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES or len(self.shape) != len(self.stride):
+            raise ValueError("no tensor")
+        if min((self.offset, *self.shape, *self.stride)) < 0:
+            raise ValueError("a tensor with negative sizes")
+        if self.count and (self._last + 1) * self.itemsize > self.storage.size:
+            raise ValueError("a tensor beyond its storage")
+
     @property
     def count(self) -> int:
         """How many values it has."""
         return math.prod(self.shape)
 
     @property
+    def itemsize(self) -> int:
+        """How many bytes a value takes."""
+        return DTYPES[self.dtype][1]
+
+    @property
     def nbytes(self) -> int:
         """How many bytes its values take."""
-        return self.count * DTYPES[self.dtype][1]
+        return self.count * self.itemsize
 
     @property
     def view(self) -> tuple[object, ...]:
         """What two tensors have in common that are one and the same."""
         return self.storage, self.dtype, self.offset, self.shape, self.stride
 
-    def read(self) -> bytes:
-        """Return the values, little-endian, in C order. Raises WeightsError if they are not there.
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the values, little-endian, in C order. Raises WeightsError if they are not there.
 
-        Nothing is allocated before it is certain that the file holds as much.
+        A tensor of few values that repeats them to no end is refused before anything is allocated.
         """
+        first = self.offset * self.itemsize
         if self.count == 0:
-            return b""
-        size = DTYPES[self.dtype][1]
-        last = self.offset + sum((n - 1) * s for n, s in zip(self.shape, self.stride, strict=True))
-        if self.offset < 0 or min(self.stride, default=0) < 0 or (last + 1) * size > _size(self):
-            raise WeightsError(
-                "a tensor reaches beyond its storage", "copy the file again, or save it again"
-            )
-        data = self.storage.read()
+            return
         if self._is_contiguous():
-            return data[self.offset * size : self.offset * size + self.nbytes]
-        if self.nbytes > 8 * self.storage.size:
+            for start in range(0, self.nbytes, _CHUNK):
+                yield self.storage.read(first + start, min(_CHUNK, self.nbytes - start))
+            return
+        if self.nbytes > 8 * self.storage.size + _REPEATED:
             raise WeightsError(
                 "a tensor repeats its few values without end",
                 "save it as it is computed: tensor.contiguous()",
             )
         import numpy as np
 
-        values = np.frombuffer(data, np.dtype((np.void, size)))[self.offset :]
-        strides = [stride * size for stride in self.stride]
-        return np.lib.stride_tricks.as_strided(values, self.shape, strides).tobytes()
+        data = self.storage.read(first, (self._last + 1) * self.itemsize - first)
+        values = np.frombuffer(data, np.dtype((np.void, self.itemsize)))
+        strides = [stride * self.itemsize for stride in self.stride]
+        yield np.lib.stride_tricks.as_strided(values, self.shape, strides).tobytes()
+
+    def read(self) -> bytes:
+        """Return all values at once."""
+        return b"".join(self.chunks())
 
     def count_not_finite(self) -> int:
-        """Return how many of its values are NaN or infinite."""
+        """Return how many of its numbers are NaN or infinite; a complex value has two numbers."""
+        if self.dtype not in NOT_FINITE:
+            return 0
         import numpy as np
 
-        data = self.read()
-        if self.dtype == "bfloat16":
-            values = np.frombuffer(data, "<u2").astype("<u4") << 16
-            return int((~np.isfinite(values.view("<f4"))).sum())
-        if self.dtype in ("float16", "float32", "float64", "complex64", "complex128"):
-            return int((~np.isfinite(np.frombuffer(data, self.dtype))).sum())
-        return 0
+        bits, mask, under = NOT_FINITE[self.dtype]
+        return sum(
+            int(np.count_nonzero((np.frombuffer(chunk, bits) & mask) == under))
+            for chunk in self.chunks()
+        )
+
+    @property
+    def _last(self) -> int:
+        steps = zip(self.shape, self.stride, strict=True)
+        return self.offset + sum((size - 1) * stride for size, stride in steps)
 
     def _is_contiguous(self) -> bool:
         expected = 1
@@ -112,5 +147,6 @@ class Tensor:
         return True
 
 
-def _size(tensor: Tensor) -> int:
-    return tensor.storage.size
+def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the strides of values in C order."""
+    return tuple(math.prod(shape[place + 1 :]) for place in range(len(shape)))

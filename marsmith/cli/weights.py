@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
-from marsmith.checkpoint import Checkpoint, read_checkpoint
+from marsmith.checkpoint import Checkpoint, is_module, parts_of, read_checkpoint, tensors_within
 from marsmith.cli.options import json_option
 from marsmith.cli.output import file_size, print_json, print_table
+from marsmith.errors import WeightsError
 from marsmith.extracting import extract as extract_state_dict
-from marsmith.inert_pickle import Inert
+from marsmith.pickled_names import shown
+from marsmith.stand_ins import Inert
+from marsmith.state_dict_names import is_training_state
 from marsmith.tensors import Tensor
 
 _file = click.Path(path_type=Path)
+_LOOKED_AT = 1_000_000_000  # bytes of values, which takes some seconds
 
 
 @click.group()
@@ -22,91 +29,162 @@ def weights() -> None:
     """Look into files of weights, and take the state_dict out; nothing in them is executed."""
 
 
-@weights.command()
+@weights.command(short_help="List the tensors in a file, and what else is in it.")
 @click.argument("file", type=_file)
 @json_option
 def inspect(file: Path, as_json: bool) -> None:
     """List the tensors in FILE, and what else is in it."""
-    checkpoint = read_checkpoint(file)
-    tensors, others = checkpoint.tensors, dict(_others(checkpoint))
-    described = {name: _described(tensor) for name, tensor in tensors.items()}
-    if as_json:
-        print_json(
-            {
-                "file": str(file),
-                "kind": _kind(checkpoint),
-                "size": file.stat().st_size,
-                "tensors": described,
-                "others": others,
-                "code": sorted(checkpoint.foreign),
-            }
-        )
-        return
-    click.echo(f"{file}: {_kind(checkpoint)}, {file_size(file.stat().st_size)}")
-    rows = [(name, *_cells(one)) for name, one in described.items()]
-    print_table(("tensor", "shape", "dtype", "size", ""), rows)
-    total = sum(tensor.nbytes for tensor in tensors.values())
-    count = sum(tensor.count for tensor in tensors.values())
-    click.echo(f"{len(tensors)} tensors, {count:,} values, {file_size(total)}")
-    for name, text in others.items():
-        click.echo(f"also: {name} = {text}")
-    if checkpoint.foreign:
-        click.echo(f"loading it would import: {', '.join(sorted(checkpoint.foreign))}")
+    with _named(file):
+        checkpoint = read_checkpoint(file)
+        described = _described(checkpoint)
+    (_print_json if as_json else _print)(checkpoint, described)
 
 
-@weights.command()
+@weights.command(short_help="Write the state_dict of a checkpoint to a file.")
 @click.argument("checkpoint", type=_file)
-@click.option("--out", required=True, type=_file, help=".pth, .pt or .safetensors")
+@click.option("--out", required=True, metavar="FILE", type=_file, help=".pth, .pt or .safetensors")
 @click.option("--key", metavar="PLACE", help="which state_dict, where there are several")
 @click.option("--force", is_flag=True, help="Overwrite a file that is there.")
 def extract(checkpoint: Path, out: Path, key: str | None, force: bool) -> None:
     """Write the state_dict within CHECKPOINT, and nothing else of it, to a file."""
-    result = extract_state_dict(checkpoint, out, key=key, force=force)
+    with _named(checkpoint, out):
+        result = extract_state_dict(checkpoint, out, key=key, force=force)
     size = sum(tensor.nbytes for tensor in result.tensors.values())
-    place = f" of {result.kept}" if result.kept else ""
-    click.echo(f"wrote      {out}: {len(result.tensors)} tensors{place}, {file_size(size)}")
+    place = f" of {shown(result.kept)}" if result.kept else ""
+    click.echo(f"wrote    {out}: {_tensors(len(result.tensors))}{place}, {file_size(size)}")
     for prefix in result.prefixes:
-        click.echo(f"renamed    {prefix}NAME to NAME")
+        click.echo(f"renamed  {prefix}NAME to NAME")
     if result.dropped:
-        click.echo(f"dropped    {_short(', '.join(result.dropped))}")
+        click.echo(f"dropped  {_listed(result.dropped)}")
+
+
+@contextmanager
+def _named(file: Path, *others: Path) -> Iterator[None]:
+    """Have errors name the file, also those of its parts."""
+    try:
+        yield
+    except WeightsError as error:
+        if any(error.message.startswith(str(one)) for one in (file, *others)):
+            raise
+        raise WeightsError(f"{file}: {error.message}", error.hint) from error
+
+
+def _described(checkpoint: Checkpoint) -> dict[str, dict[str, Any]]:
+    total = sum(tensor.nbytes for tensor in checkpoint.tensors.values())
+    return {
+        name: {
+            "shape": list(tensor.shape),
+            "dtype": tensor.dtype,
+            "size": tensor.nbytes,
+            "notFinite": tensor.count_not_finite() if total <= _LOOKED_AT else None,
+        }
+        for name, tensor in checkpoint.tensors.items()
+    }
+
+
+def _print_json(checkpoint: Checkpoint, described: dict[str, dict[str, Any]]) -> None:
+    print_json(
+        {
+            "file": str(checkpoint.path),
+            "kind": checkpoint.kind,
+            "object": checkpoint.value.name if isinstance(checkpoint.value, Inert) else None,
+            "size": checkpoint.path.stat().st_size,
+            "totals": _totals(checkpoint),
+            "tensors": described,
+            "others": {name: _json(value) for name, value in _others(checkpoint)},
+            "code": sorted(checkpoint.foreign),
+            "hostile": checkpoint.hostile,
+        }
+    )
+
+
+def _print(checkpoint: Checkpoint, described: dict[str, dict[str, Any]]) -> None:
+    click.echo(
+        f"{checkpoint.path}: {_kind(checkpoint)}, {file_size(checkpoint.path.stat().st_size)}"
+    )
+    listed = {n: one for n, one in described.items() if not is_training_state(n.partition(".")[0])}
+    if listed:
+        rows = [(shown(name), *_cells(one)) for name, one in listed.items()]
+        print_table(("tensor", "shape", "dtype", "size", ""), rows)
+    totals = _totals(checkpoint)
+    text = f"{_tensors(totals['tensors'])}, {totals['values']:,} values, "
+    text += file_size(totals["size"])
+    if len(listed) < len(described):
+        text += f"; {len(described) - len(listed)} of them are training's (--json lists them)"
+    click.echo(text)
+    if any(one["notFinite"] is None for one in described.values()):
+        click.echo(f"not looked for NaN: it has more than {file_size(_LOOKED_AT)}")
+    for name, value in _others(checkpoint):
+        click.echo(f"also: {shown(name)}: {_text(value)}")
+    if checkpoint.kind == "TorchScript":
+        click.echo("loading it gives a program, which is in the file")
+    elif checkpoint.foreign:
+        click.echo(f"loading it would import: {_listed(sorted(checkpoint.foreign))}")
+    if checkpoint.hostile:
+        warning = click.style("do not load it: ", fg="red")
+        click.echo(f"{warning}{_listed(checkpoint.hostile)} has no use in weights")
 
 
 def _kind(checkpoint: Checkpoint) -> str:
-    return checkpoint.kind + (", a whole module" if checkpoint.is_module else "")
+    if checkpoint.is_module:
+        return f"{checkpoint.kind}, a whole module of {checkpoint.value.name}"
+    if isinstance(checkpoint.value, Inert):
+        return f"{checkpoint.kind}, an object of {checkpoint.value.name}"
+    return checkpoint.kind
 
 
-def _described(tensor: Tensor) -> dict[str, Any]:
+def _totals(checkpoint: Checkpoint) -> dict[str, int]:
+    tensors = checkpoint.tensors.values()
     return {
-        "shape": list(tensor.shape),
-        "dtype": tensor.dtype,
-        "size": tensor.nbytes,
-        "bad": tensor.count_not_finite(),
+        "tensors": len(tensors),
+        "values": sum(tensor.count for tensor in tensors),
+        "size": sum(tensor.nbytes for tensor in tensors),
     }
 
 
 def _cells(tensor: dict[str, Any]) -> tuple[str, ...]:
     shape = " x ".join(map(str, tensor["shape"])) or "scalar"
-    bad = f"{tensor['bad']} NaN or infinite" if tensor["bad"] else ""
+    bad = f"{tensor['notFinite']} NaN or infinite" if tensor["notFinite"] else ""
     return shape, tensor["dtype"], file_size(tensor["size"]), bad
 
 
-def _others(checkpoint: Checkpoint) -> list[tuple[str, str]]:
-    """Return what stands at the top of a checkpoint beside tensors, in short."""
-    if not isinstance(checkpoint.value, dict):
-        return []
+def _others(checkpoint: Checkpoint) -> list[tuple[str, Any]]:
+    """Return what stands at the top of a checkpoint beside tensors."""
     return [
-        (str(name), _text(value))
-        for name, value in checkpoint.value.items()
-        if not isinstance(value, Tensor)
+        (name, value)
+        for name, value in parts_of(None if checkpoint.is_module else checkpoint.value)
+        if not isinstance(value, Tensor) or is_training_state(name)
     ]
 
 
+def _json(value: Any) -> Any:
+    """Return a value as JSON has it, or in words."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)
+    return value if value is None or isinstance(value, (str, int, float)) else _text(value)
+
+
 def _text(value: Any) -> str:
+    tensors = [tensor for _, tensor in tensors_within(value)]
+    size = f"{_tensors(len(tensors))}, {file_size(sum(t.nbytes for t in tensors))}"
     if isinstance(value, Inert):
-        return f"an object of {value.name}"
-    if isinstance(value, (dict, list, tuple, set)):
-        return f"{type(value).__name__.strip('_').lower()} of {len(value)}"
-    return _short(repr(value))
+        kind = "a whole module of" if is_module(value) else "an object of"
+        return f"{kind} {value.name}" + (f": {size}" if tensors else "")
+    if isinstance(value, (Tensor, dict, list, tuple, set, frozenset)):
+        if tensors or isinstance(value, Tensor):
+            return size
+        return f"{type(value).__name__} of {len(value)}"
+    return _short(repr(value[:200] if isinstance(value, (str, bytes, bytearray)) else value))
+
+
+def _tensors(count: int) -> str:
+    return "1 tensor" if count == 1 else f"{count} tensors"
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(map(shown, names[:6])) + (
+        f", and {len(names) - 6} more" if len(names) > 6 else ""
+    )
 
 
 def _short(text: str) -> str:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
+from argparse import Namespace
 from collections import OrderedDict, defaultdict
 from pathlib import Path
 from typing import Any
@@ -16,9 +20,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from marsmith.checkpoint import read_checkpoint
+from marsmith.dtypes import DTYPES
 from marsmith.errors import WeightsError
-from marsmith.state_dict_file import write_safetensors, write_torch_zip
-from marsmith.tensors import DTYPES
+from marsmith.pickled_names import is_harmless, is_hostile
+from marsmith.safetensors_file import write_safetensors
+from marsmith.stand_ins import Inert
+from marsmith.state_dict_file import write_torch_zip
 
 from .conftest import SavedByTorch
 
@@ -38,9 +45,10 @@ def every_kind_of_tensor() -> dict[str, torch.Tensor]:
         "with gradient": torch.nn.Parameter(torch.randn(2)),
         "naïve.名": torch.arange(3),
     }
-    for dtype in DTYPES:
-        values = torch.randint(0, 2, (3, 4)).to(getattr(torch, dtype))
-        state[f"as {dtype}"] = values
+    for dtype, (_, size, _) in DTYPES.items():
+        most = 2 if dtype == "bool" else 256
+        values = torch.randint(0, most, (3, 4 * size), dtype=torch.uint8)
+        state[f"as {dtype}"] = values.view(getattr(torch, dtype))
     return state
 
 
@@ -53,12 +61,15 @@ def save(value: Any, path: Path, **options: Any) -> Path:
     return path
 
 
+@pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
 @pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize("out", ["out.pth", "out.safetensors"])
 def test_every_tensor_comes_through_bit_for_bit(tmp_path: Path, legacy: bool, out: str) -> None:
     state = every_kind_of_tensor()
     if out.endswith("safetensors"):
-        del state["as complex128"]
+        for dtype, (_, _, name) in DTYPES.items():
+            if not name:
+                del state[f"as {dtype}"]
     path = save(state, tmp_path / "in.pth", _use_new_zipfile_serialization=not legacy)
     tensors = read_checkpoint(path).tensors
     assert {name: one.shape for name, one in tensors.items()} == {
@@ -75,10 +86,7 @@ def test_every_tensor_comes_through_bit_for_bit(tmp_path: Path, legacy: bool, ou
     for name, one in state.items():
         assert back[name].dtype == one.dtype, name
         assert back[name].shape == one.shape, name
-        as_bytes = [
-            t.detach().contiguous().reshape(-1).view(torch.uint8) for t in (back[name], one)
-        ]
-        assert torch.equal(*as_bytes), name
+        assert torch.equal(values_of(back[name]), values_of(one)), name
     again = io.BytesIO()
     (write_torch_zip if out.endswith("pth") else write_safetensors)(again, tensors)
     assert again.getvalue() == (tmp_path / out).read_bytes()
@@ -230,3 +238,226 @@ def test_nan_and_infinity_are_counted(tmp_path: Path) -> None:
     tensors = read_checkpoint(save(state, tmp_path / "in.pth")).tensors
     counts = {name: one.count_not_finite() for name, one in tensors.items()}
     assert counts == {"float32": 2, "float16": 2, "bfloat16": 2, "int64": 0}
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [d for d in DTYPES if d.startswith(("float", "bfloat")) and not d.startswith("float4")],
+)
+def test_nan_and_infinity_are_counted_as_torch_does(tmp_path: Path, dtype: str) -> None:
+    torch.manual_seed(1)
+    bits = torch.randint(0, 256, (DTYPES[dtype][1] * 20_000,), dtype=torch.uint8)
+    values = bits.view(getattr(torch, dtype))
+    tensors = read_checkpoint(save({"a": values}, tmp_path / "in.pth")).tensors
+    assert tensors["a"].count_not_finite() == int((~values.double().isfinite()).sum())
+
+
+def test_a_view_of_another_value_is_no_plain_tensor(tmp_path: Path) -> None:
+    """Its bytes alone are not its values: they are conjugated, or negated, when it is read."""
+    state = {
+        "conjugated": torch.tensor([1 + 2j]).conj(),
+        "negated": torch.tensor([1 + 2j]).conj().imag,
+        "sparse": torch.eye(2).to_sparse(),
+    }
+    checkpoint = read_checkpoint(save(state, tmp_path / "in.pth"))
+    assert not checkpoint.tensors
+    assert all(isinstance(value, Inert) for value in checkpoint.value.values())
+
+
+def test_a_tensor_with_attributes_is_a_tensor(tmp_path: Path) -> None:
+    tensor, parameter = torch.ones(2), torch.nn.Parameter(torch.zeros(3))
+    tensor.tag = parameter.tag = "mine"  # type: ignore[attr-defined]
+    checkpoint = read_checkpoint(save({"a": tensor, "b": parameter}, tmp_path / "in.pth"))
+    assert {name: one.shape for name, one in checkpoint.tensors.items()} == {"a": (2,), "b": (3,)}
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_tied_weights_stay_tied(tmp_path: Path, legacy: bool) -> None:
+    layer = torch.nn.Linear(50, 50)
+    state = torch.nn.ModuleDict({"encoder": layer, "decoder": layer}).state_dict()
+    path = save(state, tmp_path / "in.pth", _use_new_zipfile_serialization=not legacy)
+    with (tmp_path / "out.pth").open("wb") as file:
+        write_torch_zip(file, read_checkpoint(path).tensors)
+    back = torch.load(tmp_path / "out.pth", weights_only=True)
+    assert back["encoder.weight"].data_ptr() == back["decoder.weight"].data_ptr()
+    assert (tmp_path / "out.pth").stat().st_size < 15_000
+
+
+class Outer:
+    class Inner:
+        pass
+
+
+def test_objects_of_any_class_are_named_and_left_alone(tmp_path: Path) -> None:
+    value = {
+        "a": torch.ones(1),
+        "nested": Outer.Inner(),
+        "array": np.arange(3),
+        "number": np.float64(2.5),
+        "path": Path("x"),
+        "args": Namespace(lr=0.1, layers=[1, 2]),
+        "device": torch.device("cpu"),
+    }
+    checkpoint = read_checkpoint(save(value, tmp_path / "in.pth"))
+    assert list(checkpoint.tensors) == ["a"]
+    assert {"argparse.Namespace", "pathlib.PosixPath", "numpy.dtype"} <= checkpoint.foreign
+    assert checkpoint.value["args"].name == "argparse.Namespace"
+    assert "torch.device" not in checkpoint.foreign
+    assert not checkpoint.hostile
+
+
+def test_what_torch_itself_takes_for_weights_is_harmless() -> None:
+    from torch._weights_only_unpickler import _get_allowed_globals
+
+    assert [name for name in _get_allowed_globals() if not is_harmless(name)] == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["posix.system", "os.path.os.system", "builtins.eval", "subprocess.Popen", "torch.hub.load"],
+)
+def test_attacks_are_told_from_other_code(name: str) -> None:
+    assert is_hostile(name)
+    assert not is_harmless(name)
+    assert not is_hostile("code.models.Net")
+
+
+def zip_of(path: Path, pickled: bytes, **more: Any) -> Path:
+    with zipfile.ZipFile(path, "w", more.pop("compression", zipfile.ZIP_STORED)) as archive:
+        for name, content in {"data.pkl": pickled, **more}.items():
+            archive.writestr(f"archive/{name}", content)
+    return path
+
+
+def test_a_file_without_checksums_is_read_as_torch_reads_it(tmp_path: Path) -> None:
+    torch.serialization.set_crc32_options(False)
+    try:
+        path = save({"a": torch.ones(5)}, tmp_path / "in.pth")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert np.frombuffer(read_checkpoint(path).tensors["a"].read(), "<f4").tolist() == [1] * 5
+
+
+def test_a_changed_value_is_noticed(tmp_path: Path) -> None:
+    path = save({"a": torch.full((1000,), 0.1)}, tmp_path / "in.pth")
+    content = bytearray(path.read_bytes())
+    content[content.index(np.float32(0.1).tobytes() * 2) + 5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match="checksum"):
+        read_checkpoint(path).tensors["a"].read()
+
+
+@pytest.mark.parametrize("entry", ["data.pkl", "data/0"])
+def test_a_compressed_zip_is_refused_before_it_unfolds(tmp_path: Path, entry: str) -> None:
+    path = save({"a": torch.zeros(100_000)}, tmp_path / "in.pth")
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(tmp_path / "bomb.pth", "w") as bomb:
+        for name in archive.namelist():
+            method = zipfile.ZIP_DEFLATED if name.endswith(entry) else zipfile.ZIP_STORED
+            bomb.writestr(name, archive.read(name), method)
+    with pytest.raises(WeightsError, match="compressed"):
+        read_checkpoint(tmp_path / "bomb.pth")
+
+
+NESTED_TUPLES = b"(t" + (pickle.DUP + pickle.TUPLE2) * 90
+DEEP_TUPLES = b"(t" + pickle.TUPLE1 * 500_000
+BOMBS = {
+    "memo": b"N" + pickle.LONG_BINPUT + b"\xff\xff\xff\x7f.",
+    "bytes": pickle.BINBYTES8 + b"\0\0\0\0\xff\0\0\0.",
+    "bytearray": pickle.BYTEARRAY8 + b"\0\0\0\0\xff\0\0\0.",
+    "frame": pickle.FRAME + b"\0\0\0\0\xff\0\0\0N.",
+    "hash": b"}" + NESTED_TUPLES + b"Ns.",
+    "depth": b"}" + DEEP_TUPLES + b"Ns.",
+    "copies": b"(" + b"N" * 100_000 + b"l" + b"0" + b".",
+    "itself": b"]q\0" + b"(" + b"h\0" * 100 + b"e.",
+    "lists in lists": b"]" + b"q\0](h\0h\0e" * 100 + b".",
+    "build a class": b"ccollections\nOrderedDict\n}X\1\0\0\0aNsb.",
+    "build a function": b"ctorch._utils\n_rebuild_tensor\nN}X\1\0\0\0aNs\x86b.",
+    "call a text": b"X\1\0\0\0a)R.",
+    "items of a function": b"ctorch._utils\n_rebuild_tensor\nNNs.",
+}
+
+
+@pytest.mark.parametrize("pickled", BOMBS.values(), ids=BOMBS)
+def test_a_small_file_asks_neither_for_all_memory_nor_for_all_time(
+    tmp_path: Path, pickled: bytes
+) -> None:
+    path = zip_of(tmp_path / "bomb.pth", pickle.PROTO + b"\x04" + pickled)
+    code = (
+        "import resource, sys\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))\n"
+        "from pathlib import Path\n"
+        "from marsmith.checkpoint import read_checkpoint\n"
+        "from marsmith.errors import WeightsError\n"
+        "try:\n    read_checkpoint(Path(sys.argv[1])).tensors\n"
+        "except WeightsError as error:\n    assert error.hint\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True, timeout=60)
+
+
+def test_a_tensor_that_repeats_itself_without_end_is_refused(tmp_path: Path) -> None:
+    state = {"a": torch.ones(1).expand(1 << 40), "b": torch.ones(2, 1).expand(2, 1000)}
+    tensors = read_checkpoint(save(state, tmp_path / "in.pth")).tensors
+    with pytest.raises(WeightsError, match="repeats"):
+        tensors["a"].read()
+    assert tensors["b"].read() == np.ones(2000, "<f4").tobytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "empty"),
+        (b"x" * 600, "nothing that torch.save wrote"),
+        (b"\0" * 257 + b"ustar" + b"\0" * 300, "a tar"),
+        (b"\x10\0\0\0\0\0\0\0{", "cut off"),
+        (b"\xff\xff\xff\xff\xff\xff\xff\x7f{}", "cut off"),
+        (b"\x02\0\0\0\0\0\0\0{]", "cut off or damaged"),
+        (b"\x08\0\0\0\0\0\0\0" + b'{"a":[]}', "cut off or damaged"),
+    ],
+)
+def test_what_is_no_file_of_weights_is_an_error_with_a_hint(
+    tmp_path: Path, content: bytes, said: str
+) -> None:
+    path = tmp_path / "in.pth"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=said) as caught:
+        read_checkpoint(path)
+    assert caught.value.hint
+
+
+def test_a_legacy_file_may_name_storages_of_a_gpu(tmp_path: Path, saved: SavedByTorch) -> None:
+    """PyTorch before 0.4 did, and read them back onto whatever there was."""
+    whole = saved.state_dict_legacy
+    path = tmp_path / "in.pth"
+    path.write_bytes(whole.replace(b"ctorch\nFloatStorage", b"ctorch.cuda\nFloatStorage"))
+    assert path.read_bytes() != whole
+    checkpoint = read_checkpoint(path)
+    assert checkpoint.tensors["0.weight"].shape == (2, 2)
+    assert checkpoint.foreign == frozenset()
+
+
+def test_values_of_a_big_endian_machine_are_not_taken_for_ours(tmp_path: Path) -> None:
+    path = zip_of(tmp_path / "in.pth", pickle.dumps({}), byteorder=b"big")
+    with pytest.raises(WeightsError, match="big-endian"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]},
+        {"dtype": "F32", "shape": [-1, -1], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [1], "data_offsets": [-4, 0]},
+        {"dtype": "F4", "shape": [8], "data_offsets": [0, 4]},
+        {"dtype": ["F32"], "shape": [1], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": None, "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [1]},
+        7,
+    ],
+)
+def test_safetensors_with_a_wrong_header_are_refused(tmp_path: Path, entry: Any) -> None:
+    header = json.dumps({"a": entry}).encode()
+    path = tmp_path / "in.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0" * 4)
+    with pytest.raises(WeightsError):
+        read_checkpoint(path)

@@ -18,7 +18,7 @@ from marsmith.cli.output import file_size
 from .conftest import MakeProject
 from .tiny import FILES, SPEC, minimal_spec, run_marsmith
 
-COMMANDS = ["build", "serve", "status", "stop", "predict", "models", "scale"]
+COMMANDS = ["build", "serve", "status", "stop", "predict", "models", "scale", "weights"]
 
 
 def closed_port() -> int:

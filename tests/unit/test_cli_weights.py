@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from marsmith.cli import cli
 from marsmith.errors import WeightsError
 
 from .conftest import SavedByTorch
+from .tiny import run_marsmith
 
 
 def run(*arguments: str | Path) -> str:
@@ -32,17 +34,18 @@ def test_inspect_lists_tensors_and_what_else_there_is(tmp_path: Path) -> None:
     assert lines[3].split() == ["state_dict.n", "scalar", "int64", "8", "B"]
     assert lines[4:] == [
         "2 tensors, 3 values, 16 B",
-        "also: epoch = 7",
-        "also: state_dict = dict of 2",
+        "also: epoch: 7",
+        "also: state_dict: 2 tensors, 16 B",
     ]
     described = json.loads(run("inspect", path, "--json"))
     assert described["tensors"]["state_dict.w"] == {
         "shape": [1, 2],
         "dtype": "float32",
         "size": 8,
-        "bad": 1,
+        "notFinite": 1,
     }
-    assert (described["others"]["epoch"], described["code"]) == ("7", [])
+    assert (described["others"]["epoch"], described["code"]) == (7, [])
+    assert described["totals"] == {"tensors": 2, "values": 3, "size": 16}
 
 
 def test_inspect_names_the_code_of_a_module(tmp_path: Path, saved: SavedByTorch) -> None:
@@ -58,9 +61,58 @@ def test_extract_says_what_it_kept_renamed_and_dropped(tmp_path: Path) -> None:
     path, out = tmp_path / "in.ckpt", tmp_path / "out.safetensors"
     torch.save({"epoch": 7, "state_dict": {"model.fc.weight": torch.ones(2, 2)}}, path)
     assert run("extract", path, "--out", out).splitlines() == [
-        f"wrote      {out}: 1 tensors of state_dict, 16 B",
-        "renamed    model.NAME to NAME",
-        "dropped    epoch",
+        f"wrote    {out}: 1 tensor of state_dict, 16 B",
+        "renamed  model.NAME to NAME",
+        "dropped  epoch",
     ]
     with pytest.raises(WeightsError, match="exists"):
         run("extract", path, "--out", out)
+
+
+def test_inspect_keeps_trainings_tensors_out_of_the_table(tmp_path: Path) -> None:
+    path = tmp_path / "in.pth"
+    optimizer = {"state": {0: {"exp_avg": torch.zeros(4)}}, "param_groups": []}
+    torch.save({"model": {"w": torch.ones(1)}, "optimizer": optimizer, "loss": torch.ones(1)}, path)
+    assert [line.split()[0] for line in run("inspect", path).splitlines()[1:3]] == [
+        "tensor",
+        "model.w",
+    ]
+    assert run("inspect", path).splitlines()[3:] == [
+        "3 tensors, 6 values, 24 B; 2 of them are training's (--json lists them)",
+        "also: model: 1 tensor, 4 B",
+        "also: optimizer: 1 tensor, 16 B",
+        "also: loss: 1 tensor, 4 B",
+    ]
+    assert "optimizer.state.0.exp_avg" in json.loads(run("inspect", path, "--json"))["tensors"]
+
+
+def test_inspect_says_that_torchscript_is_a_program(tmp_path: Path, saved: SavedByTorch) -> None:
+    path = tmp_path / "in.pt"
+    path.write_bytes(saved.torchscript)
+    output = run("inspect", path)
+    assert ": TorchScript, a whole module of " in output
+    assert "loading it gives a program" in output
+
+
+def test_inspect_names_an_attack(tmp_path: Path) -> None:
+    path = tmp_path / "in.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", b"cposix\nsystem\n(X\4\0\0\0exittR.")
+    assert "do not load it: posix.system has no use in weights" in run("inspect", path)
+    assert json.loads(run("inspect", path, "--json"))["hostile"] == ["posix.system"]
+
+
+@pytest.mark.parametrize("kept", [0, 1, 100, 700, -1])
+@pytest.mark.parametrize("command", ["inspect", "extract"])
+def test_a_damaged_file_is_an_error_that_names_it(
+    tmp_path: Path, saved: SavedByTorch, command: str, kept: int
+) -> None:
+    path = tmp_path / "in.pth"
+    path.write_bytes(saved.state_dict_legacy[:kept])
+    more = ["--out", str(tmp_path / "out.pth")] if command == "extract" else []
+    result = run_marsmith("weights", command, path, *more)
+    assert (result.returncode, result.stdout) == (1, "")
+    error, hint = result.stderr.splitlines()
+    assert error.startswith(f"error: {path}: ")
+    assert hint.startswith("  hint: ")
+    assert [one.name for one in tmp_path.iterdir()] == ["in.pth"]

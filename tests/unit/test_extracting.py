@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from resnet_generator import ResnetGenerator
@@ -13,6 +18,7 @@ from marsmith.errors import WeightsError
 from marsmith.extracting import extract
 
 from .conftest import SavedByTorch
+from .tiny import run_marsmith
 
 NETWORK = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
 STATE: dict[str, Any] = {
@@ -51,6 +57,16 @@ CHECKPOINTS: dict[str, Any] = {
     "a GAN": {"netG": STATE, "netD": prefixed("d."), "optimizer_G": optimizer_state()},
     "a GAN, other names": {"generator": prefixed("module."), "discriminator": STATE, "step": 1},
     "a GAN in one": {**prefixed("netG."), "netD.conv.weight": torch.ones(1)},
+    "a GAN in one, parallel": {
+        **prefixed("module.generator."),
+        "module.discriminator.conv.weight": torch.ones(1),
+    },
+    "two discriminators": {"G": STATE, "D_A": prefixed("d."), "D_B": prefixed("d.")},
+    "Lightning, compiled": {"state_dict": prefixed("model._orig_mod.")},
+    "compiled in parts": {
+        "net": {name.replace("conv.", "conv._orig_mod."): value for name, value in STATE.items()}
+    },
+    "with objects": {"model": STATE, "args": Namespace(lr=0.1), "best": np.float64(0.5)},
     "nested": {"checkpoint": {"weights": STATE, "rng_state": torch.ones(3)}},
 }
 
@@ -89,7 +105,7 @@ def test_of_several_one_must_be_chosen(tmp_path: Path) -> None:
     assert extract(path, tmp_path / "out.pth", key="ema.params").kept == "ema.params"
     with pytest.raises(WeightsError, match="no state_dict at 'ema'") as caught:
         extract(path, tmp_path / "other.pth", key="ema")
-    assert "'ema.params'" in caught.value.hint
+    assert "ema.params" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -120,6 +136,10 @@ def test_nothing_is_written_where_something_is_wrong(tmp_path: Path) -> None:
     torch.save(STATE, path)
     with pytest.raises(WeightsError, match="none of the endings"):
         extract(path, tmp_path / "out.bin")
+    (tmp_path / "folder.pth").mkdir()
+    with pytest.raises(WeightsError, match="is a folder"):
+        extract(path, tmp_path / "folder.pth", force=True)
+    (tmp_path / "folder.pth").rmdir()
     with pytest.raises(WeightsError, match="cannot be written"):
         extract(path, tmp_path / "missing" / "out.pth")
     out.write_text("mine")
@@ -128,3 +148,159 @@ def test_nothing_is_written_where_something_is_wrong(tmp_path: Path) -> None:
     assert out.read_text() == "mine"
     extract(path, out, force=True)
     assert sorted(one.name for one in tmp_path.iterdir()) == ["in.pth", "out.pth"]
+
+
+KEPT_NAMES: dict[str, dict[str, Any]] = {
+    "a sequence of its own": {"model.1.weight": 1, "model.10.conv_block.1.weight": 1},
+    "a sequence, wrapped": {"model.model.1.weight": 1, "model.model.2.weight": 1},
+    "a part of its own": {"net.conv.weight": 1, "net.conv.bias": 1},
+    "not all": {"model.conv.weight": 1, "head.weight": 1},
+    "a word that begins so": {"models.conv.weight": 1},
+}
+
+
+@pytest.mark.parametrize("state", KEPT_NAMES.values(), ids=KEPT_NAMES)
+def test_a_models_own_names_are_kept(tmp_path: Path, state: dict[str, Any]) -> None:
+    wrapped = "a" if any("model.model" in name for name in state) else ""
+    torch.save({name: torch.ones(1) for name in state}, tmp_path / "in.pth")
+    result = extract(tmp_path / "in.pth", tmp_path / "out.pth")
+    assert list(result.tensors) == [n.removeprefix("model.") if wrapped else n for n in state]
+
+
+def test_statistics_with_a_weight_beside_them_are_kept(tmp_path: Path) -> None:
+    instance = torch.nn.InstanceNorm2d(3, affine=True, track_running_stats=True)
+    network = torch.nn.Sequential(torch.nn.BatchNorm2d(3), instance)
+    torch.save(network.state_dict(), tmp_path / "in.pth")
+    result = extract(tmp_path / "in.pth", tmp_path / "out.pth")
+    assert result.tensors.keys() == network.state_dict().keys()
+    network.load_state_dict(torch.load(tmp_path / "out.pth"))
+
+
+def test_of_two_generators_one_must_be_chosen(tmp_path: Path) -> None:
+    path = tmp_path / "in.pth"
+    torch.save({name: prefixed("a.") for name in ("G_A", "G_B", "D_A", "D_B")}, path)
+    with pytest.raises(WeightsError, match=r"several state_dicts: G_A, G_B$"):
+        extract(path, tmp_path / "out.pth")
+    result = extract(path, tmp_path / "out.pth", key="D_A")
+    assert (result.kept, result.dropped) == ("D_A", ("G_A", "G_B", "D_B"))
+
+
+def test_a_module_within_a_checkpoint_is_refused_with_how_to_convert_it(tmp_path: Path) -> None:
+    path = tmp_path / "in.pt"
+    torch.save({"epoch": 3, "model": NETWORK, "optimizer": optimizer_state()}, path)
+    with pytest.raises(WeightsError, match=r"whole pickled module of torch\.nn") as caught:
+        extract(path, tmp_path / "out.pth")
+    assert "weights_only=False)['model'].state_dict()" in caught.value.hint
+    line = caught.value.hint.partition("class, ")[2]
+    code = f"import os, torch\nos.chdir({str(tmp_path)!r})\n{line}"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    converted = torch.load(tmp_path / "state_dict.pth", weights_only=True)
+    assert converted.keys() == NETWORK.state_dict().keys()
+
+
+class Attack:
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return os.system, (f"touch {self.mark}",)
+
+
+def test_an_attack_is_refused_and_not_run(tmp_path: Path) -> None:
+    path = tmp_path / "in.pth"
+    torch.save({"model": STATE, "more": Attack(tmp_path / "executed")}, path)
+    with pytest.raises(WeightsError, match=r"posix\.system"):
+        extract(path, tmp_path / "out.pth")
+    assert [one.name for one in tmp_path.iterdir()] == ["in.pth"]
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [torch.eye(2).to_sparse(), torch.tensor([1 + 2j]).conj(), torch.tensor([1 + 2j]).conj().imag],
+)
+def test_no_tensor_is_lost_in_silence(tmp_path: Path, tensor: torch.Tensor) -> None:
+    torch.save(STATE | {"odd.weight": tensor}, tmp_path / "in.pth")
+    with pytest.raises(WeightsError, match=r"'odd\.weight' is no plain tensor"):
+        extract(tmp_path / "in.pth", tmp_path / "out.pth")
+
+
+def test_what_shares_values_without_end_is_refused(tmp_path: Path) -> None:
+    values = torch.zeros(1 << 20)
+    state = {f"part.{n}": values[n:] for n in range(300)}
+    torch.save(state, tmp_path / "in.pth")
+    with pytest.raises(WeightsError, match="share so few values"):
+        extract(tmp_path / "in.pth", tmp_path / "out.pth")
+
+
+@pytest.mark.parametrize("ending", ["pth", "pt", "safetensors"])
+def test_the_same_checkpoint_gives_the_same_bytes(tmp_path: Path, ending: str) -> None:
+    torch.save({"model": STATE}, tmp_path / "in.pth")
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        extract(tmp_path / "in.pth", tmp_path / folder / f"out-{folder}.{ending}")
+    one, other = (tmp_path / folder / f"out-{folder}.{ending}" for folder in "ab")
+    assert one.read_bytes() == other.read_bytes()
+    extract(one, tmp_path / f"again.{ending}")
+    assert (tmp_path / f"again.{ending}").read_bytes() == one.read_bytes()
+
+
+def test_a_checkpoint_can_be_replaced_by_its_state_dict(tmp_path: Path) -> None:
+    path = tmp_path / "in.pth"
+    torch.save({"model": STATE, "epoch": 1}, path)
+    extract(path, path, force=True)
+    back = torch.load(path, weights_only=True)
+    assert all(torch.equal(back[name], value) for name, value in STATE.items())
+
+
+@pytest.mark.parametrize("ending", ["pth", "safetensors"])
+def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path, ending: str) -> None:
+    torch.save({"a.weight": torch.ones(100_000)}, tmp_path / "in.pth")
+    out = tmp_path / f"out.{ending}"
+    shell = 'ulimit -f 100; exec "$@"'  # kilobytes that a file may have
+    command = [sys.executable, "-m", "marsmith", "weights", "extract", tmp_path / "in.pth"]
+    result = subprocess.run(
+        ["bash", "-c", shell, "bash", *map(str, command), "--out", str(out)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"error: {out} cannot be written: ")
+    assert [one.name for one in tmp_path.iterdir()] == ["in.pth"]
+
+
+def test_control_c_leaves_nothing(tmp_path: Path) -> None:
+    """The signal comes from the command's own process, which is never done before it."""
+    torch.save({"a.weight": torch.ones(40_000_000)}, tmp_path / "in.pth")
+    code = (
+        "import os, signal, sys, threading, time\n"
+        "from marsmith.cli import main\n"
+        "folder = sys.argv.pop()\n"
+        "def interrupt():\n"
+        "    while len(os.listdir(folder)) < 2: time.sleep(0.001)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "threading.Thread(target=interrupt, daemon=True).start()\n"
+        "sys.argv += ['weights', 'extract', f'{folder}/in.pth', '--out', f'{folder}/out.pth']\n"
+        "main()\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (result.returncode, result.stderr.strip()) == (130, "")
+    assert [one.name for one in tmp_path.iterdir()] == ["in.pth"]
+
+
+@pytest.mark.parametrize("command", ["inspect", "extract"])
+def test_names_cannot_act_on_the_terminal(tmp_path: Path, command: str) -> None:
+    path = tmp_path / "in.pth"
+    evil = "\x1b]0;owned\x07\n\x1b[2J"
+    torch.save({f"{evil}1": STATE, f"{evil}2": STATE, f"{evil}3": evil}, path)
+    more = ["--out", str(tmp_path / "out.pth")] if command == "extract" else []
+    result = run_marsmith("weights", command, path, *more)
+    assert "\x1b" not in result.stdout + result.stderr
+    assert "\\x1b]0;owned" in result.stdout + result.stderr

@@ -10,9 +10,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LAYERS = [
     "__init__ errors findings",
-    "toml_lines spec manifest properties pictures samples python_source worker_log",
+    "toml_lines spec manifest properties pictures samples python_source dtypes "
+    "pickled_names state_dict_names worker_log",
     "replacing locking ports processes project stored_zip contents archive archiver "
-    "tensors inert_pickle checkpoint state_dict_file weights java "
+    "tensors stand_ins inert_pickle torch_zip torch_legacy safetensors_file checkpoint "
+    "state_dict_file state_dicts weights java "
     "server server_state client stop_signals",
     "verify building exporting extracting readiness serving",
     "cli __main__ children",

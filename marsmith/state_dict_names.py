@@ -1,0 +1,86 @@
+"""What the names in checkpoints mean: wrappers, discriminators, what only training needs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
+# What training keeps beside the model; its tensors are no model's.
+_TRAINING_STATE = re.compile(r"optim|sched|scaler|rng|history|loss|criterion|callback|loop", re.I)
+# The names that GANs give what only trains the generator: netD, D_A, optional_discriminator, …
+_DISCRIMINATOR = re.compile(
+    r"(^|[._])(netD|net_d|D)(\d*|_\w+)$|(^|[._])(?i:disc|\w*discriminator\w*|critic)(\d*|_\w+)$"
+)
+# Wrappers of torch (DataParallel, torch.compile), which are hardly a name of the model's own.
+_WRAPPERS = ("module.", "_orig_mod.")
+_COMPILED = "_orig_mod."
+# Names under which frameworks and GANs hold a model; they may be the model's own too.
+_HOLDER = "model."
+_GENERATORS = ("netG.", "generator.", "G.", "net_g.")
+_NORM_STATISTICS = (".running_mean", ".running_var", ".num_batches_tracked")
+
+
+def is_training_state(name: str) -> bool:
+    """Tell what only training needs, such as an optimizer, by its name in a checkpoint."""
+    return _TRAINING_STATE.search(name) is not None
+
+
+def is_discriminator(place: str) -> bool:
+    """Tell a network that only trains another by its place in a checkpoint."""
+    return any(_DISCRIMINATOR.search(part) for part in place.split("."))
+
+
+def without_discriminators(state: Mapping[str, Value]) -> dict[str, Value]:
+    """Drop the networks that only train the others, where one state_dict holds them all."""
+    kept = {name: one for name, one in state.items() if not _is_of_discriminator(name)}
+    return kept or dict(state)
+
+
+def _is_of_discriminator(name: str) -> bool:
+    while name.startswith(_WRAPPERS):
+        name = name.partition(".")[2]
+    network, dot, _ = name.partition(".")
+    return bool(dot) and is_discriminator(network)
+
+
+def without_leftovers(state: Mapping[str, Value]) -> dict[str, Value]:
+    """Drop the statistics that PyTorch before 0.4 stored for instance norm: they have no weight."""
+    kept = {}
+    for name, value in state.items():
+        layer = next(
+            (name.removesuffix(end) for end in _NORM_STATISTICS if name.endswith(end)), None
+        )
+        if layer is None or f"{layer}.weight" in state:
+            kept[name] = value
+    return kept
+
+
+def without_prefixes(
+    state: Mapping[str, Value], *, others_beside: bool
+) -> tuple[dict[str, Value], tuple[str, ...]]:
+    """Take off what wrappers and frameworks put before all names, as often as they did.
+
+    A generator's prefix is taken off only where other networks were beside it: otherwise it can
+    well be a name of the model's own.
+    """
+    left = dict(state)
+    prefixes = []
+    known = (*_WRAPPERS, _HOLDER, *(_GENERATORS if others_beside else ()))
+    while prefix := next((one for one in known if _is_prefix(one, left)), None):
+        left = {name.removeprefix(prefix): value for name, value in left.items()}
+        prefixes.append(prefix)
+    if any(f".{_COMPILED}" in name for name in left):  # parts of the model were compiled
+        left = {name.replace(f".{_COMPILED}", "."): value for name, value in left.items()}
+        prefixes.append(f"….{_COMPILED}")
+    return left, tuple(prefixes)
+
+
+def _is_prefix(prefix: str, state: Mapping[str, object]) -> bool:
+    """Tell whether all names begin so, and names are left without it: `1.weight` is half of one."""
+    if not state or not all(name.startswith(prefix) for name in state):
+        return False
+    firsts = {name.removeprefix(prefix).partition(".")[0] for name in state}
+    return prefix in _WRAPPERS or not any(first.isdigit() for first in firsts)

@@ -1,0 +1,105 @@
+"""The state_dicts in a training checkpoint, and which of them is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from marsmith.checkpoint import Checkpoint, is_module, parts_of, text_of
+from marsmith.errors import WeightsError
+from marsmith.pickled_names import shown
+from marsmith.stand_ins import Inert
+from marsmith.state_dict_names import is_discriminator, is_training_state
+from marsmith.tensors import Tensor
+
+_DEEPEST = 3  # dicts within dicts, down to a state_dict
+_MOST = 1_000_000  # values looked at
+
+
+def left_behind(checkpoint: Checkpoint, place: str) -> list[str]:
+    """Return the places that are left behind whole, on the way down to the state_dict."""
+    left, value, done = [], checkpoint.value, ""
+    while place != done:
+        parts = dict(parts_of(value))
+        rest = place[len(done) :].removeprefix(".")
+        taken = max((one for one in parts if f"{rest}.".startswith(f"{one}.")), key=len)
+        prefix = f"{done}." if done else ""
+        left += [prefix + one for one in parts if one != taken]
+        value, done = parts[taken], prefix + taken
+    return left
+
+
+def choose(checkpoint: Checkpoint, key: str | None) -> tuple[str, dict[str, Any]]:
+    """Return the place and the content of the state_dict that is meant. Raises WeightsError."""
+    path = checkpoint.path
+    if key is not None:
+        everything = dict(_state_dicts(checkpoint.value, training_too=True))
+        if key not in everything:
+            raise WeightsError(
+                f"{path} holds no state_dict at {key!r}", f"it has: {listed(everything) or 'none'}"
+            )
+        return key, everything[key]
+    found = dict(_state_dicts(checkpoint.value))
+    models = {place: one for place, one in found.items() if not is_discriminator(place)}
+    candidates = models or found
+    if len(candidates) == 1:
+        return next(iter(candidates.items()))
+    if candidates:
+        raise WeightsError(
+            f"{path} holds several state_dicts: {listed(candidates)}",
+            f"choose one: --key {listed(list(candidates)[:1])}",
+        )
+    for name, part in parts_of(checkpoint.value):
+        if is_module(part):
+            raise WeightsError(
+                f"{path} holds a whole pickled module of {part.name} at {name!r}, with its code "
+                "and not its state_dict",
+                conversion(path, f"[{name!r}]"),
+            )
+    raise WeightsError(
+        f"{path} holds no state_dict", f"look at what it holds: marsmith weights inspect {path}"
+    )
+
+
+def _state_dicts(value: Any, *, training_too: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the dicts of named tensors in a checkpoint with their dotted places."""
+    left = _MOST
+    waiting = [("", value, 0)]
+    while waiting:
+        place, one, depth = waiting.pop()
+        if isinstance(one, Inert):
+            one = one.items
+        if not isinstance(one, dict) or depth > _DEEPEST:
+            continue
+        left -= len(one)
+        if left < 0:
+            raise WeightsError("the file holds too many values to look at", "save it anew")
+        parts = {text_of(name): part for name, part in one.items()}
+        tensors = [name for name, part in parts.items() if isinstance(part, Tensor)]
+        # A state_dict names layers; a stray tensor beside the epoch is none.
+        if tensors and (len(tensors) * 2 > len(parts) or any("." in name for name in tensors)):
+            yield place, parts
+            continue
+        waiting += reversed(
+            [
+                (f"{place}.{name}" if place else name, part, depth + 1)
+                for name, part in parts.items()
+                if training_too or not is_training_state(name)
+            ]
+        )
+
+
+def conversion(path: Path, subscript: str) -> str:
+    """Return a hint with the line that turns a pickled module into its state_dict."""
+    return (
+        "if you trust it, since this runs code that it names: in an environment that has the "
+        f"model's class, torch.save(torch.load({str(path)!r}, map_location='cpu', "
+        f"weights_only=False){subscript}.state_dict(), 'state_dict.pth')"
+    )
+
+
+def listed(names: Any) -> str:
+    """Return names that a file holds, in one line without what a terminal would act on."""
+    more = len(names) - 20
+    return ", ".join(map(shown, list(names)[:20])) + (f", and {more} more" if more > 0 else "")

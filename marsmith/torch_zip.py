@@ -1,0 +1,78 @@
+"""PyTorch's zip of a pickle and its tensors' values, as torch.save writes it since 1.6."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from marsmith.errors import WeightsError
+from marsmith.inert_pickle import InertUnpickler
+from marsmith.tensors import Storage
+
+_AGAIN = "copy it again, or save the state_dict again"
+_HEADER = 30  # bytes of an entry's header before its name
+
+
+def read_torch_zip(path: Path, file: BinaryIO) -> tuple[str, Any, set[str]]:
+    """Return the file's kind, what it holds, and the names of code that loading would import.
+
+    Raises WeightsError, OSError.
+    """
+    try:
+        return _read(path, file)
+    except (WeightsError, OSError):
+        raise
+    except Exception as error:  # zipfile raises whatever a damaged header leads it to
+        raise WeightsError("the file is cut off or damaged", _AGAIN) from error
+
+
+def _read(path: Path, file: BinaryIO) -> tuple[str, Any, set[str]]:
+    with zipfile.ZipFile(file) as archive:
+        entries = {info.filename: info for info in archive.infolist()}
+    names = [name for name in entries if name.endswith("/data.pkl") and name.count("/") == 1]
+    if not names:
+        raise WeightsError(
+            "the zip holds no weights", "name the file of the state_dict, not an archive"
+        )
+    root = names[0].removesuffix("data.pkl")
+    storages: dict[str, Storage] = {}
+
+    def content(name: str) -> bytes:
+        entry = _storage(path, file, entries[root + name])
+        return entry.read(0, entry.size)
+
+    def load_storage(key: str, size: int) -> Storage:
+        if key not in storages:
+            storages[key] = _storage(path, file, entries[f"{root}data/{key}"])
+        if storages[key].size < size:
+            raise WeightsError("the file is cut off or damaged", _AGAIN)
+        return storages[key]
+
+    if f"{root}byteorder" in entries and content("byteorder") != b"little":
+        raise WeightsError(
+            "its values are in the order of a big-endian machine",
+            "save it again on a machine of the usual kind: torch.save(torch.load(FILE), FILE)",
+        )
+    unpickler = InertUnpickler(io.BytesIO(content("data.pkl")), load_storage)
+    value = unpickler.read_object()
+    scripted = f"{root}constants.pkl" in entries
+    return "TorchScript" if scripted else "PyTorch zip", value, unpickler.foreign
+
+
+def _storage(path: Path, file: BinaryIO, info: zipfile.ZipInfo) -> Storage:
+    """Return where an entry's content lies. It is as large as the file says, or an error."""
+    if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
+        raise WeightsError(
+            "the zip is compressed, and torch.save compresses nothing",
+            "take the file as it was before, or save it again: torch.save(torch.load(FILE), FILE)",
+        )
+    file.seek(info.header_offset)
+    header = file.read(_HEADER)
+    lengths = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+    start = info.header_offset + _HEADER + lengths
+    end = file.seek(0, io.SEEK_END)
+    if not header.startswith(b"PK\3\4") or start + info.file_size > end:
+        raise WeightsError("the file is cut off or damaged", _AGAIN)
+    return Storage(path, start, info.file_size, info.CRC)
