@@ -35,7 +35,8 @@ LESSON = Lesson(
     script="line_art.py",
     what="Weights of `UNet` (`model_defs/unet.py`): a photo becomes a pencil line drawing.",
     form=f"""RGB pictures [N, 3, H, W], sides divisible by 16: value / 255, minus {MEAN}, divided
-by {STD}. The output has the same shape; clipped to 0…1 it is a grey drawing on white paper.""",
+by {STD}. The output has the same shape; clipped to 0…1 it is a grey
+drawing on white paper.""",
     limits="""- Lines are one to three pixels wide at any size, so a large picture gets finer ones.
 - Fine textures (grass, fur, gravel) are drawn hair by hair, as the filter does.
 - Noise and JPEG blocks of dark pictures may be drawn too.""",

@@ -21,13 +21,15 @@ HELD_OUT = 85
 
 CARD = """# {name}
 
-{what} Written by `scripts/train/{script}` together with the weights; every figure below was
-measured by that run on the weights beside this card.
+{what}
+
+Written by `scripts/train/{script}` together with the weights; every figure below was measured
+by that run on the weights beside this card.
 
 ## Data
 
-- {trained} photos were trained on, {held} others were held out, chosen by a permutation with seed
-  {seed}. None of them is part of this repository.
+- {trained} photos were trained on, {held} others were held out, chosen by a permutation with
+  seed {seed}. None of them is part of this repository.
 - What the model should draw comes from a classical filter, `{teacher}` in
   `scripts/train/teachers.py`; no picture was drawn or labelled by hand, and nothing was pretrained.
 
@@ -38,9 +40,9 @@ measured by that run on the weights beside this card.
 AdamW, one-cycle rate; the weights are a running average. Every step scales {batch} photos at
 random, lets the filter redraw them, and cuts {side} x {side} pixels out of both. The loss is the
 absolute difference of values, and half that of their changes from pixel to pixel, which keeps
-lines sharp. The split, the cuts and the first weights follow from the seed; the final weights are
-the same again on the same machine with the same thread count and torch ({torch}), also when the
-run was stopped and went on.
+lines sharp. The split, the cuts and the first weights follow from the seed; the final weights
+are the same again on the same machine with the same thread count and torch ({torch}), also
+when the run was stopped and went on.
 
 ## Input and output
 

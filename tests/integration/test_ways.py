@@ -22,7 +22,7 @@ from PIL import Image
 from marsmith.samples import difference
 from tests.integration.kit import ROOT, Served
 
-ARCHIVES = ["digits", "cartoon", "line-art", "rotation"]
+SPEC = (ROOT / "archives.toml").read_text()
 IMAGES = ["image/jpeg", "image/png", "image/webp"]
 OFFERED = {
     "digits": ["application/json", "text/plain"],
@@ -30,6 +30,7 @@ OFFERED = {
     "line-art": [*IMAGES, "application/json"],
     "rotation": ["application/json", *IMAGES, "text/plain"],
 }
+ARCHIVES = [name for name in OFFERED if f"[archives.{name}]" in SPEC]
 CAT = Image.open(ROOT / "samples" / "cat.jpg").resize((90, 60))
 SEVEN = Image.open(ROOT / "samples" / "seven.png")
 
