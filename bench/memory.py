@@ -20,7 +20,30 @@ import sys, torch
 sys.path.insert(0, "model_defs")
 from resnet_generator import ResnetGenerator
 torch.manual_seed(0)
-torch.save(ResnetGenerator().state_dict(), "weights/cartoon.pth")  # 45 MB
+torch.save(ResnetGenerator().state_dict(), "weights/latest_net_G.pth")  # 45 MB
+"""
+SPEC = """\
+[archives.cartoon]
+version = "1.0"
+handler = "handlers/image_to_image.py"
+model_file = "model_defs/resnet_generator.py"
+serialized_file = "weights/latest_net_G.pth"
+extra_files = [
+    "handlers/image_codec.py",
+    "handlers/image_handler.py",
+    "handlers/image_request.py",
+    "handlers/image_response.py",
+    "handlers/model_loader.py",
+]
+[archives.cartoon.serving]
+minWorkers = 1
+maxWorkers = 4
+[archives.cartoon.handler_config]
+size = [256, 256]
+mean = [0.5]
+std = [0.5]
+output_mean = 0.5
+output_std = 0.5
 """
 MAPPED = "network.load_state_dict(_state_dict(weights), assign=True)"
 COPIED = "network.load_state_dict({k: v.clone() for k, v in _state_dict(weights).items()})"
@@ -33,9 +56,7 @@ def make_project(folder: Path, *, mapped: bool) -> None:
     shutil.copytree(ROOT / "samples", folder / "samples")
     (folder / "weights").mkdir()
     shutil.copy(ROOT / "config.properties", folder)
-    spec = (ROOT / "archives.toml").read_text()
-    table = spec[spec.index("[archives.cartoon]") : spec.index("[[archives.cartoon.samples]]")]
-    (folder / "archives.toml").write_text(table.replace("maxWorkers = 2", "maxWorkers = 4"))
+    (folder / "archives.toml").write_text(SPEC)
     subprocess.run([sys.executable, "-c", WEIGHTS], cwd=folder, check=True)  # noqa: S603
     if not mapped:
         loader = folder / "handlers" / "model_loader.py"

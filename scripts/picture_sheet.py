@@ -19,16 +19,16 @@ from marsmith.serving import connect
 
 ROOT = Path(__file__).resolve().parents[1]
 PHOTOS = ("chelsea.png", "astronaut.png", "rocket.jpg", "coffee.png")
-TURNS = (0, 90, 180, 270)
-COLUMNS = ("in", "cartoon", "line-art", "turned", "rotation")
-SIDE = 220
+MODELS = ("line-art",)
+SIDE = 300
 
 
 def main() -> None:
-    """Send each photo to the image models, upright and turned, and paste the answers."""
-    sheet = Image.new("RGB", (SIDE * len(COLUMNS), 24 + SIDE * len(PHOTOS)), "white")
+    """Send each photo to the image models, and paste the answers beside it."""
+    titles = ("sent", *MODELS)
+    sheet = Image.new("RGB", (SIDE * len(titles), 24 + SIDE * len(PHOTOS)), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
-    for column, title in enumerate(COLUMNS):
+    for column, title in enumerate(titles):
         pen.text((SIDE * column + 6, 3), title, "black", font)
     with connect(Project(ROOT)) as client:
 
@@ -38,17 +38,15 @@ def main() -> None:
             answer = client.predict(model, buffer.getvalue(), "image/png")
             return Image.open(io.BytesIO(answer.body)).convert("RGB")
 
-        for row, (name, turn) in enumerate(zip(PHOTOS, TURNS, strict=True)):
+        for row, name in enumerate(PHOTOS):
             photo = Image.open(Path(skimage.__file__).parent / "data" / name).convert("RGB")
             photo.thumbnail((600, 600))
-            turned = photo.rotate(turn, expand=True)
-            pictures = [photo, redrawn("cartoon", photo), redrawn("line-art", photo)]
-            pictures += [turned, redrawn("rotation", turned)]
+            pictures = [photo, *(redrawn(model, photo) for model in MODELS)]
             for column, picture in enumerate(pictures):
                 picture.thumbnail((SIDE - 8, SIDE - 8))
                 place = (SIDE * column + (SIDE - picture.width) // 2, 24 + SIDE * row)
                 sheet.paste(picture, place)
-    sheet.save(ROOT / "docs" / "pictures.jpg", quality=88)
+    sheet.save(ROOT / "docs" / "pictures.jpg", quality=85)
     print("wrote docs/pictures.jpg")
 
 

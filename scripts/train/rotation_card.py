@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from weights_file import state_of, write_weights
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+SIDES = (64, 96, 128, 160)  # all measured
 SIDE = 96  # what the archive's handler_config says
 
 CARD = """# {name}
@@ -33,11 +34,11 @@ measured by that run on the weights beside this card.
     scripts/train/rotation.py --images DIR --seed {seed} --steps {steps}
 
 AdamW, one-cycle rate; the weights are a running average. Every step cuts random parts of random
-shape out of 16 photos, varies their light, contrast and colour, hides a patch, and shows all four
-turns. Pictures grow from 64 to 96 pixels. Single answers and what the four turns agree on are
-both part of the loss. The split, the parts and the first weights follow from the seed; the final
-weights are the same again on the same machine with the same thread count and torch ({torch}),
-also when the run was stopped and went on.
+shape out of 8 photos, varies their light, contrast and colour, hides a patch, and shows all four
+turns. Pictures grow from 48 to 96 pixels. Single answers, what the four turns agree on, and at
+first also answers from the middle of the network are part of the loss. The split, the parts and
+the first weights follow from the seed; the final weights are the same again on the same machine
+with the same thread count and torch ({torch}), also when the run was stopped and went on.
 
 ## Input
 
@@ -74,6 +75,15 @@ def measure(model: nn.Module, photos: list[Image.Image]) -> dict[str, float]:
         outputs, right = _ask(model, photos, agreement)
         way = "four turns agreed" if agreement else "one look"
         figures[way] = float(right.float().mean())
+    wanted = torch.arange(4).neg().remainder(4).repeat(len(photos))
+    for turn in range(4):
+        figures[f"{way}, photos that need {90 * turn} degrees"] = float(
+            right[wanted == turn].float().mean()
+        )
+    for side in SIDES:
+        for agreement in (False, True):
+            name = f"{'four turns agreed' if agreement else 'one look'}, {side} pixels a side"
+            figures[name] = float(_ask(model, photos, agreement, side)[1].float().mean())
     confidence = outputs.exp().max(dim=1).values
     for least in (0.5, 0.7, 0.9):
         sure = confidence >= least
