@@ -12,7 +12,7 @@ import io
 from pathlib import Path
 
 import skimage
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from marsmith.project import Project
 from marsmith.serving import connect
@@ -20,16 +20,16 @@ from marsmith.serving import connect
 ROOT = Path(__file__).resolve().parents[1]
 PHOTOS = ("chelsea.png", "astronaut.png", "rocket.jpg", "coffee.png")
 MODELS = ("line-art",)
-SIDE = 300
+WIDTH, HEIGHT = 300, 200
 
 
 def main() -> None:
     """Send each photo to the image models, and paste the answers beside it."""
     titles = ("sent", *MODELS)
-    sheet = Image.new("RGB", (SIDE * len(titles), 24 + SIDE * len(PHOTOS)), "white")
+    sheet = Image.new("RGB", (WIDTH * len(titles), 24 + HEIGHT * len(PHOTOS)), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
     for column, title in enumerate(titles):
-        pen.text((SIDE * column + 6, 3), title, "black", font)
+        pen.text((WIDTH * column + 6, 3), title, "black", font)
     with connect(Project(ROOT)) as client:
 
         def redrawn(model: str, image: Image.Image) -> Image.Image:
@@ -43,9 +43,8 @@ def main() -> None:
             photo.thumbnail((600, 600))
             pictures = [photo, *(redrawn(model, photo) for model in MODELS)]
             for column, picture in enumerate(pictures):
-                picture.thumbnail((SIDE - 8, SIDE - 8))
-                place = (SIDE * column + (SIDE - picture.width) // 2, 24 + SIDE * row)
-                sheet.paste(picture, place)
+                fitted = ImageOps.fit(picture, (WIDTH - 8, HEIGHT - 8), centering=(0.5, 0.2))
+                sheet.paste(fitted, (WIDTH * column + 4, 24 + HEIGHT * row))
     sheet.save(ROOT / "docs" / "pictures.jpg", quality=85)
     print("wrote docs/pictures.jpg")
 

@@ -33,8 +33,10 @@ the same shape and scale. Other sizes divisible by 4 work, but the look was lear
 - Soft transitions over large areas become steps of tone with ragged borders.""",
     teacher=teachers.cartoon,
     to_input=lambda images: (images - 0.5) / 0.5,
-    to_picture=lambda outputs: outputs * 0.5 + 0.5,
-    zoom=(0.9, 1.15),
+    to_picture=lambda outputs, images: teachers.with_tones_of(images, outputs * 0.5 + 0.5),
+    side=256,
+    batch=4,
+    zoom=(1.0, 1.2),
     square=True,
     baselines={"the photo itself": lambda images: images},
 )
@@ -42,7 +44,7 @@ the same shape and scale. Other sizes divisible by 4 work, but the look was lear
 
 def main() -> None:
     """Train the generator."""
-    options = parse_options(__doc__.splitlines()[0], "cartoon.pth", steps=600)
+    options = parse_options(__doc__.splitlines()[0], "cartoon.pth", steps=2000)
     torch.manual_seed(options.seed)
     teach(LESSON, ResnetGenerator(NGF, BLOCKS), options)
 

@@ -44,7 +44,7 @@ drawing on white paper.""",
     to_input=lambda images: (
         (images - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
     ),
-    to_picture=lambda outputs: outputs,
+    to_picture=lambda outputs, _: outputs,
     zoom=(0.7, 2.0),
     square=False,
     baselines={

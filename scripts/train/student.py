@@ -76,7 +76,7 @@ class Lesson:
     limits: str
     teacher: Callable[[Tensor], Tensor]  # [N, 3, H, W] in 0…1, both ways
     to_input: Callable[[Tensor], Tensor]  # from 0…1 to the model's input
-    to_picture: Callable[[Tensor], Tensor]  # from the model's output to 0…1
+    to_picture: Callable[[Tensor, Tensor], Tensor]  # from output and images to 0…1
     zoom: tuple[float, float]  # random scale of the photos, whose shorter side is 256 pixels
     square: bool  # whether the handler stretches pictures to 256 x 256
     baselines: dict[str, Callable[[Tensor], Tensor]]  # drawings to be better than
@@ -117,7 +117,7 @@ def _loss(
     pairs = [_cut(lesson, photos[i], rng) for i in rng.choice(len(photos), lesson.batch)]
     images, drawings = (torch.cat(part) for part in zip(*pairs, strict=True))
     given = lesson.to_input(images).contiguous(memory_format=torch.channels_last)
-    drawn = lesson.to_picture(model(given).float())
+    drawn = lesson.to_picture(model(given).float(), images)
     return functional.l1_loss(drawn, drawings) + 0.5 * sum(
         (functional.l1_loss(drawn.diff(dim=axis), drawings.diff(dim=axis)) for axis in (2, 3)),
         start=torch.zeros(()),
@@ -149,7 +149,7 @@ def _cut(lesson: Lesson, photo: Image.Image, rng: np.random.Generator) -> tuple[
 @torch.no_grad()
 def _measure(lesson: Lesson, model: nn.Module, photos: list[Image.Image]) -> dict[str, float]:
     ways = {
-        "the model's": lambda x: lesson.to_picture(model(lesson.to_input(x))).clamp(0, 1),
+        "the model's": lambda x: lesson.to_picture(model(lesson.to_input(x)), x).clamp(0, 1),
         **lesson.baselines,
     }
     totals = dict.fromkeys(ways, 0.0)

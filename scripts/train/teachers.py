@@ -28,7 +28,19 @@ def cartoon(images: Tensor) -> Tensor:
     lines = torch.tanh(45 * (edge - 0.013).clamp(min=0))
     # Specks of a texture have edges in all directions; only strong ones, such as eyes, are kept.
     kept = torch.maximum(_ramp(coherence(grey(smooth)), 0.3, 0.6), _ramp(edge, 0.04, 0.08))
-    return (colours.clamp(0, 1) * (1 - 0.92 * lines * kept)).clamp(0, 1)
+    drawn = colours.clamp(0, 1) * (1 - 0.92 * lines * kept)
+    return with_tones_of(images, drawn).clamp(0, 1)
+
+
+def with_tones_of(images: Tensor, drawings: Tensor) -> Tensor:
+    """Return drawings [N, 3, H, W] with the mean and spread that the images have in each channel.
+
+    Reinhard et al., Color Transfer between Images (IEEE Computer Graphics and Applications 2001),
+    in RGB. Instance norm takes just these numbers away, so a model with it cannot learn them.
+    """
+    spread, mean = torch.std_mean(images, dim=(2, 3), keepdim=True)
+    own_spread, own_mean = torch.std_mean(drawings, dim=(2, 3), keepdim=True)
+    return (drawings - own_mean) / (own_spread + 1e-3) * spread + mean
 
 
 def pencil(images: Tensor) -> Tensor:
