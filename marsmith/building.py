@@ -113,7 +113,9 @@ def _inputs(project: Project, spec: ArchiveSpec) -> str:
     inputs = {
         "spec": asdict(spec),
         "marsmith": __version__,
-        "tools": {name: _stat(_package_file(name)) for name in ("model_archiver", "yaml")},
+        # Size and modification time alone: installers link files into several environments, and
+        # each link changes a file's change time.
+        "tools": {name: _stat(_package_file(name))[:2] for name in ("model_archiver", "yaml")},
         "files": {name: _stat(path) for name, path in files},
     }
     return json.dumps(inputs, sort_keys=True)
