@@ -34,6 +34,7 @@ class Failure:
     exception: str
     file: str | None = None
     line: int | None = None
+    of_default_handler: bool = False  # raised while TorchServe imported one of its own handlers
 
 
 def model_lines(log: str, model: str, version: str) -> list[str]:
@@ -55,7 +56,8 @@ def find_failure(lines: list[str]) -> Failure | None:
     """Return the exception that ended a worker, or None if there is no traceback.
 
     Earlier tracebacks may be of exceptions that were dealt with. Of a chain it is the last one
-    that does not hide the true one.
+    that does not hide the true one, as those do that come of looking for a default handler of the
+    same name when the archive's own could not be imported.
     """
     tracebacks = [
         _read_traceback(lines[position:]) for position, line in enumerate(lines) if line == _START
@@ -63,6 +65,9 @@ def find_failure(lines: list[str]) -> Failure | None:
     telling = [
         found for found in tracebacks if not any(m.search(found.exception) for m in _MASKING)
     ]
+    own = [found for found in telling if found.file and not found.of_default_handler]
+    if own and telling[-1].of_default_handler:
+        return own[-1]
     return next(reversed(telling or tracebacks), None)
 
 
@@ -93,7 +98,8 @@ def _read_traceback(lines: list[str]) -> Failure:
             break
         message.append(line.strip())
     file, number = _place(lines[1:end])
-    return Failure("\n".join(message), file, number)
+    default = any("in _load_default_handler" in line for line in lines[1:end])
+    return Failure("\n".join(message), file, number, default)
 
 
 def _place(frames: list[str]) -> tuple[str | None, int | None]:

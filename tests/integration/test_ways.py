@@ -207,7 +207,7 @@ def test_a_raw_tensor_skips_preprocessing(served: Served, http: httpx.Client) ->
     response = ask(http, served, "digits", files=files)
     assert (response.status_code, response.json()["error"]["code"]) == (400, "wrong_dims")
     files["metadata"] = (None, '{"dims": [1, 28, 28]}')
-    assert ask(http, served, "cartoon", files=files).status_code == 415
+    assert ask(http, served, "line-art", files=files).status_code == 415
 
 
 REFUSED: list[tuple[int, str, dict[str, Any]]] = [

@@ -285,3 +285,34 @@ def test_captum_is_told_apart_from_files_of_ones_own() -> None:
 def test_each_kind_of_failure_has_its_next_step(exception: str, hint: str) -> None:
     found = finding_of(f"Traceback (most recent call last):\n{exception}\n")
     assert (found[0], hint in found[1]) == (exception, True)
+
+
+def own_handler_shadows_a_default_one(frame: str) -> list[str]:
+    return [
+        "Traceback (most recent call last):",
+        '  File "/x/ts/model_loader.py", line 105, in load',
+        *([frame, "    import image_codec"] if frame else []),
+        "ModuleNotFoundError: No module named 'image_codec'",
+        "",
+        "During handling of the above exception, another exception occurred:",
+        "",
+        "Traceback (most recent call last):",
+        '  File "/x/ts/model_loader.py", line 143, in _load_default_handler',
+        "ModuleNotFoundError: No module named 'captum'",
+    ]
+
+
+def test_a_default_handler_of_the_same_name_does_not_hide_what_the_archives_own_lacks() -> None:
+    unpacked = "/x/models/0123456789abcdef0123456789abcdef/image_classifier.py"
+    failure = find_failure(
+        own_handler_shadows_a_default_one(f'  File "{unpacked}", line 7, in <module>')
+    )
+    assert failure is not None
+    assert failure.exception == "ModuleNotFoundError: No module named 'image_codec'"
+    assert (failure.file, failure.line) == ("image_classifier.py", 7)
+
+
+def test_of_a_default_handler_alone_its_own_failure_is_told() -> None:
+    failure = find_failure(own_handler_shadows_a_default_one(""))
+    assert failure is not None
+    assert failure.exception == "ModuleNotFoundError: No module named 'captum'"
