@@ -21,13 +21,16 @@ class ImageToImage(ImageHandler):
         """How pictures go in, and how the model's outputs become values in 0…1.
 
         With `longest_side`, pictures keep their shape: scaled down to at most so many pixels and
-        padded to a `multiple`. Without, every picture is stretched to `size`.
+        padded to a `multiple`. Without, every picture is stretched to `size`. `keep_tones` gives
+        each channel of an output the mean and spread that it has in the input: a model with
+        instance norm never saw them (Reinhard et al., Color Transfer between Images, 2001).
         """
 
         longest_side: int = 0
         multiple: int = 32
         output_mean: float = 0.0  # value in 0…1 = output * output_std + output_mean
         output_std: float = 1.0
+        keep_tones: bool = False
 
     content_types = (*IMAGE_TYPES, JSON)
 
@@ -46,12 +49,21 @@ class ImageToImage(ImageHandler):
         missing = (-width % self.config.multiple, -height % self.config.multiple)
         return pad(pixels[None], (0, missing[0], 0, missing[1]), mode="replicate")[0]
 
+    def infer(self, batch: torch.Tensor) -> torch.Tensor:
+        """Run the model on [N, C, H, W]; the outputs come back as values around 0…1."""
+        outputs = super().infer(batch).float()
+        values = outputs.mul(self.config.output_std).add(self.config.output_mean)
+        if not self.config.keep_tones:
+            return values
+        spread, mean = _spread_and_mean(batch * self.std + self.mean)
+        own_spread, own_mean = _spread_and_mean(values)
+        return (values - own_mean) / (own_spread + 1e-3) * spread + mean
+
     def answers(self, outputs: torch.Tensor, pictures: list[Picture | None]) -> list[Any]:
         """Turn [N, C, H, W] into N images, without the padding."""
-        values = outputs.float().mul(self.config.output_std).add(self.config.output_mean)
-        if not values.isfinite().all():
+        if not outputs.isfinite().all():
             raise ValueError("the model's output holds NaN or infinite values")
-        pixels = values.clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).numpy()
+        pixels = outputs.clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).numpy()
         images = [Image.fromarray(one[..., 0] if one.shape[2] == 1 else one) for one in pixels]
         if not self.config.longest_side:
             return images
@@ -69,3 +81,8 @@ class ImageToImage(ImageHandler):
         scale = min(1.0, self.config.longest_side / max(picture.size))
         width, height = (max(1, round(side * scale)) for side in picture.size)
         return width, height
+
+
+def _spread_and_mean(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the standard deviation and the mean of each channel, [N, C, 1, 1] both."""
+    return torch.std_mean(images, dim=(2, 3), correction=0, keepdim=True)

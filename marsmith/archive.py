@@ -1,64 +1,55 @@
-"""A read-only view of a `.mar` file."""
+"""A read-only view of a model archive, in whichever form."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
-import zlib
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from marsmith.containers import Entry, open_container
 from marsmith.errors import ArchiveError
 from marsmith.manifest import MANIFEST_FILE, Manifest, parse_manifest
 from marsmith.samples import SAMPLES_FILE, Sample, parse_samples
 
 
 class Archive:
-    """What a built archive holds. Opening it raises ArchiveError unless it is one."""
+    """What a `.mar`, a `.tar.gz` or an unpacked archive holds. Opening raises ArchiveError."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if not path.is_file():
+        if not path.exists():
             raise ArchiveError(
-                f"there is no archive {path}", f"build it: marsmith build {path.stem}"
+                f"there is no archive {path}", f"build it: marsmith build {self.name}"
             )
         if not os.access(path, os.R_OK):
             raise ArchiveError(f"{path} may not be read", "mend its permissions")
-        if not zipfile.is_zipfile(path):
-            raise ArchiveError(
-                f"{path} is damaged or not an archive",
-                f"build it again: marsmith build {path.stem}",
-            )
+        self._container = open_container(path)
 
     @property
     def name(self) -> str:
         """The name under which the model store offers it."""
-        return self.path.name.removesuffix(".mar")
+        return re.sub(r"\.(mar|tar\.gz|tgz)$", "", self.path.name)
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Its files in their order; a damaged archive may name one twice."""
+        return self._container.entries
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """The names of its entries."""
-        try:
-            with zipfile.ZipFile(self.path) as archive:
-                return frozenset(archive.namelist())
-        except (zipfile.BadZipFile, OSError) as error:
-            raise self._damaged("its table of contents") from error
+        """The names of its files."""
+        return frozenset(entry.name for entry in self.entries)
 
     def read(self, name: str) -> bytes:
-        """Return one entry's bytes. Raises ArchiveError if it is missing or damaged."""
-        try:
-            with zipfile.ZipFile(self.path) as archive:
-                return archive.read(name)
-        except (KeyError, zipfile.BadZipFile, zlib.error, OSError, NotImplementedError) as error:
-            raise self._damaged(name) from error
+        """Return one file's bytes. Raises ArchiveError if it is missing or damaged."""
+        return self._container.read(name)
 
-    def _damaged(self, part: str) -> ArchiveError:
-        return ArchiveError(
-            f"{self.path}: {part} is missing or damaged",
-            f"build the archive again: marsmith build {self.name}",
-        )
+    def unpack(self, folder: Path) -> None:
+        """Write all its files below a folder. Raises ArchiveError, also for a name that escapes."""
+        self._container.unpack(folder)
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -86,8 +77,12 @@ class Archive:
 
     @cached_property
     def digest(self) -> str:
-        """The sha256 of the file, in hex."""
+        """The sha256 of the file, in hex; of an unpacked archive, that of its names and files."""
         digest = hashlib.sha256()
+        if self.path.is_dir():
+            for name in sorted(self.names):
+                digest.update(f"{hashlib.sha256(self.read(name)).hexdigest()}  {name}\n".encode())
+            return digest.hexdigest()
         with self.path.open("rb") as file:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,35 +15,7 @@ from urllib.parse import quote
 import httpx
 
 from marsmith.errors import ClientError, RefusedError, UnreachableError
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came back for one prediction."""
-
-    status: int
-    content_type: str
-    body: bytes
-
-    @property
-    def ok(self) -> bool:
-        """Whether the status is 2xx."""
-        return 200 <= self.status < 300
-
-    @property
-    def reason(self) -> str:
-        """What a refusal says of itself, in one line."""
-        value = self.json()
-        error = value.get("error", value) if isinstance(value, dict) else value
-        message = error.get("message") if isinstance(error, dict) else error
-        return str(message or HTTPStatus(self.status).phrase.lower()).partition("\n")[0]
-
-    def json(self) -> Any:
-        """Return the body as JSON values, or as text if it is none."""
-        try:
-            return httpx.Response(200, content=self.body).json()
-        except ValueError:
-            return self.body.decode(errors="replace")
+from marsmith.messages import Response
 
 
 @dataclass(frozen=True)
@@ -112,17 +83,16 @@ class Client:
         """Close all connections."""
         self._http.close()
 
-    def predict(self, model: str, body: bytes, accept: str = "*/*") -> Answer:
-        """Send one raw body to a model; a refused one is an answer too, with its status.
+    def predict(self, model: str, body: bytes, accept: str = "*/*") -> Response:
+        """Send one raw body to a model; a refusal is a response too, with its status.
 
-        `accept` names the content types that the answer may have, as the HTTP header does.
+        `accept` names the content types that the response may have, as the HTTP header does.
         """
         headers = {"content-type": "application/octet-stream", "accept": accept}
         headers |= self._token("inference")
         path = f"/predictions/{_quoted(model)}"
-        response = self._send("POST", self._url, path, headers=headers, content=body)
-        content_type = response.headers.get("content-type", "")
-        return Answer(response.status_code, content_type, response.content)
+        got = self._send("POST", self._url, path, headers=headers, content=body)
+        return Response(got.status_code, got.reason_phrase, dict(got.headers), got.content)
 
     def models(self) -> list[Model]:
         """Describe all versions of all models, sorted by name."""

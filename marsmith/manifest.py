@@ -25,6 +25,7 @@ class Manifest:
     serialized_file: str | None = None
     requirements_file: str | None = None
     config_file: str | None = None
+    envelope: str | None = None  # of old archives: a wrapper around requests and answers
     runtime: str = "python"
 
 
@@ -41,6 +42,7 @@ def parse_manifest(text: str | bytes) -> Manifest:
             serialized_file=model.get("serializedFile"),
             requirements_file=model.get("requirementsFile"),
             config_file=model.get("configFile"),
+            envelope=model.get("envelope"),
             runtime=values.get("runtime", "python"),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -12,9 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from marsmith.archive import Archive
-from marsmith.client import Answer, Client
+from marsmith.client import Client
 from marsmith.errors import ClientError, ServerError, WorkerError
 from marsmith.findings import Finding
+from marsmith.messages import Response
 from marsmith.samples import Sample, difference
 from marsmith.server import JAVA_LOG, SERVER_LOG, WORKERS_LOG, TorchServe
 from marsmith.stop_signals import StopRequest
@@ -66,7 +67,8 @@ class Start:
         if answer.status >= 500 and (finding := self._failure(archive)):
             wrong, hint = finding.message, finding.hint
         elif not answer.ok:
-            wrong, hint = f"status {answer.status}: {answer.reason}", "see what the handler refuses"
+            wrong = f"status {answer.status}: {answer.complaint}"
+            hint = "see what the handler refuses"
         else:
             found = difference(archive.read(sample.response), answer.body, sample.tolerance)
             wrong, hint = found or "", "mend the model or its handler; if this is right, expect it"
@@ -75,7 +77,7 @@ class Start:
                 f"{archive.name} answers its sample {sample.request} wrongly: {wrong}", hint
             )
 
-    def _predict(self, archive: Archive, request: bytes) -> Answer | None:
+    def _predict(self, archive: Archive, request: bytes) -> Response | None:
         """Send a request, and go on looking meanwhile: a handler may hang. None: to be stopped."""
         sender = ThreadPoolExecutor(max_workers=1)
         try:

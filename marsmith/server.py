@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from marsmith.environment import clean_environment, temporary_folder, torchserve_home
 from marsmith.errors import ServerError
 from marsmith.java import java_executable
 from marsmith.ports import require_free
@@ -21,10 +20,7 @@ from marsmith.properties import addresses, format_properties
 SERVER_LOG = "server.log"  # the front end: warnings and errors
 WORKERS_LOG = "workers.log"  # what handlers print and raise
 JAVA_LOG = "java.log"  # what Java itself prints: usually nothing of interest
-FOLDER_PREFIX = "marsmith-"  # of each server's temporary folder
 KEY_FILE = "key_file.json"  # written by TorchServe into its working directory
-# A Unix socket's path has room for 107 bytes, of which TorchServe takes "/.ts.sock.65535".
-_LONGEST_FOLDER = 90
 LOGS = (SERVER_LOG, WORKERS_LOG, JAVA_LOG)
 
 # TorchServe's own configuration writes several lines per request into five files.
@@ -56,11 +52,6 @@ _LOG_CONFIG = """\
 </Configuration>
 """
 
-# These would reach into TorchServe or its workers from the caller's shell: another interpreter's
-# modules (the caller's PYTHONPATH comes before the model's folder), other settings, other folders.
-_FOREIGN_PREFIXES = ("PYTHON", "TS_", "JDK_JAVA_OPTIONS", "VIRTUAL_ENV")
-_FOREIGN = ("TEMP", "TMP", "LOG_LOCATION", "METRICS_LOCATION", "LOCAL_RANK", "RANK", "WORLD_SIZE")
-
 
 class TorchServe:
     """A TorchServe process with a folder of its own for sockets, unpacked archives and keys."""
@@ -88,13 +79,7 @@ class TorchServe:
         self.log_folder.mkdir(parents=True, exist_ok=True)
         for log in LOGS:
             (self.log_folder / log).write_bytes(b"")
-        self.folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
-        if len(str(self.folder)) > _LONGEST_FOLDER:
-            self.folder.rmdir()
-            raise ServerError(
-                f"the temporary folder's path is too long for sockets: {self.folder.parent}",
-                "set TMPDIR to a shorter one, such as /tmp",
-            )
+        self.folder = temporary_folder()
         try:
             with (self.log_folder / JAVA_LOG).open("ab") as output:
                 command = self._command(java)
@@ -117,7 +102,7 @@ class TorchServe:
             raise
 
     def _command(self, java: Path) -> list[str]:
-        home = _torchserve_home()
+        home = torchserve_home()
         config = self.folder / "config.properties"
         config.write_text(format_properties(self._properties))
         log_config = self.folder / "log4j2.xml"
@@ -161,23 +146,3 @@ class TorchServe:
             end_group(self.process.pid, patience)
             self.process.wait()
             shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def clean_environment(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """Return what a server and its workers may know of the caller's environment."""
-    kept = {
-        key: value
-        for key, value in environ.items()
-        if not key.startswith(_FOREIGN_PREFIXES) and key not in _FOREIGN
-    }
-    # Archives with runtime "python3" take the interpreter that PATH names: it must be ours.
-    path = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", os.defpath)])
-    return kept | {"PATH": path, "TMPDIR": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-
-
-def _torchserve_home() -> Path:
-    """Return the folder that holds the `ts` package, found without importing it."""
-    spec = importlib.util.find_spec("ts")
-    if spec is None or not spec.submodule_search_locations:
-        raise ServerError("torchserve is not installed", "install the kit anew: scripts/setup")
-    return Path(next(iter(spec.submodule_search_locations))).parent

@@ -11,10 +11,10 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from marsmith.environment import FOLDER_PREFIX
 from marsmith.processes import end_group, end_mentioning, lives
 from marsmith.project import Project
 from marsmith.replacing import replacing
-from marsmith.server import FOLDER_PREFIX
 
 _STATE_FILE = "state.json"
 

@@ -19,6 +19,7 @@ from marsmith.errors import MarsmithError
 _COMMANDS = {
     "build": ("build", "Make model_store/NAME.mar of what archives.toml says."),
     "export": ("export", "Build an archive of a model in another format, held against eager."),
+    "run": ("run", "Let an archive answer files, without a server."),
     "serve": ("serve", "Run TorchServe with these archives, ready when it says so."),
     "status": ("serve", "List this project's running servers."),
     "stop": ("serve", "Stop this project's server."),

@@ -8,13 +8,11 @@ from typing import Any
 
 import click
 
+from marsmith.cli.answers import cells, shown
 from marsmith.cli.options import json_option, port_option, project_of
 from marsmith.cli.output import file_size, print_json, print_table
-from marsmith.client import Answer, Model, Worker
-from marsmith.errors import ClientError
-from marsmith.pictures import picture_kind
+from marsmith.client import Model, Worker
 from marsmith.processes import resident_memory
-from marsmith.replacing import replacing
 from marsmith.serving import connect
 
 
@@ -46,48 +44,19 @@ def predict(
     """Send each IMAGE to the model NAME and show its answer, or keep it if it is an image."""
     with connect(project_of(context), port) as client:
         answers = [client.predict(name, Path(image).read_bytes(), accept) for image in images]
-    shown = [_shown(answer, image, out) for image, answer in zip(images, answers, strict=True)]
+    values = [shown(answer, image, out) for image, answer in zip(images, answers, strict=True)]
     if as_json:
         print_json(
             [
                 {"image": image, "status": answer.status, "answer": value}
-                for image, answer, value in zip(images, answers, shown, strict=True)
+                for image, answer, value in zip(images, answers, values, strict=True)
             ]
         )
     else:
-        cells = [_cells(answer, value) for answer, value in zip(answers, shown, strict=True)]
-        rows = [(image, *pair) for image, pair in zip(images, cells, strict=True)]
+        pairs = [cells(answer, value) for answer, value in zip(answers, values, strict=True)]
+        rows = [(image, *pair) for image, pair in zip(images, pairs, strict=True)]
         print_table(("image", "answer", "confidence"), rows)
     sys.exit(0 if all(answer.ok for answer in answers) else 1)
-
-
-def _shown(answer: Answer, image: str, out: Path | None) -> Any:
-    """Return an answer as JSON values; one that is an image is written to the folder `out`."""
-    kind = picture_kind(answer.body)
-    if kind is None:
-        return answer.json()
-    if out is None:
-        size = file_size(len(answer.body))
-        return f"{answer.content_type}, {size}; to keep it: --out FOLDER"
-    path = out / f"{Path(image).stem}.{kind}"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
-            file.write(answer.body)
-    except OSError as error:
-        raise ClientError(
-            f"{path} cannot be written: {error.strerror}", "name another folder with --out"
-        ) from error
-    return str(path)
-
-
-def _cells(answer: Answer, value: Any) -> tuple[str, str]:
-    """Return what a table shows of an answer: its label and confidence, or all it says."""
-    if not answer.ok:
-        return f"refused with {answer.status}: {answer.reason}", ""
-    if isinstance(value, dict) and "label" in value:
-        return str(value["label"]), f"{value.get('confidence', '')}"
-    return str(value), ""
 
 
 @click.command()

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import click
 
+from marsmith.archive import Archive
+from marsmith.building import is_stale
+from marsmith.errors import ProjectError
 from marsmith.project import Project
 
 names_argument = click.argument("names", metavar="[NAME]...", nargs=-1)
@@ -22,3 +25,24 @@ def project_of(context: click.Context) -> Project:
     """Return the project that --project names, or the one around the working directory."""
     folder: str | None = context.find_root().obj
     return Project.find(Path(folder) if folder else None)
+
+
+def archive_of(context: click.Context, text: str) -> Archive:
+    """Return the archive that a user named: by its name in archives.toml, or by its path."""
+    path = Path(text)
+    if path.exists() and (path.suffix or path.parent != Path() or not _is_described(context, text)):
+        return Archive(path)
+    project = project_of(context)
+    project.specs((text,))
+    built = project.model_store / f"{text}.mar"
+    if built.exists() and is_stale(project, text):
+        click.echo(f"warning: {text}.mar is older than its sources", err=True)
+        click.echo(f"  hint: marsmith build {text}", err=True)
+    return Archive(built)
+
+
+def _is_described(context: click.Context, name: str) -> bool:
+    try:
+        return name in project_of(context).archives
+    except ProjectError:
+        return False

@@ -18,6 +18,7 @@ from unet import UNet
 from tests.handlers.asking import ask, decoded, encoded, start
 
 GRADIENT = Image.linear_gradient("L").resize((60, 40)).convert("RGB")
+_PARTS = (0.9, 0.6, 0.3)  # how bright the channels of a coloured gradient are
 STRETCHED = {"size": [64, 64], "mean": [0.5], "std": [0.5], "output_mean": 0.5, "output_std": 0.5}
 SHAPED = {"size": [64, 64], "longest_side": 128, "multiple": 32}
 
@@ -102,6 +103,20 @@ def test_outputs_are_clipped(monkeypatch: pytest.MonkeyPatch) -> None:
     handler.model = lambda batch: torch.where(batch > 0, 9.0, -9.0)
     (reply,) = ask(handler, encoded(GRADIENT.resize((64, 64))), accept="image/png")
     assert set(np.unique(np.asarray(decoded(reply.body)))) == {0, 255}
+
+
+def test_the_tones_of_the_picture_are_kept_if_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = Image.merge("RGB", [GRADIENT.getchannel(0).point(lambda v, k=k: v * k) for k in _PARTS])
+    for keep, close in ((False, False), (True, True)):
+        handler, _ = handler_of(monkeypatch, {**STRETCHED, "keep_tones": keep})
+        handler.model = lambda batch: batch.flip(1) * 0.3 + 0.4  # other colours, flat and bright
+        (reply,) = ask(handler, encoded(image), accept="image/png")
+        tones = [
+            (pixels.mean(axis=(0, 1)), pixels.std(axis=(0, 1)))
+            for pixels in (np.asarray(one, dtype=float) for one in (image, decoded(reply.body)))
+        ]
+        sent, back = np.array(tones)
+        assert (np.abs(sent - back).max() < 4) == close
 
 
 def test_an_output_that_is_no_number_is_our_own_fault(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,10 +74,10 @@ def test_an_archive_that_is_cut_off_is_damaged(project: MakeProject) -> None:
         Archive(path)
 
 
-def test_a_folder_is_no_archive(path: Path) -> None:
+def test_an_empty_folder_lacks_its_manifest(path: Path) -> None:
     path.mkdir()
-    with pytest.raises(ArchiveError):
-        Archive(path)
+    with pytest.raises(ArchiveError, match=r"MAR-INF/MANIFEST\.json"):
+        _ = Archive(path).manifest
 
 
 def test_a_zip_without_a_manifest_says_so(path: Path) -> None:

@@ -11,18 +11,18 @@ ROOT = Path(__file__).parents[2]
 LAYERS = [
     "__init__ errors findings",
     "toml_lines spec manifest properties pictures samples python_source dtypes "
-    "pickled_names state_dict_names worker_log",
-    "replacing locking ports processes project stored_zip contents archive archiver "
+    "pickled_names state_dict_names worker_log messages worker_protocol",
+    "replacing locking ports processes project stored_zip contents containers archive archiver "
     "tensors stand_ins inert_pickle torch_zip torch_legacy safetensors_file checkpoint "
     "state_dict_file state_dicts weights java "
-    "server server_state client stop_signals",
+    "environment server server_state client stop_signals worker_process in_process runtime",
     "verify building exporting extracting readiness serving",
-    "cli __main__ children",
+    "cli __main__ children pytest_plugin",
 ]
 LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names.split()}
 # All that layers 0 and 1 import: nothing of it reads, writes, waits or connects.
 PURE = "__future__ ast collections dataclasses difflib enum ipaddress json marsmith math "
-PURE += "PIL io pydantic_core re sys tomli tomllib typing urllib"
+PURE += "PIL http io pydantic_core re struct sys tomli tomllib typing urllib"
 IO = "open input exec eval sys.stdin sys.stdout sys.stderr sys.argv"
 PRINTS_OR_EXITS = "print exit quit sys.exit os._exit sys.stdout sys.stderr click rich"
 SOURCES = {str(path.relative_to(ROOT)): path for path in sorted((ROOT / "marsmith").rglob("*.py"))}

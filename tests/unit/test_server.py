@@ -10,10 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from marsmith.environment import clean_environment
 from marsmith.errors import PortInUseError, ServerError
 from marsmith.ports import free_ports
 from marsmith.properties import addresses, parse_properties, with_ports
-from marsmith.server import TorchServe, clean_environment
+from marsmith.server import TorchServe
 
 # In the place of Java: notes how it was called, then waits to be ended.
 STAND_IN = """\

@@ -1,0 +1,179 @@
+"""The forms an archive comes in: a zip, a gzipped tar, or a folder.
+
+torch-model-archiver writes all of them (`--archive-format default | zip-store | tgz | no-archive`);
+a tar holds everything in one folder more, which the front end strips (ZipUtils.java).
+"""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from marsmith.errors import ArchiveError
+
+_AGAIN = "make the archive again, or copy it again"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file within an archive. `compressed` equals `size` where nothing is known of it."""
+
+    name: str
+    size: int  # bytes
+    compressed: int
+    is_link: bool = False
+
+    @property
+    def escapes(self) -> bool:
+        """Whether its name would lead out of the folder it is unpacked into."""
+        parts = PurePosixPath(self.name.replace("\\", "/")).parts
+        return ".." in parts or self.name[:1] in ("/", "\\") or ":" in "".join(parts[:1])
+
+
+class Container(Protocol):
+    """What holds an archive's files."""
+
+    @property
+    def entries(self) -> list[Entry]:
+        """All files in their order; names may repeat. Raises ArchiveError."""
+
+    def read(self, name: str) -> bytes:
+        """Return one file. Raises ArchiveError if it is missing or damaged."""
+
+    def unpack(self, folder: Path) -> None:
+        """Write all files below a folder, which must exist. Raises ArchiveError."""
+
+
+def open_container(path: Path) -> Container:
+    """Open whatever form an archive has. Raises ArchiveError if it is none."""
+    if path.is_dir():
+        return _Folder(path)
+    if zipfile.is_zipfile(path):
+        return _Zip(path)
+    if tarfile.is_tarfile(path):
+        return _Tar(path)
+    raise ArchiveError(f"{path} is damaged or not an archive", _AGAIN)
+
+
+@contextmanager
+def _damage(path: Path, part: str) -> Iterator[None]:
+    """Turn what the standard library raises into an ArchiveError."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is None:  # what gzip says of bad data
+            raise ArchiveError(f"{path}: {part} is missing or damaged", _AGAIN) from error
+        message = f"{path}: {part} cannot be read or unpacked: {error.strerror}"
+        raise ArchiveError(message, "mend its permissions, or make room") from error
+    except (KeyError, zipfile.BadZipFile, zlib.error, tarfile.TarError, EOFError) as error:
+        raise ArchiveError(f"{path}: {part} is missing or damaged", _AGAIN) from error
+    except (NotImplementedError, RuntimeError) as error:  # encrypted, or an unknown compression
+        raise ArchiveError(f"{path}: {part} cannot be unpacked: {error}", _AGAIN) from error
+
+
+def _require_inside(path: Path, entries: list[Entry]) -> None:
+    for entry in entries:
+        if entry.escapes or entry.is_link:
+            what = "is a link" if entry.is_link else "would be written outside of its folder"
+            raise ArchiveError(
+                f"{path}: {entry.name!r} {what}", "do not use this archive; make it anew"
+            )
+
+
+@dataclass
+class _Zip:
+    path: Path
+
+    @cached_property
+    def entries(self) -> list[Entry]:
+        with _damage(self.path, "its table of contents"), zipfile.ZipFile(self.path) as file:
+            return [
+                Entry(one.filename, one.file_size, one.compress_size, _is_link(one))
+                for one in file.infolist()
+                if not one.is_dir()
+            ]
+
+    def read(self, name: str) -> bytes:
+        with _damage(self.path, name), zipfile.ZipFile(self.path) as file:
+            return file.read(name)
+
+    def unpack(self, folder: Path) -> None:
+        _require_inside(self.path, self.entries)
+        with _damage(self.path, "some file"), zipfile.ZipFile(self.path) as file:
+            file.extractall(folder)  # noqa: S202 - names were looked at
+
+
+def _is_link(entry: zipfile.ZipInfo) -> bool:
+    return (entry.external_attr >> 16) & 0o170000 == 0o120000
+
+
+@dataclass
+class _Tar:
+    path: Path
+
+    @cached_property
+    def _members(self) -> dict[str, tarfile.TarInfo]:
+        with _damage(self.path, "its table of contents"), tarfile.open(self.path) as file:
+            return {member.name.removeprefix("./"): member for member in file if not member.isdir()}
+
+    @cached_property
+    def _top(self) -> str:
+        """The one folder that holds everything, with a slash; empty if there is none."""
+        first = {name.partition("/")[0] for name in self._members}
+        wrapped = len(first) == 1 and all("/" in name for name in self._members)
+        return f"{first.pop()}/" if wrapped else ""
+
+    @property
+    def entries(self) -> list[Entry]:
+        return [
+            Entry(name.removeprefix(self._top), member.size, member.size, not member.isreg())
+            for name, member in self._members.items()
+        ]
+
+    def read(self, name: str) -> bytes:
+        with _damage(self.path, name), tarfile.open(self.path) as archive:
+            file = archive.extractfile(self._members[self._top + name])
+            if file is None:
+                raise KeyError(name)
+            return file.read()
+
+    def unpack(self, folder: Path) -> None:
+        _require_inside(self.path, self.entries)
+        with _damage(self.path, "some file"), tarfile.open(self.path) as archive:
+            for name, member in self._members.items():
+                target = folder / name.removeprefix(self._top)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if file := archive.extractfile(member):
+                    with target.open("wb") as output:
+                        shutil.copyfileobj(file, output)
+
+
+@dataclass
+class _Folder:
+    path: Path
+
+    @cached_property
+    def entries(self) -> list[Entry]:
+        with _damage(self.path, "a file"):
+            return [
+                Entry(file.relative_to(self.path).as_posix(), size, size, file.is_symlink())
+                for file in sorted(self.path.rglob("*"))
+                if file.is_file() or file.is_symlink()
+                for size in [file.lstat().st_size]
+            ]
+
+    def read(self, name: str) -> bytes:
+        with _damage(self.path, name):
+            return (self.path / name).read_bytes()
+
+    def unpack(self, folder: Path) -> None:
+        with _damage(self.path, "some file"):
+            shutil.copytree(self.path, folder, dirs_exist_ok=True)

@@ -1,0 +1,53 @@
+"""Where TorchServe and its workers run: a folder of their own, an environment without surprises."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from marsmith.errors import ServerError
+
+FOLDER_PREFIX = "marsmith-"  # of each server's and runtime's temporary folder
+# A Unix socket's path has room for 107 bytes, of which TorchServe takes "/.ts.sock.65535".
+_LONGEST_FOLDER = 90
+
+# These would reach into TorchServe or its workers from the caller's shell: another interpreter's
+# modules (the caller's PYTHONPATH comes before the model's folder), other settings, other folders.
+_FOREIGN_PREFIXES = ("PYTHON", "TS_", "JDK_JAVA_OPTIONS", "VIRTUAL_ENV")
+_FOREIGN = ("TEMP", "TMP", "LOG_LOCATION", "METRICS_LOCATION", "LOCAL_RANK", "RANK", "WORLD_SIZE")
+
+
+def temporary_folder() -> Path:
+    """Make a new folder whose path leaves room for TorchServe's sockets. Raises ServerError."""
+    folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+    if len(str(folder)) > _LONGEST_FOLDER:
+        folder.rmdir()
+        raise ServerError(
+            f"the temporary folder's path is too long for sockets: {folder.parent}",
+            "set TMPDIR to a shorter one, such as /tmp",
+        )
+    return folder
+
+
+def clean_environment(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Return what a server and its workers may know of the caller's environment."""
+    kept = {
+        key: value
+        for key, value in environ.items()
+        if not key.startswith(_FOREIGN_PREFIXES) and key not in _FOREIGN
+    }
+    # Archives with runtime "python3" take the interpreter that PATH names: it must be ours.
+    path = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", os.defpath)])
+    return kept | {"PATH": path, "TMPDIR": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def torchserve_home() -> Path:
+    """Return the folder that holds the `ts` package, found without importing it."""
+    spec = importlib.util.find_spec("ts")
+    if spec is None or not spec.submodule_search_locations:
+        raise ServerError("torchserve is not installed", "install the kit anew: scripts/setup")
+    return Path(next(iter(spec.submodule_search_locations))).parent

@@ -1,0 +1,79 @@
+"""Requests and responses, whoever carries them: a server, or a worker of our own; no IO."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A body, or one field of a form."""
+
+    name: str
+    value: bytes
+    content_type: str = ""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the front end makes of one HTTP request."""
+
+    parameters: tuple[Parameter, ...]
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, body: bytes, content_type: str = "", headers: Mapping[str, str] | None = None
+    ) -> Request:
+        """Return a request whose body is raw, as `curl -T` sends it."""
+        typed = {"Content-Type": content_type} if content_type else {}
+        given = {"Accept": "*/*", **typed, **(headers or {})}
+        return cls((Parameter("body", body, content_type),), given)
+
+
+@dataclass(frozen=True)
+class Response:
+    """What TorchServe puts on the wire for one request."""
+
+    status: int
+    reason: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is 2xx."""
+        return 200 <= self.status < 300
+
+    @property
+    def content_type(self) -> str:
+        """The media type, without parameters; empty if the handler gave none."""
+        return self.headers.get("content-type", "").partition(";")[0].strip()
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode(errors="replace")
+
+    def json(self) -> Any:
+        """Return the body as JSON values. Raises ValueError if it is none."""
+        return json.loads(self.body)
+
+    @property
+    def values(self) -> Any:
+        """The body as JSON values, or as text if it is none."""
+        try:
+            return self.json()
+        except ValueError:
+            return self.text
+
+    @property
+    def complaint(self) -> str:
+        """What a refusal says of itself, in one line."""
+        values = self.values
+        error = values.get("error", values) if isinstance(values, dict) else values
+        message = error.get("message") if isinstance(error, dict) else error
+        return str(message or self.reason or "no reason given").partition("\n")[0]

@@ -1,0 +1,163 @@
+"""An archive, loaded and asked as a TorchServe worker does it, without the Java front end.
+
+The worker is TorchServe's own (ts/model_service_worker.py), in a process of its own; here is what
+the front end does for it: unpack, start, load, send batches, read answers (WorkerThread.java).
+"""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from marsmith.archive import Archive
+from marsmith.environment import temporary_folder
+from marsmith.errors import WorkerError
+from marsmith.findings import Finding
+from marsmith.in_process import InProcessWorker
+from marsmith.messages import Request, Response
+from marsmith.worker_log import explain, find_failure
+from marsmith.worker_process import WorkerGoneError, WorkerProcess
+from marsmith.worker_protocol import (
+    encode_batch,
+    encode_load,
+    read_batch,
+    read_loaded,
+    refusal,
+)
+
+DEFAULT_TIMEOUT = 120.0  # seconds, as TorchServe's own for loading and for answering
+
+
+class Runtime:
+    """One worker with one archive: `with Runtime("digits.mar") as run: run.predict(image)`."""
+
+    def __init__(
+        self,
+        archive: Archive | Path | str,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        in_process: bool = False,
+    ) -> None:
+        """`timeout` is in seconds, for the load and for each batch.
+
+        `in_process` loads the handler into this process, where breakpoints work and its exceptions
+        come through; torch is imported then, the working directory and `sys.path` are the worker's
+        until the end, and no timeout holds.
+        """
+        self.archive = archive if isinstance(archive, Archive) else Archive(Path(archive))
+        self._timeout = timeout
+        self._in_process = in_process
+        self._folder: Path | None = None
+        self._worker: WorkerProcess | InProcessWorker | None = None
+
+    def __enter__(self) -> Runtime:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Unpack the archive and load its model.
+
+        Raises ArchiveError, and WorkerError with the true cause if the model cannot be loaded;
+        then nothing is left behind.
+        """
+        manifest = self.archive.manifest
+        self._folder = temporary_folder()
+        try:
+            # As the front end names it: models/ and 32 hexadecimal digits.
+            model = self._folder.resolve() / "models" / uuid.uuid4().hex
+            model.mkdir(parents=True)
+            self.archive.unpack(model)
+            self._worker = self._start_worker(model)
+            message = encode_load(
+                self.archive.name,
+                str(model),
+                handler=manifest.handler,
+                batch_size=self.batch_size,
+                envelope=manifest.envelope or "",
+            )
+            self._worker.send(message)
+            code, _ = read_loaded(self._worker.read)
+            if code != 200:
+                raise WorkerGoneError
+        except WorkerGoneError:
+            finding = self.failure()
+            self.stop()
+            failed = f"{self.archive.name}: its worker cannot load the model"
+            raise WorkerError(f"{failed}: {_placed(finding)}", finding.hint) from None
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start_worker(self, model: Path) -> WorkerProcess | InProcessWorker:
+        if self._in_process:
+            return InProcessWorker(model)
+        return WorkerProcess(model, self._timeout)
+
+    @property
+    def batch_size(self) -> int:
+        """How many requests share a batch at most, as the archive's model-config says."""
+        value = self.archive.model_config.get("batchSize")
+        return value if isinstance(value, int) and value > 0 else 1
+
+    def predict(
+        self,
+        request: Request | bytes | Path,
+        *,
+        content_type: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        """Answer one request alone; bytes and files are sent as raw bodies."""
+        if isinstance(request, Path):
+            request = request.read_bytes()
+        if isinstance(request, bytes):
+            request = Request.of(request, content_type, headers)
+        return self.predict_batch([request])[0]
+
+    def predict_batch(self, requests: Sequence[Request]) -> list[Response]:
+        """Answer requests as one batch, in order.
+
+        When the worker dies or lets its time pass, they get the answer that the front end gives
+        then, and the next batch finds a new worker.
+        """
+        if self._folder is None:
+            self.start()
+        if self._worker is None:
+            raise RuntimeError("stopped")
+        ids = [str(uuid.uuid4()) for _ in requests]
+        try:
+            self._worker.send(encode_batch(requests, ids))
+            return read_batch(self._worker.read, ids)
+        except WorkerGoneError:
+            self.stop()
+            return [refusal(500, "Worker died.") for _ in requests]
+
+    def failure(self) -> Finding:
+        """Return the last exception of the handler that the worker reported, and what to do."""
+        return explain(find_failure(self.log().splitlines()), "the worker's log")
+
+    def log(self) -> str:
+        """Return what the worker and its handler have printed and logged."""
+        return self._worker.log() if self._worker else ""
+
+    def stop(self) -> None:
+        """End the worker and remove what was unpacked."""
+        if self._worker:
+            self._worker.stop()
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        self._worker = self._folder = None
+
+
+def _placed(finding: Finding) -> str:
+    return ": ".join(part for part in (finding.location, finding.message) if part)

@@ -1,0 +1,101 @@
+"""One worker of TorchServe's, started as the front end starts it (WorkerLifeCycle.java)."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from marsmith.environment import clean_environment, torchserve_home
+from marsmith.processes import end_group
+
+_PAUSE = 0.01  # seconds between two looks for the worker's socket
+
+
+class WorkerGoneError(Exception):
+    """The worker ended, or did not answer in time; what was sent has no answer."""
+
+
+class WorkerProcess:
+    """A process that runs ts/model_service_worker.py, and the socket to it."""
+
+    def __init__(self, model: Path, timeout: float) -> None:
+        """Start it for the archive unpacked at `model`, `FOLDER/models/…`; timeout in seconds."""
+        folder = model.parents[1]
+        self._timeout = timeout
+        self._log = folder / "worker.log"
+        address = folder / ".ts.sock.9000"
+        package = torchserve_home() / "ts"
+        script, metrics = package / "model_service_worker.py", package / "configs" / "metrics.yaml"
+        command: list[str | Path] = [sys.executable, script, "--sock-type", "unix"]
+        command += ["--sock-name", address, "--metrics-config", metrics]
+        environment = clean_environment(os.environ, folder)
+        environment |= {"PYTHONPATH": f"{model}{os.pathsep}", "TS_DECODE_INPUT_REQUEST": "true"}
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(  # noqa: S603
+                command,
+                cwd=model,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # a terminal's Ctrl-C is for us; and one group to end
+            )
+        self._socket = socket.socket(socket.AF_UNIX)
+        try:
+            self._connect(str(address))
+        except BaseException:
+            self.stop()
+            raise
+
+    def _connect(self, address: str) -> None:
+        deadline = time.monotonic() + self._timeout
+        while True:
+            try:
+                self._socket.connect(address)
+                return
+            except OSError:
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    raise WorkerGoneError from None
+                time.sleep(_PAUSE)
+
+    def send(self, message: bytes) -> None:
+        """Send a message of the front end's. Raises WorkerGoneError."""
+        self._deadline = time.monotonic() + self._timeout
+        try:
+            self._socket.settimeout(self._timeout)
+            self._socket.sendall(message)
+        except OSError as error:
+            raise WorkerGoneError from error
+
+    def read(self, size: int) -> bytes:
+        """Return exactly so many bytes of the answer. Raises WorkerGoneError."""
+        found = bytearray()
+        while len(found) < size:
+            try:
+                self._socket.settimeout(max(0.001, self._deadline - time.monotonic()))
+                part = self._socket.recv(size - len(found))
+            except OSError as error:
+                raise WorkerGoneError from error
+            if not part:
+                raise WorkerGoneError
+            found += part
+        return bytes(found)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it lives, but let its time pass."""
+        return self.process.poll() is None and time.monotonic() > self._deadline
+
+    def log(self) -> str:
+        """Return what the worker and its handler printed and logged."""
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
+    def stop(self) -> None:
+        """End the worker and whatever it started."""
+        self._socket.close()
+        end_group(self.process.pid, patience=0.5)
+        self.process.wait()
