@@ -7,6 +7,7 @@ becomes its model's input, and what the outputs mean; see image_classifier.py.
 from __future__ import annotations
 
 import logging
+import math
 import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -33,6 +34,9 @@ class ImageConfig:
     mode: str = "RGB"  # or "L", grey
     mean: tuple[float, ...] = (0.0,)  # taken off values in 0…1; per channel, or one for all
     std: tuple[float, ...] = (1.0,)
+    # 0 stretches a picture to `size`. Else its middle is cut out, this part of the shorter side:
+    # 0.875 is what torchvision's Resize(256) and CenterCrop(224) leave.
+    crop: float = 0.0
     max_pixels: int = 50_000_000  # larger images are refused before they are decoded
     threads: int = 0  # 0: the machine's cores, shared among the workers
 
@@ -106,7 +110,8 @@ class ImageHandler:
         height, width = self.config.size
         image = picture.image.convert(self.config.mode)
         if image.size != (width, height):
-            image = image.resize((width, height), Image.Resampling.BILINEAR)
+            box = self._middle(image) if self.config.crop else None
+            image = image.resize((width, height), Image.Resampling.BILINEAR, box=box)
         return self.normalise(image)
 
     def infer(self, batch: torch.Tensor) -> torch.Tensor:
@@ -124,7 +129,7 @@ class ImageHandler:
 
     def enough(self, content_type: str) -> int | None:
         """Return how many pixels a side a picture needs for that answer; None: all it has."""
-        side: int = max(self.config.size)
+        side: int = math.ceil(max(self.config.size) / (self.config.crop or 1))
         return side
 
     # ---- what they share
@@ -134,6 +139,13 @@ class ImageHandler:
         pixels = torch.from_numpy(np.array(image, dtype=np.float32)).div_(255)
         pixels = pixels.permute(2, 0, 1) if pixels.dim() == 3 else pixels.unsqueeze(0)
         return pixels.sub(self.mean).div_(self.std)
+
+    def _middle(self, image: Image.Image) -> tuple[float, float, float, float]:
+        """Return left, top, right and bottom of what `crop` cuts out, in the shape of `size`."""
+        height, width = self.config.size
+        scale = self.config.crop * min(image.width / width, image.height / height)
+        left, top = (image.width - scale * width) / 2, (image.height - scale * height) / 2
+        return left, top, left + scale * width, top + scale * height
 
     def _read(self, index: int, given: dict[str, Any], context: Context) -> _Job:
         request = read_request(given)

@@ -19,7 +19,8 @@ class RotationCorrector(ImageHandler):
 
     @dataclass(frozen=True)
     class Config(ImageConfig):
-        """`agreement`: ask about all four turns of a picture, and take what fits them best.
+        """`agreement`: ask about all turns of a picture and of its mirror image, and take what
+        fits them best.
 
         Below `min_confidence` an answer is no success, and the picture comes back as it was.
         """
@@ -31,16 +32,19 @@ class RotationCorrector(ImageHandler):
 
     def enough(self, content_type: str) -> int | None:
         """Return what the model sees; a picture that goes back is needed whole."""
-        return None if content_type in IMAGE_TYPES else max(self.config.size)
+        return None if content_type in IMAGE_TYPES else super().enough(content_type)
 
     def infer(self, batch: torch.Tensor) -> torch.Tensor:
-        """Return log-probabilities [N, 4] of [N, C, S, S], maybe as all four turns see them."""
+        """Return log-probabilities [N, 4] of [N, C, S, S], maybe as eight views agree on them."""
         if not self.config.agreement:
             return super().infer(batch).log_softmax(dim=1)
-        turned = torch.cat([batch.rot90(turn, (2, 3)) for turn in range(4)])
-        seen = super().infer(turned).log_softmax(dim=1).view(4, len(batch), 4)
+        both = torch.cat([batch, batch.flip(3)])
+        turned = torch.cat([both.rot90(turn, (2, 3)) for turn in range(4)])
+        seen = super().infer(turned).log_softmax(dim=1).view(4, 2, len(batch), 4)
         # A picture already turned by k needs k quarter turns less: class c shows up as c - k.
-        return torch.stack([seen[turn].roll(turn, dims=1) for turn in range(4)]).mean(dim=0)
+        agreed = torch.stack([seen[turn].roll(turn, dims=2) for turn in range(4)]).mean(dim=0)
+        # What must be turned to the left needs as much to the right in the mirror.
+        return (agreed[0] + agreed[1][:, [0, 3, 2, 1]]) / 2
 
     def answers(self, outputs: torch.Tensor, pictures: list[Picture | None]) -> list[Any]:
         """Turn [N, 4] into {"model_degree", "exif_degree", "confidence", "success"}.

@@ -19,7 +19,7 @@ from marsmith.serving import connect
 
 ROOT = Path(__file__).resolve().parents[1]
 PHOTOS = ("chelsea.png", "astronaut.png", "rocket.jpg", "coffee.png")
-MODELS = ("line-art",)
+MODELS = ("cartoon", "line-art")
 WIDTH, HEIGHT = 300, 200
 
 

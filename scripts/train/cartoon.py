@@ -26,7 +26,9 @@ LESSON = Lesson(
     what=f"""Weights of `ResnetGenerator` (`model_defs/resnet_generator.py`, ngf {NGF}, {BLOCKS}
 residual blocks): a photo becomes a cartoon.""",
     form="""RGB pictures [N, 3, 256, 256]: value / 255, minus 0.5, divided by 0.5; the output has
-the same shape and scale. Other sizes divisible by 4 work, but the look was learned at 256.""",
+the same shape and scale. Other sizes divisible by 4 work, but the look was learned at 256. Instance
+norm loses the tones of a picture, so each channel of the output is then given the mean and spread
+that it has in the input (`keep_tones` in `handler_config`).""",
     limits="""- The drawing has 256 x 256 pixels, whatever came in; large pictures get soft lines.
 - Fine textures (grass, fur, gravel) become patches of colour, and small writing is lost, as in the
   filter's drawings.

@@ -101,5 +101,5 @@ def copy_project(target: Path, *, only_digits: bool = True) -> Kit:
         shutil.copy(ROOT / name, target / name)
     if only_digits:
         spec = (target / "archives.toml").read_text()
-        (target / "archives.toml").write_text(spec.partition("[archives.line-art]")[0])
+        (target / "archives.toml").write_text(spec.partition("[archives.cartoon]")[0])
     return Kit(target)
