@@ -47,6 +47,10 @@ class Archive:
         """Return one file's bytes. Raises ArchiveError if it is missing or damaged."""
         return self._container.read(name)
 
+    def copy(self, name: str, target: Path) -> None:
+        """Write one file, however large, to a path. Raises ArchiveError."""
+        self._container.copy(name, target)
+
     def unpack(self, folder: Path) -> None:
         """Write all its files below a folder. Raises ArchiveError, also for a name that escapes."""
         self._container.unpack(folder)

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from marsmith.contents import MODEL_CONFIG_FILE, contents
@@ -29,11 +29,15 @@ from marsmith.stored_zip import Content, write_stored_zip
 _CREATED_ON = "01/01/1980 00:00:00"
 
 
-def write_archive(project: Project, spec: ArchiveSpec) -> str:
+def write_archive(
+    project: Project, spec: ArchiveSpec, accept: Callable[[str, int], None] = lambda *_: None
+) -> str:
     """Make `model_store/NAME.mar` and return its sha256.
 
     The file appears whole or not at all. The spec's files must have been checked
-    (verify/sources.py). Raises BuildError if torch-model-archiver fails or nothing can be written.
+    (verify/sources.py). `accept` gets the sha256 and the size in bytes before the file is put in
+    place, which it prevents by raising. Raises BuildError if torch-model-archiver fails or nothing
+    can be written.
     """
     target = project.model_store / f"{spec.name}.mar"
     try:
@@ -42,6 +46,7 @@ def write_archive(project: Project, spec: ArchiveSpec) -> str:
         project.model_store.mkdir(exist_ok=True)
         with replacing(target) as file:
             digest = write_stored_zip(file, entries)
+            accept(digest, file.tell())
     except OSError as error:
         raise BuildError(
             f"{target} cannot be made: {error.strerror}"

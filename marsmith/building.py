@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from marsmith import __version__
+from marsmith.archives_lock import Lock, Locked
 from marsmith.contents import sources
 from marsmith.findings import Finding, FindingsError, Severity
 from marsmith.locking import locked
@@ -35,20 +36,26 @@ def build(
     names: tuple[str, ...] = (),
     *,
     force: bool = False,
+    lock: Lock | None = None,
 ) -> list[Built]:
     """Make the archives `names`, or all of them, in the project's model store.
 
-    Raises FindingsError with the problems of all of them before anything is written.
+    Raises FindingsError with the problems of all of them before anything is written; with `lock`
+    also for what would not come out as locked, and then only those are put in place that do.
     """
     if problems := project.spec_file.problems:
         sound = project.spec_file.archives.values()
         raise FindingsError([*problems, *(f for spec in sound for f in _findings(project, spec))])
     specs = project.specs(names)
-    built = {spec.name: None if force else _unchanged(project, spec) for spec in specs}
-    outdated = [spec for spec in specs if built[spec.name] is None]
+    results = {spec.name: None if force else _standing(project, spec, lock) for spec in specs}
+    outdated = [spec for spec in specs if results[spec.name] is None]
     if outdated:
-        built |= _make_all(project, outdated)
-    return [archive for archive in built.values() if archive is not None]
+        results |= _make_all(project, outdated, lock)
+    refused = [result for result in results.values() if isinstance(result, Finding)]
+    refused += lock.unknown(project.archives) if lock else []
+    if refused:
+        raise FindingsError(refused)
+    return [result for result in results.values() if isinstance(result, Built)]
 
 
 def is_stale(project: Project, name: str) -> bool:
@@ -57,14 +64,24 @@ def is_stale(project: Project, name: str) -> bool:
     return spec is not None and _unchanged(project, spec) is None
 
 
-def _make_all(project: Project, specs: list[ArchiveSpec]) -> dict[str, Built]:
+def _standing(project: Project, spec: ArchiveSpec, lock: Lock | None) -> Built | Finding | None:
+    """Return the archive as it stands if that is up to date, or what the lock has against it."""
+    built = _unchanged(project, spec)
+    if built is None or lock is None:
+        return built
+    return lock.difference(spec.name, Locked(spec.version, built.sha256, built.size)) or built
+
+
+def _make_all(
+    project: Project, specs: list[ArchiveSpec], lock: Lock | None
+) -> dict[str, Built | Finding]:
     findings = {spec.name: _findings(project, spec) for spec in specs}
     everything = [finding for found in findings.values() for finding in found]
     if any(finding.severity is Severity.ERROR for finding in everything):
         raise FindingsError(everything)
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as executor:
-        made = executor.map(lambda spec: _make(project, spec, findings[spec.name]), specs)
-        return {archive.name: archive for archive in made}
+        made = executor.map(lambda spec: _make(project, spec, findings[spec.name], lock), specs)
+        return {spec.name: result for spec, result in zip(specs, made, strict=True)}
 
 
 def _findings(project: Project, spec: ArchiveSpec) -> tuple[Finding, ...]:
@@ -73,13 +90,23 @@ def _findings(project: Project, spec: ArchiveSpec) -> tuple[Finding, ...]:
     return tuple(check_spec(project, spec))
 
 
-def _make(project: Project, spec: ArchiveSpec, warnings: tuple[Finding, ...]) -> Built:
+def _make(
+    project: Project, spec: ArchiveSpec, warnings: tuple[Finding, ...], lock: Lock | None
+) -> Built | Finding:
     from marsmith.archiver import write_archive
+
+    def require_locked(sha256: str, size: int) -> None:
+        made = Locked(spec.version, sha256, size)
+        if lock and (different := lock.difference(spec.name, made)):
+            raise FindingsError([different])
 
     # Without the lock another build could put its archive in place between ours and our record.
     with locked(_record_path(project, spec.name).with_suffix(".lock")):
         before = _inputs(project, spec)
-        sha256 = write_archive(project, spec)
+        try:
+            sha256 = write_archive(project, spec, require_locked)
+        except FindingsError as error:
+            return error.findings[0]
         path = project.model_store / f"{spec.name}.mar"
         record = {"inputs": before, "output": _stat(path), "sha256": sha256}
         with replacing(_record_path(project, spec.name)) as file:

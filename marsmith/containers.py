@@ -48,6 +48,9 @@ class Container(Protocol):
     def read(self, name: str) -> bytes:
         """Return one file. Raises ArchiveError if it is missing or damaged."""
 
+    def copy(self, name: str, target: Path) -> None:
+        """Write one file, however large. Raises ArchiveError if it is missing or damaged."""
+
     def unpack(self, folder: Path) -> None:
         """Write all files below a folder, which must exist. Raises ArchiveError."""
 
@@ -95,6 +98,9 @@ class _Zip:
     @cached_property
     def entries(self) -> list[Entry]:
         with _damage(self.path, "its table of contents"), zipfile.ZipFile(self.path) as file:
+            # Of an archive that is cut off, a zip within it would be taken for the whole.
+            if min((one.header_offset for one in file.infolist()), default=0) > 0:
+                raise zipfile.BadZipFile
             return [
                 Entry(one.filename, one.file_size, one.compress_size, _is_link(one))
                 for one in file.infolist()
@@ -104,6 +110,15 @@ class _Zip:
     def read(self, name: str) -> bytes:
         with _damage(self.path, name), zipfile.ZipFile(self.path) as file:
             return file.read(name)
+
+    def copy(self, name: str, target: Path) -> None:
+        with (
+            _damage(self.path, name),
+            zipfile.ZipFile(self.path) as archive,
+            archive.open(name) as file,
+            target.open("wb") as output,
+        ):
+            shutil.copyfileobj(file, output)
 
     def unpack(self, folder: Path) -> None:
         _require_inside(self.path, self.entries)
@@ -145,6 +160,14 @@ class _Tar:
                 raise KeyError(name)
             return file.read()
 
+    def copy(self, name: str, target: Path) -> None:
+        with _damage(self.path, name), tarfile.open(self.path) as archive:
+            file = archive.extractfile(self._members[self._top + name])
+            if file is None:
+                raise KeyError(name)
+            with target.open("wb") as output:
+                shutil.copyfileobj(file, output)
+
     def unpack(self, folder: Path) -> None:
         _require_inside(self.path, self.entries)
         with _damage(self.path, "some file"), tarfile.open(self.path) as archive:
@@ -173,6 +196,10 @@ class _Folder:
     def read(self, name: str) -> bytes:
         with _damage(self.path, name):
             return (self.path / name).read_bytes()
+
+    def copy(self, name: str, target: Path) -> None:
+        with _damage(self.path, name):
+            shutil.copyfile(self.path / name, target)
 
     def unpack(self, folder: Path) -> None:
         with _damage(self.path, "some file"):

@@ -6,6 +6,7 @@ MarsmithError
 ├── BuildError            an archive could not be made
 ├── ArchiveError          a .mar is missing, damaged or not an archive
 ├── WeightsError          a file of weights is damaged, or not what is asked for
+├── SigningError          a key cannot be used, or a signature does not hold
 ├── ServerError           TorchServe did not start, or did not stop
 │   ├── PortInUseError    another process listens on a port we need
 │   └── WorkerError       a worker could not load its model: the true cause
@@ -43,6 +44,10 @@ class ArchiveError(MarsmithError):
 
 class WeightsError(MarsmithError):
     """A file of weights is damaged, or not what is asked for."""
+
+
+class SigningError(MarsmithError):
+    """A key cannot be used, or a signature does not hold."""
 
 
 class ServerError(MarsmithError):

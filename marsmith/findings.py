@@ -18,13 +18,17 @@ class Severity(str, Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One problem; `file` is relative to the project's root, `line` counts from 1."""
+    """One problem; `file` is relative to the project's root, `line` counts from 1.
+
+    `rule` is a name that stays the same, for those who look for one kind of problem.
+    """
 
     message: str
     hint: str
     file: str | None = None
     line: int | None = None
     severity: Severity = Severity.ERROR
+    rule: str = ""
 
     @property
     def location(self) -> str:

@@ -23,6 +23,16 @@ def picture_difference(expected: bytes, actual: bytes, tolerance: float) -> str 
     They must have one size, and values of 0…1 that differ by at most `tolerance` on average:
     two machines draw and encode a picture alike, but not bit for bit.
     """
+    measured = measure_pictures(expected, actual)
+    if isinstance(measured, str):
+        return measured
+    if measured[0] <= tolerance:
+        return None
+    return f"the picture differs by {measured[0]:.4f} on average, more than {tolerance:g}"
+
+
+def measure_pictures(expected: bytes, actual: bytes) -> tuple[float, float] | str:
+    """Return how far the values of 0…1 differ, on average and at most, or why none can say."""
     from PIL import Image, ImageChops, ImageStat  # few answers are pictures
 
     try:
@@ -32,7 +42,5 @@ def picture_difference(expected: bytes, actual: bytes, tolerance: float) -> str 
     if first.size != second.size:
         sizes = ["{} x {}".format(*one.size) for one in (first, second)]
         return f"expected a picture of {sizes[0]} pixels, got {sizes[1]}"
-    mean = sum(ImageStat.Stat(ImageChops.difference(first, second)).mean) / 3 / 255
-    if mean <= tolerance:
-        return None
-    return f"the picture differs by {mean:.4f} on average, more than {tolerance:g}"
+    found = ImageStat.Stat(ImageChops.difference(first, second))
+    return sum(found.mean) / 3 / 255, max(high for _, high in found.extrema) / 255

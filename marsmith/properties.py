@@ -31,6 +31,28 @@ _DEFAULTS = {
     "grpc_management_port": "7071",
 }
 
+# All keys that TorchServe reads (ConfigManager.java of 0.12.0).
+_NAMES = """
+    model_store workflow_store cpp_log_config load_models models model_snapshot enable_model_api
+    disable_token_authorization token_expiration_min number_of_gpu async_logging allowed_urls
+    use_env_allowed_urls enable_envvars_config debug management_address metrics_address
+    inference_address grpc_management_address grpc_inference_address grpc_management_port
+    grpc_inference_port grpc_management_max_connection_age_ms grpc_inference_max_connection_age_ms
+    grpc_management_max_connection_age_grace_ms grpc_inference_max_connection_age_grace_ms
+    ts_open_inference_protocol enable_grpc_ssl prefer_direct_buffer install_py_dep_per_model
+    enable_metrics_api cpu_launcher_enable cpu_launcher_args ipex_enable ipex_gpu_enable
+    number_of_netty_threads netty_client_threads job_queue_size metrics_config metrics_mode
+    model_metrics_auto_detect disable_system_metrics metric_time_interval system_metrics_cmd
+    default_service_handler service_envelope default_workers_per_model default_response_timeout
+    default_startup_timeout unregister_model_timeout cors_allowed_origin cors_allowed_methods
+    cors_allowed_headers private_key_file certificate_file keystore keystore_pass keystore_type
+    blacklist_env_vars max_response_size max_request_size limit_max_image_pixels
+    decode_input_request use_native_io io_ratio initial_worker_port initial_distribution_port
+    ts_header_key_sequence_id ts_header_key_sequence_start ts_header_key_sequence_end vmargs
+    plugins_path python
+"""
+KEYS = frozenset(_NAMES.split())
+
 
 @dataclass(frozen=True)
 class Address:
@@ -66,6 +88,16 @@ def parse_properties(text: str) -> dict[str, str]:
         if match:
             values[_unescape(match["key"])] = _unescape(match["value"])
     return values
+
+
+def property_lines(text: str) -> dict[str, int]:
+    """Return the line of each key, counted from 1; of one that is set twice, the last."""
+    lines: dict[str, int] = {}
+    for number, line in enumerate(re.split(r"\r\n|\n|\r", text), 1):
+        bare = line.lstrip(" \t\f")
+        if bare and bare[0] not in "#!" and (match := _KEY_AND_VALUE.match(bare)):
+            lines[_unescape(match["key"])] = number
+    return lines
 
 
 def _logical_lines(text: str) -> Iterator[str]:

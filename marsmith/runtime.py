@@ -6,11 +6,13 @@ the front end does for it: unpack, start, load, send batches, read answers (Work
 
 from __future__ import annotations
 
+import json
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from marsmith.archive import Archive
 from marsmith.environment import temporary_folder
@@ -28,6 +30,7 @@ from marsmith.worker_protocol import (
     refusal,
 )
 
+_NOTES = "notes.json"
 DEFAULT_TIMEOUT = 120.0  # seconds, as TorchServe's own for loading and for answering
 
 
@@ -40,21 +43,27 @@ class Runtime:
         *,
         timeout: float = DEFAULT_TIMEOUT,
         in_process: bool = False,
+        watched: bool = False,
     ) -> None:
         """`timeout` is in seconds, for the load and for each batch.
 
         `in_process` loads the handler into this process, where breakpoints work and its exceptions
         come through; torch is imported then, the working directory and `sys.path` are the worker's
-        until the end, and no timeout holds.
+        until the end, and no timeout holds. `watched` keeps the worker from the network and notes
+        how it calls its model, for `notes`.
         """
         self.archive = archive if isinstance(archive, Archive) else Archive(Path(archive))
         self._timeout = timeout
         self._in_process = in_process
+        self._watched = watched
         self._folder: Path | None = None
         self._worker: WorkerProcess | InProcessWorker | None = None
+        self.failed: Finding | None = None  # why it could not be loaded
+        self.refused: list[str] = []  # what a watched worker then wanted of the network
 
     def __enter__(self) -> Runtime:
-        self.start()
+        if self._folder is None:
+            self.start()
         return self
 
     def __exit__(
@@ -91,10 +100,10 @@ class Runtime:
             if code != 200:
                 raise WorkerGoneError
         except WorkerGoneError:
-            finding = self.failure()
+            self.failed, self.refused = self.failure(), self.notes()["network"]
             self.stop()
             failed = f"{self.archive.name}: its worker cannot load the model"
-            raise WorkerError(f"{failed}: {_placed(finding)}", finding.hint) from None
+            raise WorkerError(f"{failed}: {_placed(self.failed)}", self.failed.hint) from None
         except BaseException:
             self.stop()
             raise
@@ -102,7 +111,8 @@ class Runtime:
     def _start_worker(self, model: Path) -> WorkerProcess | InProcessWorker:
         if self._in_process:
             return InProcessWorker(model)
-        return WorkerProcess(model, self._timeout)
+        notes = model.parents[1] / _NOTES if self._watched else None
+        return WorkerProcess(model, self._timeout, notes)
 
     @property
     def batch_size(self) -> int:
@@ -145,6 +155,19 @@ class Runtime:
     def failure(self) -> Finding:
         """Return the last exception of the handler that the worker reported, and what to do."""
         return explain(find_failure(self.log().splitlines()), "the worker's log")
+
+    def notes(self) -> dict[str, Any]:
+        """Return what a watched worker has done: "network" addresses, "calls" of the model."""
+        try:
+            values: dict[str, Any] = json.loads(((self._folder or Path()) / _NOTES).read_text())
+        except FileNotFoundError:
+            return {"network": [], "calls": []}
+        return values
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process id, where it is a process of its own."""
+        return self._worker.process.pid if isinstance(self._worker, WorkerProcess) else None
 
     def log(self) -> str:
         """Return what the worker and its handler have printed and logged."""

@@ -26,12 +26,20 @@ class Sample:
 def parse_samples(text: str | bytes) -> tuple[Sample, ...]:
     """Read the index of an archive's samples. Raises ArchiveError when it is none."""
     try:
-        return tuple(Sample(**entry) for entry in json.loads(text))
-    except (ValueError, TypeError) as error:
+        return tuple(_checked(Sample(**entry)) for entry in json.loads(text))
+    except (ValueError, TypeError, RecursionError) as error:
         raise ArchiveError(
             f"{SAMPLES_FILE} cannot be read: {error}",
             "build the archive again: marsmith build NAME",
         ) from error
+
+
+def _checked(sample: Sample) -> Sample:
+    """Return a sample whose values are of the right types. Raises TypeError."""
+    names = isinstance(sample.request, str) and isinstance(sample.response, str)
+    if not names or not isinstance(sample.tolerance, (int, float)):
+        raise TypeError("names and a number are expected")
+    return sample
 
 
 def format_samples(samples: tuple[Sample, ...]) -> bytes:

@@ -30,6 +30,7 @@ from marsmith.server_state import (
     server_folder,
     write_state,
 )
+from marsmith.signing import require_signatures
 from marsmith.stop_signals import stop_signals
 
 DEFAULT_TIMEOUT = 120.0  # seconds for all models to load and answer; TorchServe's own, per model
@@ -42,6 +43,7 @@ def serve(
     *,
     port: int | None = None,
     timeout: float = DEFAULT_TIMEOUT,
+    public_key: Path | None = None,
     ready: Callable[[ServerState], None] = lambda _: None,
 ) -> bool:
     """Serve archives in the foreground until the user stops it; say whether it got ready.
@@ -49,9 +51,13 @@ def serve(
     `port`: None takes the addresses of config.properties, 0 five free ports. `ready` is called
     once every model has answered its samples rightly. Raises WorkerError with the true cause if a
     worker cannot load its model, ServerError if TorchServe does not start, answers wrongly or ends
-    by itself. No process is left in any case.
+    by itself, and with `public_key` FindingsError, before anything is started, for all archives
+    that its owner did not sign. No process is left in any case.
     """
-    archives = [_archive(project, name) for name in dict.fromkeys(names or _described(project))]
+    chosen = list(dict.fromkeys(names or _described(project)))
+    if public_key is not None:
+        require_signatures([_path(project, name) for name in chosen], public_key)
+    archives = [_archive(project, name) for name in chosen]
     properties = _properties(project, port)
     places = addresses(properties)
     _require_safe(properties, places)
@@ -81,7 +87,12 @@ def serve(
 
 
 def serve_in_background(
-    project: Project, names: tuple[str, ...], *, port: int | None, timeout: float
+    project: Project,
+    names: tuple[str, ...],
+    *,
+    port: int | None,
+    timeout: float,
+    public_key: Path | None = None,
 ) -> ServerState | str:
     """Start `marsmith serve` as a process of its own, and return once it is ready.
 
@@ -94,6 +105,7 @@ def serve_in_background(
     log = server_folder(project, places[0].port) / BACKGROUND_LOG
     command = [sys.executable, "-m", "marsmith", "--project", str(project.root), "serve", *names]
     command += ["--timeout", str(timeout)] + (["--port", str(port)] if port is not None else [])
+    command += [f"--require-signature={public_key}"] if public_key is not None else []
     with stop_signals() as stop, log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603
             command,
@@ -177,11 +189,15 @@ def _described(project: Project) -> list[str]:
     return list(project.archives)
 
 
-def _archive(project: Project, name: str) -> Archive:
+def _path(project: Project, name: str) -> Path:
     path = project.model_store / f"{name}.mar"
     if not path.exists():
         project.specs((name,))  # whoever mistyped a name shall not be told to build it
-    archive = Archive(path)
+    return path
+
+
+def _archive(project: Project, name: str) -> Archive:
+    archive = Archive(_path(project, name))
     if archive.manifest.model_version is None:
         raise ProjectError(f"{archive.path} has no model version", "build it: marsmith build")
     for sample in archive.samples:

@@ -147,6 +147,7 @@ _SERVING = _table(
         "maxSequenceJobQueueSize": _POSITIVE,
     },
 )
+SERVING_KEYS = frozenset(_SERVING["fields"])
 _SAMPLE = _table(
     {"request": _TEXT, "response": _TEXT},
     {"tolerance": core_schema.float_schema(strict=True, ge=0)},
@@ -167,6 +168,18 @@ _ARCHIVE = _table(
 )
 # pydantic's engine without its classes, whose import every command would have to wait for.
 _validate = SchemaValidator(_ARCHIVE).validate_python
+
+
+_validate_serving = SchemaValidator(_SERVING).validate_python
+
+
+def serving_problems(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield (key, problem) for each of TorchServe's keys whose value it does not take."""
+    try:
+        _validate_serving(values)
+    except ValidationError as error:
+        for detail in error.errors():
+            yield str(detail["loc"][0]), _explain(detail, detail["loc"])[0]
 
 
 class SpecFile:

@@ -28,6 +28,11 @@ def is_training_state(name: str) -> bool:
     return _TRAINING_STATE.search(name) is not None
 
 
+def is_statistic(name: str) -> bool:
+    """Tell what a normalising layer counts, and does not learn, by its name."""
+    return f".{name}".endswith(_NORM_STATISTICS)
+
+
 def is_discriminator(place: str) -> bool:
     """Tell a network that only trains another by its place in a checkpoint."""
     return any(_DISCRIMINATOR.search(part) for part in place.split("."))

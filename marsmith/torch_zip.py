@@ -40,12 +40,12 @@ def _read(path: Path, file: BinaryIO) -> tuple[str, Any, set[str]]:
     storages: dict[str, Storage] = {}
 
     def content(name: str) -> bytes:
-        entry = _storage(path, file, entries[root + name])
+        entry = storage_of(path, file, entries[root + name])
         return entry.read(0, entry.size)
 
     def load_storage(key: str, size: int) -> Storage:
         if key not in storages:
-            storages[key] = _storage(path, file, entries[f"{root}data/{key}"])
+            storages[key] = storage_of(path, file, entries[f"{root}data/{key}"])
         if storages[key].size < size:
             raise WeightsError("the file is cut off or damaged", _AGAIN)
         return storages[key]
@@ -61,7 +61,7 @@ def _read(path: Path, file: BinaryIO) -> tuple[str, Any, set[str]]:
     return "TorchScript" if scripted else "PyTorch zip", value, unpickler.foreign
 
 
-def _storage(path: Path, file: BinaryIO, info: zipfile.ZipInfo) -> Storage:
+def storage_of(path: Path, file: BinaryIO, info: zipfile.ZipInfo) -> Storage:
     """Return where an entry's content lies. It is as large as the file says, or an error."""
     if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
         raise WeightsError(

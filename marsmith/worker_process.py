@@ -12,6 +12,7 @@ from pathlib import Path
 from marsmith.environment import clean_environment, torchserve_home
 from marsmith.processes import end_group
 
+_WATCH = Path(__file__).parent / "children" / "watched_worker.py"
 _PAUSE = 0.01  # seconds between two looks for the worker's socket
 
 
@@ -22,15 +23,19 @@ class WorkerGoneError(Exception):
 class WorkerProcess:
     """A process that runs ts/model_service_worker.py, and the socket to it."""
 
-    def __init__(self, model: Path, timeout: float) -> None:
-        """Start it for the archive unpacked at `model`, `FOLDER/models/…`; timeout in seconds."""
+    def __init__(self, model: Path, timeout: float, notes: Path | None = None) -> None:
+        """Start it for the archive unpacked at `model`, `FOLDER/models/…`; timeout in seconds.
+
+        With `notes`, it is watched, and what children/watched_worker.py sees is written there.
+        """
         folder = model.parents[1]
         self._timeout = timeout
         self._log = folder / "worker.log"
         address = folder / ".ts.sock.9000"
         package = torchserve_home() / "ts"
         script, metrics = package / "model_service_worker.py", package / "configs" / "metrics.yaml"
-        command: list[str | Path] = [sys.executable, script, "--sock-type", "unix"]
+        command: list[str | Path] = [sys.executable, *((_WATCH, notes) if notes else ()), script]
+        command += ["--sock-type", "unix"]
         command += ["--sock-name", address, "--metrics-config", metrics]
         environment = clean_environment(os.environ, folder)
         environment |= {"PYTHONPATH": f"{model}{os.pathsep}", "TS_DECODE_INPUT_REQUEST": "true"}

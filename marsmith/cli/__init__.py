@@ -18,7 +18,14 @@ from marsmith.errors import MarsmithError
 # `marsmith --help` must not wait for all of them.
 _COMMANDS = {
     "build": ("build", "Make model_store/NAME.mar of what archives.toml says."),
+    "check": ("check", "Prove archives: layout, code, weights, configuration, behaviour."),
     "export": ("export", "Build an archive of a model in another format, held against eager."),
+    "sign": ("sign", "Sign an archive, so that others can tell whose it is."),
+    "verify-signature": ("sign", "Prove that an archive is what the owner of a key signed."),
+    "new-key": ("sign", "Make a pair of keys to sign archives with."),
+    "bill": ("bill", "Say what an archive is made of, as a CycloneDX bill of materials."),
+    "inspect": ("inspect", "Show what an archive holds, without running any of it."),
+    "diff": ("inspect", "Show what differs between two archives."),
     "run": ("run", "Let an archive answer files, without a server."),
     "serve": ("serve", "Run TorchServe with these archives, ready when it says so."),
     "status": ("serve", "List this project's running servers."),
@@ -38,7 +45,7 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module = importlib.import_module(f"marsmith.cli.{_COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

@@ -6,20 +6,40 @@ from dataclasses import asdict
 
 import click
 
+from marsmith.archives_lock import LOCK_FILE
 from marsmith.building import build as build_archives
 from marsmith.cli.options import json_option, names_argument, project_of
 from marsmith.cli.output import file_size, print_findings, print_json
+from marsmith.locked_building import build_and_lock, build_locked
 
 
 @click.command()
 @names_argument
 @click.option("--force", is_flag=True, help="Build also what is unchanged.")
+@click.option("--lock", is_flag=True, help="Write archives.lock: what each archive came out as.")
+@click.option(
+    "--locked", is_flag=True, help="Fail if one would not come out as archives.lock says."
+)
 @json_option
 @click.pass_context
-def build(context: click.Context, names: tuple[str, ...], force: bool, as_json: bool) -> None:
+def build(
+    context: click.Context,
+    names: tuple[str, ...],
+    force: bool,
+    lock: bool,
+    locked: bool,
+    as_json: bool,
+) -> None:
     """Make model_store/NAME.mar of what archives.toml says, for each NAME or all."""
+    if lock and (locked or names):
+        raise click.UsageError(
+            "--lock is for all archives, and goes with neither NAME nor --locked"
+        )
     project = project_of(context)
-    built = build_archives(project, names, force=force)
+    if lock:
+        built = build_and_lock(project, force=force)
+    else:
+        built = (build_locked if locked else build_archives)(project, names, force=force)
     for archive in built:
         print_findings(archive.warnings)
     if as_json:
@@ -30,3 +50,5 @@ def build(context: click.Context, names: tuple[str, ...], force: bool, as_json: 
         verb = "built" if archive.fresh else "unchanged"
         path = archive.path.relative_to(project.root)
         click.echo(f"{verb:9}  {path}  {file_size(archive.size)}  sha256 {archive.sha256}")
+    if lock:
+        click.echo(f"locked     {LOCK_FILE}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -33,6 +34,13 @@ from marsmith.server_state import ServerState, running_servers
     show_default=True,
     help="How long the models may take to load and answer.",
 )
+@click.option(
+    "--require-signature",
+    "public_key",
+    metavar="PUBLIC_KEY",
+    type=click.Path(path_type=Path),
+    help="Serve only what the owner of this key signed: marsmith sign.",
+)
 @click.pass_context
 def serve(
     context: click.Context,
@@ -40,6 +48,7 @@ def serve(
     port: int | None,
     background: bool,
     timeout: float,
+    public_key: Path | None,
 ) -> None:
     """Run TorchServe with the archives NAME, or all.
 
@@ -51,11 +60,15 @@ def serve(
             click.echo(f"warning: {name}.mar is older than its sources", err=True)
             click.echo(f"  hint: marsmith build {name}", err=True)
     if not background:
-        if not serving.serve(project, names, port=port, timeout=timeout, ready=_print_ready):
+        if not serving.serve(
+            project, names, port=port, timeout=timeout, public_key=public_key, ready=_print_ready
+        ):
             click.echo("stopped before it was ready", err=True)
             sys.exit(130)
         return
-    outcome = serving.serve_in_background(project, names, port=port, timeout=timeout)
+    outcome = serving.serve_in_background(
+        project, names, port=port, timeout=timeout, public_key=public_key
+    )
     if isinstance(outcome, str):
         click.echo(outcome, err=True, nl=False)
         sys.exit(1)

@@ -30,8 +30,11 @@ def check_spec(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
     yield from _check_workers(project, spec)
 
 
-def _in_spec(project: Project, spec: ArchiveSpec, key: _Key, message: str, hint: str) -> Finding:
-    return Finding(message, hint, SPEC_FILE, project.spec_file.line(spec.name, *key))
+def _in_spec(
+    project: Project, spec: ArchiveSpec, rule: str, key: _Key, message: str, hint: str
+) -> Finding:
+    line = project.spec_file.line(spec.name, *key)
+    return Finding(message, hint, SPEC_FILE, line, rule=rule)
 
 
 def _written_paths(spec: ArchiveSpec) -> Iterator[tuple[_Key, str]]:
@@ -50,7 +53,7 @@ def _written_paths(spec: ArchiveSpec) -> Iterator[tuple[_Key, str]]:
 def _check_files(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
     for key, written in _written_paths(spec):
         if problem := _file_problem(project, key, written):
-            yield _in_spec(project, spec, key, *problem)
+            yield _in_spec(project, spec, "file", key, *problem)
 
 
 def _file_problem(project: Project, key: _Key, written: str) -> tuple[str, str] | None:
@@ -107,6 +110,7 @@ def _check_collisions(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
             yield _in_spec(
                 project,
                 spec,
+                "collision",
                 keys[written],
                 f"two files become {name!r} in the archive: {seen[name][0]} and {written}",
                 "rename one: an archive knows files by their basename alone",
@@ -116,7 +120,7 @@ def _check_collisions(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
     for name in sorted(folders & seen.keys()):
         written = seen[name][0]
         message = f"{written} becomes {name!r} in the archive, where a folder has that name"
-        yield _in_spec(project, spec, keys[written], message, "rename the file")
+        yield _in_spec(project, spec, "collision", keys[written], message, "rename the file")
 
 
 def _outline(project: Project, written: str) -> ModuleOutline | Finding | None:
@@ -127,9 +131,13 @@ def _outline(project: Project, written: str) -> ModuleOutline | Finding | None:
     try:
         return outline(path.read_bytes())
     except SyntaxError as error:
-        return Finding(f"not Python: {error.msg}", "mend the line", written, error.lineno)
+        return Finding(
+            f"not Python: {error.msg}", "mend the line", written, error.lineno, rule="syntax"
+        )
     except ValueError as error:
-        return Finding(f"not Python: {error}", "save the file as UTF-8 text", written, 1)
+        return Finding(
+            f"not Python: {error}", "save the file as UTF-8 text", written, 1, rule="syntax"
+        )
 
 
 def _check_handler(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
@@ -146,7 +154,7 @@ def _check_handler(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
             close = difflib.get_close_matches(spec.entry_point, found.names, n=1)
             message = f"there is no function {spec.entry_point!r} in {spec.handler_file}"
             hint = f"did you mean {close[0]!r}?" if close else "define it at the file's top level"
-            yield _in_spec(project, spec, ("handler",), message, hint)
+            yield _in_spec(project, spec, "handler-function", ("handler",), message, hint)
         elif entry_point not in found.names:
             yield _class_count(spec.handler_file, found, "a handler")
 
@@ -168,6 +176,7 @@ def _class_count(file: str, found: ModuleOutline, kind: str) -> Finding:
             "imported classes do not count: derive a class of its own here",
             file,
             1,
+            rule="classes",
         )
     names = ", ".join(definition.name for definition in found.classes)
     return Finding(
@@ -175,6 +184,7 @@ def _class_count(file: str, found: ModuleOutline, kind: str) -> Finding:
         "move the others to a file of their own and list it in extra_files",
         file,
         found.classes[1].line,
+        rule="classes",
     )
 
 
@@ -187,16 +197,15 @@ def _check_weights(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
     if (wants_state_dict or path.stat().st_size == 0) and (problem := weights.problem(path)):
         message, hint = problem
         message = f"{spec.serialized_file}: {message}"
-        yield _in_spec(project, spec, ("serialized_file",), message, hint)
+        yield _in_spec(project, spec, "weights", ("serialized_file",), message, hint)
 
 
 def _check_workers(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
     low, high = spec.serving.get("minWorkers"), spec.serving.get("maxWorkers")
     if low is not None and high is not None and low > high:
         message = f"minWorkers = {low} is more than maxWorkers = {high}"
-        yield _in_spec(
-            project, spec, ("serving", "minWorkers"), message, "lower it, or raise the other"
-        )
+        hint = "lower it, or raise the other"
+        yield _in_spec(project, spec, "serving-workers", ("serving", "minWorkers"), message, hint)
 
 
 def _check_samples(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
@@ -207,4 +216,5 @@ def _check_samples(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
             SPEC_FILE,
             project.spec_file.line(spec.name),
             Severity.WARNING,
+            "no-sample",
         )

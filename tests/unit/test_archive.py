@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -49,6 +50,18 @@ def test_a_foreign_archive_may_lack_config_and_samples(path: Path) -> None:
     assert (archive.name, archive.model_config, archive.samples) == ("some.name", {}, ())
     assert archive.manifest.model_version is None
     assert archive.digest == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_one_file_is_copied_out_of_every_form(path: Path, tmp_path: Path) -> None:
+    archive = zipped(path, {"in/a.txt": "a" * 5000}, zipfile.ZIP_DEFLATED)
+    archive.unpack(tmp_path / "folder")
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as tar:
+        tar.add(tmp_path / "folder", "folder")
+    for one in (archive, Archive(tmp_path / "folder"), Archive(tmp_path / "a.tar.gz")):
+        one.copy("in/a.txt", tmp_path / "copy")
+        assert (tmp_path / "copy").read_bytes() == b"a" * 5000
+        with pytest.raises(ArchiveError, match=r"missing or damaged|cannot be read"):
+            one.copy("other", tmp_path / "copy")
 
 
 def test_a_missing_archive_says_how_to_build_it(path: Path) -> None:
@@ -117,7 +130,10 @@ def test_an_empty_config_has_no_values(path: Path) -> None:
     assert archive.model_config == {}
 
 
-@pytest.mark.parametrize("index", ["", "{", "[3]", '[{"other": 1}]', "3"])
+ODD_SAMPLE = '[{"request": 5, "response": "b", "tolerance": 1}]'
+
+
+@pytest.mark.parametrize("index", ["", "{", "[3]", '[{"other": 1}]', "3", ODD_SAMPLE, "[" * 99999])
 def test_an_index_of_samples_that_is_none_is_an_archive_error(path: Path, index: str) -> None:
     archive = zipped(path, {"MAR-INF/MANIFEST.json": MANIFEST, "samples/samples.json": index})
     with pytest.raises(ArchiveError):

@@ -13,6 +13,7 @@ from marsmith import errors
         (errors.ProjectError, errors.MarsmithError),
         (errors.BuildError, errors.MarsmithError),
         (errors.ArchiveError, errors.MarsmithError),
+        (errors.SigningError, errors.MarsmithError),
         (errors.ServerError, errors.MarsmithError),
         (errors.PortInUseError, errors.ServerError),
         (errors.WorkerError, errors.ServerError),

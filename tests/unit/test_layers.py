@@ -10,13 +10,17 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LAYERS = [
     "__init__ errors findings",
-    "toml_lines spec manifest properties pictures samples python_source dtypes "
-    "pickled_names state_dict_names worker_log messages worker_protocol",
+    "toml_lines spec archives_lock manifest properties pictures samples python_source dtypes "
+    "pickled_names state_dict_names layers bodies worker_log messages imported_names "
+    "worker_protocol answer_differences",
     "replacing locking ports processes project stored_zip contents containers archive archiver "
     "tensors stand_ins inert_pickle torch_zip torch_legacy safetensors_file checkpoint "
-    "state_dict_file state_dicts weights java "
-    "environment server server_state client stop_signals worker_process in_process runtime",
-    "verify building exporting extracting readiness serving",
+    "state_dict_file state_dicts weights exported_program onnx_file model_files archive_parts "
+    "tensor_differences file_differences java "
+    "environment server server_state client stop_signals worker_process in_process runtime "
+    "signing_keys signing requirements distributions",
+    "verify building locked_building bill_of_materials exporting extracting inspecting "
+    "comparing readiness serving checking",
     "cli __main__ children pytest_plugin",
 ]
 LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names.split()}

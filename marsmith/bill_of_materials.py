@@ -1,0 +1,136 @@
+"""What an archive is made of, as a CycloneDX 1.6 bill of materials in JSON.
+
+The same archive gives the same bill where the same packages are installed: it has no serial number
+and no date, both of which CycloneDX lets one leave out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from cyclonedx.contrib.this.builders import this_component
+from cyclonedx.model import HashAlgorithm, HashType, Property
+from cyclonedx.model.bom import Bom, BomMetaData
+from cyclonedx.model.component import Component, ComponentType
+from cyclonedx.model.tool import ToolRepository
+from cyclonedx.output.json import JsonV1Dot6
+from packageurl import PackageURL
+
+from marsmith import __version__
+from marsmith.archive import Archive
+from marsmith.errors import ArchiveError
+from marsmith.requirements import Requirement, included_files, requirement_lines
+
+
+def bill_of_materials(archive: Archive) -> str:
+    """Return the bill: the archive, each file in it, each requirement that it declares.
+
+    Raises ArchiveError if a file of it is damaged, or if it includes a requirements file that it
+    does not hold.
+    """
+    root = _root(archive)
+    declared = [_library(Requirement(line)) for line in sorted(set(_declared(archive)))]
+    parts = [*_files(archive), *declared]
+    bom = Bom(components=parts, metadata=BomMetaData(component=root, tools=_tools()))
+    bom.register_dependency(root, parts)
+    values: dict[str, Any] = json.loads(JsonV1Dot6(bom).output_as_string())
+    del values["serialNumber"], values["metadata"]["timestamp"]
+    return json.dumps(values, indent=2, sort_keys=True) + "\n"
+
+
+def _root(archive: Archive) -> Component:
+    manifest = archive.manifest
+    return Component(
+        type=ComponentType.MACHINE_LEARNING_MODEL,
+        name=manifest.model_name,
+        version=manifest.model_version,
+        bom_ref=f"archive:{manifest.model_name}",
+        # What Archive.digest says of a folder is no digest of a file.
+        hashes=[] if archive.path.is_dir() else [_sha256(archive.digest)],
+        properties=_properties(runtime=manifest.runtime),
+    )
+
+
+def _tools() -> ToolRepository:
+    own = Component(type=ComponentType.APPLICATION, name="marsmith", version=__version__)
+    return ToolRepository(components=[own, this_component()])
+
+
+def _files(archive: Archive) -> Iterator[Component]:
+    roles = _roles(archive)
+    with tempfile.TemporaryDirectory(prefix="marsmith-bill-") as folder:
+        copied = Path(folder) / "file"
+        for name in sorted(archive.names):
+            archive.copy(name, copied)
+            yield Component(
+                type=ComponentType.FILE,
+                name=name,
+                bom_ref=f"file:{name}",
+                hashes=[_sha256(_digest(copied))],
+                properties=_properties(role=roles.get(name)),
+            )
+
+
+def _roles(archive: Archive) -> dict[str | None, str]:
+    manifest = archive.manifest
+    return {
+        manifest.requirements_file: "requirements",
+        manifest.config_file: "model-config",
+        manifest.serialized_file: "weights",
+        manifest.model_file: "model",
+        manifest.handler.partition(":")[0]: "handler",
+    }
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _declared(archive: Archive) -> Iterator[str]:
+    """Yield the requirements that TorchServe would install for this archive."""
+    waiting = [name for name in [archive.manifest.requirements_file] if name]
+    seen = set()
+    while waiting:
+        if (name := waiting.pop()) in seen:
+            continue
+        seen.add(name)
+        if name not in archive.names:
+            raise ArchiveError(
+                f"{archive.path}: there is no requirements file {name!r} in it",
+                "add it to the archive's extra_files, or remove what includes it",
+            )
+        text = archive.read(name).decode("utf-8-sig", errors="replace")
+        yield from requirement_lines(text)
+        waiting += [str(PurePosixPath(name).parent / other) for other in included_files(text)]
+
+
+def _library(requirement: Requirement) -> Component:
+    name, version = requirement.name, requirement.version
+    return Component(
+        type=ComponentType.LIBRARY,
+        name=name or requirement.line,
+        version=version,
+        purl=PackageURL("pypi", None, name, version) if name else None,
+        bom_ref=f"requirement:{requirement.line}",
+        licenses=requirement.licences,
+        properties=_properties(requirement=requirement.line),
+    )
+
+
+def _sha256(digest: str) -> HashType:
+    return HashType(alg=HashAlgorithm.SHA_256, content=digest)
+
+
+def _properties(**values: str | None) -> list[Property]:
+    return [
+        Property(name=f"marsmith:{name}", value=value) for name, value in values.items() if value
+    ]

@@ -1,0 +1,95 @@
+"""TorchServe's worker, watched: what it asks of the network, and how the model is called.
+
+    python watched_worker.py NOTES model_service_worker.py OPTION…
+
+NOTES becomes a JSON file. The network is refused, whatever the handler does.
+"""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+_CALLS = 3  # of the model that are looked at
+_LOCAL = ("", "localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104 - names to be let through
+
+notes: dict[str, Any] = {"network": [], "calls": []}
+place = Path()
+
+
+def write() -> None:
+    """Write all notes; the worker may be killed at any time."""
+    beside = place.with_suffix(".tmp")
+    beside.write_text(json.dumps(notes))
+    beside.replace(place)
+
+
+def watch_network(event: str, arguments: tuple[Any, ...]) -> None:
+    """Refuse what would leave the machine (an audit hook: PEP 578)."""
+    wanted = None
+    if event == "urllib.Request" and not str(arguments[0]).startswith("file:"):
+        wanted = str(arguments[0])
+    elif event == "socket.getaddrinfo" and arguments[0] and _text(arguments[0]) not in _LOCAL:
+        wanted = _text(arguments[0])
+    elif event == "socket.connect" and isinstance(arguments[1], tuple):
+        wanted = arguments[1][0] if arguments[1][0] not in _LOCAL else None
+    if wanted:
+        notes["network"].append(wanted)
+        write()
+        raise OSError(f"marsmith check refuses the network: {wanted}")
+
+
+def _text(host: Any) -> str:
+    return host.decode(errors="replace") if isinstance(host, bytes) else str(host)
+
+
+def watch_calls() -> None:
+    """Note the first calls of outermost modules: training mode, and gradients in their outputs."""
+    import torch
+    from torch.nn.modules import module as modules
+
+    depth = 0
+    handles: list[Any] = []
+
+    def before(module: Any, inputs: Any) -> None:  # noqa: ARG001 - torch's signature
+        nonlocal depth
+        depth += 1
+
+    def after(module: Any, inputs: Any, output: Any) -> None:  # noqa: ARG001
+        nonlocal depth
+        depth -= 1
+        if depth > 0 or len(notes["calls"]) >= _CALLS:
+            return
+        training = [name for name, one in module.named_modules() if one.training]
+        has_dropout = any(
+            one.training and type(one).__name__.startswith(("Dropout", "BatchNorm"))
+            for one in module.modules()
+        )
+        found = output if isinstance(output, torch.Tensor) else None
+        notes["calls"].append(
+            {
+                "model": type(module).__name__,
+                "training": bool(training),
+                "random": has_dropout,
+                "gradients": found is not None and bool(found.requires_grad),
+            }
+        )
+        write()
+        if len(notes["calls"]) >= _CALLS:
+            for handle in handles:
+                handle.remove()
+
+    handles.append(modules.register_module_forward_pre_hook(before))
+    handles.append(modules.register_module_forward_hook(after, always_call=True))
+
+
+if __name__ == "__main__":
+    place = Path(sys.argv[1])
+    sys.argv = sys.argv[2:]
+    sys.path[0] = str(Path(sys.argv[0]).parent)  # as if Python had been started with the worker
+    sys.addaudithook(watch_network)
+    watch_calls()
+    runpy.run_path(sys.argv[0], run_name="__main__")

@@ -1,0 +1,30 @@
+"""`marsmith bill`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from marsmith.bill_of_materials import bill_of_materials
+from marsmith.cli.answers import keep
+from marsmith.cli.options import archive_of
+
+
+@click.command()
+@click.argument("archive")
+@click.option(
+    "--out", metavar="FILE", type=click.Path(path_type=Path), help="Write it here, not to stdout."
+)
+@click.pass_context
+def bill(context: click.Context, archive: str, out: Path | None) -> None:
+    """Say what an archive is made of: a CycloneDX 1.6 bill of materials in JSON.
+
+    ARCHIVE is a name in archives.toml, a .mar or .tar.gz, or an unpacked archive. The bill lists
+    each file, and each requirement with its version and licence as far as they are known here.
+    """
+    text = bill_of_materials(archive_of(context, archive))
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    click.echo(f"wrote      {keep(text.encode(), out)}")

@@ -1,0 +1,67 @@
+"""`marsmith inspect` and `marsmith diff`: what archives hold, and what sets two apart."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+from rich.console import Console
+
+from marsmith.cli.compared import print_comparison
+from marsmith.cli.inspect_values import comparison_as_values, inspection_as_values
+from marsmith.cli.inspected import print_inspection
+from marsmith.cli.options import archive_of, json_option
+from marsmith.cli.output import print_json
+from marsmith.comparing import compare
+from marsmith.inspecting import inspect as inspect_archive
+from marsmith.runtime import DEFAULT_TIMEOUT
+
+
+@click.command()
+@click.argument("archive")
+@json_option
+@click.pass_context
+def inspect(context: click.Context, archive: str, as_json: bool) -> None:
+    """Show what an archive holds; nothing in it is executed or unpickled.
+
+    ARCHIVE is a name in archives.toml, a .mar or .tar.gz, or an unpacked archive.
+    """
+    inspection = inspect_archive(archive_of(context, archive))
+    if as_json:
+        print_json(inspection_as_values(inspection))
+    else:
+        print_inspection(inspection)
+
+
+@click.command()
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@click.option("--no-run", is_flag=True, help="Load no model and compare no answers.")
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0.1),
+    default=DEFAULT_TIMEOUT,
+    show_default=True,
+    help="How long a model may take to load, and to answer.",
+)
+@json_option
+@click.pass_context
+def diff(
+    context: click.Context, first: str, second: str, no_run: bool, timeout: float, as_json: bool
+) -> None:
+    """Show what differs from archive A to archive B.
+
+    Files, configuration, tensors, and the answers of both to the samples of both. Each is a name in
+    archives.toml, a .mar or .tar.gz, or an unpacked archive. Exit status 0 if nothing differs, 1 if
+    something does.
+    """
+    archives = archive_of(context, first), archive_of(context, second)
+    console = Console(stderr=True)
+    with console.status("comparing"):
+        comparison = compare(*archives, run=not no_run, timeout=timeout)
+    if as_json:
+        print_json(comparison_as_values(comparison))
+    else:
+        print_comparison(comparison, asked=not no_run)
+    sys.exit(0 if comparison.is_same else 1)

@@ -1,0 +1,189 @@
+"""What differs between two archives: files, tensors, configuration, answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from marsmith.answer_differences import AnswerDifference, answer_difference
+from marsmith.archive import Archive
+from marsmith.archive_parts import (
+    config_values,
+    manifest_values,
+    model_values,
+    on_disk,
+    read_part,
+    weights_files,
+)
+from marsmith.errors import ArchiveError, MarsmithError
+from marsmith.file_differences import FileDifference, file_differences
+from marsmith.manifest import MANIFEST_FILE
+from marsmith.messages import Response
+from marsmith.model_files import read_model_file
+from marsmith.runtime import DEFAULT_TIMEOUT, Runtime
+from marsmith.samples import SAMPLES_FOLDER
+from marsmith.tensor_differences import TensorDifference, tensor_differences
+
+SIDES = ("A", "B")
+_ABSENT = object()
+
+
+@dataclass(frozen=True)
+class ValueDifference:
+    """A key of the manifest or the model-config; None stands for a key that is not there."""
+
+    part: str
+    key: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True)
+class WeightsDifference:
+    """Two files of weights whose bytes differ. `same` tensors are the same nevertheless."""
+
+    names: tuple[str, str]
+    tensors: list[TensorDifference] = field(default_factory=list)
+    same: int = 0
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class AnswerComparison:
+    """A sample's request, which of the archives have it, and how their answers to it differ."""
+
+    request: str
+    sides: tuple[str, ...]
+    tolerance: float
+    difference: AnswerDifference | None
+
+
+@dataclass
+class Comparison:
+    """All that differs. `problems` has what could not be compared: side or part → why."""
+
+    archives: tuple[Archive, Archive]
+    files: list[FileDifference] = field(default_factory=list)
+    values: list[ValueDifference] = field(default_factory=list)
+    weights: list[WeightsDifference] = field(default_factory=list)
+    answers: list[AnswerComparison] = field(default_factory=list)
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    load_failures: dict[str, str] = field(default_factory=dict)  # by side
+
+    @property
+    def is_same(self) -> bool:
+        """Whether nothing differs. Two archives with the same files that both fail are the same."""
+        differ = any(answer.difference for answer in self.answers)
+        return not (self.files or self.values or differ or len(self.load_failures) == 1)
+
+
+def compare(
+    first: Archive, second: Archive, *, run: bool = True, timeout: float = DEFAULT_TIMEOUT
+) -> Comparison:
+    """Compare two archives; with `run`, their handlers answer the samples of both, one by one.
+
+    What cannot be compared is a problem of the comparison, and all else is compared. `timeout` is
+    that of Runtime, in seconds. Raises ArchiveError where one is no archive.
+    """
+    comparison = Comparison((first, second))
+    manifests = manifest_values(first), manifest_values(second)
+    # Of these, values are compared, and say more than lines do.
+    told = {MANIFEST_FILE, *(str(model_values(one).get("configFile")) for one in manifests)}
+    comparison.files = list(file_differences(first, second, without_lines=told))
+    comparison.values = list(_values("manifest", *manifests))
+    comparison.values += _config_values(comparison, manifests)
+    changed = {one.name for one in comparison.files}
+    for names in _weights_pairs(comparison.archives, manifests):
+        if changed & set(names) or names[0] != names[1]:
+            comparison.weights.append(_weights(comparison.archives, names))
+    if run:
+        _ask(comparison, timeout)
+    return comparison
+
+
+def _config_values(
+    comparison: Comparison, manifests: tuple[dict[str, Any], dict[str, Any]]
+) -> list[ValueDifference]:
+    values = []
+    for side, archive, manifest in zip(SIDES, comparison.archives, manifests, strict=True):
+        try:
+            values.append(config_values(archive, manifest))
+        except ArchiveError as error:
+            comparison.problems.append((side, error.message))
+    return list(_values("config", values[0], values[1])) if len(values) == len(SIDES) else []
+
+
+def _values(part: str, first: Any, second: Any, place: str = "") -> Iterator[ValueDifference]:
+    """Yield the keys whose values differ, with dots between the keys of tables in tables."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        for key in [*first, *(key for key in second if key not in first)]:
+            pair = first.get(key, _ABSENT), second.get(key, _ABSENT)
+            yield from _values(part, *pair, f"{place}.{key}" if place else key)
+    elif first is _ABSENT or second is _ABSENT or first != second:
+        before, after = (None if one is _ABSENT else one for one in (first, second))
+        yield ValueDifference(part, place, before, after)
+
+
+def _weights_pairs(
+    archives: tuple[Archive, Archive], manifests: tuple[dict[str, Any], dict[str, Any]]
+) -> Iterator[tuple[str, str]]:
+    """Yield the names of files of weights that stand for each other, in A and in B."""
+    named = [model_values(manifest).get("serializedFile") for manifest in manifests]
+    if all(named):
+        yield str(named[0]), str(named[1])
+    both = [weights_files(*pair) for pair in zip(archives, manifests, strict=True)]
+    yield from ((name, name) for name in both[0] if name in both[1] and name not in named)
+
+
+def _weights(archives: tuple[Archive, Archive], names: tuple[str, str]) -> WeightsDifference:
+    try:
+        with on_disk(archives[0], names[0]) as first, on_disk(archives[1], names[1]) as second:
+            pair = read_model_file(first).tensors, read_model_file(second).tensors
+            differences = tensor_differences(*pair)
+    except MarsmithError as error:
+        return WeightsDifference(names, problem=error.message)
+    shared = pair[0].keys() & pair[1].keys()
+    return WeightsDifference(
+        names, differences, len(shared - {difference.name for difference in differences})
+    )
+
+
+def _ask(comparison: Comparison, timeout: float) -> None:
+    """Let both archives answer the samples of both, and compare what they say."""
+    requests = _requests(comparison)
+    if not requests:
+        return
+    answers = []
+    for side, archive in zip(SIDES, comparison.archives, strict=True):
+        try:
+            answers.append(_answers(archive, list(requests), timeout))
+        except MarsmithError as error:
+            comparison.load_failures[side] = error.message
+    if len(answers) < len(SIDES):
+        return
+    for (name, sides, tolerance), *pair in zip(requests.values(), *answers, strict=True):
+        comparison.answers.append(
+            AnswerComparison(name, sides, tolerance, answer_difference(*pair))
+        )
+
+
+def _answers(archive: Archive, requests: list[bytes], timeout: float) -> list[Response]:
+    with Runtime(archive, timeout=timeout) as runtime:
+        return [runtime.predict(request) for request in requests]
+
+
+def _requests(comparison: Comparison) -> dict[bytes, tuple[str, tuple[str, ...], float]]:
+    """Return the requests of all samples: body → name, which archives have it, tolerance."""
+    found: dict[bytes, tuple[str, tuple[str, ...], float]] = {}
+    for side, archive in zip(SIDES, comparison.archives, strict=True):
+        try:
+            for sample in archive.samples:
+                body = read_part(archive, sample.request)
+                name, sides, tolerance = found.get(body, (sample.request, (), sample.tolerance))
+                name = name.removeprefix(f"{SAMPLES_FOLDER}/")
+                both = tuple(dict.fromkeys((*sides, side)))
+                found[body] = name, both, min(tolerance, sample.tolerance)
+        except ArchiveError as error:
+            comparison.problems.append((side, error.message))
+    return found

@@ -1,0 +1,78 @@
+"""Which distribution a module comes from, and what is installed here."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import re
+import sys
+from functools import cache
+
+# Where the name to install is not the name to import; the rest is found under its own name.
+_OTHER_NAMES = {
+    "attr": "attrs",
+    "bs4": "beautifulsoup4",
+    "cv2": "opencv-python-headless",
+    "dateutil": "python-dateutil",
+    "dotenv": "python-dotenv",
+    "faiss": "faiss-cpu",
+    "fitz": "pymupdf",
+    "google": "google-api-core",
+    "jwt": "pyjwt",
+    "magic": "python-magic",
+    "PIL": "pillow",
+    "pycocotools": "pycocotools",
+    "segmentation_models_pytorch": "segmentation-models-pytorch",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "ts": "torchserve",
+    "turbojpeg": "PyTurboJPEG",
+    "usb": "pyusb",
+    "yaml": "pyyaml",
+    "zmq": "pyzmq",
+}
+
+
+def is_standard(module: str) -> bool:
+    """Tell a module of the standard library by its top name."""
+    return module.partition(".")[0] in sys.stdlib_module_names
+
+
+def is_installed(module: str) -> bool:
+    """Tell whether a module of that top name can be imported in this environment."""
+    top = module.partition(".")[0]
+    try:
+        return importlib.util.find_spec(top) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def is_of_distribution(module: str) -> bool:
+    """Tell whether an installed distribution, and not a folder on `sys.path`, has that module."""
+    return module in _installed()
+
+
+def distribution_of(module: str) -> str:
+    """Return the name under which a module is installed with pip."""
+    top = module.partition(".")[0]
+    known = _installed().get(top)
+    return known[0] if known else _OTHER_NAMES.get(top, top.replace("_", "-"))
+
+
+@cache
+def _installed() -> dict[str, list[str]]:
+    return {
+        name: list(found) for name, found in importlib.metadata.packages_distributions().items()
+    }
+
+
+def declared(requirements: str) -> set[str]:
+    """Return the normalised names of distributions in a requirements file's text (PEP 503)."""
+    lines = (line.partition("#")[0].strip() for line in requirements.splitlines())
+    names = (re.match(r"[A-Za-z0-9][\w.\-]*", line) for line in lines if line[:1] != "-")
+    return {normalised(name[0]) for name in names if name}
+
+
+def normalised(name: str) -> str:
+    """Return a distribution's name as indexes compare it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,176 @@
+"""What an archive holds, told without running or unpickling anything in it."""
+
+from __future__ import annotations
+
+import zipfile
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from marsmith.archive import Archive
+from marsmith.archive_parts import (
+    config_values,
+    manifest_values,
+    model_values,
+    on_disk,
+    read_part,
+    weights_files,
+)
+from marsmith.bodies import Body, body_of
+from marsmith.containers import Entry
+from marsmith.errors import ArchiveError, MarsmithError
+from marsmith.layers import Layer, is_parameter, layers_of
+from marsmith.model_files import ModelFile, read_model_file
+from marsmith.samples import SAMPLES_FOLDER
+from marsmith.signing import signature_file
+from marsmith.spec import SERVING_KEYS
+from marsmith.tensors import Tensor
+
+_HANDLER_CONFIG = "handler_config"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A file of weights; `problem` says why nothing is known of it."""
+
+    name: str
+    size: int | None  # bytes; None if the archive lacks it
+    file: ModelFile | None
+    problem: str = ""
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Its tensors by name; their values can be read no more."""
+        return self.file.tensors if self.file else {}
+
+    @property
+    def parameters(self) -> int:
+        """How many values it learnt; tied tensors count once."""
+        learnt = {t.view: t.count for name, t in self.tensors.items() if is_parameter(name, t)}
+        return sum(learnt.values())
+
+    @property
+    def dtypes(self) -> Counter[str]:
+        """How many tensors there are of each type."""
+        return Counter(tensor.dtype for tensor in self.tensors.values())
+
+    def layers(self, at_most: int | None = None) -> list[Layer]:
+        """Return its modules, or what stands above them where they are more than `at_most`."""
+        return layers_of(self.tensors, at_most)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A sample: what is asked and what is answered."""
+
+    name: str
+    request: Body
+    response: Body
+    tolerance: float
+
+
+@dataclass
+class Inspection:
+    """An archive as data. `problems` has what could not be read of it: part → why."""
+
+    path: Path
+    name: str
+    form: str  # zip, tar or folder
+    size: int  # bytes, of its file or its files
+    digest: str
+    manifest: dict[str, Any]
+    entries: list[Entry]
+    weights: list[Weights]
+    signature: Path | None
+    examples: list[Example] = field(default_factory=list)
+    serving: dict[str, Any] = field(default_factory=dict)
+    handler_config: dict[str, Any] = field(default_factory=dict)
+    requirements: list[str] = field(default_factory=list)
+    problems: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """What the manifest says of the model."""
+        return model_values(self.manifest)
+
+
+def inspect(archive: Archive) -> Inspection:
+    """Look at all parts of an archive. Raises ArchiveError where it is none."""
+    manifest = manifest_values(archive)
+    entries, is_folder = archive.entries, archive.path.is_dir()
+    inspection = Inspection(
+        path=archive.path,
+        name=archive.name,
+        form=_form(archive.path),
+        size=sum(one.size for one in entries) if is_folder else archive.path.stat().st_size,
+        digest=archive.digest,
+        manifest=manifest,
+        entries=entries,
+        weights=[_weights(archive, name) for name in weights_files(archive, manifest)],
+        signature=signature_of(archive),
+    )
+    for part, look in (
+        ("config", _look_at_config),
+        ("samples", _look_at_samples),
+        ("requirements", _look_at_requirements),
+    ):
+        try:
+            look(archive, inspection)
+        except ArchiveError as error:
+            inspection.problems[part] = error.message
+    # Others than the weights that the manifest names are weights only if they look so.
+    named = inspection.model.get("serializedFile")
+    inspection.weights = [one for one in inspection.weights if one.file or one.name == named]
+    return inspection
+
+
+def signature_of(archive: Archive) -> Path | None:
+    """Return the file with the archive's signature, if there is one; it proves nothing yet."""
+    path = signature_file(archive.path)
+    return path if path.is_file() else None
+
+
+def _form(path: Path) -> str:
+    if path.is_dir():
+        return "folder"
+    return "zip" if zipfile.is_zipfile(path) else "tar"
+
+
+def _weights(archive: Archive, name: str) -> Weights:
+    size = next((entry.size for entry in archive.entries if entry.name == name), None)
+    try:
+        with on_disk(archive, name) as path:
+            return Weights(name, size, read_model_file(path))
+    except MarsmithError as error:
+        return Weights(name, size, None, error.message)
+
+
+def _look_at_config(archive: Archive, inspection: Inspection) -> None:
+    values = config_values(archive, inspection.manifest)
+    own = values.pop(_HANDLER_CONFIG, None)
+    inspection.serving = {key: one for key, one in values.items() if key in SERVING_KEYS}
+    # Whatever TorchServe does not know, the handler of a foreign archive reads.
+    rest = {key: one for key, one in values.items() if key not in SERVING_KEYS}
+    inspection.handler_config = rest | (own if isinstance(own, dict) else {})
+
+
+def _look_at_samples(archive: Archive, inspection: Inspection) -> None:
+    for sample in archive.samples:
+        request, response = (read_part(archive, one) for one in (sample.request, sample.response))
+        inspection.examples.append(
+            Example(
+                sample.request.removeprefix(f"{SAMPLES_FOLDER}/"),
+                body_of(request),
+                body_of(response),
+                sample.tolerance,
+            )
+        )
+
+
+def _look_at_requirements(archive: Archive, inspection: Inspection) -> None:
+    name = inspection.model.get("requirementsFile")
+    if name:
+        lines = read_part(archive, str(name)).decode(errors="replace").splitlines()
+        kept = [line.strip() for line in lines]
+        inspection.requirements = [line for line in kept if line and not line.startswith("#")]

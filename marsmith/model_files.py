@@ -1,0 +1,72 @@
+"""Files of a trained model, of every kind that can be told without running what is in them."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from marsmith.checkpoint import Checkpoint, read_checkpoint
+from marsmith.errors import WeightsError
+from marsmith.exported_program import Program, is_exported_program, read_exported_program
+from marsmith.onnx_file import read_onnx
+from marsmith.state_dict_names import is_training_state
+from marsmith.state_dicts import choose
+from marsmith.tensors import Tensor
+
+# By these endings a file beside the one that the manifest names is taken for weights too.
+ENDINGS = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".pt2", ".onnx")
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """What a file holds. `program` is that of an exported format, which has operators."""
+
+    kind: str
+    tensors: dict[str, Tensor]
+    program: Program | None = None
+    object_name: str = ""  # of a whole module: its class
+    code: list[str] = field(default_factory=list)  # what loading would import
+    hostile: list[str] = field(default_factory=list)
+
+
+def read_model_file(path: Path) -> ModelFile:
+    """Read a file's structure; the values of its tensors stay in it. Raises WeightsError."""
+    if path.suffix == ".onnx":
+        program = read_onnx(path)
+        return ModelFile("ONNX", program.tensors, program)
+    if _is_exported(path):
+        with path.open("rb") as file:
+            program = read_exported_program(path, file)
+        return ModelFile("torch.export program", program.tensors, program)
+    checkpoint = read_checkpoint(path)
+    scripted = checkpoint.kind == "TorchScript"
+    return ModelFile(
+        checkpoint.kind,
+        _state_dict(checkpoint),
+        object_name=checkpoint.value.name if checkpoint.is_module else "",
+        code=[] if scripted else sorted(checkpoint.foreign),
+        hostile=checkpoint.hostile,
+    )
+
+
+def _is_exported(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return is_exported_program(archive.namelist())
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
+        return False  # what it is instead, read_checkpoint says
+
+
+def _state_dict(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """Return the tensors of the model; of several models, all; never those of an optimizer."""
+    if not checkpoint.is_module:
+        try:
+            _, state = choose(checkpoint, None)
+        except WeightsError:
+            pass
+        else:
+            return {name: one for name, one in state.items() if isinstance(one, Tensor)}
+    tensors = checkpoint.tensors
+    models = {n: one for n, one in tensors.items() if not is_training_state(n.partition(".")[0])}
+    return models or tensors

@@ -1,0 +1,92 @@
+"""ONNX files: their graph and tensors, read by the onnx package; nothing in them runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from marsmith.dtypes import DTYPES
+from marsmith.errors import WeightsError
+from marsmith.exported_program import Program
+from marsmith.tensors import Storage, Tensor, contiguous
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, TensorProto, ValueInfoProto
+
+# What onnx calls otherwise than torch.
+_NAMES = {"float": "float32", "double": "float64", "float8e4m3fn": "float8_e4m3fn"}
+_NAMES |= {"float8e4m3fnuz": "float8_e4m3fnuz", "float8e5m2": "float8_e5m2"}
+_NAMES |= {"float8e5m2fnuz": "float8_e5m2fnuz", "float8e8m0": "float8_e8m0fnu"}
+
+
+@dataclass(eq=False)
+class _Initializer(Storage):
+    """The values of a tensor that stand within the graph, in one of onnx's several forms."""
+
+    tensor: TensorProto | None = None
+
+    def read(self, start: int, length: int) -> bytes:
+        from onnx import numpy_helper
+
+        if self.tensor is None or self.tensor.data_location:
+            raise WeightsError("the values are in a file of their own", "compare that file")
+        try:
+            return numpy_helper.to_array(self.tensor).tobytes()[start : start + length]
+        except Exception as error:  # of a damaged file
+            raise WeightsError("a tensor is damaged", "export the model again") from error
+
+
+def read_onnx(path: Path) -> Program:
+    """Return a model's graph and tensors. Raises WeightsError."""
+    import onnx  # few archives hold such a file
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+        return _program(path, model)
+    except WeightsError:
+        raise
+    except Exception as error:  # protobuf and onnx have errors of many kinds
+        raise WeightsError("the ONNX file is cut off or damaged", "export it again") from error
+
+
+def _program(path: Path, model: ModelProto) -> Program:
+    graph = model.graph
+    if not graph.node:
+        raise WeightsError("the ONNX file holds no graph", "export it again")
+    tensors = {one.name: _tensor(path, one) for one in graph.initializer}
+    inputs = [one for one in graph.input if one.name not in tensors]
+    versions = [str(one.version) for one in model.opset_import if not one.domain]
+    writer = " ".join(filter(None, (model.producer_name, model.producer_version)))
+    return Program(
+        {name: tensor for name, tensor in tensors.items() if tensor},
+        Counter(node.op_type for node in graph.node),
+        tuple(map(_signature, inputs)),
+        tuple(map(_signature, graph.output)),
+        ", ".join(filter(None, (writer, f"opset {versions[0]}" if versions else ""))),
+    )
+
+
+def _dtype(number: int) -> str:
+    import onnx
+
+    name: str = onnx.TensorProto.DataType.Name(number).lower()
+    return _NAMES.get(name, name)
+
+
+def _tensor(path: Path, tensor: TensorProto) -> Tensor | None:
+    dtype, shape = _dtype(tensor.data_type), tuple(tensor.dims)
+    if dtype not in DTYPES:
+        return None
+    size = DTYPES[dtype][1]
+    for one in shape:
+        size *= one
+    storage = _Initializer(path, 0, size, tensor=tensor)
+    return Tensor(dtype, shape, storage, 0, contiguous(shape))
+
+
+def _signature(value: ValueInfoProto) -> str:
+    kind = value.type.tensor_type
+    sizes: list[Any] = [one.dim_param or one.dim_value for one in kind.shape.dim]
+    return f"{value.name}: {_dtype(kind.elem_type)}[{', '.join(map(str, sizes))}]"

@@ -1,0 +1,102 @@
+"""What a requirements file declares, and what of it is installed here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cached_property
+from importlib import metadata
+
+from cyclonedx.contrib.license.factories import LicenseFactory
+from cyclonedx.model.license import License, LicenseAcknowledgement
+from packaging import requirements
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+_COMMENT = re.compile(r"(^|\s)#.*$")
+_OPTIONS = re.compile(r"\s+--?[a-zA-Z].*$")  # such as --hash, which belong to one requirement
+_INCLUDED = re.compile(r"(?:-r|--requirement)[\s=]*(?P<name>\S+)")
+_EDITABLE = re.compile(r"(?:-e|--editable)[\s=]*(?P<place>\S+)")
+_SECRET = re.compile(r"(?<=://)[^/@\s]+@")  # a user and password within a URL
+_LONGEST = 100  # characters of a licence's name; some packages put its whole text there
+
+
+class Requirement:
+    """One requirement, as `line` writes it."""
+
+    def __init__(self, line: str) -> None:
+        self.line = line
+
+    @property
+    def name(self) -> str | None:
+        """The package's name in its one normal spelling; None for a URL or a path."""
+        return canonicalize_name(self._parsed.name) if self._parsed else None
+
+    @property
+    def version(self) -> str | None:
+        """The only version that it allows, else the installed one if that meets it."""
+        exact = [one for one in self._specifiers if one.operator in ("==", "===")]
+        pinned = next((one.version for one in exact if not one.version.endswith(".*")), None)
+        return pinned or (self._installed.version if self._installed else None)
+
+    @property
+    def licences(self) -> list[License]:
+        """What the installed distribution declares: an SPDX expression, a name, or classifiers."""
+        if self._installed is None:
+            return []
+        said = self._installed.metadata
+        short = [said[key] for key in ("License-Expression", "License") if said[key]]
+        names = [text for text in short if len(text) <= _LONGEST and "\n" not in text][:1]
+        names = names or [
+            text.rpartition(" :: ")[2]
+            for text in said.get_all("Classifier") or []
+            if text.startswith("License :: ") and not text.endswith("OSI Approved")
+        ]
+        make, declared = LicenseFactory(), LicenseAcknowledgement.DECLARED
+        if len(names) == 1:
+            return [make.make_from_string(names[0], license_acknowledgement=declared)]
+        return [make.make_with_name(name, acknowledgement=declared) for name in names]
+
+    @cached_property
+    def _parsed(self) -> requirements.Requirement | None:
+        try:
+            return requirements.Requirement(self.line)
+        except requirements.InvalidRequirement:
+            return None
+
+    @property
+    def _specifiers(self) -> SpecifierSet:
+        return self._parsed.specifier if self._parsed else SpecifierSet()
+
+    @cached_property
+    def _installed(self) -> metadata.Distribution | None:
+        """The distribution here that meets it, if there is one."""
+        if not self._parsed or (self._parsed.marker and not self._parsed.marker.evaluate()):
+            return None
+        try:
+            found = metadata.distribution(self._parsed.name)
+        except metadata.PackageNotFoundError:
+            return None
+        return found if self._specifiers.contains(found.version, prereleases=True) else None
+
+
+def requirement_lines(text: str) -> Iterator[str]:
+    """Yield each requirement without comments and options; passwords in URLs are left out."""
+    for line in _lines(text):
+        if editable := _EDITABLE.match(line):
+            yield _SECRET.sub("", editable["place"])
+        elif not line.startswith("-"):
+            yield _SECRET.sub("", _OPTIONS.sub("", line))
+
+
+def included_files(text: str) -> Iterator[str]:
+    """Yield the names of other requirements files that this one includes."""
+    for line in _lines(text):
+        if included := _INCLUDED.match(line):
+            yield included["name"].strip("\"'")
+
+
+def _lines(text: str) -> Iterator[str]:
+    for line in re.sub(r"\\\r?\n", " ", text).splitlines():
+        if bare := _COMMENT.sub("", line).strip():
+            yield bare

@@ -1,0 +1,142 @@
+"""Are the weights in an archive whole, sound, and what their name says? Nothing is unpickled."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from marsmith.checkpoint import Checkpoint, parts_of, read_checkpoint
+from marsmith.errors import WeightsError
+from marsmith.findings import Finding, Severity
+from marsmith.state_dict_names import is_training_state
+from marsmith.tensors import Tensor
+from marsmith.verify.subject import Subject
+
+_PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".tar", ".pkl", ".pt2", ".safetensors", ".onnx", "")
+_SAVE = "save the state_dict alone: torch.save(model.state_dict(), FILE)"
+
+
+def check_weights(subject: Subject) -> Iterator[Finding]:
+    """Yield what is wrong with the file that the manifest names as the weights."""
+    name = subject.manifest.serialized_file
+    if name is None or name not in subject.archive.names:
+        return
+    with tempfile.TemporaryDirectory(prefix="marsmith-weights-") as folder:
+        path = Path(folder) / Path(name).name
+        subject.archive.copy(name, path)
+        if path.suffix not in _PICKLED:
+            return  # of a framework that only its handler knows
+        if path.suffix in (".onnx", ".pt2"):
+            yield from _check_kind(subject, name, path)
+            return
+        try:
+            checkpoint = read_checkpoint(path)
+        except WeightsError as error:
+            yield from _unreadable(subject, name, path, error)
+            return
+        yield from _check_checkpoint(subject, name, checkpoint)
+
+
+def _unreadable(subject: Subject, name: str, path: Path, error: WeightsError) -> Iterator[Finding]:
+    other = _kind_by_content(path)
+    if other and other != path.suffix:
+        yield _lies(subject, name, f"a {other} file", f"call it {path.stem}{other}")
+    else:
+        yield subject.finding("weights-damaged", error.message, error.hint, name)
+
+
+def _check_kind(subject: Subject, name: str, path: Path) -> Iterator[Finding]:
+    """A .onnx or .pt2 is for its own reader; only what it claims to be is looked at."""
+    kind = _kind_by_content(path)
+    if kind != path.suffix:
+        actual = f"a {kind} file" if kind else "none that can be recognised"
+        yield _lies(subject, name, actual, "give it its true name, and the handler with it")
+
+
+def _kind_by_content(path: Path) -> str | None:
+    """Return the ending that a file's content deserves, as far as it is looked at here."""
+    if path.stat().st_size == 0:
+        return None
+    try:
+        checkpoint = read_checkpoint(path)
+        return {"safetensors": ".safetensors", "TorchScript": ".pt"}.get(checkpoint.kind, ".pth")
+    except WeightsError:
+        pass
+    import zipfile
+
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+        exported = any("serialized_exported_program" in n or "/models/" in f"/{n}" for n in names)
+        return ".pt2" if exported or any(n.endswith("archive_format") for n in names) else None
+    import onnx
+
+    try:
+        onnx.load(path, load_external_data=False)
+    except Exception:  # whatever protobuf makes of other bytes
+        return None
+    return ".onnx"
+
+
+def _lies(subject: Subject, name: str, actual: str, hint: str) -> Finding:
+    message = f"{name!r} is {actual}, whatever its name says"
+    return subject.finding("weights-kind", message, hint, name)
+
+
+def _check_checkpoint(subject: Subject, name: str, checkpoint: Checkpoint) -> Iterator[Finding]:
+    ending, script = Path(name).suffix, checkpoint.kind == "TorchScript"
+    eager = subject.manifest.model_file is not None
+    if checkpoint.hostile:
+        code = ", ".join(checkpoint.hostile)
+        message = f"whoever loads it runs {code}: this is an attack, or a very strange checkpoint"
+        yield subject.finding("weights-execute", message, "do not load it; ask who made it", name)
+    elif script and eager:
+        hint = "take model_file out of the archive, or ship the state_dict"
+        yield _lies(subject, name, "TorchScript, which has its model with it", hint)
+    elif (checkpoint.kind == "safetensors") != (ending == ".safetensors"):
+        yield _lies(subject, name, checkpoint.kind, "give it its true ending")
+    elif script and ending == ".pth":
+        finding = _lies(subject, name, "TorchScript", f"call it {Path(name).stem}.pt")
+        yield Finding(**vars(finding) | {"severity": Severity.WARNING})
+    elif not script and checkpoint.foreign:
+        code = ", ".join(sorted(checkpoint.foreign)[:5])
+        message = f"the file pickles more than tensors: {code}"
+        yield subject.finding("weights-module", message, _SAVE, name)
+    elif not script and not eager and subject.default_handler:
+        hint = "name the file of the model's class: model_file; or ship TorchScript"
+        message = f"{name!r} is a state_dict, and there is no model file to load it into"
+        yield subject.finding("weights-kind", message, hint, name)
+    else:
+        yield from _check_training_state(subject, name, checkpoint)
+    yield from _check_values(subject, name, checkpoint)
+
+
+def _check_training_state(subject: Subject, name: str, checkpoint: Checkpoint) -> Iterator[Finding]:
+    parts = dict(parts_of(checkpoint.value))
+    training = [
+        key
+        for key, value in parts.items()
+        if is_training_state(key) and not isinstance(value, Tensor)
+    ]
+    if training:
+        message = f"it ships what only training needs: {', '.join(training)}"
+        hint = f"take out the state_dict: marsmith weights extract {name} --out FILE"
+        yield subject.finding(
+            "weights-training-state", message, hint, name, severity=Severity.WARNING
+        )
+
+
+def _check_values(subject: Subject, name: str, checkpoint: Checkpoint) -> Iterator[Finding]:
+    try:
+        counts = {key: tensor.count_not_finite() for key, tensor in checkpoint.tensors.items()}
+    except WeightsError as error:
+        yield subject.finding("weights-damaged", error.message, error.hint, name)
+        return
+    spoiled = {key: count for key, count in counts.items() if count}
+    if spoiled:
+        first = ", ".join(f"{key} ({count})" for key, count in list(spoiled.items())[:4])
+        more = f" and {len(spoiled) - 4} more" if len(spoiled) > 4 else ""
+        message = f"NaN or infinite values in {first}{more}"
+        hint = "the training went wrong before this was saved: take an earlier checkpoint"
+        yield subject.finding("weights-not-finite", message, hint, name)

@@ -1,0 +1,99 @@
+"""What is checked: an archive, and the project it comes from if that is at hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import PurePosixPath
+
+from marsmith.archive import Archive
+from marsmith.contents import sources
+from marsmith.errors import ArchiveError
+from marsmith.findings import Finding, Severity
+from marsmith.manifest import Manifest
+from marsmith.project import Project
+from marsmith.spec import DEFAULT_HANDLERS, SPEC_FILE, ArchiveSpec
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One archive under examination; `spec` is the table of the project that describes it."""
+
+    archive: Archive
+    project: Project | None = None
+    spec: ArchiveSpec | None = None
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the archive says of itself. Raises ArchiveError."""
+        return self.archive.manifest
+
+    @cached_property
+    def python_files(self) -> dict[str, bytes]:
+        """The archive's Python files by name; what is too large for code is left out."""
+        small = [e for e in self.archive.entries if e.name.endswith(".py") and e.size < 1 << 22]
+        return {entry.name: self.archive.read(entry.name) for entry in small}
+
+    @property
+    def default_handler(self) -> str | None:
+        """The name of TorchServe's own handler, where the archive names one."""
+        handler = self.manifest.handler.partition(":")[0].removesuffix(".py")
+        return handler if handler in DEFAULT_HANDLERS and not self.handler_file else None
+
+    @property
+    def handler_file(self) -> str | None:
+        """The entry that TorchServe imports as the handler; None if there is no such file."""
+        name = PurePosixPath(self.manifest.handler.partition(":")[0]).name.removesuffix(".py")
+        found = (f"{name}.py", f"{name}/__init__.py")
+        return next((one for one in found if one in self.archive.names), None)
+
+    @property
+    def entry_point(self) -> str | None:
+        """The function of `handler.py:function`, if the handler names one."""
+        return self.manifest.handler.partition(":")[2] or None
+
+    @cached_property
+    def _written(self) -> dict[str, str]:
+        if self.project is None or self.spec is None:
+            return {}
+        found = sources(self.project, self.spec)
+        return {
+            name: str(path.relative_to(self.project.root))
+            for name, _, path in found
+            if path.is_relative_to(self.project.root)
+        }
+
+    def place(self, entry: str) -> str:
+        """Return the project's file behind an entry, or the entry within its archive."""
+        return self._written.get(entry) or f"{self.archive.path.name}/{entry}"
+
+    def finding(
+        self,
+        rule: str,
+        message: str,
+        hint: str,
+        entry: str | None = None,
+        line: int | None = None,
+        *,
+        severity: Severity = Severity.ERROR,
+    ) -> Finding:
+        """Return a finding about an entry, or about the archive as a whole."""
+        file = self.place(entry) if entry else self.archive.path.name
+        return Finding(message, hint, file, line, severity, rule)
+
+    def config_finding(
+        self, rule: str, key: str, message: str, hint: str, severity: Severity = Severity.ERROR
+    ) -> Finding:
+        """Return a finding about a key of the model-config, where it was written."""
+        if self.project and self.spec:
+            table = "serving" if key in self.spec.serving else "handler_config"
+            line = self.project.spec_file.line(self.spec.name, table, key)
+            return Finding(message, hint, SPEC_FILE, line, severity, rule)
+        return self.finding(rule, message, hint, self.manifest.config_file, severity=severity)
+
+    def text(self, entry: str) -> str:
+        """Return an entry as text. Raises ArchiveError."""
+        try:
+            return self.archive.read(entry).decode()
+        except UnicodeDecodeError as error:
+            raise ArchiveError(f"{self.place(entry)} is not UTF-8", "save it as UTF-8") from error

@@ -1,0 +1,644 @@
+"""One defect a project: `marsmith check` must find it, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from marsmith.checking import Checked
+from marsmith.manifest import MANIFEST_FILE
+
+from .tiny import Tiny, new_model
+
+Defect = Callable[[Tiny], Checked]
+DEFECTS: dict[str, tuple[Defect, str, str, str]] = {}
+
+
+def finds(rule: str, text: str, severity: str = "error") -> Callable[[Defect], Defect]:
+    """Register a defect with the rule that must tell it, and a part of what it must say."""
+
+    def register(defect: Defect) -> Defect:
+        DEFECTS[defect.__name__] = (defect, rule, text, severity)
+        return defect
+
+    return register
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+def test_the_defect_is_found_and_nothing_else(name: str, tmp_path: Path) -> None:
+    defect, rule, text, severity = DEFECTS[name]
+    found = defect(Tiny(tmp_path)).findings
+    told = [(one.rule, one.severity.value, one.message) for one in found]
+    assert [one[:2] for one in told] == [(rule, severity)], told
+    assert text in f"{found[0].location}: {found[0].message}; {found[0].hint}", found
+    assert found[0].hint
+
+
+def test_there_are_at_least_forty() -> None:
+    assert len(DEFECTS) >= 40
+
+
+def manifest(change: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, bytes]], None]:
+    def edit(entries: dict[str, bytes]) -> None:
+        values = json.loads(entries[MANIFEST_FILE])
+        change(values)
+        entries[MANIFEST_FILE] = json.dumps(values).encode()
+
+    return edit
+
+
+def with_manifest(tiny: Tiny, change: Callable[[dict[str, Any]], None]) -> Checked:
+    return tiny.check(tiny.rezip(manifest(change)))
+
+
+# ---- manifest
+
+
+@finds("manifest-missing", "no model archive")
+def no_manifest(tiny: Tiny) -> Checked:
+    return tiny.check(tiny.rezip(lambda entries: entries.__delitem__(MANIFEST_FILE)))
+
+
+@finds("manifest-unreadable", "cannot be read")
+def manifest_is_no_json(tiny: Tiny) -> Checked:
+    return tiny.check(tiny.rezip(lambda entries: entries.update({MANIFEST_FILE: b"{"})))
+
+
+@finds("manifest-file", "'handle.py' is neither in the archive")
+def handler_is_absent(tiny: Tiny) -> Checked:
+    return with_manifest(tiny, lambda values: values["model"].update(handler="handle.py"))
+
+
+@finds("manifest-file", "names 'models.py' as modelFile")
+def model_file_is_absent(tiny: Tiny) -> Checked:
+    return with_manifest(tiny, lambda values: values["model"].update(modelFile="models.py"))
+
+
+@finds("manifest-file", "did you mean 'weights.pth'")
+def weights_are_absent(tiny: Tiny) -> Checked:
+    return with_manifest(tiny, lambda values: values["model"].update(serializedFile="weight.pth"))
+
+
+@finds("manifest-version", "holds no modelVersion")
+def version_is_missing(tiny: Tiny) -> Checked:
+    return with_manifest(tiny, lambda values: values["model"].pop("modelVersion"))
+
+
+@finds("manifest-version", "'latest/one' is no version")
+def version_is_none(tiny: Tiny) -> Checked:
+    return with_manifest(tiny, lambda values: values["model"].update(modelVersion="latest/one"))
+
+
+@finds("manifest-runtime", "'java'")
+def runtime_is_unknown(tiny: Tiny) -> Checked:
+    return with_manifest(tiny, lambda values: values.update(runtime="java"))
+
+
+@finds("manifest-name", "calls the model 'tiny'", "warning")
+def file_has_another_name(tiny: Tiny) -> Checked:
+    return tiny.check(tiny.archive("other"))
+
+
+# ---- layout
+
+
+def with_entry(tiny: Tiny, name: str, content: bytes = b"x") -> Checked:
+    return tiny.check(tiny.rezip(lambda entries: entries.update({name: content})))
+
+
+@finds("path-escapes", "outside of the folder")
+def zip_slip(tiny: Tiny) -> Checked:
+    return with_entry(tiny, "../evil.py")
+
+
+@finds("absolute-path", "'/tmp/evil.py'")
+def absolute_path(tiny: Tiny) -> Checked:
+    return with_entry(tiny, "/tmp/evil.py")  # noqa: S108 - never written
+
+
+@finds("link", "is a link")
+def link(tiny: Tiny) -> Checked:
+    path = tiny.archive()
+    entry = zipfile.ZipInfo("passwords")
+    entry.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(entry, "/etc/passwd")
+    return tiny.check(path)
+
+
+@finds("duplicate-entry", "2 files 'handler.py'")
+def duplicate_entry(tiny: Tiny) -> Checked:
+    path = tiny.archive()
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "a") as archive:
+        warnings.simplefilter("ignore")
+        archive.writestr("handler.py", "second")
+    return tiny.check(path)
+
+
+@finds("zip-bomb", "times as large")
+def zip_bomb(tiny: Tiny) -> Checked:
+    return with_entry(tiny, "zeros.bin", bytes(201 << 20))
+
+
+@finds("secret", "'.env' looks like a secret")
+def environment_file(tiny: Tiny) -> Checked:
+    return with_entry(tiny, ".env", b"PASSWORD=1")
+
+
+@finds("secret", "change the secret")
+def private_key(tiny: Tiny) -> Checked:
+    return with_entry(tiny, "notes.txt", b"-----BEGIN EC PRIVATE " + b"KEY-----\nabc")
+
+
+@finds("stray-file", "__pycache__", "warning")
+def bytecode(tiny: Tiny) -> Checked:
+    return with_entry(tiny, "__pycache__/handler.cpython-311.pyc")
+
+
+@finds("damaged", "copy the archive again")
+def flipped_bytes(tiny: Tiny) -> Checked:
+    path = tiny.archive()
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"import json", b"import jsom"))
+    return tiny.check(path)
+
+
+@finds("damaged", "its table of contents is missing or damaged")
+def cut_off_archive(tiny: Tiny) -> Checked:
+    path = tiny.archive()
+    path.write_bytes(path.read_bytes()[:-200])
+    return tiny.check(path)
+
+
+@finds("stale", "handler.py: tiny.mar holds another 'handler.py'")
+def stale_handler(tiny: Tiny) -> Checked:
+    tiny.archive()
+    tiny.handler(("four numbers in", "4 numbers in"))
+    return tiny.check()
+
+
+@finds("stale", "with other settings: model-config.yaml")
+def stale_settings(tiny: Tiny) -> Checked:
+    tiny.archive()
+    tiny.spec(("batchSize = 4", "batchSize = 3"))
+    return tiny.check()
+
+
+@finds("collision", "two files become 'model.py'")
+def basename_collision(tiny: Tiny) -> Checked:
+    tiny.write("other/model.py", "")
+    tiny.spec(
+        ('model_file = "model.py"', 'model_file = "model.py"\nextra_files = ["other/model.py"]')
+    )
+    return tiny.check()
+
+
+@finds("file", "there is no file 'wights.pth'")
+def file_is_missing(tiny: Tiny) -> Checked:
+    tiny.spec(('"weights.pth"', '"wights.pth"'))
+    return tiny.check()
+
+
+# ---- code
+
+
+@finds("missing-import", "pip install opencv-python-headless")
+def distribution_is_missing(tiny: Tiny) -> Checked:
+    tiny.handler(("import json", "import cv2\nimport json"))
+    return tiny.check()
+
+
+@finds("missing-import", 'extra_files = ["handlers/helper.py"]')
+def own_file_is_missing(tiny: Tiny) -> Checked:
+    tiny.write("handlers/helper.py", "")
+    tiny.handler(("import json", "import helper\nimport json"))
+    return tiny.check()
+
+
+@finds("not-installed", "declared but not installed", "warning")
+def declared_is_not_installed(tiny: Tiny) -> Checked:
+    tiny.write("requirements.txt", "opencv-python-headless>=4\n")
+    tiny.spec(('version = "1.0"', 'version = "1.0"\nrequirements_file = "requirements.txt"'))
+    tiny.handler(("import json", "import cv2\nimport json"))
+    return tiny.check()
+
+
+@finds("classes", "handler.py:7: a handler must define exactly one class, and this one defines 2")
+def two_classes_in_the_handler(tiny: Tiny) -> Checked:
+    tiny.handler(
+        ("import json\n", "import json\nclass A: pass\n"),
+        ("class A: pass\n\nimport torch", "import torch\nclass A: pass"),
+    )
+    return tiny.check()
+
+
+@finds("classes", "this one defines none")
+def no_class_in_the_handler(tiny: Tiny) -> Checked:
+    tiny.write("handler.py", "from model import Model\n")
+    return tiny.check()
+
+
+@finds("classes", "a model file must define exactly one class")
+def two_classes_in_an_archive_alone(tiny: Tiny) -> Checked:
+    text = tiny.root.joinpath("model.py").read_text() + "\n\nclass Other(Model):\n    pass\n"
+    return tiny.check(tiny.rezip(lambda entries: entries.update({"model.py": text.encode()})))
+
+
+@finds("constructor", "model.py:5: TorchServe builds Model without arguments, and it needs classes")
+def model_needs_arguments(tiny: Tiny) -> Checked:
+    tiny.model(("__init__(self)", "__init__(self, classes)"))
+    return tiny.check()
+
+
+@finds("constructor", "builds Handler without arguments")
+def handler_needs_arguments(tiny: Tiny) -> Checked:
+    tiny.handler(
+        (
+            "    def initialize",
+            "    def __init__(self, size, *, mode=1):\n        pass\n\n    def initialize",
+        )
+    )
+    return tiny.check()
+
+
+@finds("handler-methods", "Handler has no method initialize")
+def handler_has_no_initialize(tiny: Tiny) -> Checked:
+    tiny.handler(("def initialize", "def setup"))
+    return tiny.check()
+
+
+@finds("handler-function", "there is no function 'serve'")
+def entry_point_is_missing(tiny: Tiny) -> Checked:
+    tiny.handler(("class Handler:", "class Base:\n    pass\n\n\nclass Handler:"))
+    tiny.spec(('"handler.py"', '"handler.py:serve"'))
+    return tiny.check()
+
+
+@finds("syntax", "handler.py:10")
+def handler_is_no_python(tiny: Tiny) -> Checked:
+    tiny.handler(("def initialize(self, context):", "def initialize(self, context)"))
+    return tiny.check()
+
+
+@finds("syntax", "helper.py:1: Python 3.")
+def imported_file_is_no_python(tiny: Tiny) -> Checked:
+    tiny.write("helper.py", "print 'old'\n")
+    tiny.spec(('version = "1.0"', 'version = "1.0"\nextra_files = ["helper.py"]'))
+    tiny.model(("from torch import nn", "import helper\nfrom torch import nn"))
+    return tiny.check()
+
+
+@finds("download", "model.py:7: models.resnet18(weights='DEFAULT') downloads weights")
+def pretrained_backbone(tiny: Tiny) -> Checked:
+    tiny.model(
+        ("from torch import nn\n", "from torch import nn\nfrom torchvision import models\n"),
+        (
+            "super().__init__()\n",
+            "super().__init__()\n        models.resnet18(weights='DEFAULT')\n",
+        ),
+    )
+    tiny.model(("\n\nclass Model", "\nclass Model"))
+    return tiny.check()
+
+
+@finds("download", "torch.hub.load")
+def model_of_a_hub(tiny: Tiny) -> Checked:
+    tiny.handler(("self.model = Model()", "self.model = torch.hub.load('a/b', 'c')"))
+    return tiny.check()
+
+
+@finds("download", "it wants to download when it is loaded: http://weights.example/a.pth")
+def download_in_disguise(tiny: Tiny) -> Checked:
+    fetch = "from urllib import request as r\n        r.urlopen('http://weights.example/a.pth')"
+    tiny.handler(("folder = context", f"{fetch}\n        folder = context"))
+    return tiny.check()
+
+
+@finds("shadows-library", "'random' hides that of Python's own")
+def standard_module_is_hidden(tiny: Tiny) -> Checked:
+    tiny.write("random.py", "")
+    tiny.spec(('version = "1.0"', 'version = "1.0"\nextra_files = ["random.py"]'))
+    return tiny.check()
+
+
+@finds("shadows-library", "hides that of pillow")
+def library_is_hidden(tiny: Tiny) -> Checked:
+    tiny.write("PIL.py", "")
+    tiny.spec(('version = "1.0"', 'version = "1.0"\nextra_files = ["PIL.py"]'))
+    return tiny.check()
+
+
+@finds("shadows-file", "helper.py is never imported")
+def file_is_hidden_by_a_folder(tiny: Tiny) -> Checked:
+    tiny.write("helper.py", "")
+    tiny.write("own/helper/__init__.py", "")
+    tiny.spec(('version = "1.0"', 'version = "1.0"\nextra_files = ["helper.py", "own"]'))
+    return tiny.check()
+
+
+# ---- weights
+
+
+@finds("weights-keys", "pair two that belong together")
+def weights_of_another_model(tiny: Tiny) -> Checked:
+    tiny.save(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3)).state_dict())
+    return tiny.check()
+
+
+@finds("weights-keys", "begin with 'module'")
+def weights_of_a_wrapper(tiny: Tiny) -> Checked:
+    tiny.save({f"module.{name}": value for name, value in tiny.state.items()})
+    return tiny.check()
+
+
+@finds("weights-keys", "the weights have 7, the model 3")
+def other_number_of_classes(tiny: Tiny) -> Checked:
+    tiny.save(tiny.state | {"last.weight": torch.ones(7, 5), "last.bias": torch.ones(7)})
+    return tiny.check()
+
+
+@finds("weights-keys", "transposed")
+def transposed_weights(tiny: Tiny) -> Checked:
+    tiny.save(
+        {
+            name: value.T.contiguous() if value.dim() == 2 else value
+            for name, value in tiny.state.items()
+        }
+    )
+    return tiny.check()
+
+
+@finds("weights-not-finite", "last.bias (2)")
+def weights_hold_nan(tiny: Tiny) -> Checked:
+    tiny.save(tiny.state | {"last.bias": torch.tensor([float("nan"), 1, float("inf")])})
+    return tiny.check()
+
+
+class Attack:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, ("true",)
+
+
+@finds("weights-execute", "posix.system")
+def weights_execute_code(tiny: Tiny) -> Checked:
+    tiny.save({"a": Attack()}, "bad.pth")
+    bad = (tiny.root / "bad.pth").read_bytes()
+    return tiny.check(tiny.rezip(lambda entries: entries.update({"weights.pth": bad})))
+
+
+@finds("weights", "the file pickles more than tensors")
+def whole_module(tiny: Tiny) -> Checked:
+    tiny.save(torch.nn.Linear(2, 2))
+    return tiny.check()
+
+
+@finds("weights-module", "save the state_dict alone")
+def whole_module_in_an_archive_alone(tiny: Tiny) -> Checked:
+    torch.save(torch.nn.Linear(2, 2), tiny.root / "module.pth")
+    module = (tiny.root / "module.pth").read_bytes()
+    return tiny.check(tiny.rezip(lambda entries: entries.update({"weights.pth": module})))
+
+
+def torchscript(tiny: Tiny, name: str) -> bytes:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        traced: Any = torch.jit.trace(new_model(), torch.ones(1, 4))  # type: ignore[no-untyped-call]
+    traced.save(str(tiny.root / name))
+    return (tiny.root / name).read_bytes()
+
+
+@finds("weights-kind", "TorchScript, which has its model with it")
+def torchscript_with_a_model_file(tiny: Tiny) -> Checked:
+    content = torchscript(tiny, "script.pt")
+    return tiny.check(tiny.rezip(lambda entries: entries.update({"weights.pth": content})))
+
+
+@finds("weights", "cut off or damaged")
+def weights_are_cut_off(tiny: Tiny) -> Checked:
+    tiny.write("weights.pth", (tiny.root / "weights.pth").read_bytes()[:-400])
+    return tiny.check()
+
+
+@finds("weights-damaged", "empty")
+def weights_are_empty(tiny: Tiny) -> Checked:
+    return tiny.check(tiny.rezip(lambda entries: entries.update({"weights.pth": b""})))
+
+
+@finds("weights-kind", "'net.onnx' is a .pth file, whatever its name says")
+def onnx_that_is_none(tiny: Tiny) -> Checked:
+    tiny.save(tiny.state, "net.onnx")
+    tiny.spec(('model_file = "model.py"\n', ""), ('"weights.pth"', '"net.onnx"'))
+    tiny.spec(('version = "1.0"', 'version = "1.0"\nextra_files = ["model.py"]'))
+    tiny.handler(("weights.pth", "net.onnx"))
+    return tiny.check()
+
+
+@finds("weights-training-state", "optimizer", "warning")
+def optimizer_is_shipped(tiny: Tiny) -> Checked:
+    tiny.save({"state_dict": tiny.state, "optimizer": {"state": {}}, "epoch": 3})
+    tiny.handler(("load_state_dict(weights)", "load_state_dict(weights['state_dict'])"))
+    return tiny.check()
+
+
+@finds("weights-training-state", "marsmith weights extract")
+def checkpoint_in_place_of_the_state_dict(tiny: Tiny) -> Checked:
+    tiny.save({"state_dict": tiny.state, "optimizer": {"state": {}}, "epoch": 3})
+    return tiny.check()
+
+
+@finds("weights-kind", "there is no model file to load it into")
+def state_dict_without_a_model(tiny: Tiny) -> Checked:
+    tiny.spec(('"handler.py"', '"base_handler"'), ('model_file = "model.py"\n', ""))
+    return tiny.check()
+
+
+# ---- behaviour
+
+
+@finds("load", "ValueError: no luck")
+def initialize_raises(tiny: Tiny) -> Checked:
+    tiny.handler(("folder = context", "raise ValueError('no luck')\n        folder = context"))
+    return tiny.check()
+
+
+@finds("no-sample", "marsmith sample tiny", "warning")
+def no_sample(tiny: Tiny) -> Checked:
+    tiny.spec(
+        ('[[archives.tiny.samples]]\nrequest = "sample.json"\nresponse = "answer.json"\n', "")
+    )
+    return tiny.check()
+
+
+@finds("sample", "answered wrongly: [0]: expected 9, got")
+def answer_is_wrong(tiny: Tiny) -> Checked:
+    tiny.write("answer.json", "[9, 9, 9]")
+    return tiny.check()
+
+
+@finds("sample", "status 400")
+def sample_is_refused(tiny: Tiny) -> Checked:
+    tiny.write("sample.json", "four")
+    return tiny.check()
+
+
+@finds("batch-size", "archives.toml:10: it answers one request, but not 4 in a batch")
+def model_takes_no_batch(tiny: Tiny) -> Checked:
+    tiny.model(("return self.last", "values = values.reshape(1, 4)\n        return self.last"))
+    return tiny.check()
+
+
+@finds("batch-answer", "otherwise")
+def answer_depends_on_neighbours(tiny: Tiny) -> Checked:
+    tiny.model((".relu())", ".relu()) + len(values)"))
+    answer = json.loads((tiny.root / "answer.json").read_text())
+    tiny.write("answer.json", json.dumps([value + 1 for value in answer]))
+    return tiny.check()
+
+
+@finds("bad-request", "spoils the answers of all others", "warning")
+def bad_request_spoils_its_batch(tiny: Tiny) -> Checked:
+    tiny.handler(("except Exception:", "except KeyError:"))
+    return tiny.check()
+
+
+@finds("bad-request", "ends the worker")
+def bad_request_ends_the_worker(tiny: Tiny) -> Checked:
+    tiny.handler(
+        ("context.set_response_status(400", "raise SystemExit; context.set_response_status(400")
+    )
+    return tiny.check()
+
+
+@finds("answer-count", "another number of answers")
+def too_few_answers(tiny: Tiny) -> Checked:
+    tiny.handler(("return answers", "return answers[:-1]"))
+    return tiny.check()
+
+
+@finds("answer-type", "something else than a list")
+def answer_is_no_list(tiny: Tiny) -> Checked:
+    tiny.handler(("return answers", "return {'answers': answers}"))
+    return tiny.check()
+
+
+@finds("answer-type", "do not serialise")
+def answer_does_not_serialise(tiny: Tiny) -> Checked:
+    tiny.handler(("output.tolist()", "set(output.tolist())"))
+    return tiny.check()
+
+
+@finds("training-mode", "the model is in training mode")
+def dropout_is_on(tiny: Tiny) -> Checked:
+    tiny.handler(("Model().eval()", "Model()"))
+    tiny.model((".relu())", ".relu()) + 0 * self.drop(values).sum()"))
+    tiny.model(("        self.last", "        self.drop = nn.Dropout()\n        self.last"))
+    return tiny.check()
+
+
+@finds("training-mode", "two calls with the same request differ")
+def answers_are_random(tiny: Tiny) -> Checked:
+    tiny.handler(("output.tolist()", "(output + 1e-4 * torch.rand(3)).tolist()"))
+    return tiny.check()
+
+
+@finds("gradients", "inference_mode", "warning")
+def gradients_are_on(tiny: Tiny) -> Checked:
+    tiny.handler(("torch.inference_mode()", "torch.enable_grad()"))
+    return tiny.check()
+
+
+@finds("memory", "behind in the worker", "warning")
+def memory_grows(tiny: Tiny) -> Checked:
+    keep = "self.__dict__.setdefault('kept', []).append(b'x' * 300_000)"
+    tiny.handler(("answers = [None]", f"{keep}\n        answers = [None]"))
+    return tiny.check()
+
+
+# ---- serving
+
+
+def with_config(tiny: Tiny, text: str) -> Checked:
+    return tiny.check(
+        tiny.rezip(lambda entries: entries.update({"model-config.yaml": text.encode()}))
+    )
+
+
+@finds("serving-key", "did you mean 'batchSize'", "warning")
+def misspelt_key(tiny: Tiny) -> Checked:
+    return with_config(tiny, "minWorkers: 1\nbatchsize: 4\n")
+
+
+@finds("serving-value", "'batchSize' should be an integer")
+def value_of_another_type(tiny: Tiny) -> Checked:
+    return with_config(tiny, "batchSize: many\n")
+
+
+@finds("serving-unreadable", "is not YAML")
+def config_is_no_yaml(tiny: Tiny) -> Checked:
+    return with_config(tiny, "a: [\n")
+
+
+@finds("serving-delay", "must come within 2 s")
+def delay_beyond_the_timeout(tiny: Tiny) -> Checked:
+    return with_config(tiny, "maxBatchDelay: 2000\nresponseTimeout: 2\n")
+
+
+@finds("serving-workers", "archives.toml:8: minWorkers = 2 is more than maxWorkers = 1")
+def more_at_least_than_at_most(tiny: Tiny) -> Checked:
+    tiny.spec(("minWorkers = 1", "minWorkers = 2"))
+    return tiny.check()
+
+
+@finds("serving-threads", "want more than", "warning")
+def more_threads_than_cores(tiny: Tiny) -> Checked:
+    tiny.spec(("batchSize = 4\n", "batchSize = 4\n[archives.tiny.handler_config]\nthreads = 999\n"))
+    return tiny.check()
+
+
+# ---- config.properties
+
+
+@finds("config-key", "config.properties:2", "warning")
+def misspelt_property(tiny: Tiny) -> Checked:
+    return tiny.check_config("# ours\ninference_adress=http://127.0.0.1:8080\n")
+
+
+@finds("config-ignored", "batchSize in [archives.NAME.serving]", "warning")
+def property_without_effect(tiny: Tiny) -> Checked:
+    return tiny.check_config("batch_size=8\n")
+
+
+@finds("config-value", "is not an address")
+def address_is_none(tiny: Tiny) -> Checked:
+    return tiny.check_config("inference_address=8080\n")
+
+
+@finds("config-exposed", "management address is open")
+def management_is_open(tiny: Tiny) -> Checked:
+    return tiny.check_config(
+        "management_address=http://0.0.0.0:8081\ndisable_token_authorization=true\n"
+    )
+
+
+@finds("config-exposed", "metrics address is open", "warning")
+def metrics_are_open(tiny: Tiny) -> Checked:
+    return tiny.check_config("metrics_address=http://0.0.0.0:8082\n")
+
+
+@finds("config-model-api", "load code from any URL", "warning")
+def any_url_is_allowed(tiny: Tiny) -> Checked:
+    return tiny.check_config("enable_model_api=true\ndisable_token_authorization=true\n")
+
+
+@finds("config-cors", "any web page", "warning")
+def any_origin_is_allowed(tiny: Tiny) -> Checked:
+    return tiny.check_config("cors_allowed_origin=*\n")

@@ -1,0 +1,171 @@
+"""A sound project of a few lines, and ways to spoil it."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from marsmith.building import build
+from marsmith.checking import Checked, check, check_project, targets
+from marsmith.project import Project
+
+HANDLER = '''\
+import json
+
+import torch
+from model import Model
+
+
+class Handler:
+    """Lists of four numbers in, three numbers out."""
+
+    def initialize(self, context):
+        folder = context.system_properties["model_dir"]
+        self.model = Model().eval()
+        weights = torch.load(f"{folder}/weights.pth", map_location="cpu", weights_only=True)
+        self.model.load_state_dict(weights)
+
+    def handle(self, data, context):
+        answers = [None] * len(data)
+        good = {}
+        for index, request in enumerate(data):
+            try:
+                good[index] = [float(value) for value in json.loads(bytes(request["body"]))]
+            except Exception:
+                context.set_response_status(400, "Bad Request", index)
+                answers[index] = "send a list of four numbers"
+        if good:
+            with torch.inference_mode():
+                outputs = self.model(torch.tensor(list(good.values())))
+            for index, output in zip(good, outputs):
+                answers[index] = output.tolist()
+        return answers
+'''
+MODEL = """\
+from torch import nn
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(4, 5)
+        self.last = nn.Linear(5, 3)
+
+    def forward(self, values):
+        return self.last(self.first(values).relu())
+"""
+SPEC = """\
+[archives.tiny]
+version = "1.0"
+handler = "handler.py"
+model_file = "model.py"
+serialized_file = "weights.pth"
+
+[archives.tiny.serving]
+minWorkers = 1
+maxWorkers = 1
+batchSize = 4
+
+[[archives.tiny.samples]]
+request = "sample.json"
+response = "answer.json"
+"""
+
+
+class Tiny:
+    """The project in a folder; every method changes one thing."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.write("handler.py", HANDLER)
+        self.write("model.py", MODEL)
+        self.write("archives.toml", SPEC)
+        self.write("sample.json", "[1, 2, 3, 4]")
+        torch.manual_seed(0)
+        self.state = new_model().state_dict()
+        self.save(self.state)
+        self.record()
+
+    def record(self) -> None:
+        """Make the answer what the first model says."""
+        model = new_model()
+        model.load_state_dict(self.state)
+        with torch.inference_mode():
+            answer = model(torch.tensor([[1.0, 2.0, 3.0, 4.0]]))[0].tolist()
+        self.write("answer.json", json.dumps(answer))
+
+    def save(self, value: Any, name: str = "weights.pth") -> None:
+        """Save weights, or what shall pass for them."""
+        torch.save(value, self.root / name)
+
+    def write(self, name: str, content: str | bytes) -> None:
+        """Write a file."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+    def change(self, name: str, *changes: tuple[str, str]) -> None:
+        """Replace text in a file; what shall be replaced must be there."""
+        text = (self.root / name).read_text()
+        for old, new in changes:
+            assert old in text, old
+            text = text.replace(old, new)
+        self.write(name, text)
+
+    def handler(self, *changes: tuple[str, str]) -> None:
+        """Replace text in the handler."""
+        self.change("handler.py", *changes)
+
+    def model(self, *changes: tuple[str, str]) -> None:
+        """Replace text in the model file."""
+        self.change("model.py", *changes)
+
+    def spec(self, *changes: tuple[str, str]) -> None:
+        """Replace text in the spec."""
+        self.change("archives.toml", *changes)
+
+    @property
+    def project(self) -> Project:
+        """The project as it is on disk now."""
+        return Project(self.root)
+
+    def archive(self, name: str = "tiny") -> Path:
+        """Build it, and return a copy of the archive that has no project around it."""
+        (built,) = build(self.project, ("tiny",))
+        copy = self.root / "elsewhere" / f"{name}.mar"
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_bytes(built.path.read_bytes())
+        return copy
+
+    def rezip(self, edit: Callable[[dict[str, bytes]], None]) -> Path:
+        """Return the archive with other entries."""
+        path = self.archive()
+        with zipfile.ZipFile(path) as archive:
+            entries = {name: archive.read(name) for name in archive.namelist()}
+        edit(entries)
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in entries.items():
+                archive.writestr(name, content)
+        return path
+
+    def check(self, path: Path | None = None) -> Checked:
+        """Check the project's archive, or one that stands alone."""
+        (target,) = targets((str(path or "tiny"),), lambda: self.project)
+        return check(target, timeout=60)
+
+    def check_config(self, text: str) -> Checked:
+        """Check the project with that config.properties."""
+        self.write("config.properties", text)
+        return check_project(self.project)
+
+
+def new_model() -> Any:
+    """Return the model of MODEL."""
+    scope: dict[str, Any] = {"__name__": "model"}
+    exec(compile(MODEL, "model.py", "exec"), scope)  # noqa: S102 - our own text
+    return scope["Model"]()
