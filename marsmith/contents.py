@@ -55,6 +55,7 @@ def generated(spec: ArchiveSpec) -> dict[str, bytes]:
                     f"{SAMPLES_FOLDER}/{Path(sample.request).name}",
                     f"{SAMPLES_FOLDER}/{Path(sample.response).name}",
                     sample.tolerance,
+                    sample.largest,
                 )
                 for sample in spec.samples
             )

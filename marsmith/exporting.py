@@ -111,7 +111,7 @@ def _check(archive: Archive, kind: str, found: dict[str, Any], tolerance: float)
             )
     for sample, encoded in zip(archive.samples, found["answers"], strict=True):
         expected, answer = archive.read(sample.response), base64.b64decode(encoded)
-        if wrong := difference(expected, answer, sample.tolerance):
+        if wrong := difference(expected, answer, sample.tolerance, sample.largest):
             raise BuildError(
                 f"{archive.name} as {kind} answers its sample {sample.request} wrongly: {wrong}",
                 "does the archive itself answer rightly? marsmith serve",

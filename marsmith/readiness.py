@@ -70,7 +70,8 @@ class Start:
             wrong = f"status {answer.status}: {answer.complaint}"
             hint = "see what the handler refuses"
         else:
-            found = difference(archive.read(sample.response), answer.body, sample.tolerance)
+            expected = archive.read(sample.response)
+            found = difference(expected, answer.body, sample.tolerance, sample.largest)
             wrong, hint = found or "", "mend the model or its handler; if this is right, expect it"
         if wrong:
             raise ServerError(

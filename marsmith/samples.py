@@ -12,6 +12,7 @@ from marsmith.pictures import picture_difference, picture_kind
 
 SAMPLES_FOLDER = "samples"
 SAMPLES_FILE = f"{SAMPLES_FOLDER}/samples.json"
+LARGEST = 0.25  # by which one value 0…1 of a picture may differ
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Sample:
     request: str
     response: str
     tolerance: float
+    largest: float = LARGEST
 
 
 def parse_samples(text: str | bytes) -> tuple[Sample, ...]:
@@ -37,8 +39,9 @@ def parse_samples(text: str | bytes) -> tuple[Sample, ...]:
 def _checked(sample: Sample) -> Sample:
     """Return a sample whose values are of the right types. Raises TypeError."""
     names = isinstance(sample.request, str) and isinstance(sample.response, str)
-    if not names or not isinstance(sample.tolerance, (int, float)):
-        raise TypeError("names and a number are expected")
+    numbers = (sample.tolerance, sample.largest)
+    if not names or not all(isinstance(value, (int, float)) for value in numbers):
+        raise TypeError("names and numbers are expected")
     return sample
 
 
@@ -47,14 +50,17 @@ def format_samples(samples: tuple[Sample, ...]) -> bytes:
     return json.dumps([asdict(sample) for sample in samples], indent=2).encode() + b"\n"
 
 
-def difference(expected: bytes, actual: bytes, tolerance: float) -> str | None:
+def difference(
+    expected: bytes, actual: bytes, tolerance: float, largest: float = LARGEST
+) -> str | None:
     """Say in one line how an answer differs from the expected one, or None if it does not.
 
-    Both JSON: numbers may differ by `tolerance`, all else is exact. Both pictures: their values,
-    on average. Otherwise: same bytes, except for white space at the end of a text.
+    Both JSON: numbers may differ by `tolerance`, all else is exact. Both pictures: their values
+    may differ by it on average, and by `largest` anywhere. Otherwise: same bytes, except for white
+    space at the end of a text.
     """
     if picture_kind(expected) and picture_kind(actual):
-        return picture_difference(expected, actual, tolerance)
+        return picture_difference(expected, actual, tolerance, largest)
     try:
         pair = json.loads(expected), json.loads(actual)
     except ValueError:

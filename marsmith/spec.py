@@ -22,6 +22,7 @@ from pydantic_core import (
 )
 
 from marsmith.findings import Finding, FindingsError
+from marsmith.samples import LARGEST
 from marsmith.toml_lines import TomlLines
 
 if sys.version_info >= (3, 11):
@@ -48,11 +49,16 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-.]*")
 
 @dataclass(frozen=True)
 class SampleSpec:
-    """A request and the answer it must get; numbers in it may differ by `tolerance`."""
+    """A request and the answer it must get.
+
+    Numbers in it may differ by `tolerance`; values 0…1 of a picture by that on average, and by
+    `largest` anywhere.
+    """
 
     request: str
     response: str
     tolerance: float = 1e-3
+    largest: float = LARGEST
 
 
 @dataclass(frozen=True)
@@ -150,7 +156,10 @@ _SERVING = _table(
 SERVING_KEYS = frozenset(_SERVING["fields"])
 _SAMPLE = _table(
     {"request": _TEXT, "response": _TEXT},
-    {"tolerance": core_schema.float_schema(strict=True, ge=0)},
+    {
+        "tolerance": core_schema.float_schema(strict=True, ge=0),
+        "largest": core_schema.float_schema(strict=True, ge=0),
+    },
 )
 _ARCHIVE = _table(
     {"version": core_schema.str_schema(strict=True, min_length=1), "handler": _TEXT},

@@ -27,6 +27,7 @@ _COMMANDS = {
     "inspect": ("inspect", "Show what an archive holds, without running any of it."),
     "diff": ("inspect", "Show what differs between two archives."),
     "run": ("run", "Let an archive answer files, without a server."),
+    "sample": ("sample", "Record what an archive answers now as what it must answer."),
     "serve": ("serve", "Run TorchServe with these archives, ready when it says so."),
     "status": ("serve", "List this project's running servers."),
     "stop": ("serve", "Stop this project's server."),

@@ -111,7 +111,7 @@ class Behaviour:
         if not answer.ok:
             return f"status {answer.status}: {answer.complaint}"
         expected = self.subject.archive.read(sample.response)
-        return difference(expected, answer.body, sample.tolerance)
+        return difference(expected, answer.body, sample.tolerance, sample.largest)
 
     def _spoiled(self, answer: Response) -> Finding | None:
         if answer.status != 503 or not isinstance(answer.values, dict):
@@ -152,6 +152,7 @@ class Behaviour:
         if size < 2:
             return False
         alone = run.predict(request)
+        tolerance = max([1e-3, *(sample.tolerance for sample in self.subject.archive.samples)])
         together = run.predict_batch([request] * size)
         if spoiled := self._spoiled(together[0]):
             yield spoiled
@@ -164,7 +165,7 @@ class Behaviour:
             yield self.subject.config_finding("batch-size", "batchSize", message, hint)
             return True
         for answer in together:
-            if wrong := difference(alone.body, answer.body, 1e-3):
+            if wrong := difference(alone.body, answer.body, tolerance):
                 message = f"alone and in a batch of {size} the same request is answered otherwise"
                 hint = (
                     "let no request of a batch reach another's answer: order, padding, batch norm"

@@ -12,10 +12,11 @@ import torch
 from convnet import ConvNet
 from image_classifier import ImageClassifier
 from image_codec import Picture
-from image_handler import ImageConfig
+from image_handler import ImageConfig, ImageHandler
 from model_loader import load_model
 from PIL import Image
 from safetensors.torch import save_file
+from torchvision.transforms.functional import center_crop, resize, to_tensor
 
 from tests.handlers.asking import (
     DIGIT_CONFIG,
@@ -153,8 +154,37 @@ def test_an_invert_that_is_none_of_them_is_named() -> None:
 
 
 def test_an_unknown_config_key_is_named() -> None:
-    with pytest.raises(ValueError, match=r"unknown handler_config key 'maen'; known: max_pixels"):
+    with pytest.raises(
+        ValueError, match=r"unknown handler_config key 'maen'; known: crop, max_pixels"
+    ):
         ImageConfig.read({"maen": [0.5]})
+
+
+# ---- from the picture to the model's input
+
+
+@pytest.mark.parametrize("size", [(300, 300), (400, 260), (260, 700), (5, 9)])
+def test_crop_leaves_what_torchvisions_resize_and_center_crop_leave(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    monkeypatch.setattr("image_handler.load_model", lambda *_: torch.nn.Identity())
+    image = Image.radial_gradient("L").resize(size).convert("RGB")
+    handler = start(ImageHandler(), config={"size": [56, 56], "crop": 0.875})
+    expected = center_crop(resize(image, [64], antialias=True), [56, 56])
+    found = handler.prepare(Picture(image, image.size))
+    assert found.shape == (3, 56, 56)
+    assert float((found - to_tensor(expected)).abs().mean()) < 0.02
+    assert handler.enough("application/json") == 64
+
+
+def test_without_crop_the_whole_picture_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("image_handler.load_model", lambda *_: torch.nn.Identity())
+    image = Image.new("RGB", (90, 30), "black")
+    image.paste("white", (0, 0, 5, 30))
+    for crop, left in ((0.0, 1.0), (1.0, 0.0)):
+        handler = start(ImageHandler(), config={"size": [30, 30], "crop": crop})
+        found = handler.prepare(Picture(image, image.size))
+        assert float(found[0, 15, 0]) == left
 
 
 # ---- formats of models

@@ -98,3 +98,20 @@ def test_agreement_is_exactly_even_handed() -> None:
 
 def test_the_keys_are_those_of_torchvision() -> None:
     assert RotationNet().state_dict().keys() == efficientnet_b0(num_classes=4).state_dict().keys()
+
+
+def test_eight_views_agree_where_one_is_misled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that sees one of the eight views wrongly is outvoted."""
+
+    def misled(batch: torch.Tensor) -> torch.Tensor:
+        logits = knows_the_sky(batch)
+        logits[0] = torch.tensor([0.0, 0.0, 25.0, 0.0])
+        return logits
+
+    monkeypatch.setattr("image_handler.load_model", lambda *_: misled)
+    answers = {}
+    for agreement in (True, False):
+        handler = start(RotationCorrector(), config=CONFIG | {"agreement": agreement})
+        (reply,) = ask(handler, encoded(sky().rotate(-90, expand=True)))
+        answers[agreement] = reply.json()["model_degree"]
+    assert answers == {True: 90, False: 180}

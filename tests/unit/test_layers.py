@@ -20,7 +20,7 @@ LAYERS = [
     "environment server server_state client stop_signals worker_process in_process runtime "
     "signing_keys signing requirements distributions",
     "verify building locked_building bill_of_materials exporting extracting inspecting "
-    "comparing readiness serving checking",
+    "comparing readiness sampling serving checking",
     "cli __main__ children pytest_plugin",
 ]
 LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names.split()}

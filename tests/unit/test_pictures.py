@@ -41,11 +41,23 @@ def test_pictures_are_compared_by_their_values_whatever_their_kind() -> None:
     )
 
 
+def test_one_place_that_differs_much_is_told() -> None:
+    image = Image.new("RGB", (100, 100))
+    image.putpixel((50, 50), (128, 0, 0))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    plain = encoded(0, size=(100, 100))
+    assert difference(plain, buffer.getvalue(), 0.01, 0.6) is None
+    assert difference(plain, buffer.getvalue(), 0.01) == (
+        "the picture differs by 0.502 at one place, more than 0.25"
+    )
+
+
 def test_another_size_or_a_damaged_picture_differs() -> None:
-    assert picture_difference(encoded(1), encoded(1, size=(8, 9)), 1.0) == (
+    assert picture_difference(encoded(1), encoded(1, size=(8, 9)), 1.0, 1.0) == (
         "expected a picture of 8 x 8 pixels, got 8 x 9"
     )
-    said = picture_difference(encoded(1), encoded(1)[:40], 1.0)
+    said = picture_difference(encoded(1), encoded(1)[:40], 1.0, 1.0)
     assert said is not None
     assert "none that can be decoded" in said
     assert difference(encoded(1), b'{"label": "7"}', 1.0) is not None

@@ -1,0 +1,47 @@
+"""`marsmith sample`, with the real archives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+
+from tests.integration.kit import ROOT, Kit, copy_project
+
+
+def test_an_answer_is_recorded_and_packed_and_proves_the_archive(kit: Kit) -> None:
+    image = Image.open(ROOT / "samples" / "seven.png").rotate(5)
+    image.save(kit.root / "turned.png")
+    refused = kit("sample", "digits", kit.root / "turned.png", check=False)
+    assert refused.returncode == 1
+    assert "hint: record without asking: --yes" in refused.stderr
+    assert "turned.png" not in (kit.root / "archives.toml").read_text()
+    result = kit("sample", "digits", kit.root / "turned.png", "--tolerance", "0.1", "--yes")
+    assert "recorded 1 sample of digits" in result.stdout
+    assert "tolerance = 0.1" in (kit.root / "archives.toml").read_text()
+    checked, *_ = kit.json("check", kit.root / "model_store" / "digits.mar")
+    assert checked["findings"] == []
+    again = kit("sample", "digits", kit.root / "turned.png", "--yes")
+    assert "as before" in again.stdout
+
+
+def test_what_is_refused_is_no_sample(kit: Kit) -> None:
+    before = (kit.root / "archives.toml").read_text()
+    result = kit("sample", "digits", kit.root / "archives.toml", "--yes", check=False)
+    assert result.returncode == 1
+    assert "refuses" in result.stderr
+    assert (kit.root / "archives.toml").read_text() == before
+
+
+def test_pictures_are_shown_on_a_sheet(tmp_path: Path) -> None:
+    kit = copy_project(tmp_path, only_digits=False)
+    result = kit("sample", "line-art", kit.root / "samples" / "rocket.jpg", "--yes")
+    assert "look at them" in result.stdout
+    assert size_of(kit.root / ".marsmith" / "samples" / "line-art.png") == (960, 344)
+    samples = kit.root / "samples"
+    assert size_of(samples / "rocket-line-art.jpg") == size_of(samples / "rocket.jpg")
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    with Image.open(path) as image:
+        return image.size
