@@ -52,6 +52,11 @@ def is_of_distribution(module: str) -> bool:
     return module in _installed()
 
 
+def is_known(module: str) -> bool:
+    """Tell the name of a widespread library, which hardly anybody gives to a file of their own."""
+    return module in _OTHER_NAMES
+
+
 def distribution_of(module: str) -> str:
     """Return the name under which a module is installed with pip."""
     top = module.partition(".")[0]

@@ -40,6 +40,8 @@ def cells(answer: Response, value: Any) -> tuple[str, str]:
     """Return what a table shows of an answer: its label and confidence, or all it says."""
     if not answer.ok:
         return f"refused with {answer.status}: {answer.complaint}", ""
-    if isinstance(value, dict) and "label" in value:
-        return str(value["label"]), f"{value.get('confidence', '')}"
-    return str(value), ""
+    if isinstance(value, dict) and "confidence" in value:
+        rest = [f"{key}: {one}" for key, one in value.items() if key != "confidence"]
+        said = str(value["label"]) if "label" in value else ", ".join(rest)
+        return said, str(value["confidence"])
+    return str(value["label"] if isinstance(value, dict) and "label" in value else value), ""

@@ -13,6 +13,7 @@ from marsmith.distributions import (
     declared,
     distribution_of,
     is_installed,
+    is_known,
     is_of_distribution,
     is_standard,
     normalised,
@@ -221,10 +222,10 @@ def _where_to_declare(subject: Subject, module: str, distribution: str) -> str:
             if (subject.project.root / folder / f"{module}.py").is_file():
                 path = f"{module}.py" if folder == "." else f"{folder}/{module}.py"
                 return f'add it to the archive: extra_files = ["{path}"]'
-    return (
-        f"if {module}.py is yours, add it to extra_files; else pip install {distribution} and "
-        "declare it in requirements_file"
-    )
+    install = f"pip install {distribution}, and declare it in requirements_file"
+    if is_known(module):
+        return install
+    return f"if {module}.py is yours, add it to extra_files; else {install}"
 
 
 def _check_captum(subject: Subject, modules: list[_Module], given: set[str]) -> Iterator[Finding]:
