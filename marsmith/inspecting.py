@@ -23,7 +23,7 @@ from marsmith.errors import ArchiveError, MarsmithError
 from marsmith.layers import Layer, is_parameter, layers_of
 from marsmith.model_files import ModelFile, read_model_file
 from marsmith.samples import SAMPLES_FOLDER
-from marsmith.signing import signature_file
+from marsmith.signing import claimed_key, signature_file
 from marsmith.spec import SERVING_KEYS
 from marsmith.tensors import Tensor
 
@@ -83,6 +83,7 @@ class Inspection:
     entries: list[Entry]
     weights: list[Weights]
     signature: Path | None
+    signed_by: str | None  # the fingerprint of the key that the signature names, unproven
     examples: list[Example] = field(default_factory=list)
     serving: dict[str, Any] = field(default_factory=dict)
     handler_config: dict[str, Any] = field(default_factory=dict)
@@ -99,6 +100,7 @@ def inspect(archive: Archive) -> Inspection:
     """Look at all parts of an archive. Raises ArchiveError where it is none."""
     manifest = manifest_values(archive)
     entries, is_folder = archive.entries, archive.path.is_dir()
+    signature = signature_of(archive)
     inspection = Inspection(
         path=archive.path,
         name=archive.name,
@@ -108,7 +110,8 @@ def inspect(archive: Archive) -> Inspection:
         manifest=manifest,
         entries=entries,
         weights=[_weights(archive, name) for name in weights_files(archive, manifest)],
-        signature=signature_of(archive),
+        signature=signature,
+        signed_by=claimed_key(signature) if signature else None,
     )
     for part, look in (
         ("config", _look_at_config),

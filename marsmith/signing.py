@@ -142,6 +142,14 @@ def _require_kind(archive: Path, signature: Path, known: str) -> None:
         raise SigningError(message, _SIGN.format(archive))
 
 
+def claimed_key(signature: Path) -> str | None:
+    """Return the fingerprint of the key that a signature names, if it can be read; unproven."""
+    try:
+        return _outline(json.loads(signature.read_bytes()))[0]
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return None
+
+
 def _outline(bundle: Any) -> tuple[str, list[str]]:
     """Return which key a signature says it is by, and the names of what it covers."""
     payload = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))

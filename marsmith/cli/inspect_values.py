@@ -19,6 +19,7 @@ def inspection_as_values(inspection: Inspection) -> dict[str, Any]:
         "size": inspection.size,
         "sha256": inspection.digest,
         "signature": str(inspection.signature) if inspection.signature else None,
+        "signedBy": inspection.signed_by,
         "manifest": inspection.manifest,
         "files": [{"name": one.name, "size": one.size} for one in inspection.entries],
         "weights": [_weights_values(one) for one in inspection.weights],

@@ -62,7 +62,8 @@ def _facts(inspection: Inspection) -> Iterable[tuple[str, str]]:
     yield "", f"{inspection.form} of {len(inspection.entries)} files, {file_size(inspection.size)}"
     yield "sha256", inspection.digest
     if inspection.signature:
-        yield "signature", f"{inspection.signature.name}, unproven: marsmith verify-signature"
+        key = f"names the key {inspection.signed_by[:16]}" if inspection.signed_by else "damaged"
+        yield "signature", f"{inspection.signature.name}, {key}; to prove it: verify-signature"
     else:
         yield "signature", "none"
     handler = model.get("handler")

@@ -68,7 +68,8 @@ def test_an_archive_of_ours_tells_everything(project: MakeProject) -> None:
 
 def test_a_signature_beside_it_is_noted(path: Path) -> None:
     path.with_name("a.mar.sig").write_text("{}")
-    assert inspected(path, {MANIFEST: manifest()}).signature == path.with_name("a.mar.sig")
+    found = inspected(path, {MANIFEST: manifest()})
+    assert (found.signature, found.signed_by) == (path.with_name("a.mar.sig"), None)
 
 
 @pytest.mark.parametrize(

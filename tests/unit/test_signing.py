@@ -16,7 +16,7 @@ import pytest
 from marsmith.building import build
 from marsmith.errors import ArchiveError, SigningError
 from marsmith.findings import FindingsError
-from marsmith.signing import require_signatures, sign, signature_file, verify
+from marsmith.signing import claimed_key, require_signatures, sign, signature_file, verify
 from marsmith.signing_keys import fingerprint, new_key_pair
 
 from .conftest import MakeProject
@@ -54,6 +54,7 @@ def alter(path: Path, position: int = 100) -> None:
 
 def test_a_signed_archive_verifies_by_the_public_key_of_the_pair(signed: Path, keys: Path) -> None:
     assert verify(signed, keys / "ours.pub") == fingerprint(keys / "ours.pub")
+    assert claimed_key(signature_file(signed)) == fingerprint(keys / "ours.pub")
 
 
 def test_the_signature_lies_beside_the_archive_and_nothing_else_does(
