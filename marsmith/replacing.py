@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +16,10 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     Until then `path` is as it was, and if anything goes wrong it stays so. Raises OSError.
     """
-    handle, name = tempfile.mkstemp(".tmp", f".{path.name}.", path.parent)
-    temporary = Path(name)
+    # Named before it is made, so that no interruption can come between the two.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "wb") as file:
             yield file
         temporary.chmod(0o644)  # whatever the umask
