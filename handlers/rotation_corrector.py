@@ -20,12 +20,14 @@ class RotationCorrector(ImageHandler):
     @dataclass(frozen=True)
     class Config(ImageConfig):
         """`agreement`: ask about all turns of a picture and of its mirror image, and take what
-        fits them best.
+        fits them best. `temperature` divides the log-probabilities (Guo et al., On Calibration of
+        Modern Neural Networks, ICML 2017), so that `confidence` is how often an answer is right.
 
         Below `min_confidence` an answer is no success, and the picture comes back as it was.
         """
 
         agreement: bool = True
+        temperature: float = 1.0
         min_confidence: float = 0.5
 
     content_types = (JSON, *IMAGE_TYPES, TEXT)
@@ -35,16 +37,19 @@ class RotationCorrector(ImageHandler):
         return None if content_type in IMAGE_TYPES else super().enough(content_type)
 
     def infer(self, batch: torch.Tensor) -> torch.Tensor:
-        """Return log-probabilities [N, 4] of [N, C, S, S], maybe as eight views agree on them."""
+        """Return logits [N, 4] of [N, C, S, S], maybe as eight views agree on them."""
         if not self.config.agreement:
-            return super().infer(batch).log_softmax(dim=1)
+            return self._tempered(super().infer(batch).log_softmax(dim=1))
         both = torch.cat([batch, batch.flip(3)])
         turned = torch.cat([both.rot90(turn, (2, 3)) for turn in range(4)])
         seen = super().infer(turned).log_softmax(dim=1).view(4, 2, len(batch), 4)
         # A picture already turned by k needs k quarter turns less: class c shows up as c - k.
         agreed = torch.stack([seen[turn].roll(turn, dims=2) for turn in range(4)]).mean(dim=0)
         # What must be turned to the left needs as much to the right in the mirror.
-        return (agreed[0] + agreed[1][:, [0, 3, 2, 1]]) / 2
+        return self._tempered((agreed[0] + agreed[1][:, [0, 3, 2, 1]]) / 2)
+
+    def _tempered(self, scores: torch.Tensor) -> torch.Tensor:
+        return scores.div(self.config.temperature)
 
     def answers(self, outputs: torch.Tensor, pictures: list[Picture | None]) -> list[Any]:
         """Turn [N, 4] into {"model_degree", "exif_degree", "confidence", "success"}.

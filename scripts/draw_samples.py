@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Make the sample requests: two digits drawn here, and two photos that ship with scikit-image.
+"""Make the sample requests: two digits drawn here, and three photos that ship with scikit-image.
 
 The digits are drawn from a few points each, so they belong to nobody else; the photos are in the
-public domain (CC0): a cat by Stéfan van der Walt, a rocket by SpaceX. No chance is involved: every
-run writes the same pictures. The photos need the development packages: scripts/setup dev
+public domain: a cat by Stéfan van der Walt and a rocket by SpaceX (CC0), an astronaut by NASA. No
+chance is involved: every run writes the same pictures. The photos need the development packages:
+scripts/setup dev
 """
 
 from __future__ import annotations
@@ -96,9 +97,11 @@ def main() -> None:
     SAMPLES.mkdir(exist_ok=True)
     photo("chelsea.png", 450).save(SAMPLES / "cat.jpg", quality=85)
     photo("rocket.jpg", 320).save(SAMPLES / "rocket.jpg", quality=85)
+    turned = photo("astronaut.png", 320).transpose(Image.Transpose.ROTATE_270)
+    turned.save(SAMPLES / "astronaut-turned.jpg", quality=85)
     seven().save(SAMPLES / "seven.png", optimize=True)
     three_photo().save(SAMPLES / "three-photo.jpg", quality=88)
-    print(f"wrote four pictures to {SAMPLES.name}/")
+    print(f"wrote five pictures to {SAMPLES.name}/")
 
 
 if __name__ == "__main__":

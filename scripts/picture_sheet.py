@@ -19,16 +19,15 @@ from marsmith.serving import connect
 
 ROOT = Path(__file__).resolve().parents[1]
 PHOTOS = ("chelsea.png", "astronaut.png", "rocket.jpg", "coffee.png")
-MODELS = ("cartoon", "line-art")
-WIDTH, HEIGHT = 300, 200
+TITLES = ("sent", "cartoon", "line-art", "sent turned", "rotation")
+WIDTH, HEIGHT = 240, 180
 
 
 def main() -> None:
     """Send each photo to the image models, and paste the answers beside it."""
-    titles = ("sent", *MODELS)
-    sheet = Image.new("RGB", (WIDTH * len(titles), 24 + HEIGHT * len(PHOTOS)), "white")
+    sheet = Image.new("RGB", (WIDTH * len(TITLES), 24 + HEIGHT * len(PHOTOS)), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
-    for column, title in enumerate(titles):
+    for column, title in enumerate(TITLES):
         pen.text((WIDTH * column + 6, 3), title, "black", font)
     with connect(Project(ROOT)) as client:
 
@@ -41,9 +40,11 @@ def main() -> None:
         for row, name in enumerate(PHOTOS):
             photo = Image.open(Path(skimage.__file__).parent / "data" / name).convert("RGB")
             photo.thumbnail((600, 600))
-            pictures = [photo, *(redrawn(model, photo) for model in MODELS)]
+            turned = photo.rotate(90 * (row + 1), expand=True)
+            pictures = [photo, redrawn("cartoon", photo), redrawn("line-art", photo)]
+            pictures += [turned, redrawn("rotation", turned)]
             for column, picture in enumerate(pictures):
-                fitted = ImageOps.fit(picture, (WIDTH - 8, HEIGHT - 8), centering=(0.5, 0.2))
+                fitted = ImageOps.contain(picture, (WIDTH - 8, HEIGHT - 8))
                 sheet.paste(fitted, (WIDTH * column + 4, 24 + HEIGHT * row))
     sheet.save(ROOT / "docs" / "pictures.jpg", quality=85)
     print("wrote docs/pictures.jpg")
