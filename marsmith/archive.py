@@ -14,6 +14,8 @@ from marsmith.errors import ArchiveError
 from marsmith.manifest import MANIFEST_FILE, Manifest, parse_manifest
 from marsmith.samples import SAMPLES_FILE, Sample, parse_samples
 
+_MOST_VALUES = 100_000  # of a model-config; YAML's aliases can make billions of a few lines
+
 
 class Archive:
     """What a `.mar`, a `.tar.gz` or an unpacked archive holds. Opening raises ArchiveError."""
@@ -31,7 +33,7 @@ class Archive:
     @property
     def name(self) -> str:
         """The name under which the model store offers it."""
-        return re.sub(r"\.(mar|tar\.gz|tgz)$", "", self.path.name)
+        return re.sub(r"\.(mar|tar\.gz|tgz)$", "", self.path.name or self.path.resolve().name)
 
     @property
     def entries(self) -> list[Entry]:
@@ -62,17 +64,27 @@ class Archive:
 
     @cached_property
     def model_config(self) -> dict[str, Any]:
-        """The values of its model-config file; empty if it has none."""
-        if self.manifest.config_file is None:
+        """The values of its model-config file; empty if it has none. Raises ArchiveError."""
+        name = self.manifest.config_file
+        if name is None:
             return {}
         import yaml  # not needed to build or list archives, and slow to import
 
         try:
-            return yaml.safe_load(self.read(self.manifest.config_file)) or {}
-        except yaml.YAMLError as error:
+            values = yaml.safe_load(self.read(name))
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # no YAML; no date; a bomb
             raise ArchiveError(
-                f"{self.path}: {self.manifest.config_file} is not YAML", "build the archive again"
+                f"{self.path}: {name} is not YAML", "write lines such as minWorkers: 1"
             ) from error
+        if not _is_bounded(values):
+            raise ArchiveError(f"{self.path}: {name} repeats itself without end", "write it anew")
+        if not isinstance(values, dict):
+            problem = "is empty" if values is None else "is no table of keys and values"
+            raise ArchiveError(
+                f"{self.path}: {name} {problem}, and TorchServe fails on it",
+                "write lines such as minWorkers: 1",
+            )
+        return values
 
     @cached_property
     def samples(self) -> tuple[Sample, ...]:
@@ -91,3 +103,17 @@ class Archive:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
         return digest.hexdigest()
+
+
+def _is_bounded(values: Any) -> bool:
+    """Whether so many values can be looked at, one by one."""
+    left = [values]
+    for _ in range(_MOST_VALUES):
+        if not left:
+            return True
+        value = left.pop()
+        if isinstance(value, dict):
+            left += [*value, *value.values()]
+        elif isinstance(value, (list, tuple)):
+            left += value
+    return False

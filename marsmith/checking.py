@@ -8,11 +8,12 @@ from pathlib import Path
 
 from marsmith.archive import Archive
 from marsmith.building import build, is_stale
-from marsmith.errors import ArchiveError, ProjectError
+from marsmith.errors import ArchiveError, ProjectError, WorkerError
 from marsmith.findings import Finding, FindingsError, Severity
 from marsmith.project import Project
 from marsmith.spec import SPEC_FILE, ArchiveSpec
 from marsmith.verify.behaviour import Behaviour
+from marsmith.verify.causes import as_cause, causes_of
 from marsmith.verify.code import check_code
 from marsmith.verify.layout import check_against_sources, check_contents, check_layout
 from marsmith.verify.manifests import check_manifest
@@ -119,6 +120,10 @@ def check(target: Target, *, timeout: float, fix: bool = False) -> Checked:
         return Checked(target.name, tuple(findings), figures)
     except FindingsError as error:
         return Checked(target.name, error.findings)
+    except WorkerError as error:  # that loaded, and then said what no worker says
+        place = str(target.path or target.name)
+        found = (Finding(error.message, error.hint, place, rule="answer-type"),)
+        return Checked(target.name, found)
     except ArchiveError as error:
         place = str(target.path or target.name)
         message = error.message.removeprefix(f"{place}: ")
@@ -145,27 +150,19 @@ def _check_archive(subject: Subject, timeout: float) -> tuple[list[Finding], dic
         findings += check_manifest(subject)
     if _errors(findings):
         return findings, {}
-    for one in _STATIC:
-        findings += one(subject)
-    stopped = any(finding.rule == "not-installed" for finding in findings)
-    running = [f for f in findings if f.rule != "stale"]
-    if stopped or _errors(running):
-        return findings, {}
+    static = [finding for one in _STATIC for finding in one(subject)]
+    findings += [finding for finding in static if not finding.presumed]
+    presumed = [finding for finding in static if finding.presumed]
+    if _errors([f for f in findings if f.rule != "stale"]):
+        return findings + presumed, {}
     behaviour = Behaviour(subject, timeout)
     seen = list(behaviour.findings())
-    if any(finding.rule in ("load", "weights-keys") for finding in seen):
-        findings = [f for f in findings if f.rule != "weights-training-state"] + [
-            *_as_cause(findings, seen)
-        ]
-    else:
-        findings += seen
-    return findings, behaviour.figures
-
-
-def _as_cause(findings: list[Finding], seen: list[Finding]) -> list[Finding]:
-    """What only training needs is no warning where it keeps the weights from being loaded."""
-    causes = [f for f in findings if f.rule == "weights-training-state"]
-    return [Finding(**vars(f) | {"severity": Severity.ERROR}) for f in causes] or seen
+    failed = next((f for f in seen if f.rule in ("load", "weights-keys")), None)
+    if failed is None:
+        return findings + seen, behaviour.figures
+    causes = causes_of(failed, findings + presumed)
+    rest = [one for one in findings if one not in causes]
+    return rest + ([as_cause(one) for one in causes] or seen), behaviour.figures
 
 
 def _errors(findings: list[Finding]) -> bool:

@@ -33,6 +33,24 @@ _OTHER_NAMES = {
 }
 
 
+# The same modules, built in another way.
+_VARIANTS = {
+    "cv2": ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless"),
+    "faiss": ("faiss-gpu",),
+    "google": ("protobuf", "googleapis-common-protos"),
+    "mmcv": ("mmcv-full", "mmcv-lite"),
+    "onnxruntime": ("onnxruntime-gpu", "onnxruntime-openvino"),
+    "PIL": ("pillow-simd",),
+    "tensorflow": ("tensorflow-cpu",),
+    "torch": ("torch-cpu",),
+}
+
+# A line names a distribution, or a place: a repository, an archive, a wheel, a folder.
+_NAMED = re.compile(r"(?P<name>[A-Za-z0-9][\w.\-]*)\s*($|[\[<>=!~;@,(\s])")
+_EGG = re.compile(r"#egg=(?P<name>[\w.\-]+)")
+_PLACE = re.compile(r"(?!-)(\S*/)?(?P<name>[A-Za-z]\w*([.-](?!git\b)[A-Za-z]\w*)*)[^/]*$")
+
+
 def is_standard(module: str) -> bool:
     """Tell a module of the standard library by its top name."""
     return module.partition(".")[0] in sys.stdlib_module_names
@@ -64,6 +82,21 @@ def distribution_of(module: str) -> str:
     return known[0] if known else _OTHER_NAMES.get(top, top.replace("_", "-"))
 
 
+def distributions_of(module: str) -> tuple[str, ...]:
+    """Return all names under which a module may be installed with pip."""
+    top = module.partition(".")[0]
+    return (distribution_of(top), *_VARIANTS.get(top, ()))
+
+
+def is_distribution(name: str) -> bool:
+    """Tell whether a distribution of that name is installed."""
+    try:
+        importlib.metadata.distribution(name)
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        return False
+    return True
+
+
 @cache
 def _installed() -> dict[str, list[str]]:
     return {
@@ -73,9 +106,9 @@ def _installed() -> dict[str, list[str]]:
 
 def declared(requirements: str) -> set[str]:
     """Return the normalised names of distributions in a requirements file's text (PEP 503)."""
-    lines = (line.partition("#")[0].strip() for line in requirements.splitlines())
-    names = (re.match(r"[A-Za-z0-9][\w.\-]*", line) for line in lines if line[:1] != "-")
-    return {normalised(name[0]) for name in names if name}
+    lines = (re.sub(r"(^|\s)#.*", "", line).strip() for line in requirements.splitlines())
+    names = (_NAMED.match(line) or _EGG.search(line) or _PLACE.match(line) for line in lines)
+    return {normalised(name["name"]) for name in names if name}
 
 
 def normalised(name: str) -> str:

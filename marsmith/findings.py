@@ -20,7 +20,8 @@ class Severity(str, Enum):
 class Finding:
     """One problem; `file` is relative to the project's root, `line` counts from 1.
 
-    `rule` is a name that stays the same, for those who look for one kind of problem.
+    `rule` is a name that stays the same, for those who look for one kind of problem. `presumed` is
+    what only a load can prove: an archive that loads is right.
     """
 
     message: str
@@ -29,6 +30,7 @@ class Finding:
     line: int | None = None
     severity: Severity = Severity.ERROR
     rule: str = ""
+    presumed: bool = False
 
     @property
     def location(self) -> str:

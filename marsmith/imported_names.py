@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeGuard
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,7 @@ class Import:
 
     module: str  # dotted, absolute
     line: int
-    optional: bool  # within try … except, or only when a function runs
+    optional: bool  # within try, if or with, or only when a function runs
 
 
 def imports(tree: ast.Module, package: str = "") -> list[Import]:
@@ -33,9 +34,8 @@ def _imports(body: list[ast.stmt], package: str, *, optional: bool) -> Iterator[
         elif not _is_for_type_checkers(node):
             for field in ("body", "handlers", "orelse", "finalbody", "cases"):
                 inner = getattr(node, field, [])
-                guarded = isinstance(node, ast.Try) and field in ("body", "handlers")
-                later = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-                yield from _imports(inner, package, optional=optional or guarded or later)
+                certain = isinstance(node, ast.ClassDef) or field == "finalbody"
+                yield from _imports(inner, package, optional=optional or not certain)
 
 
 def _is_for_type_checkers(node: ast.stmt) -> bool:
@@ -60,15 +60,58 @@ _LOADERS = {
 }
 
 
-def downloads(tree: ast.AST) -> list[Download]:
+def unused_functions(trees: Iterable[ast.AST], called: Collection[str] = ()) -> set[str]:
+    """Return the functions of these files that run only when one is started as a program.
+
+    `called` are those that somebody else calls.
+    """
+    trees, unused = list(trees), set[str]()
+    while True:
+        nodes = [node for tree in trees for node in _walk(tree, unused)]
+        plain = {one.name for one in nodes if _is_plain_function(one)}
+        more = plain - {_name(node) for node in nodes} - set(called)
+        if not more:
+            return unused
+        unused |= more
+
+
+def _is_plain_function(node: ast.AST) -> TypeGuard[ast.FunctionDef]:
+    """Whether a function is called by its name alone: no method, nor of use to a decorator."""
+    if not isinstance(node, ast.FunctionDef) or node.decorator_list:
+        return False
+    return [one.arg for one in node.args.args[:1]] not in (["self"], ["cls"])
+
+
+def _walk(tree: ast.AST, unused: Collection[str]) -> Iterator[ast.AST]:
+    """Yield what runs when a file is imported and its functions are called."""
+    if isinstance(tree, ast.If) and "__name__" in ast.unparse(tree.test):
+        return
+    if _is_plain_function(tree) and tree.name in unused:
+        return
+    yield tree
+    for node in ast.iter_child_nodes(tree):
+        yield from _walk(node, unused)
+
+
+def _name(node: ast.AST) -> str | None:
+    """Return the name that an expression or an import uses."""
+    if isinstance(node, ast.alias):
+        return node.name
+    return getattr(node, "attr", None) or getattr(node, "id", None)
+
+
+def downloads(tree: ast.AST, unused: Collection[str] = ()) -> list[Download]:
     """Return the calls that torchvision, torch.hub, timm and transformers answer by downloading.
 
-    What only runs when the file is started as a program does not count.
+    What only runs when the file is started as a program does not count, nor what is done under a
+    condition (`if pretrained:`), nor what functions do that nobody calls.
     """
-    if isinstance(tree, ast.If) and "__name__" in ast.unparse(tree.test):
+    if isinstance(tree, (ast.If, ast.IfExp)):
+        return []
+    if _is_plain_function(tree) and tree.name in unused:
         return []
     own = _download(tree) if isinstance(tree, ast.Call) else None
-    below = [one for node in ast.iter_child_nodes(tree) for one in downloads(node)]
+    below = [one for node in ast.iter_child_nodes(tree) for one in downloads(node, unused)]
     return [own, *below] if own else below
 
 

@@ -35,21 +35,32 @@ def parse_manifest(text: str | bytes) -> Manifest:
         values: Any = json.loads(text)
         model = values["model"]
         return Manifest(
-            model_name=model["modelName"],
+            model_name=_text(model["modelName"]),
             model_version=None if model.get("modelVersion") is None else str(model["modelVersion"]),
-            handler=model["handler"],
-            model_file=model.get("modelFile"),
-            serialized_file=model.get("serializedFile"),
-            requirements_file=model.get("requirementsFile"),
-            config_file=model.get("configFile"),
-            envelope=model.get("envelope"),
-            runtime=values.get("runtime", "python"),
+            handler=_text(model["handler"]),
+            model_file=_file(model, "modelFile"),
+            serialized_file=_file(model, "serializedFile"),
+            requirements_file=_file(model, "requirementsFile"),
+            config_file=_file(model, "configFile"),
+            envelope=_file(model, "envelope"),
+            runtime=str(values.get("runtime", "python")),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ArchiveError(
             f"{MANIFEST_FILE} cannot be read: {error!r}",
             "build the archive again: marsmith build NAME",
         ) from error
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.80} is no name")
+    return value
+
+
+def _file(model: dict[str, Any], key: str) -> str | None:
+    """Return a name that may be left out; an empty one counts as such, as for TorchServe."""
+    return _text(model[key]) or None if model.get(key) is not None else None
 
 
 def normalised_manifest(text: str | bytes, created_on: str) -> bytes:

@@ -67,7 +67,7 @@ class Response:
         """The body as JSON values, or as text if it is none."""
         try:
             return self.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             return self.text
 
     @property

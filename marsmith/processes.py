@@ -64,6 +64,21 @@ def end_mentioning(text: str) -> None:
     psutil.wait_procs(found, timeout=10)
 
 
+def end_children_of(folder: Path) -> None:
+    """End the processes that left the group of a worker, whose temporary folder they inherited."""
+    found = [process for process in psutil.process_iter() if _temporary_folder(process) == folder]
+    for process in found:
+        _signal(process, signal.SIGKILL)
+    psutil.wait_procs(found, timeout=10)
+
+
+def _temporary_folder(process: psutil.Process) -> Path | None:
+    try:
+        return Path(process.environ().get("TMPDIR", ""))
+    except psutil.Error:
+        return None  # gone, or another user's
+
+
 def _group(leader: int) -> list[psutil.Process]:
     """Return the living processes of a process group."""
     found = []

@@ -10,6 +10,9 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+# `if` with these at its end is not entered by an import.
+_NEVER = ("TYPE_CHECKING", "'__main__'")
+
 
 @dataclass(frozen=True)
 class Definition:
@@ -42,6 +45,9 @@ def outline(source: str | bytes) -> ModuleOutline:
 def _module_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
     """Yield statements that run at import, also those under `if`, `try` and `with`."""
     for node in body:
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith(_NEVER):
+            yield from _module_level(node.orelse)
+            continue
         yield node
         if not isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             for field in ("body", "orelse", "finalbody", "handlers", "cases"):

@@ -21,7 +21,7 @@ from marsmith.findings import Finding
 from marsmith.in_process import InProcessWorker
 from marsmith.messages import Request, Response
 from marsmith.worker_log import explain, find_failure
-from marsmith.worker_process import WorkerGoneError, WorkerProcess
+from marsmith.worker_process import LOG_FILE, WorkerGoneError, WorkerProcess
 from marsmith.worker_protocol import (
     encode_batch,
     encode_load,
@@ -30,6 +30,7 @@ from marsmith.worker_protocol import (
     refusal,
 )
 
+_LARGEST_BATCH = (1 << 31) - 1  # that a message to the worker can name
 _NOTES = "notes.json"
 DEFAULT_TIMEOUT = 120.0  # seconds, as TorchServe's own for loading and for answering
 
@@ -118,7 +119,7 @@ class Runtime:
     def batch_size(self) -> int:
         """How many requests share a batch at most, as the archive's model-config says."""
         value = self.archive.model_config.get("batchSize")
-        return value if isinstance(value, int) and value > 0 else 1
+        return min(value, _LARGEST_BATCH) if isinstance(value, int) and value > 0 else 1
 
     def predict(
         self,
@@ -159,10 +160,13 @@ class Runtime:
     def notes(self) -> dict[str, Any]:
         """Return what a watched worker has done: "network" addresses, "calls" of the model."""
         try:
-            values: dict[str, Any] = json.loads(((self._folder or Path()) / _NOTES).read_text())
-        except FileNotFoundError:
+            values = json.loads(((self._folder or Path()) / _NOTES).read_text())
+            # The archive's code can write there, too.
+            network = [str(one) for one in values["network"]]
+            calls = [dict(one) for one in values["calls"]]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return {"network": [], "calls": []}
-        return values
+        return {"network": network, "calls": calls}
 
     @property
     def pid(self) -> int | None:
@@ -171,6 +175,8 @@ class Runtime:
 
     def log(self) -> str:
         """Return what the worker and its handler have printed and logged."""
+        if self._worker is None and self._folder:  # one that died before it could be talked to
+            return (self._folder / LOG_FILE).read_text(encoding="utf-8", errors="replace")
         return self._worker.log() if self._worker else ""
 
     def stop(self) -> None:

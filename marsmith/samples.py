@@ -63,7 +63,7 @@ def difference(
         return picture_difference(expected, actual, tolerance, largest)
     try:
         pair = json.loads(expected), json.loads(actual)
-    except ValueError:
+    except (ValueError, RecursionError):
         same = expected.rstrip() == actual.rstrip()
         return None if same else f"expected {_short(expected)}, got {_short(actual)}"
     return next(_differences("", *pair, tolerance), None)

@@ -133,6 +133,17 @@ class Tensor:
             for chunk in self.chunks()
         )
 
+    def is_mask(self) -> bool:
+        """Whether its values are zeros and infinities alone, as those of an attention's mask."""
+        if self.dtype not in ("float64", "float32", "float16", "bfloat16"):
+            return False
+        import numpy as np
+
+        bits, infinity, _ = NOT_FINITE[self.dtype]
+        sign = np.dtype(bits).type(1 << (8 * self.itemsize - 1))
+        found = (np.frombuffer(chunk, bits) & ~sign for chunk in self.chunks())
+        return all(bool(np.isin(values, (0, infinity)).all()) for values in found)
+
     @property
     def _last(self) -> int:
         steps = zip(self.shape, self.stride, strict=True)

@@ -10,9 +10,11 @@ import time
 from pathlib import Path
 
 from marsmith.environment import clean_environment, torchserve_home
-from marsmith.processes import end_group
+from marsmith.processes import end_children_of, end_group
 
 _WATCH = Path(__file__).parent / "children" / "watched_worker.py"
+LOG_FILE = "worker.log"  # what the worker and its handler print, beside models/
+_LARGEST_PART = 1 << 20  # bytes; nobody knows whether so many come as were announced
 _PAUSE = 0.01  # seconds between two looks for the worker's socket
 
 
@@ -30,7 +32,7 @@ class WorkerProcess:
         """
         folder = model.parents[1]
         self._timeout = timeout
-        self._log = folder / "worker.log"
+        self._log = folder / LOG_FILE
         address = folder / ".ts.sock.9000"
         package = torchserve_home() / "ts"
         script, metrics = package / "model_service_worker.py", package / "configs" / "metrics.yaml"
@@ -82,7 +84,7 @@ class WorkerProcess:
         while len(found) < size:
             try:
                 self._socket.settimeout(max(0.001, self._deadline - time.monotonic()))
-                part = self._socket.recv(size - len(found))
+                part = self._socket.recv(min(size - len(found), _LARGEST_PART))
             except OSError as error:
                 raise WorkerGoneError from error
             if not part:
@@ -104,3 +106,4 @@ class WorkerProcess:
         self._socket.close()
         end_group(self.process.pid, patience=0.5)
         self.process.wait()
+        end_children_of(self._log.parent)

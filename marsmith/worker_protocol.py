@@ -73,7 +73,7 @@ def read_batch(read: Read, ids: Sequence[str]) -> list[Response]:
     code, message = _int(read), _text(read)
     answers: dict[str, Response] = {}
     while (length := _int(read)) != -1:
-        request_id = read(length).decode()
+        request_id = read(length).decode(errors="replace")
         content_type = _text(read)
         status, reason = _int(read), _text(read)
         headers = {_text(read).lower(): _text(read) for _ in range(_int(read))}

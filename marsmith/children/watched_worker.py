@@ -46,6 +46,12 @@ def _text(host: Any) -> str:
     return host.decode(errors="replace") if isinstance(host, bytes) else str(host)
 
 
+def has_values(module: Any) -> bool:
+    """Tell a model from what prepares its input, such as torchvision's transforms."""
+    values = (*module.parameters(), *module.buffers())
+    return bool(values)
+
+
 def watch_calls() -> None:
     """Note the first calls of outermost modules: training mode, and gradients in their outputs."""
     import torch
@@ -61,7 +67,7 @@ def watch_calls() -> None:
     def after(module: Any, inputs: Any, output: Any) -> None:  # noqa: ARG001
         nonlocal depth
         depth -= 1
-        if depth > 0 or len(notes["calls"]) >= _CALLS:
+        if depth > 0 or len(notes["calls"]) >= _CALLS or not has_values(module):
             return
         training = [name for name, one in module.named_modules() if one.training]
         has_dropout = any(

@@ -18,8 +18,8 @@ def print_error(error: MarsmithError) -> None:
     """Print an error and its hint, and before them all the findings it stands for."""
     if isinstance(error, FindingsError):
         print_findings(error.findings)
-    click.echo(click.style("error: ", fg="red") + error.message, err=True)
-    click.echo(f"  hint: {error.hint}", err=True)
+    click.echo(click.style("error: ", fg="red") + _plain(error.message), err=True)
+    click.echo(f"  hint: {_plain(error.hint)}", err=True)
 
 
 def print_findings(findings: Iterable[Finding]) -> None:
@@ -27,7 +27,13 @@ def print_findings(findings: Iterable[Finding]) -> None:
     for finding in findings:
         place = f"{finding.location}: " if finding.location else ""
         severity = click.style(f"{finding.severity.value}: ", fg=_COLOURS[finding.severity])
-        click.echo(f"{place}{severity}{finding.message}\n  hint: {finding.hint}", err=True)
+        lines = f"{_plain(finding.message)}\n  hint: {_plain(finding.hint)}"
+        click.echo(f"{_plain(place)}{severity}{lines}", err=True)
+
+
+def _plain(text: str) -> str:
+    """Escape what a terminal would obey; names and messages may be of somebody else's archive."""
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
 
 
 def print_json(value: Any) -> None:

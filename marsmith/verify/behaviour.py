@@ -71,8 +71,8 @@ class Behaviour:
         request = yield from self._first(run, samples)
         if request is None:
             return
-        yield from self._check_mode(run, request)
-        if not (yield from self._check_batch(run, request)):
+        steady = yield from self._check_mode(run, request)
+        if not (yield from self._check_batch(run, request, steady)):
             yield from self._check_neighbours(run, request)
         yield from self._check_memory(run, request)
 
@@ -119,34 +119,39 @@ class Behaviour:
         found = _SPOILED.get(str(answer.values.get("message")))
         return self.subject.finding(*found, self.subject.handler_file, 1) if found else None
 
-    def _check_mode(self, run: Runtime, request: Request) -> Iterator[Finding]:
+    def _check_mode(self, run: Runtime, request: Request) -> Generator[Finding, None, bool]:
+        """Yield what speaks for training mode; say if the same request gets the same answer."""
         first, second = run.predict(request), run.predict(request)
         changed = difference(first.body, second.body, 1e-6)
         calls = run.notes()["calls"]
-        if changed:
-            training = any(call["training"] for call in calls)
+        training = any(call.get("training") for call in calls)
+        # Without a sample nobody says that an answer stays: it may hold the time, or be drawn.
+        if changed and (training or self.subject.archive.samples):
             cause = "the model is in training mode" if training else "something in it is random"
             message = f"two calls with the same request differ ({changed}): {cause}"
             hint = (
                 "call model.eval() in initialize" if training else "seed or remove what is random"
             )
             yield self.subject.finding("training-mode", message, hint, self._handler, 1)
-        elif any(call["random"] for call in calls):
+        elif any(call.get("random") for call in calls):
             message = "the model is in training mode, so its answers depend on the batch"
             hint = "call model.eval() in initialize"
             yield self.subject.finding("training-mode", message, hint, self._handler, 1)
-        if any(call["gradients"] for call in calls):
+        if any(call.get("gradients") for call in calls):
             message = "the model computes gradients, which takes memory and time for nothing"
             hint = "call it within `with torch.inference_mode():`"
             yield self.subject.finding(
                 "gradients", message, hint, self._handler, 1, severity=Severity.WARNING
             )
+        return changed is None
 
     @property
     def _handler(self) -> str | None:
         return self.subject.handler_file
 
-    def _check_batch(self, run: Runtime, request: Request) -> Generator[Finding, None, bool]:
+    def _check_batch(
+        self, run: Runtime, request: Request, steady: bool
+    ) -> Generator[Finding, None, bool]:
         """Hold an answer against those to the same request in a full batch; say if all fail."""
         size = min(run.batch_size, _LARGEST_BATCH)
         if size < 2:
@@ -164,7 +169,7 @@ class Behaviour:
             hint = "batchSize = 1, or a model and a handler that take a batch dimension"
             yield self.subject.config_finding("batch-size", "batchSize", message, hint)
             return True
-        for answer in together:
+        for answer in together if steady else ():
             if wrong := difference(alone.body, answer.body, tolerance):
                 message = f"alone and in a batch of {size} the same request is answered otherwise"
                 hint = (

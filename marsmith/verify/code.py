@@ -5,13 +5,16 @@ from __future__ import annotations
 import ast
 import difflib
 import platform
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from marsmith.distributions import (
     declared,
     distribution_of,
+    distributions_of,
+    is_distribution,
     is_installed,
     is_known,
     is_of_distribution,
@@ -19,9 +22,9 @@ from marsmith.distributions import (
     normalised,
 )
 from marsmith.findings import Finding, Severity
-from marsmith.imported_names import Import, downloads, imports
+from marsmith.imported_names import Import, downloads, imports, unused_functions
 from marsmith.python_source import outline
-from marsmith.verify.subject import Subject
+from marsmith.verify.subject import MODULE, Subject
 
 # What TorchServe's vision handlers import without declaring it (ts/torch_handler).
 _CAPTUM = ("image_classifier", "image_segmenter", "object_detector", "vision_handler")
@@ -38,6 +41,13 @@ class _Module:
 
 def check_code(subject: Subject) -> Iterator[Finding]:
     """Yield what would keep the handler or the model from being imported or built."""
+    try:
+        yield from _check_code(subject)
+    except RecursionError:
+        return  # of code that nests deeper than a person writes, only the worker can judge
+
+
+def _check_code(subject: Subject) -> Iterator[Finding]:
     starts = [subject.handler_file, subject.manifest.model_file]
     modules: dict[str, _Module] = {}
     for entry in filter(None, starts):
@@ -48,8 +58,10 @@ def check_code(subject: Subject) -> Iterator[Finding]:
         yield from _check_model(subject, modules[str(model)])
     yield from _check_names(subject)
     yield from _check_imports(subject, list(modules.values()))
+    called = ("handle", subject.entry_point or "handle")
+    unused = unused_functions((module.tree for module in modules.values()), called)
     for module in modules.values():
-        for found in downloads(module.tree):
+        for found in downloads(module.tree, unused):
             message = f"{found.call} downloads weights when it runs, and a worker shall not"
             yield subject.finding("download", message, found.remedy, module.entry, found.line)
 
@@ -62,10 +74,10 @@ def _follow(subject: Subject, entry: str, modules: dict[str, _Module]) -> Iterat
         tree = ast.parse(subject.python_files[entry])
     except SyntaxError as error:
         message = f"Python {platform.python_version()} does not understand it: {error.msg}"
-        yield subject.finding("syntax", message, "mend the line", entry, error.lineno)
+        yield subject.presume("syntax", message, "mend the line", entry, error.lineno)
         return
     except ValueError as error:
-        yield subject.finding("syntax", f"not Python: {error}", "save it as UTF-8 text", entry, 1)
+        yield subject.presume("syntax", f"not Python: {error}", "save it as UTF-8 text", entry, 1)
         return
     package = ".".join(PurePosixPath(entry).parent.parts)
     found = imports(tree, package)
@@ -84,10 +96,10 @@ def _own_files(subject: Subject, module: str) -> list[str]:
 
 
 def _is_own(subject: Subject, module: str) -> bool:
+    """Whether the archive has a module, be it in a folder that a handler adds to `sys.path`."""
     top = module.partition(".")[0]
-    return f"{top}.py" in subject.archive.names or any(
-        name.startswith(f"{top}/") for name in subject.archive.names
-    )
+    found = re.compile(rf"(^|/){re.escape(top)}(/|{MODULE}$)")
+    return any(found.search(name) for name in subject.archive.names)
 
 
 def _check_handler(subject: Subject, module: _Module) -> Iterator[Finding]:
@@ -101,7 +113,7 @@ def _check_handler(subject: Subject, module: _Module) -> Iterator[Finding]:
         close = difflib.get_close_matches(entry_point, found.names, n=1)
         hint = f"did you mean {close[0]!r}?" if close else "define it at the file's top level"
         message = f"there is no function {entry_point!r}"
-        yield subject.finding("handler-function", message, hint, module.entry, 1)
+        yield subject.presume("handler-function", message, hint, module.entry, 1)
     else:
         yield _class_count(subject, module, "handler", [c.line for c in found.classes])
 
@@ -112,13 +124,13 @@ def _check_handler_class(subject: Subject, module: _Module, name: str) -> Iterat
         message = f"TorchServe builds {name} without arguments, and it needs {needed}"
         hint = "give them default values; what differs goes into handler_config"
         line = _constructor_line(definition)
-        yield subject.finding("constructor", message, hint, module.entry, line)
+        yield subject.presume("constructor", message, hint, module.entry, line)
     methods = {node.name for node in definition.body if isinstance(node, ast.FunctionDef)}
     missing = [one for one in ("initialize", "handle") if one not in methods]
     if not definition.bases and missing:
         message = f"{name} has no method {' and no '.join(missing)}"
         hint = "define it, or derive the class from TorchServe's BaseHandler"
-        yield subject.finding("handler-methods", message, hint, module.entry, definition.lineno)
+        yield subject.presume("handler-methods", message, hint, module.entry, definition.lineno)
 
 
 def _check_model(subject: Subject, module: _Module) -> Iterator[Finding]:
@@ -131,7 +143,7 @@ def _check_model(subject: Subject, module: _Module) -> Iterator[Finding]:
         message = f"TorchServe builds {definition.name} without arguments, and it needs {needed}"
         hint = "give them the default values that the weights were trained with"
         line = _constructor_line(definition)
-        yield subject.finding("constructor", message, hint, module.entry, line)
+        yield subject.presume("constructor", message, hint, module.entry, line)
 
 
 def _class_count(subject: Subject, module: _Module, kind: str, lines: list[int]) -> Finding:
@@ -140,7 +152,7 @@ def _class_count(subject: Subject, module: _Module, kind: str, lines: list[int])
     if lines:
         hint = "move the others to a file of their own and list it in extra_files"
     line = lines[1] if len(lines) > 1 else 1
-    return subject.finding("classes", message, hint, module.entry, line)
+    return subject.presume("classes", message, hint, module.entry, line)
 
 
 def _class(tree: ast.Module, name: str) -> ast.ClassDef:
@@ -178,15 +190,18 @@ def _check_names(subject: Subject) -> Iterator[Finding]:
         if is_standard(module) or is_of_distribution(module):
             whose = "Python's own" if is_standard(module) else distribution_of(module)
             message = f"the module {module!r} hides that of {whose} from everything in the worker"
-            yield subject.finding("shadows-library", message, "rename the file", name, 1)
+            yield subject.finding(
+                "shadows-library", message, "rename the file", name, 1, severity=Severity.WARNING
+            )
         if f"{module}/__init__.py" in names:
             message = f"{name} is never imported: the folder {module!r} comes first"
             yield subject.finding("shadows-file", message, "rename one of them", name, 1)
 
 
 def _check_imports(subject: Subject, modules: list[_Module]) -> Iterator[Finding]:
-    file = subject.manifest.requirements_file
-    given = declared(subject.text(file)) if file in subject.archive.names and file else set()
+    given = _declared(subject)
+    # What they bring along, only their files could tell.
+    unknown = {name for name in given if not is_distribution(name)}
     yield from _check_captum(subject, modules, given)
     seen: set[str] = set()
     for module in modules:
@@ -198,22 +213,28 @@ def _check_imports(subject: Subject, modules: list[_Module]) -> Iterator[Finding
             distribution = distribution_of(top)
             if is_installed(top):
                 continue
-            if normalised(distribution) in given or normalised(top) in given:
+            if given & {normalised(name) for name in (top, *distributions_of(top))} or unknown:
                 yield _not_installed(subject, module, one, distribution)
             else:
                 message = (
                     f"imports {top}, which is neither in the archive nor installed nor declared"
                 )
                 hint = _where_to_declare(subject, top, distribution)
-                yield subject.finding("missing-import", message, hint, module.entry, one.line)
+                yield subject.presume("missing-import", message, hint, module.entry, one.line)
+
+
+def _declared(subject: Subject) -> set[str]:
+    """Return the names of the distributions that an archive asks a server to install."""
+    file = subject.manifest.requirements_file
+    return declared(subject.archive.read(file).decode(errors="replace")) if file else set()
 
 
 def _not_installed(subject: Subject, module: _Module, one: Import, distribution: str) -> Finding:
-    message = f"imports {one.module}, which is declared but not installed here, so nothing can run"
+    file = subject.manifest.requirements_file
+    message = f"imports {one.module}, and what {file} declares is not installed here"
     hint = f"pip install {distribution}, to try the archive here"
-    return subject.finding(
-        "not-installed", message, hint, module.entry, one.line, severity=Severity.WARNING
-    )
+    found = subject.presume("not-installed", message, hint, module.entry, one.line)
+    return replace(found, severity=Severity.WARNING)
 
 
 def _where_to_declare(subject: Subject, module: str, distribution: str) -> str:
@@ -234,10 +255,10 @@ def _check_captum(subject: Subject, modules: list[_Module], given: set[str]) -> 
     hint = "pip install captum, and declare it in requirements_file"
     message = "TorchServe's vision handlers import captum, which torchserve does not install"
     if subject.default_handler in _CAPTUM:
-        yield subject.finding("missing-import", message, hint)
+        yield subject.presume("missing-import", message, hint)
         return
     for module in modules:
         for one in module.imports:
             if one.module.removeprefix("ts.torch_handler.") in _CAPTUM and "ts." in one.module:
-                yield subject.finding("missing-import", message, hint, module.entry, one.line)
+                yield subject.presume("missing-import", message, hint, module.entry, one.line)
                 return

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from marsmith.containers import Entry
 from marsmith.contents import generated, sources
@@ -18,8 +19,8 @@ _ANEW = "do not serve this archive; make it anew from its sources"
 _LARGE = 200 << 20  # bytes
 _BOMB = 200  # times what it is in the archive; weights seldom shrink to a half
 _SECRET_FILES = re.compile(
-    r"(^|/)(\.env(\..*)?|\.netrc|\.pypirc|\.npmrc|\.git-credentials|\.htpasswd|id_(rsa|dsa|ecdsa|"
-    r"ed25519)|credentials(\.json)?|.*\.(pem|key|p12|pfx|jks|keystore))$|(^|/)(\.ssh|\.aws)/"
+    r"(^|/)(\.env(\.(?!example|sample|template|dist).*)?|\.netrc|\.pypirc|\.npmrc|\.git-credentials|\.htpasswd|id_(rsa|dsa|ecdsa|"
+    r"ed25519)|credentials(\.json)?|.*\.(key|p12|pfx|jks|keystore))$|(^|/)(\.ssh|\.aws)/"
 )
 _TEXT = 1 << 16  # bytes that a file of words may have
 _PRIVATE_KEY = re.compile(rb"-----BEGIN (\w+ )*PRIVATE KEY-----")
@@ -56,10 +57,16 @@ def _check_entry(subject: Subject, entry: Entry) -> Iterator[Finding]:
         yield subject.finding("link", message, "put the file itself into the archive", entry.name)
     elif _SECRET_FILES.search(entry.name):
         yield _secret(subject, entry.name)
-    elif _STRAYS.search(entry.name):
+    elif _STRAYS.search(entry.name) and not _is_code(subject, entry.name):
         message = f"{entry.name!r} is of no use in an archive"
         hint = "name single files as extra files, or clean the folder"
         yield subject.finding("stray-file", message, hint, entry.name, severity=Severity.WARNING)
+
+
+def _is_code(subject: Subject, name: str) -> bool:
+    """Whether bytecode stands where its text would, which is how Python takes it alone."""
+    alone = name.endswith(".pyc") and name.removesuffix("c") not in subject.archive.names
+    return alone and "__pycache__" not in PurePosixPath(name).parts
 
 
 def _secret(subject: Subject, name: str) -> Finding:
@@ -72,13 +79,17 @@ def check_contents(subject: Subject) -> Iterator[Finding]:
     """Yield files that cannot be read back (zip keeps a checksum of each), and private keys."""
     for entry in sorted(subject.archive.entries, key=lambda entry: entry.name):
         try:
-            content = subject.archive.read(entry.name)
+            content = b""
+            if entry.size < _TEXT:
+                content = subject.archive.read(entry.name)
+            else:
+                subject.archive.copy(entry.name, Path(os.devnull))
         except ArchiveError as error:
             message = error.message.removeprefix(f"{subject.archive.path}: ")
             yield subject.finding("damaged", message, "copy the archive again", entry.name)
             continue
         named = _SECRET_FILES.search(entry.name)
-        if entry.size < _TEXT and not named and _PRIVATE_KEY.search(content):
+        if not named and _PRIVATE_KEY.search(content):
             yield _secret(subject, entry.name)
 
 

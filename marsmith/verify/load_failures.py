@@ -13,12 +13,13 @@ from typing import Any
 from marsmith.environment import clean_environment
 from marsmith.errors import WorkerError
 from marsmith.findings import Finding
+from marsmith.processes import end_children_of, end_group
 from marsmith.runtime import Runtime
 from marsmith.verify.subject import Subject
 
 _CHILD = Path(__file__).parents[1] / "children" / "compare_weights.py"
 _SHOWN = 4  # names of a long list
-_PATIENCE = 120  # seconds for a model to be built
+_PATIENCE = 20  # seconds for a model that was built before to be built again
 
 
 def explain_load(subject: Subject, error: WorkerError, run: Runtime) -> Finding:
@@ -45,23 +46,39 @@ def _compare(subject: Subject) -> Finding | None:
         model = Path(folder) / "model"
         model.mkdir()
         subject.archive.unpack(model)
-        result = subprocess.run(  # noqa: S603
-            [sys.executable, _CHILD, manifest.model_file, manifest.serialized_file],
-            cwd=model,
-            env=clean_environment({}, Path(folder)),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_PATIENCE,
-        )
+        output = Path(folder) / "differences.json"
+        command = [sys.executable, _CHILD, manifest.model_file, manifest.serialized_file, output]
+        _run_alone([str(part) for part in command], model)
+        text = output.read_text() if output.exists() else ""
     try:
-        found: dict[str, Any] = json.loads(result.stdout)
+        found: dict[str, Any] = json.loads(text)
     except ValueError:
         return None
     if "error" in found or not any(found.values()):
         return None
     message = f"the weights do not fit the model: {_short_difference(found)}"
     return subject.finding("weights-keys", message, _cause(found), manifest.serialized_file)
+
+
+def _run_alone(command: list[str], folder: Path) -> None:
+    """Run a command as a worker is run, below `folder`'s parent; whatever it starts is ended."""
+    process = subprocess.Popen(  # noqa: S603
+        command,
+        cwd=folder,
+        env=clean_environment({}, folder.parent),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        process.wait(_PATIENCE)
+    except subprocess.TimeoutExpired:
+        pass  # what it would have said is not needed
+    finally:
+        end_group(process.pid, patience=0.5)
+        process.wait()
+        end_children_of(folder.parent)
 
 
 def _short_difference(found: dict[str, Any]) -> str:

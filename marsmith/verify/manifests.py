@@ -1,14 +1,15 @@
 """Does an archive say of itself what TorchServe needs to know, and is it true?
 
-ModelArchive.java (validate) refuses an archive without the entries that are asked for here.
+ModelArchive.java (validate) refuses an archive without a name, or with a runtime that it does not
+know. What else a manifest lacks, older archivers did not write, and TorchServe does without.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 
+from marsmith.distributions import is_installed
 from marsmith.errors import ArchiveError
 from marsmith.findings import Finding, Severity
 from marsmith.manifest import MANIFEST_FILE
@@ -16,7 +17,7 @@ from marsmith.spec import DEFAULT_HANDLERS, did_you_mean
 from marsmith.verify.subject import Subject
 
 _AGAIN = "make the archive anew: marsmith build, or torch-model-archiver"
-_VERSION = re.compile(r"v?\d+(\.\w+)*([-+.]\w+)*")
+_VERSION = re.compile(r"[\w.+~-]+")
 _RUNTIMES = ("python", "python3")
 
 
@@ -27,14 +28,13 @@ def check_manifest(subject: Subject) -> Iterator[Finding]:
         yield subject.finding("manifest-missing", message, _AGAIN)
         return
     try:
-        values = json.loads(subject.archive.read(MANIFEST_FILE))
         manifest = subject.manifest
-    except (ArchiveError, ValueError) as error:
-        message = f"the manifest cannot be read: {getattr(error, 'message', error)}"
+    except ArchiveError as error:
+        message = f"the manifest cannot be read: {error.message}"
         yield subject.finding("manifest-unreadable", message, _AGAIN, MANIFEST_FILE)
         return
     yield from _check_version(subject)
-    runtime = values.get("runtime")
+    runtime = manifest.runtime
     if runtime not in _RUNTIMES:
         message = f"its runtime is {runtime!r}, and TorchServe starts {' and '.join(_RUNTIMES)}"
         yield subject.finding("manifest-runtime", message, _AGAIN, MANIFEST_FILE)
@@ -50,16 +50,20 @@ def check_manifest(subject: Subject) -> Iterator[Finding]:
 def _check_version(subject: Subject) -> Iterator[Finding]:
     version = subject.manifest.model_version
     if not version:
-        message = "the manifest holds no modelVersion, and TorchServe refuses such an archive"
-        yield subject.finding("manifest-version", message, _AGAIN, MANIFEST_FILE)
+        message = "the manifest holds no modelVersion, so nobody can tell two versions apart"
+        yield subject.finding(
+            "manifest-version", message, _AGAIN, MANIFEST_FILE, severity=Severity.WARNING
+        )
     elif not _VERSION.fullmatch(version):
-        message = f"{version!r} is no version; it becomes part of a URL, and is compared as one"
+        message = f"{version!r} is no version: it becomes part of a URL"
         yield subject.finding("manifest-version", message, 'write one such as "1.0"', MANIFEST_FILE)
 
 
 def _check_named_files(subject: Subject) -> Iterator[Finding]:
     manifest, names = subject.manifest, subject.archive.names
-    if subject.handler_file is None and subject.default_handler is None:
+    module = subject.handler_module
+    known = subject.handler_module_is_own or subject.default_handler or is_installed(module)
+    if not known:
         beside = [name for name in names if name.endswith(".py") and "/" not in name]
         hint = did_you_mean(manifest.handler, [*DEFAULT_HANDLERS, *beside])
         message = f"the handler {manifest.handler!r} is neither in the archive nor TorchServe's own"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterator
-from typing import Any
 
 from marsmith.errors import ArchiveError
 from marsmith.findings import Finding, Severity
@@ -18,20 +17,16 @@ _TIMEOUT = 120  # seconds; TorchServe's default for an answer
 def check_serving(subject: Subject) -> Iterator[Finding]:
     """Yield keys that TorchServe does not know or take, and values that contradict one another."""
     try:
-        config: Any = subject.archive.model_config
+        config = subject.archive.model_config
     except ArchiveError as error:
         yield subject.finding(
             "serving-unreadable", error.message, error.hint, subject.manifest.config_file
         )
         return
-    if not isinstance(config, dict):
-        message = "the model-config is no table of keys and values"
-        hint = "write lines such as minWorkers: 1"
-        yield subject.finding("serving-unreadable", message, hint, subject.manifest.config_file)
-        return
     for key in config.keys() - SERVING_KEYS:
         # Other keys are for the handler to read; only what looks like a slip is told.
-        if close := difflib.get_close_matches(str(key), SERVING_KEYS, n=1, cutoff=0.8):
+        close = difflib.get_close_matches(str(key), SERVING_KEYS, n=1, cutoff=0.8)
+        if close and not _is_read(subject, str(key)):
             message = f"TorchServe does not know the key {key!r}, and ignores it"
             yield subject.config_finding(
                 "serving-key", str(key), message, f"did you mean {close[0]!r}?", Severity.WARNING
@@ -42,6 +37,12 @@ def check_serving(subject: Subject) -> Iterator[Finding]:
         yield subject.config_finding("serving-value", key, message, f"change {key}")
     if not problems:
         yield from _check_relations(subject, config)
+
+
+def _is_read(subject: Subject, key: str) -> bool:
+    """Whether a Python file of the archive speaks of a key, and so is likely to read it."""
+    quoted = (f'"{key}"'.encode(), f"'{key}'".encode())
+    return any(text in content for content in subject.python_files.values() for text in quoted)
 
 
 def _check_relations(subject: Subject, config: dict[str, object]) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from marsmith.checkpoint import Checkpoint, parts_of, read_checkpoint
@@ -14,6 +15,7 @@ from marsmith.tensors import Tensor
 from marsmith.verify.subject import Subject
 
 _PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".tar", ".pkl", ".pt2", ".safetensors", ".onnx", "")
+_OF_TORCH = (".pt", ".pth", ".ckpt", ".safetensors")  # others have such names as .bin, too
 _SAVE = "save the state_dict alone: torch.save(model.state_dict(), FILE)"
 
 
@@ -42,8 +44,8 @@ def _unreadable(subject: Subject, name: str, path: Path, error: WeightsError) ->
     other = _kind_by_content(path)
     if other and other != path.suffix:
         yield _lies(subject, name, f"a {other} file", f"call it {path.stem}{other}")
-    else:
-        yield subject.finding("weights-damaged", error.message, error.hint, name)
+    elif path.suffix in _OF_TORCH:
+        yield subject.presume("weights-damaged", error.message, error.hint, name)
 
 
 def _check_kind(subject: Subject, name: str, path: Path) -> Iterator[Finding]:
@@ -93,16 +95,17 @@ def _check_checkpoint(subject: Subject, name: str, checkpoint: Checkpoint) -> It
         yield subject.finding("weights-execute", message, "do not load it; ask who made it", name)
     elif script and eager:
         hint = "take model_file out of the archive, or ship the state_dict"
-        yield _lies(subject, name, "TorchScript, which has its model with it", hint)
+        finding = _lies(subject, name, "TorchScript, which has its model with it", hint)
+        yield replace(finding, presumed=True)
     elif (checkpoint.kind == "safetensors") != (ending == ".safetensors"):
         yield _lies(subject, name, checkpoint.kind, "give it its true ending")
     elif script and ending == ".pth":
         finding = _lies(subject, name, "TorchScript", f"call it {Path(name).stem}.pt")
-        yield Finding(**vars(finding) | {"severity": Severity.WARNING})
+        yield replace(finding, presumed=True)  # TorchServe's own handlers go by the ending
     elif not script and checkpoint.foreign:
         code = ", ".join(sorted(checkpoint.foreign)[:5])
         message = f"the file pickles more than tensors: {code}"
-        yield subject.finding("weights-module", message, _SAVE, name)
+        yield subject.presume("weights-module", message, _SAVE, name)
     elif not script and not eager and subject.default_handler:
         hint = "name the file of the model's class: model_file; or ship TorchScript"
         message = f"{name!r} is a state_dict, and there is no model file to load it into"
@@ -133,7 +136,8 @@ def _check_values(subject: Subject, name: str, checkpoint: Checkpoint) -> Iterat
     except WeightsError as error:
         yield subject.finding("weights-damaged", error.message, error.hint, name)
         return
-    spoiled = {key: count for key, count in counts.items() if count}
+    tensors = checkpoint.tensors
+    spoiled = {key: count for key, count in counts.items() if count and not tensors[key].is_mask()}
     if spoiled:
         first = ", ".join(f"{key} ({count})" for key, count in list(spoiled.items())[:4])
         more = f" and {len(spoiled) - 4} more" if len(spoiled) > 4 else ""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import PurePosixPath
+from pathlib import Path
 
 from marsmith.archive import Archive
 from marsmith.contents import sources
+from marsmith.environment import torchserve_home
 from marsmith.errors import ArchiveError
 from marsmith.findings import Finding, Severity
 from marsmith.manifest import Manifest
 from marsmith.project import Project
 from marsmith.spec import DEFAULT_HANDLERS, SPEC_FILE, ArchiveSpec
+
+MODULE = r"(/__init__)?\.(py|pyc|(\w|-)+\.so|so)"  # what Python finds below a module's path
 
 
 @dataclass(frozen=True)
@@ -37,14 +41,25 @@ class Subject:
     @property
     def default_handler(self) -> str | None:
         """The name of TorchServe's own handler, where the archive names one."""
-        handler = self.manifest.handler.partition(":")[0].removesuffix(".py")
-        return handler if handler in DEFAULT_HANDLERS and not self.handler_file else None
+        handler = self.manifest.handler
+        own = torchserve_home() / "ts" / "torch_handler" / f"{handler}.py"
+        return handler if not self.handler_module_is_own and _is_name(handler, own) else None
+
+    @property
+    def handler_module(self) -> str:
+        """The module that TorchServe imports as the handler (ts/model_loader.py)."""
+        return self.manifest.handler.partition(":")[0].removesuffix(".py").rpartition("/")[2]
+
+    @property
+    def handler_module_is_own(self) -> bool:
+        """Whether the archive has the handler, be it as Python's bytecode."""
+        return any(is_module(name, self.handler_module) for name in self.archive.names)
 
     @property
     def handler_file(self) -> str | None:
-        """The entry that TorchServe imports as the handler; None if there is no such file."""
-        name = PurePosixPath(self.manifest.handler.partition(":")[0]).name.removesuffix(".py")
-        found = (f"{name}.py", f"{name}/__init__.py")
+        """The entry with the handler's text; None if there is no such file."""
+        path = self.handler_module.replace(".", "/")
+        found = (f"{path}/__init__.py", f"{path}.py")
         return next((one for one in found if one in self.archive.names), None)
 
     @property
@@ -66,6 +81,12 @@ class Subject:
     def place(self, entry: str) -> str:
         """Return the project's file behind an entry, or the entry within its archive."""
         return self._written.get(entry) or f"{self.archive.path.name}/{entry}"
+
+    def presume(
+        self, rule: str, message: str, hint: str, entry: str | None = None, line: int | None = None
+    ) -> Finding:
+        """Return a finding that is told only if the archive cannot be loaded."""
+        return replace(self.finding(rule, message, hint, entry, line), presumed=True)
 
     def finding(
         self,
@@ -97,3 +118,12 @@ class Subject:
             return self.archive.read(entry).decode()
         except UnicodeDecodeError as error:
             raise ArchiveError(f"{self.place(entry)} is not UTF-8", "save it as UTF-8") from error
+
+
+def is_module(entry: str, module: str) -> bool:
+    """Whether an entry is what the import of a dotted name runs, be it compiled."""
+    return re.fullmatch(re.escape(module.replace(".", "/")) + MODULE, entry) is not None
+
+
+def _is_name(handler: str, file: Path) -> bool:
+    return handler in DEFAULT_HANDLERS or (handler.isidentifier() and file.is_file())

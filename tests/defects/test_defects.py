@@ -88,7 +88,7 @@ def weights_are_absent(tiny: Tiny) -> Checked:
     return with_manifest(tiny, lambda values: values["model"].update(serializedFile="weight.pth"))
 
 
-@finds("manifest-version", "holds no modelVersion")
+@finds("manifest-version", "holds no modelVersion", "warning")
 def version_is_missing(tiny: Tiny) -> Checked:
     return with_manifest(tiny, lambda values: values["model"].pop("modelVersion"))
 
@@ -224,7 +224,7 @@ def own_file_is_missing(tiny: Tiny) -> Checked:
     return tiny.check()
 
 
-@finds("not-installed", "declared but not installed", "warning")
+@finds("not-installed", "what requirements.txt declares is not installed here", "warning")
 def declared_is_not_installed(tiny: Tiny) -> Checked:
     tiny.write("requirements.txt", "opencv-python-headless>=4\n")
     tiny.spec(('version = "1.0"', 'version = "1.0"\nrequirements_file = "requirements.txt"'))
@@ -250,7 +250,12 @@ def no_class_in_the_handler(tiny: Tiny) -> Checked:
 @finds("classes", "a model file must define exactly one class")
 def two_classes_in_an_archive_alone(tiny: Tiny) -> Checked:
     text = tiny.root.joinpath("model.py").read_text() + "\n\nclass Other(Model):\n    pass\n"
-    return tiny.check(tiny.rezip(lambda entries: entries.update({"model.py": text.encode()})))
+
+    def edit(entries: dict[str, bytes]) -> None:
+        entries["model.py"] = text.encode()
+        manifest(lambda values: values["model"].update(handler="base_handler"))(entries)
+
+    return tiny.check(tiny.rezip(edit))
 
 
 @finds("constructor", "model.py:5: TorchServe builds Model without arguments, and it needs classes")
@@ -330,7 +335,7 @@ def standard_module_is_hidden(tiny: Tiny) -> Checked:
     return tiny.check()
 
 
-@finds("shadows-library", "hides that of pillow")
+@finds("shadows-library", "hides that of pillow", "warning")
 def library_is_hidden(tiny: Tiny) -> Checked:
     tiny.write("PIL.py", "")
     tiny.spec(('version = "1.0"', 'version = "1.0"\nextra_files = ["PIL.py"]'))

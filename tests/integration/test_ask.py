@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,9 +68,15 @@ def test_usage_errors_exit_with_2(served: Served) -> None:
     assert served.kit("scale", "digits", "many", check=False).returncode == 2
 
 
+def _digits(served: Served) -> dict[str, Any]:
+    """Return what `marsmith models` says of digits."""
+    models: list[dict[str, Any]] = served.kit.json("models")
+    return next(one for one in models if one["name"] == "digits")
+
+
 def test_models_lists_workers_and_batching(served: Served) -> None:
-    model = served.kit.json("models")[0]
-    assert (model["name"], model["version"], model["default"]) == ("digits", "1.0", True)
+    model = _digits(served)
+    assert (model["version"], model["default"]) == ("1.0", True)
     assert (model["batchSize"], model["maxBatchDelay"]) == (32, 2)
     assert model["memory"] > 50_000_000
     assert {worker["state"] for worker in model["workers"]} == {"READY"}
@@ -78,11 +85,11 @@ def test_models_lists_workers_and_batching(served: Served) -> None:
 
 def test_scale_returns_when_the_workers_are_up(served: Served) -> None:
     assert "2 of 2:2" in served.kit("scale", "digits", "2").stdout
-    model = served.kit.json("models")[0]
+    model = _digits(served)
     assert [worker["state"] for worker in model["workers"]] == ["READY", "READY"]
     served.kit("scale", "digits", "1:2")
     served.kit("scale", "digits", "1:1")
-    model = served.kit.json("models")[0]
+    model = _digits(served)
     assert [worker["state"] for worker in model["workers"]] == ["READY"]
 
 

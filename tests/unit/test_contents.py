@@ -97,7 +97,12 @@ def test_the_tables_become_files(project: MakeProject) -> None:
         "handler_config": {"size": [28, 28]},
     }
     assert json.loads(files["samples/samples.json"]) == [
-        {"request": "samples/one.bin", "response": "samples/one.json", "tolerance": 1e-3}
+        {
+            "request": "samples/one.bin",
+            "response": "samples/one.json",
+            "tolerance": 1e-3,
+            "largest": 0.25,
+        }
     ]
 
 

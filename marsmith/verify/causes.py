@@ -1,0 +1,36 @@
+"""Which of the things that were seen without running an archive kept it from being loaded?"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from marsmith.findings import Finding, Severity
+
+_MISSING = re.compile(r"No module named '(\w+)")
+_IMPORTS = ("missing-import", "not-installed")
+
+
+def causes_of(failed: Finding, findings: list[Finding]) -> list[Finding]:
+    """Return the findings that explain a failed load better than its exception does."""
+    missing = _MISSING.search(failed.message)
+    if missing:  # the worker stops at the first of them; people want to know all
+        imports = [one for one in findings if one.rule in _IMPORTS]
+        named = re.compile(rf"imports? {missing[1]}\b")
+        return imports if any(named.search(one.message) for one in imports) else []
+    return [one for one in findings if _is_cause(one, failed)]
+
+
+def _is_cause(finding: Finding, failed: Finding) -> bool:
+    if finding.rule == "shadows-library":
+        hidden = finding.message.split("'")[1]
+        return hidden in failed.message or finding.file == failed.file
+    presumed = finding.presumed and finding.rule not in _IMPORTS
+    return presumed or finding.rule == "weights-training-state"
+
+
+def as_cause(finding: Finding) -> Finding:
+    """A cause is an error, except that a server may install what an archive declares."""
+    if finding.rule == "not-installed":
+        return finding
+    return replace(finding, severity=Severity.ERROR)
