@@ -15,6 +15,8 @@ _SEEN_SIDE = 1024  # pixels; a digit may be small in a large photo
 class DigitClassifier(ImageClassifier):
     """An image classifier that sees only the figure, framed as in MNIST: light on dark."""
 
+    contrast = True
+
     def enough(self, content_type: str) -> int | None:
         """Ask for more pixels than the model takes: the figure is a part of the picture."""
         return _SEEN_SIDE

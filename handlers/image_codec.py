@@ -51,12 +51,14 @@ class Picture:
     exif_degree: int = 0  # by how much its EXIF orientation turned it, counter-clockwise
 
 
-def open_picture(body: bytes, max_pixels: int, enough: int | None = None) -> Picture:
+def open_picture(
+    body: bytes, max_pixels: int, enough: int | None = None, *, contrast: bool = False
+) -> Picture:
     """Decode a picture, at a reduced scale where `enough` pixels a side are all that is needed.
 
-    Of an animation the first frame. Transparency is laid over white, or over black where all is
-    light. Raises RequestError: 400 for what is no image or broken, 415 for other kinds of files,
-    413 for more than `max_pixels`, found before decoding.
+    Of an animation the first frame. Transparency is laid over white; with `contrast` over black
+    where all that shows is nearly white. Raises RequestError: 400 for what is no image or broken,
+    415 for other kinds of files, 413 for more than `max_pixels`, found before decoding.
     """
     too_large = RequestError(
         413, "too_many_pixels", f"the image has more than {max_pixels} pixels", "send it smaller"
@@ -78,7 +80,7 @@ def open_picture(body: bytes, max_pixels: int, enough: int | None = None) -> Pic
         image.load()
         # Asked again, because Pillow sets a TIFF upright by itself.
         transpose, _ = _ORIENTATIONS.get(_orientation(image), (None, 0))
-        image = _flat(image)
+        image = _flat(image, contrast=contrast)
         if enough and (factor := min(image.size) // enough) > 1:
             image = image.reduce(factor)  # a batch of large pictures is not kept whole
     except MemoryError:
@@ -129,20 +131,24 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _flat(image: Image.Image) -> Image.Image:
-    """Return mode L or RGB: 16 bits scaled to 8, palettes resolved, transparency over white."""
+def _flat(image: Image.Image, *, contrast: bool) -> Image.Image:
+    """Return mode L or RGB: 16 bits scaled to 8, palettes and transparency resolved."""
     if image.mode.startswith("I"):
         pixels = np.asarray(image).astype(np.int64)
         wide = pixels.max(initial=0) > 255  # else eight bits in a wide format
         return Image.fromarray((pixels >> 8 if wide else pixels).clip(0, 255).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        # Over white, unless all that is to be seen would vanish there.
-        seen = np.asarray(image.convert("L"))[np.asarray(image.getchannel("A")) > 127]
-        ground = "black" if seen.size and seen.min() > 200 else "white"
+        ground = "black" if contrast and _would_vanish(image) else "white"
         return Image.alpha_composite(Image.new("RGBA", image.size, ground), image).convert("RGB")
     if image.mode == "F":  # values in 0…1, or in 0…255
         values = np.nan_to_num(np.asarray(image))
         scale = 255 if values.max(initial=0) <= 1 else 1
         return Image.fromarray((values * scale).clip(0, 255).astype(np.uint8))
     return image.convert("L" if image.mode in ("1", "L") else "RGB")
+
+
+def _would_vanish(image: Image.Image) -> bool:
+    """Tell whether all that shows of a picture with transparency is nearly white."""
+    seen = np.asarray(image.convert("L"))[np.asarray(image.getchannel("A")) > 127]
+    return bool(seen.size and seen.min() > 200)

@@ -23,6 +23,9 @@ from PIL import Image
 
 logger = logging.getLogger(__name__)
 
+_TOO_LARGE = RequestError(
+    400, "not_finite", "the model overflows on the tensor", "send values as training had them"
+)
 _PIXELS_AT_ONCE = 1 << 22  # a batch of large pictures goes through the model in parts
 
 
@@ -68,6 +71,7 @@ class ImageHandler:
     Config: type[ImageConfig] = ImageConfig  # TorchServe wants one class a file, so nest your own
     content_types: tuple[str, ...] = (JSON,)  # what it answers with, the default first
     takes_tensors = False  # whether a request may send the model's input itself
+    contrast = False  # whether what is light on transparent ground is laid over black, not white
 
     def initialize(self, context: Context) -> None:
         """Load the model and answer one empty image, so that the first request finds it warm."""
@@ -155,7 +159,8 @@ class ImageHandler:
         pixels_left = self.config.max_pixels  # for all the pictures of a request
         for item in request.items:
             if isinstance(item, bytes):
-                picture = open_picture(item, pixels_left, self.enough(job.content_type))
+                enough = self.enough(job.content_type)
+                picture = open_picture(item, pixels_left, enough, contrast=self.contrast)
                 pixels_left -= picture.size[0] * picture.size[1]
                 job.pictures.append(picture)
                 job.tensors.append(self.prepare(picture))
@@ -191,7 +196,10 @@ class ImageHandler:
 
     def _solve_part(self, tensors: list[torch.Tensor], pictures: list[Picture | None]) -> list[Any]:
         try:
-            return self.answers(self.infer(torch.stack(tensors)), pictures)
+            outputs = self.infer(torch.stack(tensors))
+            if None in pictures and not outputs.isfinite().all():
+                raise _TOO_LARGE  # a tensor of finite values may still be more than a model stands
+            return self.answers(outputs, pictures)
         except Exception as error:
             if len(tensors) == 1:
                 return [error]

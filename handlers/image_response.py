@@ -37,9 +37,9 @@ def accepted_type(context: Context, index: int, offered: Sequence[str]) -> str:
     headers = context.get_all_request_header(index)  # among them are the fields of a form
     values = [v for k, v in headers.items() if k.lower() == "accept" and isinstance(v, str)]
     accept = ",".join(values).lower()
-    if not accept.strip():
-        return offered[0]
     wishes = dict(_wish(part) for part in accept.split(",") if part.strip())
+    if not wishes:
+        return offered[0]
 
     def quality(content_type: str) -> float:
         patterns = (content_type, content_type.split("/")[0] + "/*", "*/*")
@@ -54,6 +54,8 @@ def accepted_type(context: Context, index: int, offered: Sequence[str]) -> str:
 
 def _wish(part: str) -> tuple[str, float]:
     content_type, *parameters = (piece.strip() for piece in part.split(";"))
+    if content_type == "*":
+        content_type = "*/*"  # some old clients, Java's among them, shorten it
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.strip() == "q":

@@ -61,10 +61,24 @@ def _carried_size() -> tuple[int, int]:
     if not manifest.exists():
         return 64, 9
     weights = manifest.parents[1] / json.loads(manifest.read_text())["model"]["serializedFile"]
-    mapped = zipfile.is_zipfile(weights)  # files from before PyTorch 1.6 are no zip
-    state_dict = torch.load(weights, map_location="cpu", weights_only=True, mmap=mapped)
+    state_dict = _state_dict(weights)
+    if "model.1.weight" not in state_dict:
+        keys = f"{weights.name} has no 'model.1.weight', but {min(state_dict, default='nothing')!r}"
+        raise ValueError(f"{keys}; marsmith weights extract takes prefixes off")
     blocks = sum(key.endswith("conv_block.1.weight") for key in state_dict)
     return len(state_dict["model.1.weight"]), blocks
+
+
+def _state_dict(weights: Path) -> dict[str, Tensor]:
+    if weights.suffix == ".safetensors":
+        from safetensors.torch import load_file  # only those who have such weights need it
+
+        return load_file(weights)
+    mapped = zipfile.is_zipfile(weights)  # files from before PyTorch 1.6 are no zip
+    state_dict: dict[str, Tensor] = torch.load(
+        weights, map_location="cpu", weights_only=True, mmap=mapped
+    )
+    return state_dict
 
 
 def _without_running_stats(_model: nn.Module, state_dict: dict[str, Any], *_: object) -> None:

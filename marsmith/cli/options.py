@@ -33,8 +33,10 @@ def archive_of(context: click.Context, text: str) -> Archive:
     if path.exists() and (path.suffix or path.parent != Path() or not _is_described(context, text)):
         return Archive(path)
     project = project_of(context)
-    project.specs((text,))
     built = project.model_store / f"{text}.mar"
+    if text not in project.archives and built.exists():
+        return Archive(built)  # such as one that was exported
+    project.specs((text,))
     if built.exists() and is_stale(project, text):
         click.echo(f"warning: {text}.mar is older than its sources", err=True)
         click.echo(f"  hint: marsmith build {text}", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,11 +17,17 @@ def enter() -> None:
 
     Also lets the script import what ships in archives: handlers and model definitions.
     """
+    signal.signal(signal.SIGINT, _stop)
     python = ROOT / ".venv" / "bin" / "python"
     if Path(sys.prefix) != ROOT / ".venv":
-        subprocess.run([ROOT / "scripts" / "setup"], check=True)
+        if subprocess.run([ROOT / "scripts" / "setup"], check=False).returncode:
+            raise SystemExit(1)  # it said why
         os.execv(python, [str(python), *sys.argv])  # noqa: S606
     sys.path[:0] = [str(ROOT / "model_defs"), str(ROOT / "handlers")]
+
+
+def _stop(*_: object) -> NoReturn:
+    fail("stopped", "the same command goes on from its .resume file, if it has written one")
 
 
 def fail(message: str, hint: str) -> NoReturn:

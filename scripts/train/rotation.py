@@ -61,7 +61,7 @@ def loss_on(
     photos: list[Image.Image], model: nn.Module, rng: np.random.Generator, _: float
 ) -> Tensor:
     """Return the loss of the answers to all turns of some photos."""
-    chosen = rng.choice(len(photos), PHOTOS_AT_ONCE, replace=False)
+    chosen = rng.choice(len(photos), PHOTOS_AT_ONCE, replace=len(photos) < PHOTOS_AT_ONCE)
     images = normalise(parts_of([photos[i] for i in chosen], SIDE, rng))
     # What was turned by k is set upright by 4 - k more quarter turns.
     answers = (-torch.arange(4) % 4).repeat_interleave(PHOTOS_AT_ONCE)

@@ -52,21 +52,17 @@ def train(
     if resume.exists():
         first = _restore(resume, model, average, optimizer, schedule, known)
         print(f"going on after step {first} (to begin anew, remove {resume})")
-    try:
-        _run(
-            range(first, steps),
-            model,
-            average,
-            optimizer,
-            schedule,
-            loss_of,
-            known,
-            resume,
-            bfloat16,
-        )
-    except KeyboardInterrupt:
-        goes_on = f"goes on from {resume}" if resume.exists() else "begins anew"
-        fail("stopped", f"the same command {goes_on}")
+    _run(
+        range(first, steps),
+        model,
+        average,
+        optimizer,
+        schedule,
+        loss_of,
+        known,
+        resume,
+        bfloat16,
+    )
     return average.eval()
 
 

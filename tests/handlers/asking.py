@@ -70,8 +70,8 @@ def new_context(
 def start(
     handler: ImageHandler, model: dict[str, Any] = DIGIT_MODEL, config: Any = DIGIT_CONFIG
 ) -> Any:
-    """Initialise a handler as a worker does, and return it."""
-    handler.initialize(new_context([], model, config))
+    """Initialise a handler as a worker does; on one thread, as tests run side by side."""
+    handler.initialize(new_context([], model, {"threads": 1} | config))
     return handler
 
 

@@ -63,7 +63,7 @@ def test_all_kinds_of_pictures_come_in(mode: str, kind: str, options: dict[str, 
     assert np.abs(actual - expected).mean() < 6
 
 
-def test_transparency_is_laid_over_white_or_over_black_where_all_is_light() -> None:
+def test_transparency_is_laid_over_white_or_with_contrast_over_black() -> None:
     for mode, clear in (("RGBA", (0, 0, 0, 0)), ("LA", (0, 0))):
         image = open_picture(encoded(Image.new(mode, (4, 4), clear)), 100).image
         assert image.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
@@ -73,6 +73,8 @@ def test_transparency_is_laid_over_white_or_over_black_where_all_is_light() -> N
     white_ink = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
     white_ink.putpixel((1, 1), (255, 255, 255, 255))
     image = open_picture(encoded(white_ink), 100).image
+    assert image.getpixel((0, 0)) == (255, 255, 255)
+    image = open_picture(encoded(white_ink), 100, contrast=True).image
     assert (image.getpixel((0, 0)), image.getpixel((1, 1))) == ((0, 0, 0), (255, 255, 255))
 
 

@@ -99,6 +99,17 @@ def test_a_raw_tensor_skips_preprocessing(classifier: ImageClassifier) -> None:
     assert (wrong.status, wrong.code) == (400, "wrong_dims")
 
 
+def test_a_tensor_that_the_model_overflows_on_is_its_senders_fault(
+    classifier: ImageClassifier,
+) -> None:
+    values = np.full((1, 28, 28), 3e38, "<f4")
+    tensor = {"data": values.tobytes(), "metadata": b'{"dims": [1, 28, 28]}'}
+    good, bad, other = ask(classifier, SEVEN, tensor, NOISE)
+    assert (good.status, bad.status, other.status) == (200, 400, 200)
+    assert bad.code == "not_finite"
+    assert good.json()["label"] == "7"
+
+
 class Particular(torch.nn.Module):
     """A model that cannot stand bright pictures, as a real one may run out of memory on some."""
 

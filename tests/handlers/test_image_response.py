@@ -20,6 +20,8 @@ OFFERED = ("image/jpeg", "image/png", "image/webp", JSON)
         (None, "image/jpeg"),
         ("", "image/jpeg"),
         ("*/*", "image/jpeg"),
+        ("text/html, image/gif, *; q=.2", "image/jpeg"),
+        (",,,", "image/jpeg"),
         ("image/*", "image/jpeg"),
         ("image/png", "image/png"),
         ("IMAGE/PNG", "image/png"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from resnet_generator import ResnetGenerator
+from safetensors.torch import save_file
 
 from tests.integration.kit import ROOT, Kit
 
@@ -51,3 +52,19 @@ def test_a_generator_of_another_size_is_served_unchanged(kit: Kit, tmp_path: Pat
     )
     assert [answer["status"] for answer in answers] == [200]
     assert (tmp_path / "out" / "cat.jpg").read_bytes().startswith(b"\xff\xd8\xff")
+
+
+def test_weights_of_other_kinds_load_or_name_the_next_step(kit: Kit) -> None:
+    torch.manual_seed(0)
+    state = ResnetGenerator(16, 2).state_dict()
+    save_file(state, kit.root / "weights" / "latest_net_G.safetensors")
+    kit.write("archives.toml", SPEC.replace("latest_net_G.pth", "latest_net_G.safetensors"))
+    kit("build")
+    (row,) = kit.json("run", "cartoon", ROOT / "samples" / "cat.jpg")
+    assert row["status"] == 200
+    parallel = {f"module.{name}": value for name, value in state.items()}
+    torch.save(parallel, kit.root / "weights" / "latest_net_G.pth")
+    kit.write("archives.toml", SPEC)
+    kit("build")
+    result = kit("run", "cartoon", ROOT / "samples" / "cat.jpg", check=False)
+    assert "marsmith weights extract takes prefixes off" in result.stderr

@@ -44,14 +44,11 @@ def _no_patience_for_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder for temporary files, in which nothing is left at the end, nor of processes."""
-    folder = tmp_path / "t"
-    folder.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(folder))
-    yield folder
-    assert leftovers(str(folder)) == []
-    assert list(folder.iterdir()) == []
+def clean(temporary_folder: Path) -> Iterator[None]:
+    """Nothing is left of temporary files at the end, nor of processes."""
+    yield
+    assert leftovers(str(temporary_folder)) == []
+    assert list(temporary_folder.iterdir()) == []
 
 
 def manifest(name: str, handler: str, **model: Any) -> dict[str, Any]:

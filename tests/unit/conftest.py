@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -89,15 +88,3 @@ def saved() -> SavedByTorch:
         module_legacy=save(net, _use_new_zipfile_serialization=False),
         torchscript=script.getvalue(),
     )
-
-
-@pytest.fixture
-def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the test a $TMPDIR of its own, to see what is left in it."""
-    import tempfile
-
-    folder = tmp_path / "tmpdir"
-    folder.mkdir()
-    monkeypatch.setenv("TMPDIR", os.fspath(folder))
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    return folder

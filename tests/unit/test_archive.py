@@ -125,9 +125,11 @@ def test_a_config_that_is_no_yaml_is_an_archive_error(path: Path) -> None:
         _ = archive.model_config
 
 
-def test_an_empty_config_has_no_values(path: Path) -> None:
-    archive = zipped(path, {"MAR-INF/MANIFEST.json": WITH_CONFIG, "c.yaml": ""})
-    assert archive.model_config == {}
+@pytest.mark.parametrize("text", ["", "# nothing\n", "- 1\n"])
+def test_a_config_that_torchserve_fails_on_is_an_archive_error(path: Path, text: str) -> None:
+    archive = zipped(path, {"MAR-INF/MANIFEST.json": WITH_CONFIG, "c.yaml": text})
+    with pytest.raises(ArchiveError, match="TorchServe fails on it"):
+        _ = archive.model_config
 
 
 ODD_SAMPLE = '[{"request": 5, "response": "b", "tolerance": 1}]'

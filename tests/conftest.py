@@ -1,0 +1,22 @@
+"""A fixture that tests of all kinds share."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def temporary_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Give the test a $TMPDIR of its own, to see what is left in it.
+
+    Its path is short, unlike pytest's `tmp_path`: the sockets of workers need the room.
+    """
+    with tempfile.TemporaryDirectory(prefix="t") as name:
+        monkeypatch.setenv("TMPDIR", os.fspath(name))
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        yield Path(name)
