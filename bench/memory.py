@@ -1,114 +1,89 @@
-"""How much memory a further worker takes, with weights mapped and with weights copied."""
+"""How much memory a further worker takes, beside one of TorchServe's as people set it up."""
 
 from __future__ import annotations
 
-import json
 import shutil
-import statistics
-import subprocess
-import sys
-import tempfile
+import time
 from itertools import pairwise
 from pathlib import Path
 
-import click
+import httpx
 import psutil
 
-ROOT = Path(__file__).parents[1]
-WEIGHTS = """
-import sys, torch
-sys.path.insert(0, "model_defs")
-from resnet_generator import ResnetGenerator
-torch.manual_seed(0)
-torch.save(ResnetGenerator().state_dict(), "weights/latest_net_G.pth")  # 45 MB
-"""
-SPEC = """\
-[archives.cartoon]
-version = "1.0"
-handler = "handlers/image_to_image.py"
-model_file = "model_defs/resnet_generator.py"
-serialized_file = "weights/latest_net_G.pth"
-extra_files = [
-    "handlers/image_codec.py",
-    "handlers/image_handler.py",
-    "handlers/image_request.py",
-    "handlers/image_response.py",
-    "handlers/model_loader.py",
-]
-[archives.cartoon.serving]
-minWorkers = 1
-maxWorkers = 4
-[archives.cartoon.handler_config]
-size = [256, 256]
-mean = [0.5]
-std = [0.5]
-output_mean = 0.5
-output_std = 0.5
-"""
-MAPPED = "network.load_state_dict(_state_dict(weights), assign=True)"
-COPIED = "network.load_state_dict({k: v.clone() for k, v in _state_dict(weights).items()})"
+from bench import tasks
+from bench.failures import SystemFailedError
+from bench.marsmith_server import Setup, make_project, marsmith, marsmith_system
+from bench.places import BENCH, ROOT, WORK
+from bench.results import Goal, Result, Series, Table, compare
+from bench.rounds import Effort
+from bench.systems import System
+from bench.torchserve import StockArchive, pack, stock_system
+
+_GOAL = Goal("memory (PSS) of a further worker, 45 MB of weights", "a stock worker", 0.6, True)
+_MOST_WORKERS = 3
+_WEIGHTS = WORK / "generator.pth"
+_PATIENCE = 120.0  # seconds for a worker to be ready
 
 
-def make_project(folder: Path, *, mapped: bool) -> None:
-    """Write a project with one archive of 45 MB of random weights."""
-    for name in ("handlers", "model_defs"):
-        shutil.copytree(ROOT / name, folder / name)
-    shutil.copytree(ROOT / "samples", folder / "samples")
-    (folder / "weights").mkdir()
-    shutil.copy(ROOT / "config.properties", folder)
-    (folder / "archives.toml").write_text(SPEC)
-    subprocess.run([sys.executable, "-c", WEIGHTS], cwd=folder, check=True)  # noqa: S603
-    if not mapped:
-        loader = folder / "handlers" / "model_loader.py"
-        text = loader.read_text()
-        if MAPPED not in text:
-            raise click.ClickException(f"{loader.name} loads weights in another way now")
-        loader.write_text(text.replace(MAPPED, COPIED))
+def memory(effort: Effort) -> Result:
+    """Measure what the second and third worker take, of Marsmith and of TorchServe."""
+    del effort  # memory does not change from round to round
+    tasks.write_generator_weights(_WEIGHTS)
+    cases = tasks.unchecked_photo()
+    setup = Setup("cartoon")
+    folder = make_project(setup)
+    shutil.copy(_WEIGHTS, folder / "weights" / "cartoon.pth")
+    _without_samples(folder / "archives.toml")
+    marsmith(folder, "build", "cartoon")
+    model = ROOT / "model_defs" / "resnet_generator.py"
+    stock = StockArchive("generator", f"{BENCH / 'stock' / 'cartoon.py'}", model, _WEIGHTS)
+    systems = {
+        "cartoon": marsmith_system(folder, ["cartoon"], cases, "Marsmith"),
+        "generator": stock_system(pack(stock), "generator", cases, "TorchServe"),
+    }
+    series = [_further_workers(system, name) for name, system in systems.items()]
+    table = Table("PSS of the second and third worker", "MB", series)
+    result = Result("memory", [table], [compare(_GOAL, series[0], series[1:], less=True)])
+    result.notes.append("PSS counts a page that n processes share as 1/n for each of them.")
+    return result
 
 
-def marsmith(folder: Path, *arguments: str) -> str:
-    """Run a command of the kit in a project."""
-    command = [str(Path(sys.executable).parent / "marsmith"), "--project", str(folder), *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
-    return result.stdout
-
-
-def workers_memory(folder: Path, workers: int) -> int:
-    """Scale, let every worker answer, and return what they take: bytes of proportional set size.
-
-    PSS counts a page that n processes share as 1/n for each, so the sum is what they really take.
-    """
-    marsmith(folder, "scale", "cartoon", str(workers))
-    for _ in range(3 * workers):
-        marsmith(folder, "predict", "cartoon", str(folder / "samples" / "cat.jpg"))
-    (model,) = json.loads(marsmith(folder, "models", "--json"))
-    pids = [worker["pid"] for worker in model["workers"]]
-    return sum(psutil.Process(pid).memory_full_info().pss for pid in pids)
-
-
-def further_workers(mapped: bool, most: int) -> list[float]:
+def _further_workers(system: System, model: str) -> Series:
     """Return the megabytes that the second worker takes, the third, …"""
-    with tempfile.TemporaryDirectory(prefix="marsmith-bench-") as name:
-        folder = Path(name)
-        make_project(folder, mapped=mapped)
-        marsmith(folder, "build")
-        marsmith(folder, "serve", "--background", "--port", "0")
-        try:
-            totals = [workers_memory(folder, count) for count in range(1, most + 1)]
-        finally:
-            marsmith(folder, "stop")
-    return [(after - before) / 1e6 for before, after in pairwise(totals)]
+    try:
+        system.start()
+        totals = [_pss(system, model, count) for count in range(1, _MOST_WORKERS + 1)]
+    except SystemFailedError as error:
+        return Series(system.name, failure=str(error))
+    finally:
+        system.stop()
+    return Series(system.name, [(after - before) / 1e6 for before, after in pairwise(totals)])
 
 
-@click.command()
-@click.option("--workers", default=3, show_default=True, help="Up to how many.")
-def memory(workers: int) -> None:
-    """Measure the extra memory (PSS) of each further worker, with 45 MB of random weights."""
-    click.echo("MB of proportional set size that each further worker takes; 45 MB of weights")
-    medians = {}
-    for mapped in (True, False):
-        name = "mapped, as handlers/model_loader.py does" if mapped else "copied into each worker"
-        extra = further_workers(mapped, workers)
-        medians[mapped] = statistics.median(extra)
-        click.echo(f"  {name:42} {', '.join(f'{one:.0f}' for one in extra)}")
-    click.echo(f"  ratio of the medians {medians[True] / medians[False]:.2f}")
+def _pss(system: System, model: str, workers: int) -> int:
+    """Scale, let every worker answer, and return the bytes that all of them take."""
+    address, _, port = system.url.rpartition(":")
+    url = f"{address}:{int(port) + 1}/models/{model}"
+    with httpx.Client(trust_env=False, timeout=_PATIENCE) as client:
+        amount = f"min_worker={workers}&max_worker={workers}&synchronous=true"
+        client.put(f"{url}?{amount}").raise_for_status()
+        deadline = time.monotonic() + _PATIENCE
+        while len(found := _ready(client, url)) != workers:
+            if time.monotonic() > deadline:
+                raise SystemFailedError(f"{len(found)} of {workers} workers are ready")
+            time.sleep(0.2)
+    for _ in range(3 * workers):
+        system.check()
+    return sum(psutil.Process(pid).memory_full_info().pss for pid in found)
+
+
+def _ready(client: httpx.Client, url: str) -> list[int]:
+    (model,) = client.get(url).json()
+    return [worker["pid"] for worker in model["workers"] if worker["status"] == "READY"]
+
+
+def _without_samples(archives: Path) -> None:
+    """Take the samples away: with other weights their answers are others."""
+    tables = archives.read_text().split("\n[")
+    kept = [table for table in tables if not table.startswith("[archives.cartoon.samples")]
+    archives.write_text("\n[".join(kept))

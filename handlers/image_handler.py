@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import time
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,14 @@ from image_request import ImageRequest, RequestError, Tensor, read_request
 from image_response import JSON, TEXT, Context, accepted_type, refuse, respond
 from model_loader import load_model
 from PIL import Image
+from worker_reading import read_ahead
 
 logger = logging.getLogger(__name__)
 
 _TOO_LARGE = RequestError(
     400, "not_finite", "the model overflows on the tensor", "send values as training had them"
 )
+_WARM_UP = 1.0  # seconds
 _PIXELS_AT_ONCE = 1 << 22  # a batch of large pictures goes through the model in parts
 
 
@@ -42,6 +45,8 @@ class ImageConfig:
     crop: float = 0.0
     max_pixels: int = 50_000_000  # larger images are refused before they are decoded
     threads: int = 0  # 0: the machine's cores, shared among the workers
+    engine: str = "auto"  # what computes the model, and in which type: see model_loader.py
+    dtype: str = "float32"
 
     @classmethod
     def read(cls, values: dict[str, Any]) -> ImageConfig:
@@ -74,18 +79,20 @@ class ImageHandler:
     contrast = False  # whether what is light on transparent ground is laid over black, not white
 
     def initialize(self, context: Context) -> None:
-        """Load the model and answer one empty image, so that the first request finds it warm."""
+        """Load the model and answer empty images, so that the first requests find it warm."""
+        read_ahead()
         serving = context.model_yaml_config
         self.config: Any = self.Config.read(serving.get("handler_config", {}))
         torch.set_num_threads(self.config.threads or _threads_per_worker(serving))
         self.model_dir = Path(context.system_properties["model_dir"])
         self.device = _device(context.system_properties.get("gpu_id"))
-        self.model = load_model(self.model_dir, context.manifest["model"], self.device)
+        model, engine, dtype = context.manifest["model"], self.config.engine, self.config.dtype
+        self.model = load_model(self.model_dir, model, self.device, engine, dtype)
         channels = len(Image.new(self.config.mode, (1, 1)).getbands())
         self.mean = torch.tensor(self.config.mean).reshape(-1, 1, 1)
         self.std = torch.tensor(self.config.std).reshape(-1, 1, 1)
         self.input_shape = (channels, *self.config.size)
-        self.infer(torch.zeros(1, *self.input_shape))
+        self._warm_up(int(serving.get("batchSize") or 1))
 
     def handle(self, data: list[dict[str, Any]], context: Context) -> list[Any]:
         """Answer every request of a batch; one that is refused leaves the others alone."""
@@ -112,7 +119,9 @@ class ImageHandler:
     def prepare(self, picture: Picture) -> torch.Tensor:
         """Turn a picture into a normalised float32 [C, H, W] tensor."""
         height, width = self.config.size
-        image = picture.image.convert(self.config.mode)
+        image = picture.image
+        if image.mode != self.config.mode:
+            image = image.convert(self.config.mode)
         if image.size != (width, height):
             box = self._middle(image) if self.config.crop else None
             image = image.resize((width, height), Image.Resampling.BILINEAR, box=box)
@@ -137,6 +146,14 @@ class ImageHandler:
         return side
 
     # ---- what they share
+
+    def _warm_up(self, largest: int) -> None:
+        """Infer on batches of every size that will come: many engines prepare for each."""
+        end = time.monotonic() + _WARM_UP
+        for count in (1, largest, *range(2, largest)):
+            self.infer(torch.zeros(count, *self.input_shape))
+            if time.monotonic() > end:
+                return  # a slow model shall not be long in coming
 
     def normalise(self, image: Image.Image) -> torch.Tensor:
         """Turn an image in the model's mode into float32 [C, H, W] by the config's mean and std."""

@@ -62,17 +62,17 @@ def isolate_figure(image: Image.Image, size: int = 28) -> Image.Image:
 def _is_framed(pixels: NDArray[np.uint8]) -> bool:
     """Tell whether a square grey picture already is a light figure framed like MNIST."""
     size = len(pixels)
-    if max(pixels[0].max(), pixels[-1].max(), pixels[:, 0].max(), pixels[:, -1].max()) > 40:
+    lines = pixels.max(axis=1).tolist(), pixels.max(axis=0).tolist()  # of rows, of columns
+    if max(line[end] for line in lines for end in (0, -1)) > 40 or max(lines[0]) < 150:
         return False
-    rows, columns = pixels.max(axis=1), pixels.max(axis=0)
-    if rows.max() < 150:
+    strong = [[i for i, value in enumerate(line) if value > 60] for line in lines]
+    longest = max(places[-1] - places[0] + 1 for places in strong)
+    if not 0.6 < longest / size < 0.8:
         return False
-    ends = [(np.flatnonzero(line > 60)[[0, -1]]) for line in (rows, columns)]
-    longest = max(end - start + 1 for start, end in ends)
-    place = np.arange(size) - (size - 1) / 2
     total = float(pixels.sum(dtype=np.int64))
-    offsets = (abs(float(pixels.sum(axis=axis) @ place)) / total for axis in (0, 1))
-    return bool(0.6 < longest / size < 0.8) and max(offsets) < 0.07 * size
+    middle = (size - 1) / 2
+    offsets = (pixels.sum(axis=axis).dot(np.arange(size)) / total - middle for axis in (0, 1))
+    return bool(max(map(abs, offsets)) < 0.07 * size)
 
 
 def _prepare(image: Image.Image) -> tuple[Image.Image, Image.Image, int]:

@@ -1,0 +1,146 @@
+"""docs/benchmarks.md and what the terminal shows, from results alone."""
+
+from __future__ import annotations
+
+import click
+
+from bench import plot
+from bench.failures import BenchError
+from bench.places import DOCUMENT, RESULTS
+from bench.results import Comparison, Result, Table, read
+
+_HEAD = """\
+# Benchmarks
+
+Written by `scripts/bench` from what it measured; nothing here is typed by hand. Each row compares
+within one run: all systems on this machine, loaded in turn by wrk on the same cores, every answer
+compared with the expected one before and while it is timed. Ratios are medians over the rounds of
+ours to theirs. A system that answers wrongly, or with a status of 400 or more, has failed.
+
+![ratios beside their goals](benchmarks.svg)
+
+"""
+_METHODS = """
+## How it is measured
+
+- TorchServe out of the box: `torch-model-archiver` and `torchserve --start` in an environment of
+  its own, with nothing set but ports, the model and access without tokens; handlers in
+  `bench/stock/`.
+- The peers: one app each in `bench/peers/`, requirements locked beside it. They share what
+  surrounds the model (`bench/peers/work.py`), so only the serving differs; processes x
+  threads = cores;
+  those that batch take up to 32 requests and wait for at most 2 ms, BentoML by its own rule.
+- wrk sends one request again and again over kept connections. Beside it, each system is asked all
+  test requests four times a second, and after each round once more, behind what is still queued.
+- Digits are framed as MNIST's are, because TorchServe's handler takes nothing else; `drawn-digits`
+  is what the archive is for. Answers must be within 0.01 of eager's, as a share of its largest
+  probability.
+- ResNet-18's answers must be within 0.05, as a share of the largest probability, of eager float32
+  on a photo that Pillow decoded in full; cartoons within 0.02 on average, of values in 0 to 1.
+"""
+_TABLE_HEAD = "| work | against | goal | measured | |\n| --- | --- | --- | --- | --- |\n"
+
+
+def write() -> None:
+    """Write docs/benchmarks.md and its picture from the results that are there."""
+    results = stored_results()
+    if not results:
+        raise BenchError("nothing has been measured yet", "scripts/bench")
+    DOCUMENT.write_text(as_markdown(results))
+    comparisons = [one for result in results for one in result.comparisons]
+    DOCUMENT.with_suffix(".svg").write_text(plot.ratios(comparisons))
+    for result in results:
+        if curves := [table for table in result.tables if table.title in result.curves]:
+            path = DOCUMENT.with_name(f"benchmarks-{result.trial}.svg")
+            path.write_text(plot.curves(curves, result.curves))
+    click.echo(f"wrote {DOCUMENT}")
+
+
+def stored_results() -> list[Result]:
+    """Return the results of all trials that have run, in the order of the trials."""
+    from bench.trials import TRIALS
+
+    paths = [RESULTS / f"{name}.json" for name in TRIALS]
+    return [read(path) for path in paths if path.exists()]
+
+
+def as_markdown(results: list[Result]) -> str:
+    """Return the text of the document."""
+    rows = "".join(_row(one) for result in results for one in result.comparisons)
+    short = [one for result in results for one in result.comparisons if not one.reached]
+    parts = [_HEAD, _TABLE_HEAD, rows, "\n", _shortfall(short)]
+    machine = results[-1].machine
+    parts += [_section(result, machine) for result in results]
+    return "".join([*parts, _METHODS, f"\n## The machine\n\n{_facts(machine)}"])
+
+
+def as_text(result: Result) -> str:
+    """Return a result for the terminal."""
+    lines = []
+    for table in result.tables:
+        lines.append(f"{table.title} ({table.unit})")
+        lines += [f"  {row[0]:28} {row[1]:>10}  {row[2]}" for row in _series_rows(table)]
+    for one in result.comparisons:
+        verdict = "reached" if one.reached else "NOT REACHED"
+        lines.append(f"{one.goal.work}, against {one.goal.against}: {_told(one)} — {verdict}")
+    return "\n".join([*lines, *result.notes])
+
+
+def goal_text(one: Comparison) -> str:
+    """Return a goal as the table shows it."""
+    return f"≤ {one.goal.ratio:g} x" if one.goal.at_most else f"≥ {one.goal.ratio:g} x"
+
+
+def _row(one: Comparison) -> str:
+    against = one.goal.against
+    if one.theirs and one.theirs not in against:
+        against += f" ({one.theirs})"
+    verdict = "reached" if one.reached else "**falls short**"
+    measured = f"{one.ratio:.2f} x" if one.ratio is not None else "failed"
+    return f"| {one.goal.work} | {against} | {goal_text(one)} | {measured} | {verdict} |\n"
+
+
+def _told(one: Comparison) -> str:
+    measured = f"{one.ratio:.2f} x {one.theirs}" if one.ratio is not None else one.note
+    return f"{measured} (goal {goal_text(one)})"
+
+
+def _shortfall(short: list[Comparison]) -> str:
+    if not short:
+        return "All goals are reached.\n"
+    lines = [f"- {one.goal.work}, against {one.goal.against}: {_told(one)}\n" for one in short]
+    return "What falls short:\n\n" + "".join(lines)
+
+
+def _section(result: Result, machine: dict[str, str]) -> str:
+    lines = [f"\n## {result.trial}\n\n"]
+    lines += [f"`{result.command}`, {result.date}.\n"]
+    lines += [f"{note}\n" for note in result.notes]
+    if any(table.title in result.curves for table in result.tables):
+        lines.append(f"\n![curves](benchmarks-{result.trial}.svg)\n")
+    for table in result.tables:
+        lines.append(f"\n| {table.title} | median {table.unit} | rounds |\n| --- | --- | --- |\n")
+        lines += [f"| {' | '.join(row)} |\n" for row in _series_rows(table)]
+    if result.machine != machine:
+        lines.append("\nMeasured on another machine, or with other versions:\n\n")
+        lines.append(_facts(result.machine))
+    return "".join(lines)
+
+
+def _facts(machine: dict[str, str]) -> str:
+    return "".join(f"- {name}: {value}\n" for name, value in machine.items())
+
+
+def _series_rows(table: Table) -> list[tuple[str, str, str]]:
+    rows = []
+    for one in table.series:
+        if one.values:
+            rounds = ", ".join(_number(value) for value in one.values)
+            rows.append((one.system, _number(one.median), rounds))
+        else:
+            rows.append((one.system, "failed", one.failure))
+    return rows
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

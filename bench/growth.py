@@ -1,0 +1,112 @@
+"""How the cost grows: with connections, with models, with the size of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from bench import tasks
+from bench.failures import SystemFailedError
+from bench.load import Load, measure
+from bench.marsmith_server import (
+    SETUPS,
+    make_project,
+    marsmith,
+    marsmith_server,
+    marsmith_system,
+    repeat_archive,
+)
+from bench.results import Comparison, Goal, Result, Series, Table, worst_growth
+from bench.rounds import Effort
+from bench.systems import System
+from bench.torchserve import stock_server
+
+_CONNECTIONS = (1, 4, 16, 64, 256)
+_MODELS = (1, 2, 4, 8)
+_SIDES = (28, 224, 1000, 2000, 3464, 4899)  # pixels of square pictures: to 24 megapixels
+_SIZE_CONNECTIONS = 4
+_MODEL_CONNECTIONS = 64
+# How much more than in proportion a cost may grow between two points: what two runs of the same
+# differ by here.
+_NOISE = 1.15
+
+
+def growth(effort: Effort) -> Result:
+    """Measure all three curves of Marsmith, the first one of TorchServe as well."""
+    result = Result("growth")
+    for curve in (_connections, _models, _sizes):
+        tables, axis, comparison = curve(effort)
+        result.tables += tables
+        result.curves |= {table.title: list(axis) for table in tables}
+        result.comparisons.append(comparison)
+    return result
+
+
+def _connections(effort: Effort) -> tuple[list[Table], Sequence[float], Comparison]:
+    cases = tasks.digits()
+    systems = [marsmith_server("digits", cases), stock_server("digits", cases)]
+    loads = {system.name: _over(system, _CONNECTIONS, effort) for system in systems}
+    tables = _tables("over connections", loads)
+    p99 = [load.p99 for load in loads[systems[0].name]]
+    return tables, _CONNECTIONS, _linear("p99 over 1 to 256 connections", _CONNECTIONS, p99)
+
+
+def _over(system: System, connections: Sequence[int], effort: Effort) -> list[Load]:
+    try:
+        system.start()
+        measure(system, max(connections), effort.warm_up)
+        return [measure(system, count, effort.seconds) for count in connections]
+    except SystemFailedError as error:
+        click.echo(f"  {system.name} failed: {error}", err=True)
+        return []
+    finally:
+        system.stop()
+
+
+def _models(effort: Effort) -> tuple[list[Table], Sequence[float], Comparison]:
+    """Serve the same archive under several names, and ask all of them in turn."""
+    folder = make_project(SETUPS["digits"])
+    names = repeat_archive(folder / "archives.toml", "digits", max(_MODELS))
+    marsmith(folder, "build", *names)
+    loads = []
+    for count in _MODELS:
+        system = _several(folder, names[:count])
+        loads += _over(system, [_MODEL_CONNECTIONS], effort)
+    tables = _tables("over models", {"Marsmith": loads})
+    times = [1 / load.requests_per_second for load in loads]
+    return tables, _MODELS, _linear("time per request over 1 to 8 models", _MODELS, times)
+
+
+def _several(folder: Path, names: Sequence[str]) -> System:
+    system = marsmith_system(folder, names, tasks.digits(), "Marsmith")
+    system.paths = [f"/predictions/{name}" for name in names]
+    return system
+
+
+def _sizes(effort: Effort) -> tuple[list[Table], Sequence[float], Comparison]:
+    pixels = [side * side / 1e6 for side in _SIDES]
+    loads = []
+    system = marsmith_server("resnet18", tasks.sized_photo(_SIDES[0]))
+    for side in _SIDES:
+        system.cases = tasks.sized_photo(side)
+        loads += _over(system, [_SIZE_CONNECTIONS], effort)
+    tables = _tables("over megapixels", {"Marsmith": loads})
+    times = [1 / load.requests_per_second for load in loads]
+    return tables, pixels, _linear("time per request over 28 px to 24 MP", pixels, times)
+
+
+def _tables(over: str, loads: dict[str, list[Load]]) -> list[Table]:
+    rates = [
+        Series(name, [one.requests_per_second for one in many]) for name, many in loads.items()
+    ]
+    p99 = [Series(name, [one.p99 for one in many]) for name, many in loads.items()]
+    return [Table(f"requests/s {over}", "requests/s", rates), Table(f"p99 {over}", "ms", p99)]
+
+
+def _linear(work: str, amounts: Sequence[float], costs: Sequence[float]) -> Comparison:
+    goal = Goal(f"growth: {work}", "linear growth", _NOISE, at_most=True)
+    if len(costs) != len(amounts):
+        return Comparison(goal, "Marsmith", "", None, "some points are missing")
+    return Comparison(goal, "Marsmith", "linear", worst_growth(amounts, costs))

@@ -1,0 +1,149 @@
+"""Marsmith as it is used: a project built by `marsmith build` and served by `marsmith serve`."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.answers import Case
+from bench.failures import SystemFailedError
+from bench.pictures import photo, write_photos
+from bench.places import ARTIFACTS, BENCH, PHOTOS, ROOT, TOOLS, WORK
+from bench.systems import System, post_raw
+
+_SHARED = ("handlers", "config.properties")
+_OWN = ("archives.toml", "model_defs", "weights", "samples")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How a task is served: from which project, which archive, made by which commands.
+
+    `project` is a folder of bench/projects/, or empty for this repository itself. `workers` is what
+    the archive is scaled to.
+    """
+
+    archive: str
+    project: str = ""
+    commands: tuple[tuple[str, ...], ...] = ()  # of marsmith, after `marsmith build`
+    workers: int = 0  # 0: as many as archives.toml says
+
+    @property
+    def built(self) -> str:
+        """The archive that `marsmith build` makes, which the commands start from."""
+        return self.archive.split("-openvino")[0]
+
+
+def _export(name: str, dtype: str, *more: str) -> tuple[str, ...]:
+    kept = ("--keep", str(ARTIFACTS))
+    return ("export", name, "--format", "openvino", "--dtype", dtype, *kept, *more)
+
+
+# What Marsmith is measured with; archives.toml and bench/projects/resnet18/archives.toml hold the
+# rest. `resnet18` needs a sample before it can be exported: what eager answers.
+_RESNET18 = Setup(
+    "resnet18-openvino-bfloat16",
+    "resnet18",
+    (
+        ("sample", "resnet18", "photo.jpg", "--yes"),
+        _export("resnet18", "bfloat16", "--calibrate", str(PHOTOS)),
+    ),
+)
+SETUPS = {
+    "digits": Setup("digits", workers=2),
+    "resnet18": _RESNET18,
+    "rotation": Setup(
+        "rotation-openvino-int8",
+        commands=(_export("rotation", "int8", "--calibrate", str(PHOTOS)),),
+        workers=2,
+    ),
+    "cartoon": Setup("cartoon", workers=2),
+}
+
+
+def marsmith_server(task: str, cases: Sequence[Case], name: str = "Marsmith") -> System:
+    """Return Marsmith with the archive of a task, built anew."""
+    setup = SETUPS[task]
+    folder = make_project(setup)
+    marsmith(folder, "build", setup.built)
+    if not PHOTOS.exists():
+        write_photos(PHOTOS)
+    said = [marsmith(folder, *arguments) for arguments in setup.commands]
+    system = marsmith_system(folder, [setup.archive], cases, name)
+    system.notes = [line.strip() for text in said for line in text.splitlines() if "agree" in line]
+    return system
+
+
+def marsmith_system(
+    folder: Path, archives: Sequence[str], cases: Sequence[Case], name: str
+) -> System:
+    """Return Marsmith as `marsmith serve` starts it; the first of a project's archives is asked."""
+
+    def command(port: int, _: Path) -> list[str | Path]:
+        return [TOOLS / "marsmith", "--project", folder, "serve", *archives, "--port", str(port)]
+
+    return System(name, cases, command, post_raw(f"/predictions/{archives[0]}"))
+
+
+def repeat_archive(archives: Path, name: str, count: int) -> list[str]:
+    """Write the tables of one archive alone, under `count` names, and return these."""
+    tables = archives.read_text().split("\n[")
+    own = [table for table in tables if table.lstrip("[").startswith(f"archives.{name}")]
+    names = [f"{name}-{number}" for number in range(1, count + 1)]
+    mark = f"archives.{name}"
+    copies = [
+        table.replace(mark, f"archives.{copy}", 1) if mark in table.split("\n")[0] else table
+        for copy in names
+        for table in own
+    ]
+    archives.write_text("\n".join(f"[{table}" for table in copies))
+    return names
+
+
+def make_project(setup: Setup) -> Path:
+    """Copy the project of a setup, with the handlers and weights of now, and return its folder."""
+    source = BENCH / "projects" / setup.project if setup.project else ROOT
+    folder = WORK / "projects" / (setup.project or "repository")
+    shutil.rmtree(folder, ignore_errors=True)
+    for root, names in ((ROOT, _SHARED), (source, _OWN)):
+        for name in names:
+            if (root / name).is_dir():
+                shutil.copytree(
+                    root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__")
+                )
+            elif (root / name).exists():
+                shutil.copy(root / name, folder / name)
+    if setup.project == "resnet18":
+        (folder / "weights").mkdir()
+        shutil.copy(WORK / "resnet18.pth", folder / "weights")
+        (folder / "photo.jpg").write_bytes(photo(640, 480))
+    if setup.workers:
+        _set_workers(folder / "archives.toml", setup)
+    return folder
+
+
+def marsmith(folder: Path, *arguments: str) -> str:
+    """Run a command of the kit in a project; raises SystemFailedError with what it complains of."""
+    command: list[str | Path] = [TOOLS / "marsmith", "--project", folder, *arguments]
+    result = subprocess.run(  # noqa: S603
+        command, cwd=folder, capture_output=True, text=True, check=False
+    )
+    if result.returncode:
+        lines = (result.stderr or result.stdout).strip().splitlines() or ["it gave no reason"]
+        told = next((line for line in lines if line.lower().startswith("error")), lines[-1])
+        raise SystemFailedError(f"marsmith {' '.join(arguments)}: {told}")
+    return result.stdout
+
+
+def _set_workers(archives: Path, setup: Setup) -> None:
+    """Start with as many workers as the archive may have: nobody scales it by hand here."""
+    before, mark, table = archives.read_text().partition(f"[archives.{setup.built}.serving]")
+    lines = [
+        f"minWorkers = {setup.workers}" if line.startswith("minWorkers") else line
+        for line in table.split("\n[", 1)[0].splitlines()
+    ]
+    rest = "\n[" + table.split("\n[", 1)[1] if "\n[" in table else ""
+    archives.write_text(before + mark + "\n".join(lines) + "\n" + rest)

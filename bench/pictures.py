@@ -1,0 +1,61 @@
+"""Photos to send, made of those that ship with scikit-image, in any size."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+_NAMES = ("rocket", "coffee", "chelsea", "astronaut")
+_GRAIN = 5.0  # of 255: what is scaled up is smooth, and would be decoded faster than a photo
+_QUALITY = 90
+_PART, _STEP = 240, 40  # pixels
+
+
+def photo(width: int, height: int, number: int = 0) -> bytes:
+    """Return a JPEG of that size: a photo scaled to it, with the grain that a camera leaves."""
+    import skimage.data
+
+    source = Image.fromarray(np.asarray(getattr(skimage.data, _NAMES[number])()))
+    scaled = np.asarray(source.resize((width, height), Image.Resampling.LANCZOS), np.float32)
+    grain = np.random.default_rng(0).normal(0, _GRAIN, scaled.shape)
+    pixels = (scaled + grain).round().clip(0, 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=_QUALITY)
+    return buffer.getvalue()
+
+
+def centred(body: bytes) -> bytes:
+    """Return a PNG shifted by whole pixels: its centre of mass in the middle, as MNIST's."""
+    with Image.open(io.BytesIO(body)) as image:
+        pixels = np.asarray(image.convert("L"))
+    for axis in (0, 1):
+        middle = (pixels.shape[axis] - 1) / 2
+        place = np.average(np.arange(pixels.shape[axis]), weights=pixels.sum(axis=1 - axis))
+        pixels = np.roll(pixels, round(middle - place), axis)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def mirrored(body: bytes) -> bytes:
+    """Return a PNG with left and right exchanged."""
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(body)) as image:
+        image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_photos(folder: Path) -> None:
+    """Write parts of the photos that ship with scikit-image, for those who name no folder."""
+    import skimage.data
+
+    folder.mkdir(parents=True)
+    for name in _NAMES:
+        source = Image.fromarray(np.asarray(getattr(skimage.data, name)()))
+        for left in range(0, source.width - _PART, _STEP):
+            for top in range(0, source.height - _PART, _STEP):
+                part = source.crop((left, top, left + _PART, top + _PART))
+                part.save(folder / f"{name}-{left}-{top}.jpg", quality=_QUALITY)

@@ -1,0 +1,46 @@
+"""From the command that starts a server to its first right answer."""
+
+from __future__ import annotations
+
+import time
+
+from bench import tasks
+from bench.failures import SystemFailedError
+from bench.marsmith_server import marsmith_server
+from bench.results import Goal, Result, Series, Table, compare
+from bench.rounds import Effort
+from bench.systems import System
+from bench.torchserve import stock_server
+
+_GOAL = Goal("from `marsmith serve` to the first right answer", "`torchserve --start`", 0.9, True)
+_INTERVAL = 0.02  # seconds between questions: often enough to tell, rarely enough not to weigh
+
+
+def start(effort: Effort) -> Result:
+    """Start both in turn with the archive `digits`, and ask until the answer is right."""
+    cases = tasks.digits()
+    systems = [marsmith_server("digits", cases), stock_server("digits", cases)]
+    times: dict[str, list[float]] = {system.name: [] for system in systems}
+    failures: dict[str, str] = {}
+    for number in range(effort.rounds + 1):
+        for system in systems:
+            try:
+                seconds = _seconds(system)
+            except SystemFailedError as error:
+                failures[system.name] = str(error)
+                continue
+            if number:  # the first time fills the page cache
+                times[system.name].append(seconds)
+    series = [Series(name, times[name], failures.get(name, "")) for name in times]
+    table = Table("from the start to the first right answer", "s", series)
+    return Result("start", [table], [compare(_GOAL, series[0], series[1:], less=True)])
+
+
+def _seconds(system: System) -> float:
+    begin = time.perf_counter()
+    try:
+        system.launch()
+        system.wait(_INTERVAL)
+        return time.perf_counter() - begin
+    finally:
+        system.stop()

@@ -1,0 +1,67 @@
+"""All trials by name, in the order in which they run."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import click
+
+from bench import build, growth, http_trials, jpeg, memory, start
+from bench.failures import SystemFailedError
+from bench.machine import machine
+from bench.peer_servers import PEERS
+from bench.results import Result, save
+from bench.rounds import Effort
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One measurement that gives rows of the table."""
+
+    summary: str
+    run: Callable[[Effort], Result]
+
+
+TRIALS: dict[str, Trial] = {
+    "digits": Trial("digits, 64 connections, against TorchServe and the peers", http_trials.digits),
+    "drawn-digits": Trial(
+        "digits that are not in the middle, against TorchServe", http_trials.drawn_digits
+    ),
+    "one-connection": Trial("digits, p50 of one connection", http_trials.one_connection),
+    "resnet18": Trial("ResNet-18 on photos, against TorchServe and peers", http_trials.resnet18),
+    "resnet18-engine": Trial(
+        "ResNet-18, peers with the same engine, and the engine alone", http_trials.resnet18_engine
+    ),
+    "rotation": Trial("rotation on photos, against TorchServe", http_trials.rotation),
+    "cartoon": Trial("photos to cartoons, against TorchServe", http_trials.cartoon),
+    "jpeg": Trial("a JPEG of 12 megapixels to a tensor", jpeg.jpeg),
+    "build": Trial("an archive of 300 MB, against torch-model-archiver", build.build),
+    "start": Trial("from the start to the first right answer, against TorchServe", start.start),
+    "memory": Trial("memory of a further worker, against TorchServe's", memory.memory),
+    "growth": Trial("how the cost grows with connections, models and sizes", growth.growth),
+}
+
+
+def run(name: str, effort: Effort) -> Result:
+    """Run a trial and keep its result."""
+    click.echo(f"{name}: {TRIALS[name].summary}", err=True)
+    try:
+        result = TRIALS[name].run(effort)
+    except SystemFailedError as error:  # before the rounds: an archive cannot be made
+        click.echo(f"  not measured: {error}", err=True)
+        result = Result(name, notes=[f"Not measured: {error}"])
+    result.date = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    words = ["scripts/bench", name, "--rounds", str(effort.rounds)]
+    result.command = shlex.join([*words, "--seconds", f"{effort.seconds:g}"])
+    result.machine = machine()
+    save(result)
+    return result
+
+
+def run_quick(effort: Effort) -> Result:
+    """Measure the digits against what matters most; the result is not kept."""
+    click.echo("digits, against TorchServe, FastAPI and Flask", err=True)
+    return http_trials.digits(effort, PEERS[:3])

@@ -1,0 +1,154 @@
+"""How near `marsmith tune` comes to an exhaustive sweep, and in which part of its time.
+
+Both measure the same space with the same load, the sweep every configuration in full. The best
+four of the sweep and the winner of the search are then measured in turns, so that what the machine
+does meanwhile falls on all of them; the ratio is to whichever of the four is best then.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from statistics import median
+
+import click
+
+from marsmith.measurements import Measurement
+from marsmith.project import Project
+from marsmith.stop_signals import stop_signals
+from marsmith.trial import Conditions
+from marsmith.tuning import Tuning
+from marsmith.tuning_space import Configuration
+
+_ROOT = Path(__file__).parents[1]
+_COPIED = ("handlers", "model_defs", "weights", "samples", "archives.toml", "config.properties")
+_FOLDER = _ROOT / ".marsmith" / "bench" / "tune"
+_FINALS = 3  # in each of which every finalist has three rounds
+_BEST = 4  # of the sweep's: whichever of them is best in the final counts as its winner
+
+
+@click.command()
+@click.argument("name", default="digits")
+@click.option("--p99", "goal", default=50.0, show_default=True, help="The goal, ms.")
+@click.option("--sample", default="seven.png", show_default=True)
+@click.option("--connections", default=64, show_default=True)
+@click.option("--engine", "engines", multiple=True, help="Besides the present one.")
+@click.option("--for", "seconds", default=1e9, help="Sweep so long, s; the rest another time.")
+@click.option("--only", type=click.Choice(["sweep", "tune", "compare"]), help="One step.")
+def tune(
+    name: str,
+    goal: float,
+    sample: str,
+    connections: int,
+    engines: tuple[str, ...],
+    seconds: float,
+    only: str | None,
+) -> None:
+    """Hold `marsmith tune` against an exhaustive sweep of the same space."""
+    conditions = Conditions(goal / 1000, connections, (sample,))
+    with stop_signals() as stop:
+
+        def tuning(step: str) -> Tuning:
+            project = Project(_copy(step))
+            return Tuning(
+                project, name, conditions, budget=1e9, stop=stop, engines=engines, say=_say
+            )
+
+        swept, searched = tuning("sweep"), tuning("tune")
+        space = swept.space()
+        if only in (None, "sweep") and not swept.sweep(space, seconds):
+            left = sum(swept.known.find(one) is None for one in space)
+            click.echo(f"{left} of {len(list(space))} are left: run it again with --only sweep")
+            return
+        _replay(tuning("sweep"), list(space), goal / 1000)
+        if only == "sweep":
+            return
+        if only in (None, "tune"):
+            searched.known.path.unlink(missing_ok=True)
+            searched.known.forget()
+            started = time.perf_counter()
+            searched.run()
+            (_FOLDER / "seconds").write_text(str(time.perf_counter() - started))
+        else:
+            searched.run()  # from memory
+        everything = [one for each in space if (one := swept.known.find(each))]
+        _compare(swept, searched, everything, goal / 1000)
+
+
+def _replay(search: Tuning, space: list[Configuration], goal: float) -> None:
+    """Let the search ask the sweep's figures instead of a server: the same noise for both."""
+    everything = [one for each in space if (one := search.known.find(each))]
+    best = max(one.requests_per_second for one in everything if one.meets(goal))
+    result = search.run(final=False)
+    found = max(one.requests_per_second for one in result.measurements if one.meets(goal))
+    part = sum(one.seconds for one in result.measurements) / sum(one.seconds for one in everything)
+    click.echo(
+        f"replayed on the sweep's figures: {len(result.measurements)} of {len(everything)} "
+        f"configurations, {part:.2f} of its time, {found / best:.3f} of its best"
+    )
+
+
+def _compare(swept: Tuning, searched: Tuning, everything: list[Measurement], goal: float) -> None:
+    sweep_seconds = sum(one.seconds for one in everything)
+    tune_seconds = float((_FOLDER / "seconds").read_text())
+    best = max((one for one in everything if one.meets(goal)), key=_throughput, default=None)
+    found = searched.result.winner
+    if best is None or found is None:
+        raise click.ClickException("nothing met the goal: allow more, --p99")
+    tried = len(searched.result.measurements)
+    click.echo(f"sweep: {len(everything)} configurations, {sweep_seconds:.0f} s; {_told(best)}")
+    click.echo(f"tune:  {tried} configurations, {tune_seconds:.0f} s; {_told(found)}")
+    click.echo(f"time:  {tune_seconds / sweep_seconds:.2f} of the sweep's")
+    order = sorted((one.requests_per_second for one in everything if one.meets(goal)), reverse=True)
+    same = swept.known.find(found.configuration)
+    if same is not None:
+        ratio = same.requests_per_second / best.requests_per_second
+        rank = sum(one > same.requests_per_second for one in order) + 1
+        click.echo(f"by the sweep's own figures: {ratio:.3f} of its best, place {rank}")
+    in_time = sorted((one for one in everything if one.meets(goal)), key=_throughput, reverse=True)
+    chosen = [one.configuration for one in in_time[:_BEST]]
+    ratios = []
+    for _ in range(_FINALS):
+        swept.known.forget()
+        pair = swept.finals(dict.fromkeys([*chosen, found.configuration]))
+        ours = next((one for one in pair if one.configuration == found.configuration), None)
+        most = max((one for one in pair if one.configuration in chosen), key=_throughput)
+        if ours is not None:
+            ratios.append(ours.requests_per_second / most.requests_per_second)
+            click.echo(f"in turns: {_told(most)}; {_told(ours)}; ratio {ratios[-1]:.3f}")
+    click.echo(f"median ratio {median(ratios):.3f}")
+
+
+def _throughput(one: Measurement) -> float:
+    return one.requests_per_second
+
+
+def _told(one: Measurement) -> str:
+    c = one.configuration
+    setting = (
+        f"{c.variant}, {c.workers} x {c.threads}, batch {c.batch_size}, {c.max_batch_delay} ms"
+    )
+    return f"{one.requests_per_second:,.0f}/s, p99 {one.p99 * 1000:.1f} ms ({setting})"
+
+
+def _say(one: Measurement) -> None:
+    click.echo(one.failure or _told(one), err=True)
+
+
+def _copy(step: str) -> Path:
+    """Return a copy of the project that remembers its measurements by itself."""
+    root = _FOLDER / step
+    root.mkdir(parents=True, exist_ok=True)
+    for name in _COPIED:
+        if (root / name).exists():
+            continue
+        if (_ROOT / name).is_dir():
+            shutil.copytree(_ROOT / name, root / name)
+        else:
+            shutil.copy2(_ROOT / name, root / name)
+    return root
+
+
+if __name__ == "__main__":
+    tune()
