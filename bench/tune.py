@@ -113,11 +113,14 @@ def _compare(swept: Tuning, searched: Tuning, everything: list[Measurement], goa
         swept.known.forget()
         pair = swept.finals(dict.fromkeys([*chosen, found.configuration]))
         ours = next((one for one in pair if one.configuration == found.configuration), None)
-        most = max((one for one in pair if one.configuration in chosen), key=_throughput)
-        if ours is not None:
+        most = max(
+            (one for one in pair if one.configuration in chosen), key=_throughput, default=None
+        )
+        if ours is not None and most is not None:
             ratios.append(ours.requests_per_second / most.requests_per_second)
             click.echo(f"in turns: {_told(most)}; {_told(ours)}; ratio {ratios[-1]:.3f}")
-    click.echo(f"median ratio {median(ratios):.3f}")
+    if ratios:
+        click.echo(f"median ratio {median(ratios):.3f}")
 
 
 def _throughput(one: Measurement) -> float:

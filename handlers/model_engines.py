@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import shutil
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,20 @@ from model_loader import InBFloat16, Model
 
 
 def torchscript(path: Path, dtype: str, device: torch.device) -> Model:
-    """Load TorchScript, its weights made constants and its operators fused."""
-    script: Any = torch.jit.load(str(path), device).eval()  # type: ignore[no-untyped-call]
+    """Load TorchScript."""
+    script: Any = torch.jit.load(str(path), device)  # type: ignore[no-untyped-call]
+    return _fused(script.eval(), dtype)
+
+
+def scripted(network: torch.nn.Module, dtype: str) -> Model:
+    """Turn a network into TorchScript, whichever ways its data make it go."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # still the fastest that needs no more
+        return _fused(torch.jit.script(network), dtype)
+
+
+def _fused(script: Any, dtype: str) -> Model:
+    """Make the weights constants and fuse operators."""
     if dtype == "bfloat16":
         return InBFloat16(torch.jit.freeze(script.to(torch.bfloat16)))
     frozen = torch.jit.freeze(script)
@@ -46,7 +59,7 @@ class OnnxRuntime:
     """An ONNX model with one input and one output."""
 
     def __init__(self, path: Path, dtype: str, device: torch.device) -> None:
-        runtime = _installed("onnxruntime", "onnx")
+        runtime = _installed("onnxruntime")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         # Threads that spin while they wait take the cores from the other workers.
@@ -65,7 +78,7 @@ class OpenVino:
     def __init__(self, path: Path, dtype: str, device: torch.device) -> None:
         # OpenVINO reports each import to its makers, unless what does so cannot be imported.
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-        openvino = _installed("openvino", "openvino")
+        openvino = _installed("openvino")
         config = {
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             # On CPUs that have it bfloat16 is its default, and not what eager answers.
@@ -88,9 +101,8 @@ LOADERS: dict[str, Callable[[Path, str, torch.device], Model]] = {
 }
 
 
-def _installed(module: str, extra: str) -> Any:
+def _installed(engine: str) -> Any:
     try:
-        return importlib.import_module(module)
+        return importlib.import_module(engine)
     except ImportError as error:
-        hint = f"pip install 'marsmith[{extra}]'"
-        raise ValueError(f"engine {module!r} is not installed: {hint}") from error
+        raise ValueError(f"engine {engine!r} is not installed: pip install {engine}") from error

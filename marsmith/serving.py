@@ -105,7 +105,7 @@ def serve_in_background(
     log = server_folder(project, places[0].port) / BACKGROUND_LOG
     command = [sys.executable, "-m", "marsmith", "--project", str(project.root), "serve", *names]
     command += ["--timeout", str(timeout)] + (["--port", str(port)] if port is not None else [])
-    command += [f"--require-signature={public_key}"] if public_key is not None else []
+    command += [f"--require-signature={public_key.absolute()}"] if public_key is not None else []
     with stop_signals() as stop, log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603
             command,
@@ -113,6 +113,7 @@ def serve_in_background(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            cwd=log.parent,  # `-m` looks for modules in the working directory first
         )
         while process.poll() is None:
             for state in running_servers(project):

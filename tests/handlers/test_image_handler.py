@@ -166,7 +166,8 @@ def test_an_invert_that_is_none_of_them_is_named() -> None:
 
 def test_an_unknown_config_key_is_named() -> None:
     with pytest.raises(
-        ValueError, match=r"unknown handler_config key 'maen'; known: crop, dtype, engine, max_pixels"
+        ValueError,
+        match=r"unknown handler_config key 'maen'; known: crop, dtype, engine, max_pixels",
     ):
         ImageConfig.read({"maen": [0.5]})
 
