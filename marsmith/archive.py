@@ -45,9 +45,9 @@ class Archive:
         """The names of its files."""
         return frozenset(entry.name for entry in self.entries)
 
-    def read(self, name: str) -> bytes:
-        """Return one file's bytes. Raises ArchiveError if it is missing or damaged."""
-        return self._container.read(name)
+    def read(self, name: str, size: int = -1) -> bytes:
+        """Return one file's bytes, or its first ones. Raises ArchiveError if it is damaged."""
+        return self._container.read(name, size)
 
     def copy(self, name: str, target: Path) -> None:
         """Write one file, however large, to a path. Raises ArchiveError."""

@@ -8,27 +8,31 @@ from pathlib import Path
 
 from marsmith.archive import Archive
 from marsmith.building import build, is_stale
-from marsmith.errors import ArchiveError, ProjectError, WorkerError
+from marsmith.check_targets import Target
+from marsmith.errors import ArchiveError, WorkerError
 from marsmith.findings import Finding, FindingsError, Severity
 from marsmith.project import Project
-from marsmith.spec import SPEC_FILE, ArchiveSpec
 from marsmith.verify.behaviour import Behaviour
 from marsmith.verify.causes import as_cause, causes_of
 from marsmith.verify.code import check_code
+from marsmith.verify.engines import check_engine
 from marsmith.verify.layout import check_against_sources, check_contents, check_layout
 from marsmith.verify.manifests import check_manifest
+from marsmith.verify.pickles import check_pickles
 from marsmith.verify.server_config import check_server_config
 from marsmith.verify.serving_config import check_serving
 from marsmith.verify.sources import check_spec
 from marsmith.verify.stored_weights import check_weights
 from marsmith.verify.subject import Subject
 
-_ENDINGS = ("*.mar", "*.tar.gz", "*.tgz")
+_FAILED = ("load", "weights-keys", "download")  # of a load
 # After an error of these nothing that runs the archive can say more.
 _STATIC: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
     check_against_sources,
     check_code,
+    check_pickles,
     check_weights,
+    check_engine,
     check_serving,
 )
 
@@ -45,66 +49,6 @@ class Checked:
     def errors(self) -> int:
         """How many findings are errors."""
         return sum(finding.severity is Severity.ERROR for finding in self.findings)
-
-
-@dataclass(frozen=True)
-class Target:
-    """An archive to be checked: the file, or what describes it, or both."""
-
-    name: str
-    path: Path | None = None
-    project: Project | None = None
-    spec: ArchiveSpec | None = None
-
-
-def targets(texts: tuple[str, ...], find: Callable[[], Project]) -> list[Target]:
-    """Return what names, files and folders stand for; nothing means all that is described.
-
-    `find` returns the project around. Raises ProjectError for what is none of them.
-    """
-    if not texts:
-        return _described(find())
-    return [target for text in texts for target in _targets(text, find)]
-
-
-def _targets(text: str, find: Callable[[], Project]) -> list[Target]:
-    path = Path(text)
-    if path.is_dir():
-        return _in_folder(path)
-    if path.is_file():
-        return [_target(path)]
-    project = find()
-    (spec,) = project.specs((text,))
-    return [Target(text, None, project, spec)]
-
-
-def _in_folder(path: Path) -> list[Target]:
-    if (path / SPEC_FILE).is_file():
-        return _described(Project(path.absolute()))
-    if (path / "MAR-INF").is_dir():
-        return [_target(path)]
-    found = sorted(file for pattern in _ENDINGS for file in path.glob(pattern))
-    if not found:
-        message = f"the folder {path} holds no archive and no {SPEC_FILE}"
-        raise ProjectError(message, "name an archive, a model store or a project")
-    return [_target(file) for file in found]
-
-
-def _described(project: Project) -> list[Target]:
-    return [Target(name, None, project, spec) for name, spec in project.archives.items()]
-
-
-def _target(path: Path) -> Target:
-    """Return an archive with the project whose model store it lies in, if there is one."""
-    name = path.name.removesuffix(".mar")
-    project = Project(path.absolute().parents[1]) if len(path.absolute().parents) > 1 else None
-    if project and path.absolute().parent == project.model_store:
-        try:
-            if name in project.archives:
-                return Target(name, path, project, project.archives[name])
-        except ProjectError:
-            pass  # a project that cannot be read is none
-    return Target(name, path)
 
 
 def check(target: Target, *, timeout: float, fix: bool = False) -> Checked:
@@ -154,15 +98,21 @@ def _check_archive(subject: Subject, timeout: float) -> tuple[list[Finding], dic
     findings += [finding for finding in static if not finding.presumed]
     presumed = [finding for finding in static if finding.presumed]
     if _errors([f for f in findings if f.rule != "stale"]):
-        return findings + presumed, {}
+        return findings + _worth_telling(findings, presumed), {}
     behaviour = Behaviour(subject, timeout)
     seen = list(behaviour.findings())
-    failed = next((f for f in seen if f.rule in ("load", "weights-keys")), None)
+    failed = next((one for one in seen if one.rule in _FAILED and _errors([one])), None)
     if failed is None:
         return findings + seen, behaviour.figures
     causes = causes_of(failed, findings + presumed)
     rest = [one for one in findings if one not in causes]
-    return rest + ([as_cause(one) for one in causes] or seen), behaviour.figures
+    return rest + ([as_cause(one, failed) for one in causes] or seen), behaviour.figures
+
+
+def _worth_telling(findings: list[Finding], presumed: list[Finding]) -> list[Finding]:
+    """Return what may be wrong with an archive that nobody loads, because of other errors."""
+    hostile = {one.file for one in findings if one.rule == "weights-execute"}
+    return [one for one in presumed if one.file not in hostile and one.rule != "download"]
 
 
 def _errors(findings: list[Finding]) -> bool:

@@ -29,7 +29,12 @@ class Entry:
     name: str
     size: int  # bytes
     compressed: int
-    is_link: bool = False
+    kind: str = ""  # what it is if no plain file: "a link", "a device", "a named pipe"
+
+    @property
+    def is_link(self) -> bool:
+        """Whether it is no plain file, and so nothing that may be unpacked."""
+        return bool(self.kind)
 
     @property
     def escapes(self) -> bool:
@@ -45,8 +50,8 @@ class Container(Protocol):
     def entries(self) -> list[Entry]:
         """All files in their order; names may repeat. Raises ArchiveError."""
 
-    def read(self, name: str) -> bytes:
-        """Return one file. Raises ArchiveError if it is missing or damaged."""
+    def read(self, name: str, size: int = -1) -> bytes:
+        """Return one file, or its first bytes. Raises ArchiveError if it is missing or damaged."""
 
     def copy(self, name: str, target: Path) -> None:
         """Write one file, however large. Raises ArchiveError if it is missing or damaged."""
@@ -79,13 +84,14 @@ def _damage(path: Path, part: str) -> Iterator[None]:
     except (KeyError, zipfile.BadZipFile, zlib.error, tarfile.TarError, EOFError) as error:
         raise ArchiveError(f"{path}: {part} is missing or damaged", _AGAIN) from error
     except (NotImplementedError, RuntimeError) as error:  # encrypted, or an unknown compression
-        raise ArchiveError(f"{path}: {part} cannot be unpacked: {error}", _AGAIN) from error
+        hint = "make it again without a password, as zip's deflate or stored"
+        raise ArchiveError(f"{path}: {part} cannot be unpacked: {error}", hint) from error
 
 
 def _require_inside(path: Path, entries: list[Entry]) -> None:
     for entry in entries:
         if entry.escapes or entry.is_link:
-            what = "is a link" if entry.is_link else "would be written outside of its folder"
+            what = f"is {entry.kind}" if entry.is_link else "would be written outside of its folder"
             raise ArchiveError(
                 f"{path}: {entry.name!r} {what}", "do not use this archive; make it anew"
             )
@@ -102,14 +108,18 @@ class _Zip:
             if min((one.header_offset for one in file.infolist()), default=0) > 0:
                 raise zipfile.BadZipFile
             return [
-                Entry(one.filename, one.file_size, one.compress_size, _is_link(one))
+                Entry(one.filename, one.file_size, one.compress_size, _kind(one))
                 for one in file.infolist()
                 if not one.is_dir()
             ]
 
-    def read(self, name: str) -> bytes:
-        with _damage(self.path, name), zipfile.ZipFile(self.path) as file:
-            return file.read(name)
+    def read(self, name: str, size: int = -1) -> bytes:
+        with (
+            _damage(self.path, name),
+            zipfile.ZipFile(self.path) as archive,
+            archive.open(name) as file,
+        ):
+            return file.read(size)
 
     def copy(self, name: str, target: Path) -> None:
         with (
@@ -126,8 +136,8 @@ class _Zip:
             file.extractall(folder)  # noqa: S202 - names were looked at
 
 
-def _is_link(entry: zipfile.ZipInfo) -> bool:
-    return (entry.external_attr >> 16) & 0o170000 == 0o120000
+def _kind(entry: zipfile.ZipInfo) -> str:
+    return "a link" if (entry.external_attr >> 16) & 0o170000 == 0o120000 else ""
 
 
 @dataclass
@@ -149,16 +159,16 @@ class _Tar:
     @property
     def entries(self) -> list[Entry]:
         return [
-            Entry(name.removeprefix(self._top), member.size, member.size, not member.isreg())
+            Entry(name.removeprefix(self._top), member.size, member.size, _kind_in_tar(member))
             for name, member in self._members.items()
         ]
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, size: int = -1) -> bytes:
         with _damage(self.path, name), tarfile.open(self.path) as archive:
             file = archive.extractfile(self._members[self._top + name])
             if file is None:
                 raise KeyError(name)
-            return file.read()
+            return file.read(size)
 
     def copy(self, name: str, target: Path) -> None:
         with _damage(self.path, name), tarfile.open(self.path) as archive:
@@ -179,6 +189,12 @@ class _Tar:
                         shutil.copyfileobj(file, output)
 
 
+def _kind_in_tar(member: tarfile.TarInfo) -> str:
+    if member.isreg():
+        return ""
+    return "a named pipe" if member.isfifo() else "a device" if member.isdev() else "a link"
+
+
 @dataclass
 class _Folder:
     path: Path
@@ -187,15 +203,15 @@ class _Folder:
     def entries(self) -> list[Entry]:
         with _damage(self.path, "a file"):
             return [
-                Entry(file.relative_to(self.path).as_posix(), size, size, file.is_symlink())
+                Entry(file.relative_to(self.path).as_posix(), size, size, _kind_on_disk(file))
                 for file in sorted(self.path.rglob("*"))
-                if file.is_file() or file.is_symlink()
+                if file.is_symlink() or not file.is_dir()
                 for size in [file.lstat().st_size]
             ]
 
-    def read(self, name: str) -> bytes:
-        with _damage(self.path, name):
-            return (self.path / name).read_bytes()
+    def read(self, name: str, size: int = -1) -> bytes:
+        with _damage(self.path, name), (self.path / name).open("rb") as file:
+            return file.read(size)
 
     def copy(self, name: str, target: Path) -> None:
         with _damage(self.path, name):
@@ -204,3 +220,9 @@ class _Folder:
     def unpack(self, folder: Path) -> None:
         with _damage(self.path, "some file"):
             shutil.copytree(self.path, folder, dirs_exist_ok=True)
+
+
+def _kind_on_disk(path: Path) -> str:
+    if path.is_symlink():
+        return "a link"
+    return "" if path.is_file() else "a named pipe" if path.is_fifo() else "a device"

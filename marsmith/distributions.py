@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import re
 import sys
 from functools import cache
 
@@ -44,11 +43,6 @@ _VARIANTS = {
     "tensorflow": ("tensorflow-cpu",),
     "torch": ("torch-cpu",),
 }
-
-# A line names a distribution, or a place: a repository, an archive, a wheel, a folder.
-_NAMED = re.compile(r"(?P<name>[A-Za-z0-9][\w.\-]*)\s*($|[\[<>=!~;@,(\s])")
-_EGG = re.compile(r"#egg=(?P<name>[\w.\-]+)")
-_PLACE = re.compile(r"(?!-)(\S*/)?(?P<name>[A-Za-z]\w*([.-](?!git\b)[A-Za-z]\w*)*)[^/]*$")
 
 
 def is_standard(module: str) -> bool:
@@ -102,15 +96,3 @@ def _installed() -> dict[str, list[str]]:
     return {
         name: list(found) for name, found in importlib.metadata.packages_distributions().items()
     }
-
-
-def declared(requirements: str) -> set[str]:
-    """Return the normalised names of distributions in a requirements file's text (PEP 503)."""
-    lines = (re.sub(r"(^|\s)#.*", "", line).strip() for line in requirements.splitlines())
-    names = (_NAMED.match(line) or _EGG.search(line) or _PLACE.match(line) for line in lines)
-    return {normalised(name["name"]) for name in names if name}
-
-
-def normalised(name: str) -> str:
-    """Return a distribution's name as indexes compare it (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()

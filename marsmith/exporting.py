@@ -1,10 +1,11 @@
-"""The same model in another format, in an archive of its own, held against eager."""
+"""The same model for another engine, in an archive of its own, held against eager."""
 
 from __future__ import annotations
 
 import base64
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,66 +14,193 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from marsmith.agreement import Agreement, agreement
 from marsmith.archive import Archive
 from marsmith.archiver import write_archive
 from marsmith.building import build
+from marsmith.calibration import Photos, split_photos
 from marsmith.errors import BuildError
 from marsmith.project import Project
+from marsmith.replacing import replacing
 from marsmith.samples import difference
+from marsmith.spec import ArchiveSpec
 
-# Format → ending of its file, by which handlers know it.
+ENGINES_FILE = "model_engines.py"  # of handlers that know handler_config.engine and dtype
+
+
+@dataclass(frozen=True)
+class Format:
+    """The endings of a format's files, the engine that runs it, and in which dtypes."""
+
+    endings: tuple[str, ...]
+    engine: str
+    dtypes: tuple[str, ...] = ("float32", "bfloat16")
+
+
 FORMATS = {
-    "torchscript-trace": ".pt",
-    "torchscript-script": ".pt",
-    "torch-export": ".pt2",
-    "onnx": ".onnx",
+    "torchscript-trace": Format((".pt",), "torchscript"),
+    "torchscript-script": Format((".pt",), "torchscript"),
+    "torch-export": Format((".pt2",), "eager"),
+    "onnx": Format((".onnx",), "onnxruntime", ("float32", "int8")),
+    "openvino": Format((".xml", ".bin"), "openvino", ("float32", "bfloat16", "int8")),
+    "aotinductor": Format((".pt2",), "aotinductor"),
 }
+DTYPES = ("float32", "bfloat16", "int8")
 _CHILD = Path(__file__).parent / "children" / "export_model.py"
 
 
 @dataclass(frozen=True)
-class Exported:
-    """An archive of the model in another format, and how far its outputs are from eager."""
+class Limits:
+    """How far a model may be from eager.
 
-    name: str
+    `outputs`: of a float32 model's outputs, as a share of their largest value (at least 1).
+    `agreement`: of bfloat16 and int8, the share of photos that must be answered alike.
+    `samples`: the tolerance that samples have in the new archive, if their own is less.
+    """
+
+    outputs: float = 1e-4
+    agreement: float = 0.97
+    samples: float = 0.0
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An archive of the model for another engine, and how far it is from eager.
+
+    `spec` is what archives.toml would have to say of it; its files exist only with `keep`.
+    """
+
+    spec: ArchiveSpec
     path: Path
     size: int  # bytes
     sha256: str
     differences: dict[str, dict[str, float]]  # the largest per kind of input: absolute, relative
+    agreement: Agreement | None = None  # with eager's answers to the photos held out
+    kept: tuple[Path, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The new archive's name."""
+        return self.spec.name
 
 
-def export(project: Project, name: str, kind: str, *, tolerance: float = 1e-4) -> Exported:
-    """Build `model_store/NAME-FORMAT.mar`: same handler and samples, the model as `kind`.
+def export(
+    project: Project,
+    name: str,
+    kind: str,
+    *,
+    dtype: str = "float32",
+    photos: Path | None = None,
+    keep: Path | None = None,
+    limits: Limits | None = None,
+) -> Exported:
+    """Build `model_store/NAME-FORMAT[-DTYPE].mar`: same handler and samples, the model as `kind`.
 
-    Outputs may differ from eager by `tolerance` times their largest value (at least 1), and the
-    samples' answers by their own tolerance. Raises BuildError; then nothing is written.
+    `photos`: the folder that int8 is calibrated on, and whose other photos tell how well the
+    answers agree; without it the samples do both. `keep`: the folder to put the model's file into.
+    Raises BuildError if a limit is not kept; then nothing is written.
     """
+    limits = limits or Limits()
     (spec,) = project.specs((name,))
-    if not spec.model_file or not spec.serialized_file:
-        raise BuildError(
-            f"{name} has no model_file with weights, so it is in an exported format already",
-            "export an archive that has both",
-        )
-    if not spec.samples:
-        raise BuildError(
-            f"{name} has no sample, so nothing says what its model is given",
-            f"add [[archives.{name}.samples]] with a request and its expected response",
-        )
+    _refuse_impossible(spec, kind, dtype)
+    split = split_photos(photos) if photos else Photos()
     (built,) = build(project, (name,))
     archive = Archive(built.path)
+    other = _spec_of(spec, kind, dtype, limits)
+    files = [f"{other.name}{ending}" for ending in FORMATS[kind].endings]
     with tempfile.TemporaryDirectory(prefix="marsmith-export-") as folder:
         model = Path(folder) / "model"
         with zipfile.ZipFile(built.path) as file:
             file.extractall(model)
-        written = model / f"{Path(spec.serialized_file).stem}{FORMATS[kind]}"
-        batch = max(2, int(spec.serving.get("batchSize") or 3))
-        job = {"format": kind, "file": written.name, "batch": batch, "tolerance": tolerance}
+        job = {
+            "format": kind,
+            "dtype": dtype,
+            "engine": FORMATS[kind].engine if _knows_engines(spec) else None,
+            "file": files[0],
+            "batch": max(2, int(spec.serving.get("batchSize") or 3)),
+            "tolerance": limits.outputs,
+            "calibrating": [str(path.absolute()) for path in split.calibrating],
+            "held_out": [str(path.absolute()) for path in split.held_out],
+        }
         found = _run(model, Path(folder), archive, job)
-        _check(archive, kind, found, tolerance)
-        other = replace(spec, name=f"{name}-{kind}", model_file=None, serialized_file=str(written))
-        sha256 = write_archive(project, other)
+        agreed = _check(archive, other, found, limits, dtype)
+        sha256 = write_archive(project, _with_files(other, [model / file for file in files]))
+        kept = _keep([model / file for file in files], keep) if keep else ()
     path = project.model_store / f"{other.name}.mar"
-    return Exported(other.name, path, path.stat().st_size, sha256, found["differences"])
+    size = path.stat().st_size
+    placed = [_relative(project, one) for one in kept]
+    described = _with_files(other, placed or [Path(file) for file in files])
+    return Exported(described, path, size, sha256, found["differences"], agreed, kept)
+
+
+def _knows_engines(spec: ArchiveSpec) -> bool:
+    return any(Path(file).name == ENGINES_FILE for file in spec.extra_files)
+
+
+def _refuse_impossible(spec: ArchiveSpec, kind: str, dtype: str) -> None:
+    if not spec.model_file or not spec.serialized_file:
+        raise BuildError(
+            f"{spec.name} has no model_file with weights, so it is in an exported format already",
+            "export an archive that has both",
+        )
+    if not spec.samples:
+        raise BuildError(
+            f"{spec.name} has no sample, so nothing says what its model is given",
+            f"add [[archives.{spec.name}.samples]] with a request and its expected response",
+        )
+    if dtype not in FORMATS[kind].dtypes:
+        able = [other for other, one in FORMATS.items() if dtype in one.dtypes]
+        raise BuildError(
+            f"{kind} has no {dtype}: its engine computes in {' or '.join(FORMATS[kind].dtypes)}",
+            f"{dtype} has --format {' or '.join(able)}",
+        )
+    if not _knows_engines(spec) and (dtype != "float32" or kind in ("openvino", "aotinductor")):
+        raise BuildError(
+            f"{spec.name}'s handler knows no engines: {ENGINES_FILE} is not among its files",
+            f'add "handlers/{ENGINES_FILE}" to extra_files; it works with handlers/model_loader.py',
+        )
+
+
+def _spec_of(spec: ArchiveSpec, kind: str, dtype: str, limits: Limits) -> ArchiveSpec:
+    """Return the table of the new archive, as yet without its model's files."""
+    config = {k: v for k, v in spec.handler_config.items() if k not in ("engine", "dtype")}
+    if _knows_engines(spec):
+        config["engine"] = FORMATS[kind].engine
+        if dtype != "float32":
+            config["dtype"] = dtype
+    samples = [replace(s, tolerance=max(s.tolerance, limits.samples)) for s in spec.samples]
+    return replace(
+        spec,
+        name="-".join([spec.name, kind, *([dtype] if dtype != "float32" else [])]),
+        model_file=None,
+        handler_config=config,
+        samples=tuple(samples),
+    )
+
+
+def _with_files(spec: ArchiveSpec, files: list[Path]) -> ArchiveSpec:
+    """Return a spec with the model's file, and what belongs to it (OpenVINO's .bin)."""
+    first, *more = map(str, files)
+    return replace(spec, serialized_file=first, extra_files=(*spec.extra_files, *more))
+
+
+def _keep(files: list[Path], folder: Path) -> tuple[Path, ...]:
+    """Copy the model's files into a folder, each whole or not at all."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            with file.open("rb") as source, replacing(folder / file.name) as target:
+                shutil.copyfileobj(source, target)
+    except OSError as error:
+        hint = "make room there, or name a writable folder"
+        raise BuildError(f"{folder} cannot be written: {error.strerror}", hint) from error
+    return tuple(folder / file.name for file in files)
+
+
+def _relative(project: Project, path: Path) -> Path:
+    """Return a path as archives.toml writes it: relative to the project, if it lies there."""
+    whole, root = path.resolve(), project.root.resolve()
+    return whole.relative_to(root) if whole.is_relative_to(root) else whole
 
 
 def _run(model: Path, folder: Path, archive: Archive, job: dict[str, Any]) -> dict[str, Any]:
@@ -82,9 +210,10 @@ def _run(model: Path, folder: Path, archive: Archive, job: dict[str, Any]) -> di
     (folder / "job.json").write_text(json.dumps(job | {"samples": samples, "result": str(result)}))
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "TS_"))}
     process = subprocess.run(  # noqa: S603
-        [sys.executable, "-I", str(_CHILD), str(folder / "job.json")],
+        [sys.executable, "-s", str(_CHILD), str(folder / "job.json")],
         cwd=model,
-        env=environment,
+        # With another seed sets have another order, and so had the nodes of quantised graphs.
+        env=environment | {"PYTHONHASHSEED": "0", "PYTHONSAFEPATH": "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -101,18 +230,38 @@ def _run(model: Path, folder: Path, archive: Archive, job: dict[str, Any]) -> di
     return found
 
 
-def _check(archive: Archive, kind: str, found: dict[str, Any], tolerance: float) -> None:
+def _check(
+    archive: Archive, other: ArchiveSpec, found: dict[str, Any], limits: Limits, dtype: str
+) -> Agreement | None:
+    """Return how well the answers agree. Raises BuildError if a limit is not kept."""
+    name = f"{archive.name} as {other.name.removeprefix(archive.name + '-')}"
     for where, distance in found["differences"].items():
-        if distance["wrong"] > tolerance:
+        # Of other dtypes the answers are judged, unless the outputs are no numbers at all.
+        limit = limits.outputs if dtype == "float32" else sys.float_info.max
+        if distance["wrong"] > limit:
             raise BuildError(
-                f"{archive.name} as {kind} differs from eager by {distance['absolute']:.3g} on "
+                f"{name} differs from eager by {distance['absolute']:.3g} on "
                 f"{where}, {distance['wrong']:.2g} of the output's largest value",
                 "a model that decides by its data needs torchscript-script; or --tolerance",
             )
-    for sample, encoded in zip(archive.samples, found["answers"], strict=True):
-        expected, answer = archive.read(sample.response), base64.b64decode(encoded)
-        if wrong := difference(expected, answer, sample.tolerance, sample.largest):
+    answers = [base64.b64decode(one) for one in found["answers"]]
+    for sample, spec, answer in zip(archive.samples, other.samples, answers, strict=True):
+        if wrong := difference(archive.read(sample.response), answer, spec.tolerance, spec.largest):
             raise BuildError(
-                f"{archive.name} as {kind} answers its sample {sample.request} wrongly: {wrong}",
-                "does the archive itself answer rightly? marsmith serve",
+                f"{name} answers its sample {sample.request} wrongly: {wrong}",
+                "does the archive itself answer rightly? marsmith serve"
+                if dtype == "float32"
+                else f"if that is right enough: --sample-tolerance above {spec.tolerance:g}",
             )
+    pairs = [(base64.b64decode(one), base64.b64decode(two)) for one, two in found["pairs"]]
+    if not pairs:
+        return None
+    agreed = agreement(pairs, max(sample.tolerance for sample in other.samples))
+    if dtype != "float32" and agreed.share < limits.agreement:
+        raise BuildError(
+            f"{name} answers {agreed.same} of {agreed.total} photos as eager does, "
+            f"{agreed.share:.1%}, less than {limits.agreement:.1%}",
+            "calibrate on photos more like those that come (--calibrate), or take bfloat16; "
+            "or --agreement",
+        )
+    return agreed

@@ -34,18 +34,24 @@ class InProcessWorker:
         self._worker.sock.close()
         self._service: Any = None
         self._answer = BytesIO()
+        self._parts = bytearray()
 
     def send(self, message: bytes) -> None:
         """Do what a message of the front end's asks; what a handler raises at its load, comes."""
+        self._parts = bytearray()
         command, values = self._messages.retrieve_msg(_Socket(message))
         if command == b"L":
             self._service, text, code = self._worker.load_model(values)
             if self._service:
-                self._service.set_cl_socket(None)
+                self._service.set_cl_socket(self)  # a handler sends parts of answers there
             answer = self._messages.create_load_model_response(code, text)
         else:
             answer = self._service.predict(values)
-        self._answer = BytesIO(answer)
+        self._answer = BytesIO(bytes(self._parts) + answer)
+
+    def sendall(self, part: bytes) -> None:
+        """Keep a message that comes before the last one, as a socket would."""
+        self._parts += part
 
     def read(self, size: int) -> bytes:
         """Return so many bytes of the answer."""

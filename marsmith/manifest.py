@@ -32,12 +32,12 @@ class Manifest:
 def parse_manifest(text: str | bytes) -> Manifest:
     """Read a manifest's JSON. Raises ArchiveError when it is none."""
     try:
-        values: Any = json.loads(text)
-        model = values["model"]
+        values = _object(json.loads(text), "it")
+        model = _object(_required(values, "model"), "'model'")
         return Manifest(
-            model_name=_text(model["modelName"]),
+            model_name=_text(_required(model, "modelName")),
             model_version=None if model.get("modelVersion") is None else str(model["modelVersion"]),
-            handler=_text(model["handler"]),
+            handler=_text(_required(model, "handler")),
             model_file=_file(model, "modelFile"),
             serialized_file=_file(model, "serializedFile"),
             requirements_file=_file(model, "requirementsFile"),
@@ -45,16 +45,36 @@ def parse_manifest(text: str | bytes) -> Manifest:
             envelope=_file(model, "envelope"),
             runtime=str(values.get("runtime", "python")),
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ArchiveError(
-            f"{MANIFEST_FILE} cannot be read: {error!r}",
-            "build the archive again: marsmith build NAME",
-        ) from error
+    except RecursionError as error:
+        raise _unreadable("it nests without end") from error
+    except UnicodeDecodeError as error:
+        raise _unreadable("it is not UTF-8") from error
+    except json.JSONDecodeError as error:
+        raise _unreadable(f"line {error.lineno} is no JSON: {error.msg}") from error
+    except ValueError as error:
+        raise _unreadable(str(error)) from error
+
+
+def _unreadable(why: str) -> ArchiveError:
+    hint = "build the archive again: marsmith build NAME"
+    return ArchiveError(f"{MANIFEST_FILE} cannot be read: {why}", hint)
+
+
+def _object(value: Any, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{what} is no object with keys and values")
+    return value
+
+
+def _required(values: dict[str, Any], key: str) -> Any:
+    if values.get(key) is None:
+        raise ValueError(f"it does not say {key!r}")
+    return values[key]
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r:.80} is no name")
+        raise ValueError(f"{value!r:.80} is no name")
     return value
 
 

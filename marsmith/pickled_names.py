@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _compat_pickle
 import re
 
 from marsmith.dtypes import DTYPES
@@ -18,7 +19,9 @@ _HARMLESS = re.compile(
 # What no checkpoint has a use for, and an attack does: programs, files, the network.
 _HOSTILE = re.compile(
     r"(^|\.)(os|posix|nt|subprocess|sys|pty|shutil|socket|ctypes|importlib|runpy|webbrowser)\."
-    r"|^(pip|asyncio|urllib\.request|requests|http|pydoc|timeit|cProfile|profile\.run|pdb|bdb"
+    r"|^(pip|asyncio|urllib\.request|requests|http|ftplib|smtplib|ensurepip|pydoc|doctest|timeit"
+    r"|cProfile|profile\.run|trace\.Trace|pdb|bdb|distutils|multiprocessing\.util"
+    r"|numpy\.testing\._private\.utils\.runstring|torch\.utils\.collect_env"
     r"|code\.(interact|Interactive\w+)|commands\.get\w+"
     r"|torch\.(hub|load|ops|utils\.cpp_extension))\b"
     r"|^(builtins|__builtin__)\.(eval|exec|execfile|compile|open|file|input|__import__|apply|vars"
@@ -33,7 +36,14 @@ def is_harmless(name: str) -> bool:
 
 def is_hostile(name: str) -> bool:
     """Tell whether a name is that of an attack. Many others can be one: this is no guard."""
-    return _HOSTILE.search(name) is not None
+    return _HOSTILE.search(name) is not None or _HOSTILE.search(today(name)) is not None
+
+
+def today(name: str) -> str:
+    """Return what Python 3 makes of a name as protocols 0 to 2 write it: commands.Popen."""
+    module, _, last = name.rpartition(".")
+    new: tuple[str, str] | None = _compat_pickle.NAME_MAPPING.get((module, last))
+    return ".".join(new or (_compat_pickle.IMPORT_MAPPING.get(module, module), last))
 
 
 def shown(name: str) -> str:

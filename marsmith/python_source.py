@@ -7,9 +7,13 @@ own, or, in a handler, a module-level function; imported classes don't count.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeGuard
 
+# What others call by these names: TorchServe, torch.
+_CALLED = ("initialize", "handle", "preprocess", "inference", "postprocess", "forward")
+_PLAIN = ("classmethod", "staticmethod", "property")
 # `if` with these at its end is not entered by an import.
 _NEVER = ("TYPE_CHECKING", "'__main__'")
 
@@ -63,3 +67,44 @@ def _bound_names(node: ast.stmt) -> Iterator[str]:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         walked = (part for target in targets for part in ast.walk(target))
         yield from (part.id for part in walked if isinstance(part, ast.Name))
+
+
+def unused_functions(trees: Iterable[ast.AST], called: Collection[str] = ()) -> set[str]:
+    """Return the functions and methods of these files that nothing in them uses.
+
+    They run, if at all, when a file is started as a program. `called` are those that somebody
+    else calls.
+    """
+    trees, unused = list(trees), set[str]()
+    while True:
+        nodes = [node for tree in trees for node in _walk(tree, unused)]
+        plain = {one.name for one in nodes if is_plain_function(one)}
+        more = plain - {_name(node) for node in nodes} - {*called, *_CALLED}
+        if not more:
+            return unused
+        unused |= more
+
+
+def is_plain_function(node: ast.AST) -> TypeGuard[ast.FunctionDef]:
+    """Whether a function runs where its name is used: Python knows it not, nor a decorator."""
+    if not isinstance(node, ast.FunctionDef) or node.name.startswith("__"):
+        return False
+    return all(ast.unparse(one) in _PLAIN for one in node.decorator_list)
+
+
+def _walk(tree: ast.AST, unused: Collection[str]) -> Iterator[ast.AST]:
+    """Yield what runs when a file is imported and its functions are called."""
+    if isinstance(tree, ast.If) and "__name__" in ast.unparse(tree.test):
+        return
+    if is_plain_function(tree) and tree.name in unused:
+        return
+    yield tree
+    for node in ast.iter_child_nodes(tree):
+        yield from _walk(node, unused)
+
+
+def _name(node: ast.AST) -> str | None:
+    """Return the name that an expression or an import uses."""
+    if isinstance(node, ast.alias):
+        return node.name
+    return getattr(node, "attr", None) or getattr(node, "id", None)

@@ -6,18 +6,23 @@ import re
 from collections.abc import Iterator
 from functools import cached_property
 from importlib import metadata
+from typing import TYPE_CHECKING
 
-from cyclonedx.contrib.license.factories import LicenseFactory
-from cyclonedx.model.license import License, LicenseAcknowledgement
 from packaging import requirements
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+
+if TYPE_CHECKING:
+    from cyclonedx.model.license import License
 
 _COMMENT = re.compile(r"(^|\s)#.*$")
 _OPTIONS = re.compile(r"\s+--?[a-zA-Z].*$")  # such as --hash, which belong to one requirement
 _INCLUDED = re.compile(r"(?:-r|--requirement)[\s=]*(?P<name>\S+)")
 _EDITABLE = re.compile(r"(?:-e|--editable)[\s=]*(?P<place>\S+)")
 _SECRET = re.compile(r"(?<=://)[^/@\s]+@")  # a user and password within a URL
+# A place may name what it holds: a repository, an archive, a wheel, a folder.
+_EGG = re.compile(r"#egg=(?P<name>[\w.\-]+)")
+_PLACE = re.compile(r"(\S*/)?(?P<name>[A-Za-z]\w*([.-](?!git\b)[A-Za-z]\w*)*)[^/]*$")
 _LONGEST = 100  # characters of a licence's name; some packages put its whole text there
 
 
@@ -42,6 +47,10 @@ class Requirement:
     @property
     def licences(self) -> list[License]:
         """What the installed distribution declares: an SPDX expression, a name, or classifiers."""
+        # Slow to import, and of use to a bill of materials alone.
+        from cyclonedx.contrib.license.factories import LicenseFactory
+        from cyclonedx.model.license import LicenseAcknowledgement
+
         if self._installed is None:
             return []
         said = self._installed.metadata
@@ -87,6 +96,21 @@ def requirement_lines(text: str) -> Iterator[str]:
             yield _SECRET.sub("", editable["place"])
         elif not line.startswith("-"):
             yield _SECRET.sub("", _OPTIONS.sub("", line))
+
+
+def declared(text: str) -> set[str]:
+    """Return the normal names of what a requirements file lists, places named as they look."""
+    lines = list(requirement_lines(text))
+    places = (_EGG.search(line) or _PLACE.match(line) for line in lines)
+    named = (Requirement(line).name for line in lines)
+    pairs = zip(named, places, strict=True)
+    found = (name or (place and normal_name(place["name"])) for name, place in pairs)
+    return {name for name in found if name}
+
+
+def normal_name(name: str) -> str:
+    """Return a distribution's name as indexes compare it (PEP 503)."""
+    return canonicalize_name(name)
 
 
 def included_files(text: str) -> Iterator[str]:

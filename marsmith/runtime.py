@@ -6,13 +6,12 @@ the front end does for it: unpack, start, load, send batches, read answers (Work
 
 from __future__ import annotations
 
-import json
 import shutil
+import signal
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from marsmith.archive import Archive
 from marsmith.environment import temporary_folder
@@ -21,7 +20,8 @@ from marsmith.findings import Finding
 from marsmith.in_process import InProcessWorker
 from marsmith.messages import Request, Response
 from marsmith.worker_log import explain, find_failure
-from marsmith.worker_process import LOG_FILE, WorkerGoneError, WorkerProcess
+from marsmith.worker_notes import Notes, read_notes
+from marsmith.worker_process import LOG_FILE, WorkerGoneError, WorkerLateError, WorkerProcess
 from marsmith.worker_protocol import (
     encode_batch,
     encode_load,
@@ -61,6 +61,7 @@ class Runtime:
         self._worker: WorkerProcess | InProcessWorker | None = None
         self.failed: Finding | None = None  # why it could not be loaded
         self.refused: list[str] = []  # what a watched worker then wanted of the network
+        self.lost: Finding | None = None  # why the last worker that was lost gave no answer
 
     def __enter__(self) -> Runtime:
         if self._folder is None:
@@ -100,8 +101,8 @@ class Runtime:
             code, _ = read_loaded(self._worker.read)
             if code != 200:
                 raise WorkerGoneError
-        except WorkerGoneError:
-            self.failed, self.refused = self.failure(), self.notes()["network"]
+        except WorkerGoneError as error:
+            self.failed, self.refused = self._end(error, "load"), self.notes().network
             self.stop()
             failed = f"{self.archive.name}: its worker cannot load the model"
             raise WorkerError(f"{failed}: {_placed(self.failed)}", self.failed.hint) from None
@@ -145,28 +146,42 @@ class Runtime:
             self.start()
         if self._worker is None:
             raise RuntimeError("stopped")
+        self.lost = None
         ids = [str(uuid.uuid4()) for _ in requests]
         try:
             self._worker.send(encode_batch(requests, ids))
             return read_batch(self._worker.read, ids)
-        except WorkerGoneError:
+        except WorkerGoneError as error:
+            self.lost = self._end(error, "answer")
             self.stop()
             return [refusal(500, "Worker died.") for _ in requests]
 
-    def failure(self) -> Finding:
-        """Return the last exception of the handler that the worker reported, and what to do."""
-        return explain(find_failure(self.log().splitlines()), "the worker's log")
+    def failure(self, start: int = 0) -> Finding:
+        """Return the last exception that the worker logged, and what to do.
 
-    def notes(self) -> dict[str, Any]:
-        """Return what a watched worker has done: "network" addresses, "calls" of the model."""
-        try:
-            values = json.loads(((self._folder or Path()) / _NOTES).read_text())
-            # The archive's code can write there, too.
-            network = [str(one) for one in values["network"]]
-            calls = [dict(one) for one in values["calls"]]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            return {"network": [], "calls": []}
-        return {"network": network, "calls": calls}
+        `start` leaves out so many characters of its log.
+        """
+        log = self.log()[start:]
+        return explain(find_failure(log.splitlines()), None, log)
+
+    def _end(self, error: WorkerGoneError, task: str) -> Finding:
+        """Return why a worker did not do its task."""
+        if isinstance(error, WorkerLateError):
+            message = f"it did not {task} within {self._timeout:g} s"
+            return Finding(message, "look for what it waits for, or give it more time: --timeout")
+        status = self._worker.status if isinstance(self._worker, WorkerProcess) else None
+        found = self.failure()
+        if status is not None and (status < 0 or find_failure(self.log().splitlines()) is None):
+            how = (
+                f"by {signal.Signals(-status).name}" if status < 0 else f"with exit status {status}"
+            )
+            last = explain(None, None, self.log())
+            return Finding(f"its worker ended {how}, without an error message", last.hint)
+        return found
+
+    def notes(self) -> Notes:
+        """Return what a watched worker has done so far."""
+        return read_notes((self._folder or Path()) / _NOTES)
 
     @property
     def pid(self) -> int | None:

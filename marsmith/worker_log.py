@@ -8,7 +8,7 @@ TorchServe's loader swallows the handler's ImportError and raises another one
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from marsmith.findings import Finding
 
@@ -22,8 +22,16 @@ _MASKING = (
     re.compile(r"No module named 'ts\.torch_handler\."),
     re.compile(r"^RuntimeError: \d{3} - "),
 )
-_FRAME = re.compile(r'^  File "(?P<path>.+)", line (?P<line>\d+)')
+_FRAME = re.compile(r'^  File "(?P<path>.+)", line (?P<line>\d+)(, in (?P<function>.+))?')
 _UNPACKED = re.compile(r"/models/[0-9a-f]{32}/(?P<name>.+)$")
+# The folder that an archive was unpacked into, which is gone when its path is read.
+_FOLDER = re.compile(r"(/[^\s'\"]*)?/models/[0-9a-f]{32}(/|\b)")
+# What TorchServe's worker says of itself.
+_CHATTER = re.compile(
+    r"(s_name_part0=|Listening on port|\[(PID|METRICS)\]|Torch worker started|Python runtime"
+    r"|model_name: |Connection accepted|Backend received inference|Frontend disconnected)"
+)
+_LAST = 3  # frames, or lines of a log, that are told
 _MAX_MESSAGE = 12  # lines
 
 
@@ -35,6 +43,7 @@ class Failure:
     file: str | None = None
     line: int | None = None
     of_default_handler: bool = False  # raised while TorchServe imported one of its own handlers
+    frames: tuple[str, ...] = field(default=(), compare=False)  # the last ones, innermost last
 
 
 def model_lines(log: str, model: str, version: str) -> list[str]:
@@ -71,20 +80,34 @@ def find_failure(lines: list[str]) -> Failure | None:
     return next(reversed(telling or tracebacks), None)
 
 
-def explain(failure: Failure | None, log_file: str) -> Finding:
-    """Turn a worker's exception into what is wrong and what to do."""
+def explain(failure: Failure | None, log_file: str | None, log: str = "") -> Finding:
+    """Turn a worker's exception into what is wrong and what to do.
+
+    Without a `log_file` to look into, the hint says what is of interest in the `log` itself.
+    """
     if failure is None:
+        where = f"its last lines are in {log_file}" if log_file else _tail(log)
         return Finding(
             "its worker ended without an error message",
-            "it was killed (out of memory?) or called exit(); its last lines are in " + log_file,
+            f"it was killed (out of memory?) or called exit(); {where}",
         )
     message = failure.exception
     hint = next((text for pattern, text in _HINTS if re.search(pattern, message)), None)
     missing = re.match(r"ModuleNotFoundError: No module named '([^']+)'", message)
     if missing:
         hint = _missing_module(missing[1])
-    hint = hint or f"mend it and build the archive again; the whole traceback is in {log_file}"
+    if hint is None:
+        frames = f"it was raised by {' ← '.join(reversed(failure.frames)) or 'no file'}"
+        where = f"the whole traceback is in {log_file}" if log_file else frames
+        hint = f"mend it and build the archive again; {where}"
     return Finding(message, hint, failure.file, failure.line)
+
+
+def _tail(log: str) -> str:
+    """Return the last lines of a log that is about to vanish."""
+    lines = [line.strip()[:200] for line in log.splitlines() if line.strip()]
+    own = [line for line in lines if not _CHATTER.match(line)][-_LAST:]
+    return f"its last lines: {' | '.join(own)}" if own else "it said nothing"
 
 
 def _read_traceback(lines: list[str]) -> Failure:
@@ -98,8 +121,17 @@ def _read_traceback(lines: list[str]) -> Failure:
             break
         message.append(line.strip())
     file, number = _place(lines[1:end])
+    found = (_FRAME.match(line) for line in lines[1:end])
+    frames = [_shown(one) for one in found if one and "<frozen importlib" not in one["path"]]
     default = any("in _load_default_handler" in line for line in lines[1:end])
-    return Failure("\n".join(message), file, number, default)
+    text = _FOLDER.sub("", "\n".join(message))
+    return Failure(text, file, number, default, tuple(frames[-_LAST:]))
+
+
+def _shown(frame: re.Match[str]) -> str:
+    inside = _UNPACKED.search(frame["path"])
+    name = inside["name"] if inside else frame["path"].rpartition("/")[2]
+    return f"{name}:{frame['line']}" + (f" in {frame['function']}" if frame["function"] else "")
 
 
 def _place(frames: list[str]) -> tuple[str | None, int | None]:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from marsmith.environment import clean_environment, torchserve_home
@@ -15,11 +16,16 @@ from marsmith.processes import end_children_of, end_group
 _WATCH = Path(__file__).parent / "children" / "watched_worker.py"
 LOG_FILE = "worker.log"  # what the worker and its handler print, beside models/
 _LARGEST_PART = 1 << 20  # bytes; nobody knows whether so many come as were announced
+_MOMENT = 0.5  # seconds
 _PAUSE = 0.01  # seconds between two looks for the worker's socket
 
 
 class WorkerGoneError(Exception):
     """The worker ended, or did not answer in time; what was sent has no answer."""
+
+
+class WorkerLateError(WorkerGoneError):
+    """It lives, but let its time pass."""
 
 
 class WorkerProcess:
@@ -41,6 +47,8 @@ class WorkerProcess:
         command += ["--sock-name", address, "--metrics-config", metrics]
         environment = clean_environment(os.environ, folder)
         environment |= {"PYTHONPATH": f"{model}{os.pathsep}", "TS_DECODE_INPUT_REQUEST": "true"}
+        if notes:
+            environment = _without_caches(environment, folder)
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(  # noqa: S603
                 command,
@@ -65,8 +73,10 @@ class WorkerProcess:
                 self._socket.connect(address)
                 return
             except OSError:
-                if self.process.poll() is not None or time.monotonic() > deadline:
+                if self.process.poll() is not None:
                     raise WorkerGoneError from None
+                if time.monotonic() > deadline:
+                    raise WorkerLateError from None
                 time.sleep(_PAUSE)
 
     def send(self, message: bytes) -> None:
@@ -75,6 +85,8 @@ class WorkerProcess:
         try:
             self._socket.settimeout(self._timeout)
             self._socket.sendall(message)
+        except TimeoutError as error:
+            raise WorkerLateError from error
         except OSError as error:
             raise WorkerGoneError from error
 
@@ -85,6 +97,8 @@ class WorkerProcess:
             try:
                 self._socket.settimeout(max(0.001, self._deadline - time.monotonic()))
                 part = self._socket.recv(min(size - len(found), _LARGEST_PART))
+            except TimeoutError as error:
+                raise WorkerLateError from error
             except OSError as error:
                 raise WorkerGoneError from error
             if not part:
@@ -93,9 +107,12 @@ class WorkerProcess:
         return bytes(found)
 
     @property
-    def is_late(self) -> bool:
-        """Whether it lives, but let its time pass."""
-        return self.process.poll() is None and time.monotonic() > self._deadline
+    def status(self) -> int | None:
+        """The exit status if it has ended, below 0 that of a signal."""
+        try:
+            return self.process.wait(_MOMENT)  # its socket closes before it is gone
+        except subprocess.TimeoutExpired:
+            return None
 
     def log(self) -> str:
         """Return what the worker and its handler printed and logged."""
@@ -107,3 +124,10 @@ class WorkerProcess:
         end_group(self.process.pid, patience=0.5)
         self.process.wait()
         end_children_of(self._log.parent)
+
+
+def _without_caches(environment: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Let libraries look for their downloads in empty folders: a filled one hides a download."""
+    other = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE", "HF_DATASETS_CACHE")
+    kept = {key: value for key, value in environment.items() if key not in other}
+    return kept | {"TORCH_HOME": f"{folder}/torch", "HF_HOME": f"{folder}/huggingface"}

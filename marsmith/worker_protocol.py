@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from http import HTTPStatus
 
 from marsmith.errors import WorkerError
@@ -20,6 +21,8 @@ Read = Callable[[int], bytes]  # returns exactly so many bytes
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _PHRASES |= {413: "Request Entity Too Large", 422: "Unprocessable Entity"}
 _END = struct.pack("!i", -1)
+# The header of an answer's part that another one follows (send_intermediate_predict_response).
+_GOES_ON = "ts_stream_next"
 
 
 def encode_load(
@@ -68,8 +71,21 @@ def read_loaded(read: Read) -> tuple[int, str]:
 def read_batch(read: Read, ids: Sequence[str]) -> list[Response]:
     """Read the answers to a batch, one per request, in order.
 
-    Raises WorkerError if they belong to other requests than `ids`.
+    Of answers that are sent in parts, status and headers are those of the first part, as they are
+    on the wire. Raises WorkerError if they belong to other requests than `ids`.
     """
+    parts = _read_message(read, ids)
+    answers = dict(parts)
+    while any(part.headers.get(_GOES_ON) == "true" for part in parts.values()):
+        parts = _read_message(read, ids)
+        for request_id, part in parts.items():
+            so_far = answers[request_id]
+            answers[request_id] = replace(so_far, body=so_far.body + part.body)
+    return [answers[request_id] for request_id in ids]
+
+
+def _read_message(read: Read, ids: Sequence[str]) -> dict[str, Response]:
+    """Read one message: an answer, or a part of it, for each request."""
     code, message = _int(read), _text(read)
     answers: dict[str, Response] = {}
     while (length := _int(read)) != -1:
@@ -88,7 +104,7 @@ def read_batch(read: Read, ids: Sequence[str]) -> list[Response]:
             "the worker answered other requests than it was sent",
             "does the handler change context.request_ids?",
         )
-    return [answers[request_id] for request_id in ids]
+    return answers
 
 
 def refusal(code: int, message: str) -> Response:

@@ -2,13 +2,17 @@
 
     python watched_worker.py NOTES model_service_worker.py OPTION…
 
-NOTES becomes a JSON file. The network is refused, whatever the handler does.
+NOTES becomes a JSON file: {"network": [addresses], "calls": [of the model], "loose": [loads of
+weights that were not strict, and took few of them]}. The network is refused, whatever the handler
+does.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import runpy
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +20,12 @@ from typing import Any
 _CALLS = 3  # of the model that are looked at
 _LOCAL = ("", "localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104 - names to be let through
 
-notes: dict[str, Any] = {"network": [], "calls": []}
+_NAMES = 2000  # of a state_dict's differences
+_OWN_NAME = socket.gethostname()
+# Where libraries tell their makers that they are used: refused, and no need of the archive's.
+_TELEMETRY = re.compile(r"google-analytics|sentry|posthog|segment\.io|mixpanel|scarf\.sh|telemetry")
+
+notes: dict[str, Any] = {"network": [], "calls": [], "loose": []}
 place = Path()
 
 
@@ -32,18 +41,23 @@ def watch_network(event: str, arguments: tuple[Any, ...]) -> None:
     wanted = None
     if event == "urllib.Request" and not str(arguments[0]).startswith("file:"):
         wanted = str(arguments[0])
-    elif event == "socket.getaddrinfo" and arguments[0] and _text(arguments[0]) not in _LOCAL:
+    elif event == "socket.getaddrinfo" and arguments[0]:
         wanted = _text(arguments[0])
     elif event == "socket.connect" and isinstance(arguments[1], tuple):
-        wanted = arguments[1][0] if arguments[1][0] not in _LOCAL else None
-    if wanted:
-        notes["network"].append(wanted)
-        write()
+        wanted = str(arguments[1][0])
+    if wanted and not _is_local(wanted):
+        if not _TELEMETRY.search(wanted):
+            notes["network"].append(wanted)
+            write()
         raise OSError(f"marsmith check refuses the network: {wanted}")
 
 
 def _text(host: Any) -> str:
     return host.decode(errors="replace") if isinstance(host, bytes) else str(host)
+
+
+def _is_local(address: str) -> bool:
+    return address in (*_LOCAL, _OWN_NAME) or address.startswith("127.")
 
 
 def has_values(module: Any) -> bool:
@@ -92,10 +106,32 @@ def watch_calls() -> None:
     handles.append(modules.register_module_forward_hook(after, always_call=True))
 
 
+def watch_weights() -> None:
+    """Note the loads of weights with strict=False that leave most of model and weights apart."""
+    from torch import nn
+
+    load = nn.Module.load_state_dict
+
+    def watched(
+        module: Any, state_dict: Any, strict: bool = True, *rest: Any, **others: Any
+    ) -> Any:
+        result = load(module, state_dict, strict, *rest, **others)
+        missing, unexpected = list(result.missing_keys), list(result.unexpected_keys)
+        few = missing and 2 * len(unexpected) > len(state_dict)
+        if few and 2 * len(missing) > len(module.state_dict()):
+            loose = {"missing": missing[:_NAMES], "unexpected": unexpected[:_NAMES]}
+            notes["loose"].append(loose)
+            write()
+        return result
+
+    nn.Module.load_state_dict = watched  # type: ignore[method-assign, assignment]
+
+
 if __name__ == "__main__":
     place = Path(sys.argv[1])
     sys.argv = sys.argv[2:]
     sys.path[0] = str(Path(sys.argv[0]).parent)  # as if Python had been started with the worker
     sys.addaudithook(watch_network)
     watch_calls()
+    watch_weights()
     runpy.run_path(sys.argv[0], run_name="__main__")

@@ -28,6 +28,7 @@ _COMMANDS = {
     "diff": ("inspect", "Show what differs between two archives."),
     "run": ("run", "Let an archive answer files, without a server."),
     "sample": ("sample", "Record what an archive answers now as what it must answer."),
+    "tune": ("tune", "Search how an archive is served best on this machine."),
     "serve": ("serve", "Run TorchServe with these archives, ready when it says so."),
     "status": ("serve", "List this project's running servers."),
     "stop": ("serve", "Stop this project's server."),
@@ -74,6 +75,8 @@ def cli(context: click.Context, project: str | None) -> None:
 def main() -> None:
     """Run the command line; every error becomes a message, a hint and an exit status."""
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
+        signal.signal(signal.SIGHUP, _interrupt)
     try:
         sys.exit(cli.main(standalone_mode=False) or 0)
     except click.exceptions.Abort:

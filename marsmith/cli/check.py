@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from marsmith import checking
+from marsmith.check_targets import Target, targets
 from marsmith.cli.options import json_option, project_of
 from marsmith.cli.output import print_findings, print_json
 from marsmith.findings import Finding
@@ -42,7 +43,7 @@ def check(
     Without arguments: all that archives.toml describes. Made by anyone, with sources or without.
     Exit status 1 if there are errors.
     """
-    found = checking.targets(archives, lambda: project_of(context))
+    found = targets(archives, lambda: project_of(context))
     results = []
     for target in found:
         result = checking.check(target, timeout=timeout, fix=fix)
@@ -60,8 +61,8 @@ def check(
     sys.exit(1 if wrong else 0)
 
 
-def _projects(targets: list[checking.Target]) -> list[Project]:
-    return list(dict.fromkeys(target.project for target in targets if target.project))
+def _projects(found: list[Target]) -> list[Project]:
+    return list(dict.fromkeys(target.project for target in found if target.project))
 
 
 def _print(result: checking.Checked) -> None:
@@ -74,6 +75,8 @@ def _print(result: checking.Checked) -> None:
         for key, verb in (("load", "loads"), ("answer", "answers"))
         if key in result.figures
     ]
+    if "load" in result.figures and "answer" not in result.figures:
+        figures.append("no sample proves its answers")
     colour = "red" if result.errors else "yellow" if warnings else "green"
     state = click.style(", ".join(told) or "sound", fg=colour, bold=True)
     click.echo(f"{result.name}: {state}{'; ' if figures else ''}{', '.join(figures)}")

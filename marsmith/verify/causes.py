@@ -13,6 +13,8 @@ _IMPORTS = ("missing-import", "not-installed")
 
 def causes_of(failed: Finding, findings: list[Finding]) -> list[Finding]:
     """Return the findings that explain a failed load better than its exception does."""
+    if failed.rule == "download":
+        return [one for one in findings if one.rule == "download"]
     missing = _MISSING.search(failed.message)
     if missing:  # the worker stops at the first of them; people want to know all
         imports = [one for one in findings if one.rule in _IMPORTS]
@@ -25,12 +27,15 @@ def _is_cause(finding: Finding, failed: Finding) -> bool:
     if finding.rule == "shadows-library":
         hidden = finding.message.split("'")[1]
         return hidden in failed.message or finding.file == failed.file
-    presumed = finding.presumed and finding.rule not in _IMPORTS
+    presumed = finding.presumed and finding.rule not in (*_IMPORTS, "download")
     return presumed or finding.rule == "weights-training-state"
 
 
-def as_cause(finding: Finding) -> Finding:
+def as_cause(finding: Finding, failed: Finding) -> Finding:
     """A cause is an error, except that a server may install what an archive declares."""
+    if failed.rule == "download":
+        wanted = failed.message.partition(": ")[2]
+        return replace(finding, message=f"{finding.message} ({wanted})")
     if finding.rule == "not-installed":
         return finding
     return replace(finding, severity=Severity.ERROR)

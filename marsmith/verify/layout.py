@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import posixpath
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -20,13 +21,15 @@ _LARGE = 200 << 20  # bytes
 _BOMB = 200  # times what it is in the archive; weights seldom shrink to a half
 _SECRET_FILES = re.compile(
     r"(^|/)(\.env(\.(?!example|sample|template|dist).*)?|\.netrc|\.pypirc|\.npmrc|\.git-credentials|\.htpasswd|id_(rsa|dsa|ecdsa|"
-    r"ed25519)|credentials(\.json)?|.*\.(key|p12|pfx|jks|keystore))$|(^|/)(\.ssh|\.aws)/"
+    r"ed25519)|credentials(\.json)?|.*\.(p12|pfx|jks|keystore))$|(^|/)(\.ssh|\.aws)/"
 )
+# A repository has all that was ever in it, and the address that it was cloned from.
+_SECRET_FOLDERS = re.compile(r"(?P<folder>(^|.*?/)(\.git|\.svn|\.hg)/)")
 _TEXT = 1 << 16  # bytes that a file of words may have
 _PRIVATE_KEY = re.compile(rb"-----BEGIN (\w+ )*PRIVATE KEY-----")
 _STRAYS = re.compile(
-    r"(^|/)(__pycache__|\.git|\.svn|\.hg|\.idea|\.vscode|\.ipynb_checkpoints|\.mypy_cache|"
-    r"\.pytest_cache|\.ruff_cache|__MACOSX|node_modules|\.venv)/"
+    r"(?P<folder>(^|.*?/)(__pycache__|\.idea|\.vscode|\.ipynb_checkpoints|\.mypy_cache|"
+    r"\.pytest_cache|\.ruff_cache|__MACOSX|node_modules|\.venv)/)"
     r"|\.py[co]$|(^|/)(\.DS_Store|Thumbs\.db|\.gitignore|desktop\.ini)$|~$|\.sw[op]$"
 )
 
@@ -34,12 +37,15 @@ _STRAYS = re.compile(
 def check_layout(subject: Subject) -> Iterator[Finding]:
     """Yield what would make unpacking unsafe, and what should not be in an archive."""
     entries = subject.archive.entries
-    for name, count in Counter(entry.name for entry in entries).items():
+    same = Counter(posixpath.normpath(entry.name.replace("\\", "/")) for entry in entries)
+    for name, count in same.items():
         if count > 1:
             message = f"it holds {count} files {name!r}; which one is served is chance"
             yield subject.finding("duplicate-entry", message, _ANEW, name)
-    for entry in {entry.name: entry for entry in entries}.values():
+    unique = {entry.name: entry for entry in entries}.values()
+    for entry in unique:
         yield from _check_entry(subject, entry)
+    yield from _check_folders(subject, [entry.name for entry in unique if not entry.escapes])
     path, size = subject.archive.path, sum(entry.size for entry in entries)
     if path.is_file() and size > max(_LARGE, _BOMB * path.stat().st_size):
         message = f"unpacked it is {size // path.stat().st_size} times as large: {size >> 20} MiB"
@@ -53,14 +59,38 @@ def _check_entry(subject: Subject, entry: Entry) -> Iterator[Finding]:
         message = f"{entry.name!r} would be written outside of the folder it is unpacked into"
         yield subject.finding(rule, message, _ANEW, entry.name)
     elif entry.is_link:
-        message = f"{entry.name!r} is a link, which can lead out of the archive"
+        where = ", which can lead out of the archive" if entry.kind == "a link" else ""
+        message = f"{entry.name!r} is {entry.kind}{where}"
         yield subject.finding("link", message, "put the file itself into the archive", entry.name)
     elif _SECRET_FILES.search(entry.name):
         yield _secret(subject, entry.name)
-    elif _STRAYS.search(entry.name) and not _is_code(subject, entry.name):
-        message = f"{entry.name!r} is of no use in an archive"
-        hint = "name single files as extra files, or clean the folder"
-        yield subject.finding("stray-file", message, hint, entry.name, severity=Severity.WARNING)
+    elif _stray(subject, entry.name) == entry.name:
+        yield _of_no_use(subject, entry.name)
+
+
+def _check_folders(subject: Subject, names: list[str]) -> Iterator[Finding]:
+    """Yield folders that should not be there, once each, however much is in them."""
+    secret = Counter(found["folder"] for name in names if (found := _SECRET_FOLDERS.match(name)))
+    for folder in secret:
+        yield _secret(subject, folder)
+    strays = Counter(_stray(subject, name) for name in names if not _SECRET_FOLDERS.match(name))
+    for place, count in strays.items():
+        if place and place.endswith("/"):
+            yield _of_no_use(subject, place, f" ({count} file{'s' if count > 1 else ''})")
+
+
+def _stray(subject: Subject, name: str) -> str | None:
+    """Return the folder or the file that should have stayed out of the archive."""
+    found = _STRAYS.search(name)
+    if found is None or _is_code(subject, name):
+        return None
+    return found["folder"] or name
+
+
+def _of_no_use(subject: Subject, place: str, more: str = "") -> Finding:
+    message = f"{place!r}{more} is of no use in an archive"
+    hint = "name single files as extra files, or clean the folder"
+    return subject.finding("stray-file", message, hint, place, severity=Severity.WARNING)
 
 
 def _is_code(subject: Subject, name: str) -> bool:
@@ -86,11 +116,17 @@ def check_contents(subject: Subject) -> Iterator[Finding]:
                 subject.archive.copy(entry.name, Path(os.devnull))
         except ArchiveError as error:
             message = error.message.removeprefix(f"{subject.archive.path}: ")
-            yield subject.finding("damaged", message, "copy the archive again", entry.name)
+            hint = error.hint if "cannot be" in message else "copy the archive again"
+            yield subject.finding("damaged", message, hint, entry.name)
             continue
-        named = _SECRET_FILES.search(entry.name)
-        if not named and _PRIVATE_KEY.search(content):
+        named = _SECRET_FILES.search(entry.name) or _SECRET_FOLDERS.match(entry.name)
+        if not named and (_PRIVATE_KEY.search(content) or _is_key(entry.name, content)):
             yield _secret(subject, entry.name)
+
+
+def _is_key(name: str, content: bytes) -> bool:
+    """Whether a file is called a key and is one as machines write it: DER, a sequence."""
+    return name.endswith(".key") and content[:1] == b"\x30" and len(content) > 32
 
 
 def check_against_sources(subject: Subject) -> Iterator[Finding]:

@@ -24,14 +24,15 @@ _RUNTIMES = ("python", "python3")
 def check_manifest(subject: Subject) -> Iterator[Finding]:
     """Yield what is wrong with the manifest; after an error in it nothing else can be judged."""
     if MANIFEST_FILE not in subject.archive.names:
-        message = f"there is no {MANIFEST_FILE}, so this is no model archive"
-        yield subject.finding("manifest-missing", message, _AGAIN)
+        yield _missing(subject)
         return
     try:
         manifest = subject.manifest
     except ArchiveError as error:
-        message = f"the manifest cannot be read: {error.message}"
-        yield subject.finding("manifest-unreadable", message, _AGAIN, MANIFEST_FILE)
+        message = error.message.removeprefix(f"{MANIFEST_FILE} ")
+        yield subject.finding(
+            "manifest-unreadable", f"the manifest {message}", _AGAIN, MANIFEST_FILE
+        )
         return
     yield from _check_version(subject)
     runtime = manifest.runtime
@@ -45,6 +46,17 @@ def check_manifest(subject: Subject) -> Iterator[Finding]:
             "manifest-name", message, hint, MANIFEST_FILE, severity=Severity.WARNING
         )
     yield from _check_named_files(subject)
+
+
+def _missing(subject: Subject) -> Finding:
+    message = f"there is no {MANIFEST_FILE}, so this is no model archive"
+    below = [name for name in sorted(subject.archive.names) if name.endswith(f"/{MANIFEST_FILE}")]
+    if not below:
+        return subject.finding("manifest-missing", message, _AGAIN)
+    folder = below[0].removesuffix(f"/{MANIFEST_FILE}")
+    message = f"{MANIFEST_FILE} is not at its top: it was packed with the folder {folder!r} around"
+    hint = f"pack what is in the folder: cd {folder} && zip -r ../{folder.split('/')[-1]}.mar ."
+    return subject.finding("manifest-missing", message, hint)
 
 
 def _check_version(subject: Subject) -> Iterator[Finding]:

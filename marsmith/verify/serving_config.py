@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterator
 
 from marsmith.errors import ArchiveError
@@ -11,6 +12,7 @@ from marsmith.findings import Finding, Severity
 from marsmith.spec import SERVING_KEYS, serving_problems
 from marsmith.verify.subject import Subject
 
+_THREADS = re.compile(rb"^[^#\n]*\bset_num_threads\(\s*(?P<count>\d{1,4})\s*\)", re.MULTILINE)
 _TIMEOUT = 120  # seconds; TorchServe's default for an answer
 
 
@@ -61,12 +63,31 @@ def _check_relations(subject: Subject, config: dict[str, object]) -> Iterator[Fi
         message = f"a batch may wait {delay} ms, and its answer must come within {timeout} s"
         hint = "maxBatchDelay is in milliseconds, responseTimeout in seconds"
         yield subject.config_finding("serving-delay", "maxBatchDelay", message, hint)
+    if config.get("deviceType") != "gpu":
+        yield from _check_threads(subject, config, high)
+
+
+def _check_threads(subject: Subject, config: dict[str, object], workers: int) -> Iterator[Finding]:
+    """Yield what asks for more cores than there are here, where each worker computes on them."""
     own = config.get("handler_config")
-    threads = own.get("threads", 0) if isinstance(own, dict) else 0
+    given = own.get("threads", 0) if isinstance(own, dict) else 0
+    in_code = _threads_in_code(subject)
+    threads = given if isinstance(given, int) and given > 0 else in_code
     cores = os.cpu_count() or 1
-    if isinstance(threads, int) and threads * high > cores:
-        message = (
-            f"{high} workers with {threads} threads each want more than the {cores} cores here"
-        )
-        hint = "threads = 0 shares the cores among the workers; or fewer workers"
-        yield subject.config_finding("serving-threads", "threads", message, hint, Severity.WARNING)
+    if workers * max(threads, 1) <= cores:
+        return
+    key = "threads" if threads and threads == given else "maxWorkers"
+    message = f"{workers} workers with {threads} threads each want more than the {cores} cores here"
+    hint = "threads = 0 shares the cores among the workers; or fewer workers"
+    if threads and threads == in_code:
+        hint = "torch.set_num_threads(1) where there are several workers; or fewer workers"
+    elif not threads:
+        message = f"{workers} workers want more than the {cores} cores here"
+        hint = "lower maxWorkers: workers that wait for one another answer later, all of them"
+    yield subject.config_finding("serving-threads", key, message, hint, Severity.WARNING)
+
+
+def _threads_in_code(subject: Subject) -> int:
+    """Return the largest number of threads that the archive's Python files set for torch."""
+    found = [_THREADS.finditer(content) for content in subject.python_files.values()]
+    return max((int(one["count"]) for each in found for one in each), default=0)

@@ -12,6 +12,7 @@ from marsmith.errors import WeightsError
 from marsmith.findings import Finding, Severity
 from marsmith.state_dict_names import is_training_state
 from marsmith.tensors import Tensor
+from marsmith.verify.file_kinds import kind_by_content, something_else
 from marsmith.verify.subject import Subject
 
 _PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".tar", ".pkl", ".pt2", ".safetensors", ".onnx", "")
@@ -41,7 +42,11 @@ def check_weights(subject: Subject) -> Iterator[Finding]:
 
 
 def _unreadable(subject: Subject, name: str, path: Path, error: WeightsError) -> Iterator[Finding]:
-    other = _kind_by_content(path)
+    if what := something_else(path):
+        message, hint = what
+        yield subject.presume("weights-damaged", message, hint, name)
+        return
+    other = kind_by_content(path)
     if other and other != path.suffix:
         yield _lies(subject, name, f"a {other} file", f"call it {path.stem}{other}")
     elif path.suffix in _OF_TORCH:
@@ -50,35 +55,10 @@ def _unreadable(subject: Subject, name: str, path: Path, error: WeightsError) ->
 
 def _check_kind(subject: Subject, name: str, path: Path) -> Iterator[Finding]:
     """A .onnx or .pt2 is for its own reader; only what it claims to be is looked at."""
-    kind = _kind_by_content(path)
+    kind = kind_by_content(path)
     if kind != path.suffix:
         actual = f"a {kind} file" if kind else "none that can be recognised"
         yield _lies(subject, name, actual, "give it its true name, and the handler with it")
-
-
-def _kind_by_content(path: Path) -> str | None:
-    """Return the ending that a file's content deserves, as far as it is looked at here."""
-    if path.stat().st_size == 0:
-        return None
-    try:
-        checkpoint = read_checkpoint(path)
-        return {"safetensors": ".safetensors", "TorchScript": ".pt"}.get(checkpoint.kind, ".pth")
-    except WeightsError:
-        pass
-    import zipfile
-
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-        exported = any("serialized_exported_program" in n or "/models/" in f"/{n}" for n in names)
-        return ".pt2" if exported or any(n.endswith("archive_format") for n in names) else None
-    import onnx
-
-    try:
-        onnx.load(path, load_external_data=False)
-    except Exception:  # whatever protobuf makes of other bytes
-        return None
-    return ".onnx"
 
 
 def _lies(subject: Subject, name: str, actual: str, hint: str) -> Finding:
@@ -90,10 +70,8 @@ def _check_checkpoint(subject: Subject, name: str, checkpoint: Checkpoint) -> It
     ending, script = Path(name).suffix, checkpoint.kind == "TorchScript"
     eager = subject.manifest.model_file is not None
     if checkpoint.hostile:
-        code = ", ".join(checkpoint.hostile)
-        message = f"whoever loads it runs {code}: this is an attack, or a very strange checkpoint"
-        yield subject.finding("weights-execute", message, "do not load it; ask who made it", name)
-    elif script and eager:
+        return  # told by check_pickles
+    if script and eager:
         hint = "take model_file out of the archive, or ship the state_dict"
         finding = _lies(subject, name, "TorchScript, which has its model with it", hint)
         yield replace(finding, presumed=True)

@@ -62,6 +62,18 @@ class Subject:
         found = (f"{path}/__init__.py", f"{path}.py")
         return next((one for one in found if one in self.archive.names), None)
 
+    def defined(self, function: str) -> tuple[str, int] | tuple[None, None]:
+        """Return the handler's file and the line of a function or method in it, where there is one.
+
+        `handle` may have another name: that of `handler.py:function`.
+        """
+        name = self.entry_point if function == "handle" and self.entry_point else function
+        text = self.python_files.get(self.handler_file or "", b"").decode(errors="replace")
+        found = re.search(rf"^[ \t]*(async[ ]+)?def[ ]+{re.escape(name)}\b", text, re.MULTILINE)
+        if self.handler_file is None or found is None:
+            return None, None
+        return self.handler_file, text.count("\n", 0, found.start()) + 1
+
     @property
     def entry_point(self) -> str | None:
         """The function of `handler.py:function`, if the handler names one."""

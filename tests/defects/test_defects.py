@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import stat
+import subprocess
 import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -157,6 +160,38 @@ def environment_file(tiny: Tiny) -> Checked:
 @finds("secret", "change the secret")
 def private_key(tiny: Tiny) -> Checked:
     return with_entry(tiny, "notes.txt", b"-----BEGIN EC PRIVATE " + b"KEY-----\nabc")
+
+
+@finds("secret", "'.git/' looks like a secret")
+def repository_once_however_large(tiny: Tiny) -> Checked:
+    many = {f".git/objects/{number:02x}/a": b"x" for number in range(9)}
+    return tiny.check(tiny.rezip(lambda entries: entries.update({".git/config": b"x", **many})))
+
+
+@finds("stray-file", "'a/.idea/' (3 files)", "warning")
+def folder_of_an_editor_once(tiny: Tiny) -> Checked:
+    files = {f"a/.idea/{number}.xml": b"" for number in range(3)}
+    return tiny.check(tiny.rezip(lambda entries: entries.update(files)))
+
+
+@finds("duplicate-entry", "2 files 'model.py'")
+def duplicate_by_another_spelling(tiny: Tiny) -> Checked:
+    return with_entry(tiny, "./model.py")
+
+
+@finds("manifest-missing", "packed with the folder 'pets' around")
+def folder_around_the_archive(tiny: Tiny) -> Checked:
+    def edit(entries: dict[str, bytes]) -> None:
+        moved = {f"pets/{name}": content for name, content in entries.items()}
+        entries.clear()
+        entries.update(moved)
+
+    return tiny.check(tiny.rezip(edit))
+
+
+@finds("manifest-unreadable", "the manifest cannot be read: it does not say 'handler'")
+def manifest_without_a_handler(tiny: Tiny) -> Checked:
+    return with_manifest(tiny, lambda values: values["model"].pop("handler"))
 
 
 @finds("stray-file", "__pycache__", "warning")
@@ -328,6 +363,26 @@ def download_in_disguise(tiny: Tiny) -> Checked:
     return tiny.check()
 
 
+@finds("download", "downloads weights when it runs, and a worker shall not (http://weights.example")
+def download_that_a_filled_cache_hides(tiny: Tiny) -> Checked:
+    cached = tiny.root / "cache" / "hub" / "checkpoints"
+    cached.mkdir(parents=True)
+    torch.save({}, cached / "a.pth")
+    call = "torch.hub.load_state_dict_from_url('http://weights.example/a.pth')"
+    tiny.handler(("folder = context", f"{call}\n        folder = context"))
+    with mock.patch.dict(os.environ, TORCH_HOME=str(tiny.root / "cache")):
+        return tiny.check()
+
+
+@finds("download", "goes on without: http://weights.example/a.pth", "warning")
+def download_that_is_swallowed(tiny: Tiny) -> Checked:
+    lines = ["from urllib import request as r", "try:"]
+    lines += ["    r.urlopen('http://weights.example/a.pth')", "except OSError:", "    pass"]
+    text = "\n        ".join(lines)
+    tiny.handler(("folder = context", f"{text}\n        folder = context"))
+    return tiny.check()
+
+
 @finds("shadows-library", "'random' hides that of Python's own")
 def standard_module_is_hidden(tiny: Tiny) -> Checked:
     tiny.write("random.py", "")
@@ -400,6 +455,43 @@ def weights_execute_code(tiny: Tiny) -> Checked:
     return tiny.check(tiny.rezip(lambda entries: entries.update({"weights.pth": bad})))
 
 
+class Process:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return subprocess.Popen, (["true"],)
+
+
+def with_pickle(tiny: Tiny, name: str, content: bytes) -> Checked:
+    """The handler loads it, so its code would run if the archive were run."""
+    load = "import pickle\n        pickle.load(open(f'{folder}/" + name + "', 'rb'))"
+    line = 'folder = context.system_properties["model_dir"]'
+    tiny.handler((line, f"{line}\n        {load}"))
+    return tiny.check(tiny.rezip(lambda entries: entries.update({name: content})))
+
+
+@finds("weights-execute", "subprocess.Popen")
+def weights_start_a_program(tiny: Tiny) -> Checked:
+    """Protocol 2 writes another name, which Python 3 translates."""
+    tiny.save({"a": Process()}, "bad.pth")
+    bad = (tiny.root / "bad.pth").read_bytes()
+    return tiny.check(tiny.rezip(lambda entries: entries.update({"weights.pth": bad})))
+
+
+@finds("weights-execute", "vocab.pkl: whoever loads it runs posix.system")
+def another_pickle_executes_code(tiny: Tiny) -> Checked:
+    return with_pickle(tiny, "vocab.pkl", pickle.dumps({"a": Attack()}))
+
+
+@finds("weights-execute", "runs posix.system")
+def pickle_under_another_name_executes_code(tiny: Tiny) -> Checked:
+    return with_pickle(tiny, "vocab.dat", pickle.dumps([1, Attack()], protocol=4))
+
+
+@finds("weights-execute", "runs posix.system")
+def weights_that_the_manifest_does_not_name(tiny: Tiny) -> Checked:
+    tiny.save({"a": Attack()}, "bad.pth")
+    return with_pickle(tiny, "more.pth", (tiny.root / "bad.pth").read_bytes())
+
+
 @finds("weights", "the file pickles more than tensors")
 def whole_module(tiny: Tiny) -> Checked:
     tiny.save(torch.nn.Linear(2, 2))
@@ -447,6 +539,43 @@ def onnx_that_is_none(tiny: Tiny) -> Checked:
     return tiny.check()
 
 
+@finds("weights-keys", "strict=False hides that the weights are not loaded", "warning")
+def weights_that_are_not_loaded(tiny: Tiny) -> Checked:
+    tiny.handler(("load_state_dict(weights)", "load_state_dict(weights, strict=False)"))
+    tiny.save({f"module.{name}": value for name, value in tiny.state.items()})
+    fill = "for one in self.parameters():\n            nn.init.constant_(one, 0.5)"
+    tiny.model(("nn.Linear(5, 3)\n", f"nn.Linear(5, 3)\n        {fill}\n"))
+    tiny.write("answer.json", "[14.25, 14.25, 14.25]")
+    return tiny.check()
+
+
+@finds("weights-keys", "unexpected own.bias; they are of a larger model")
+def weights_that_the_model_loads_in_its_own_way(tiny: Tiny) -> Checked:
+    """Names are compared as its load_state_dict has them, not as they are stored."""
+    tiny.save({**{"old." + n: v for n, v in tiny.state.items()}, "old.own.bias": torch.ones(1)})
+    tiny.model(
+        (
+            "    def forward",
+            "    def load_state_dict(self, state, strict=True):\n"
+            "        state = {name.removeprefix('old.'): one for name, one in state.items()}\n"
+            "        return super().load_state_dict(state, strict)\n\n    def forward",
+        )
+    )
+    return tiny.check()
+
+
+@finds("weights-keys", "missing last.bias; the model has grown")
+def one_name_is_missing(tiny: Tiny) -> Checked:
+    tiny.save({name: value for name, value in tiny.state.items() if name != "last.bias"})
+    return tiny.check()
+
+
+@finds("weights-damaged", "a pointer of git-lfs")
+def pointer_in_place_of_weights(tiny: Tiny) -> Checked:
+    text = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
+    return tiny.check(tiny.rezip(lambda entries: entries.update({"weights.pth": text})))
+
+
 @finds("weights-training-state", "optimizer", "warning")
 def optimizer_is_shipped(tiny: Tiny) -> Checked:
     tiny.save({"state_dict": tiny.state, "optimizer": {"state": {}}, "epoch": 3})
@@ -483,6 +612,57 @@ def no_sample(tiny: Tiny) -> Checked:
     return tiny.check()
 
 
+def without_samples(tiny: Tiny, *changes: tuple[str, str], timeout: float = 60) -> Checked:
+    """Check it alone: of a picture, it has to say that it is none."""
+    tiny.handler(*changes)
+    tiny.spec(
+        ('[[archives.tiny.samples]]\nrequest = "sample.json"\nresponse = "answer.json"\n', "")
+    )
+    return tiny.check(tiny.archive(), timeout)
+
+
+@finds("answer-type", "something else than a list")
+def answer_is_no_list_and_there_is_no_sample(tiny: Tiny) -> Checked:
+    return without_samples(tiny, ("return answers", "return 'answers'"))
+
+
+@finds("no-answer", "handler.py:17: it gives no answer: ModuleNotFoundError")
+def import_that_fails_late(tiny: Tiny) -> Checked:
+    return without_samples(tiny, ("answers = [None]", "import nowhere\n        answers = [None]"))
+
+
+@finds("no-answer", "its worker ended by SIGSEGV")
+def worker_dies_of_any_request(tiny: Tiny) -> Checked:
+    crash = "import ctypes\n        ctypes.string_at(0)\n        answers = [None]"
+    return without_samples(tiny, ("answers = [None]", crash))
+
+
+@finds("no-answer", "it did not answer within 7 s")
+def any_request_hangs(tiny: Tiny) -> Checked:
+    wait = "import time\n        time.sleep(99)\n        answers = [None]"
+    return without_samples(tiny, ("answers = [None]", wait), timeout=7)
+
+
+@finds("load", "it did not load within 7 s")
+def load_hangs(tiny: Tiny) -> Checked:
+    wait = "import time\n        time.sleep(99)\n        folder = context"
+    return without_samples(tiny, ("folder = context", wait), timeout=7)
+
+
+@finds(
+    "load", "KeyError: 'NO_SUCH'; mend it and build the archive again; it was raised by <frozen os>"
+)
+def load_fails_and_its_log_is_gone(tiny: Tiny) -> Checked:
+    line = "import os; os.environ['NO_SUCH']\n        folder = context"
+    return without_samples(tiny, ("folder = context", line))
+
+
+@finds("load", "No such file or directory: 'labels.txt'; put the file into the archive")
+def file_is_not_shipped(tiny: Tiny) -> Checked:
+    line = 'folder = context.system_properties["model_dir"]'
+    return without_samples(tiny, (line, line + "\n        open(f'{folder}/labels.txt')"))
+
+
 @finds("sample", "answered wrongly: [0]: expected 9, got")
 def answer_is_wrong(tiny: Tiny) -> Checked:
     tiny.write("answer.json", "[9, 9, 9]")
@@ -506,6 +686,19 @@ def answer_depends_on_neighbours(tiny: Tiny) -> Checked:
     tiny.model((".relu())", ".relu()) + len(values)"))
     answer = json.loads((tiny.root / "answer.json").read_text())
     tiny.write("answer.json", json.dumps([value + 1 for value in answer]))
+    return tiny.check()
+
+
+@finds("batch-answer", "handler.py:16: alone and beside others in a batch of 4")
+def answers_change_places(tiny: Tiny) -> Checked:
+    tiny.handler(("return answers", "return answers[::-1]"))
+    return tiny.check()
+
+
+@finds("batch-answer", "beside a bad request another is answered otherwise")
+def answers_move_up_beside_a_bad_request(tiny: Tiny) -> Checked:
+    shift = "answers.sort(key=lambda one: isinstance(one, str))\n        return answers"
+    tiny.handler(("return answers", shift))
     return tiny.check()
 
 
@@ -606,6 +799,18 @@ def more_at_least_than_at_most(tiny: Tiny) -> Checked:
 @finds("serving-threads", "want more than", "warning")
 def more_threads_than_cores(tiny: Tiny) -> Checked:
     tiny.spec(("batchSize = 4\n", "batchSize = 4\n[archives.tiny.handler_config]\nthreads = 999\n"))
+    return tiny.check()
+
+
+@finds("serving-threads", "archives.toml:9: 999 workers want more", "warning")
+def more_workers_than_cores(tiny: Tiny) -> Checked:
+    tiny.spec(("maxWorkers = 1", "maxWorkers = 999"))
+    return tiny.check()
+
+
+@finds("serving-threads", "torch.set_num_threads(1)", "warning")
+def threads_are_set_in_code(tiny: Tiny) -> Checked:
+    tiny.handler(("folder = context", "torch.set_num_threads(999)\n        folder = context"))
     return tiny.check()
 
 

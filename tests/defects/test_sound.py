@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import importlib.util
 import io
 import json
+import pickle
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -113,6 +115,49 @@ def onnx(tiny: Tiny) -> None:
         'session = onnxruntime.InferenceSession(f"{folder}/model.onnx")',
         "(given,) = session.get_inputs()",
         "self.model = lambda x: torch.from_numpy(session.run(None, {given.name: x.numpy()})[0])",
+    )
+
+
+@sound
+def downloads_that_nobody_asks_for(tiny: Tiny) -> None:
+    """Names as libraries have them, of functions of one's own; and a method that nobody calls."""
+    tiny.model(
+        (
+            "    def forward",
+            "    @classmethod\n"
+            "    def from_pretrained(cls, place, weights='', pretrained=False):\n"
+            "        return cls()\n\n"
+            "    def fetch(self, models):\n"
+            "        from torchvision import models\n"
+            "        return models.resnet18(weights='DEFAULT')\n\n"
+            "    def forward",
+        )
+    )
+    made = "Model.from_pretrained('tiny', weights='weights.pth', pretrained=True).eval()"
+    tiny.handler(("Model().eval()", made))
+
+
+@sound
+def files_that_only_look_dangerous(tiny: Tiny) -> None:
+    tiny.write("music.key", "C major")
+    tiny.write("table.pkl", pickle.dumps({"a": [1.5], "b": datetime.date(2024, 1, 1)}))
+    tiny.write("arrays.npz", b"PK\x03\x04 of no archive")
+    names = '"music.key", "table.pkl", "arrays.npz"'
+    tiny.spec(('version = "1.0"', f'version = "1.0"\nextra_files = [{names}]'))
+
+
+@sound
+def answers_in_parts(tiny: Tiny) -> None:
+    tiny.handler(
+        (
+            "        return answers",
+            "        from ts.handler_utils.utils import send_intermediate_predict_response\n"
+            "        texts = [json.dumps(answer) for answer in answers]\n"
+            "        halves = [text[:9] for text in texts]\n"
+            "        ids = context.request_ids\n"
+            "        send_intermediate_predict_response(halves, ids, 'part', 200, context)\n"
+            "        return [text[9:] for text in texts]",
+        )
     )
 
 

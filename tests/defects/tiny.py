@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from marsmith.building import build
-from marsmith.checking import Checked, check, check_project, targets
+from marsmith.check_targets import targets
+from marsmith.checking import Checked, check, check_project
 from marsmith.project import Project
 
 HANDLER = '''\
@@ -153,10 +154,10 @@ class Tiny:
                 archive.writestr(name, content)
         return path
 
-    def check(self, path: Path | None = None) -> Checked:
+    def check(self, path: Path | None = None, timeout: float = 60) -> Checked:
         """Check the project's archive, or one that stands alone."""
         (target,) = targets((str(path or "tiny"),), lambda: self.project)
-        return check(target, timeout=60)
+        return check(target, timeout=timeout)
 
     def check_config(self, text: str) -> Checked:
         """Check the project with that config.properties."""

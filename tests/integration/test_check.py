@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from marsmith.check_targets import targets
 from tests.integration.kit import ROOT, Kit, leftovers, wait_for
 
 
@@ -53,13 +54,29 @@ def test_what_is_no_archive_is_said(kit: Kit, target: str) -> None:
     assert "hint: " in result.stderr
 
 
-def test_control_c_leaves_nothing(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_not_there_is_said(kit: Kit) -> None:
+    result = kit("check", "nothing.mar", check=False)
+    assert result.stderr.startswith("error: there is no file nothing.mar")
+
+
+def test_unpacked_archives_of_a_model_store_are_found(tmp_path: Path) -> None:
+    for name in ("one/MAR-INF", "two/MAR-INF", "three"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "packed.mar").touch()
+    found = targets((str(tmp_path),), lambda: pytest.fail("no project is asked for"))
+    assert [target.name for target in found] == ["one", "packed", "two"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_an_interruption_leaves_nothing(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
     kit("build")
     with tempfile.TemporaryDirectory(prefix="check") as folder:
         monkeypatch.setenv("TMPDIR", folder)
         process = kit.start("check", "digits")
         wait_for(lambda: len(leftovers(folder)) > 0, "a worker")
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         process.communicate(timeout=30)
         assert process.returncode == 130
         assert leftovers(folder) == []

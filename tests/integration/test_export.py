@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import re
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
+from PIL import Image
 
-from tests.integration.kit import Kit
+from marsmith.exporting import FORMATS as FORMAT
+from tests.integration.kit import ROOT, Kit
 
-FORMATS = ["torchscript-trace", "torchscript-script", "torch-export", "onnx"]
+INDEX = "samples/samples.json"
+
+FORMATS = ["torchscript-trace", "torchscript-script", "torch-export", "onnx", "openvino"]
 DECIDES = """
 import torch
 
@@ -35,7 +43,9 @@ extra_files = [
     "handlers/image_handler.py",
     "handlers/image_request.py",
     "handlers/image_response.py",
+    "handlers/model_engines.py",
     "handlers/model_loader.py",
+    "handlers/worker_reading.py",
 ]
 [archives.decides.handler_config]
 size = [8, 8]
@@ -89,7 +99,7 @@ def test_a_model_that_decides_by_its_data_is_not_written_wrong(decides: Kit, kin
         assert "a trace would go wrong at decides.py:11" in result.stderr
         assert "use --format torchscript-script" in result.stderr
     else:
-        assert f"PyTorch cannot write it as {kind}" in result.stderr
+        assert f"it cannot be written as {kind}" in result.stderr
     assert exported_archives(decides) == []
 
 
@@ -134,6 +144,71 @@ def test_what_cannot_be_exported_is_said_with_a_hint(kit: Kit, spec: str, said: 
     assert result.returncode == 1
     assert said in result.stderr
     assert "hint:" in result.stderr
+
+
+def photos(folder: Path, count: int = 12) -> Path:
+    """Write pictures with figures that differ, and a file that is none, which is left out."""
+    folder.mkdir()
+    for number in range(count):
+        image = Image.open(ROOT / "samples" / "seven.png").rotate(3 * number - 18)
+        image.save(folder / f"photo-{number}.png")
+    (folder / "broken.png").write_bytes(b"no picture")
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["openvino", "onnx"])
+def test_int8_is_calibrated_on_photos_and_judged_by_others(kit: Kit, kind: str) -> None:
+    folder = photos(kit.root / "photos")
+    words = ["export", "digits", "--format", kind, "--dtype", "int8", "--calibrate", str(folder)]
+    words += ["--sample-tolerance", "0.1", "--agreement", "0.6", "--keep", str(kit.root / "kept")]
+    lines = kit(*words).stdout.splitlines()
+    assert lines[0].startswith(f"built      model_store/digits-{kind}-int8.mar")
+    assert any(line.split()[:3] == ["photos", "held", "out"] for line in lines)
+    found = re.fullmatch(r"answers as eager does: (.*)% of (.) photos; numbers .*", lines[-1])
+    assert found
+    assert float(found[1]) >= 60
+    assert int(found[2]) in (6, 7)  # the broken one may be on either side
+    archive = kit.root / "model_store" / f"digits-{kind}-int8.mar"
+    with zipfile.ZipFile(archive) as file:
+        config = yaml.safe_load(file.read("model-config.yaml"))["handler_config"]
+        for kept in (kit.root / "kept").iterdir():
+            assert file.read(kept.name) == kept.read_bytes()
+        assert all(sample["tolerance"] == 0.1 for sample in json.loads(file.read(INDEX)))
+    assert (config["dtype"], config["engine"]) == ("int8", FORMAT[kind].engine)
+    before = archive.read_bytes()
+    kit(*words)
+    assert archive.read_bytes() == before  # the same model, the same photos
+
+
+def test_int8_that_answers_too_differently_is_refused(kit: Kit) -> None:
+    """One grey picture is all that it is calibrated on; nothing else fits into its ranges."""
+    folder = kit.root / "grey"
+    folder.mkdir()
+    for number in range(2):
+        Image.open(ROOT / "samples" / "seven.png").rotate(90 * number).save(
+            folder / f"{number}.png"
+        )
+    arguments = ["export", "digits", "--format", "openvino", "--dtype", "int8"]
+    result = kit(*arguments, "--calibrate", folder, "--sample-tolerance", "1e-9", check=False)
+    assert result.returncode == 1
+    assert "answers its sample" in result.stderr
+    assert "--sample-tolerance above 0.001" in result.stderr
+    empty = kit.root / "empty"
+    empty.mkdir()
+    result = kit(*arguments, "--calibrate", empty, check=False)
+    assert "holds no pictures, and some are needed to calibrate" in result.stderr
+    assert exported_archives(kit) == []
+
+
+def test_a_dtype_that_a_format_has_not_is_refused(kit: Kit) -> None:
+    result = kit("export", "digits", "--format", "onnx", "--dtype", "bfloat16", check=False)
+    assert "onnx has no bfloat16: its engine computes in float32 or int8" in result.stderr
+    assert "bfloat16 has --format torchscript-trace" in result.stderr
+    spec = (kit.root / "archives.toml").read_text()
+    kit.write("archives.toml", spec.replace('    "handlers/model_engines.py",\n', ""))
+    result = kit("export", "digits", "--format", "openvino", check=False)
+    assert "digits's handler knows no engines" in result.stderr
+    assert "handlers/model_engines.py" in result.stderr.partition("hint:")[2]
 
 
 def test_an_unknown_format_is_a_usage_error(kit: Kit) -> None:

@@ -19,7 +19,7 @@ from marsmith.runtime import Runtime
 from tests.integration.kit import BIN, ROOT, Kit, Served, leftovers
 
 FROM_FRONT_END = {"x-request-id", "pragma", "cache-control", "expires", "content-length"}
-FROM_FRONT_END |= {"connection"}
+FROM_FRONT_END |= {"connection", "transfer-encoding"}
 
 # What a handler may do, by its name: how `handle` answers a list of requests.
 HANDLERS = {
@@ -39,6 +39,14 @@ HANDLERS = {
     "forgets": "return ['one'] * (len(data) + 1)",
     "no-list": "return {'a': 1}",
     "odd": "return [{1, 2}] * len(data)",
+    "parts": """
+    from ts.handler_utils.utils import send_intermediate_predict_response
+    context.set_response_content_type(0, 'text/plain')
+    for part in ('one ', b'two '):
+        send_intermediate_predict_response(
+            [part] * len(data), context.request_ids, 'part', 200, context
+        )
+    return ['done'] * len(data)""",
     "memory": "raise MemoryError",
     "dies": "sys.exit(3)",
     "echo": """
@@ -121,7 +129,7 @@ def store(odd: Served) -> Path:
 
 def test_in_this_process_it_answers_the_same(store: Path) -> None:
     before = Path.cwd(), list(sys.path)
-    for name in ("headers", "raises", "values"):
+    for name in ("headers", "raises", "values", "parts"):
         with Runtime(store / f"{name}.mar") as run:
             expected = run.predict(b"x")
         with Runtime(store / f"{name}.mar", in_process=True) as run:
@@ -139,6 +147,13 @@ def test_a_batch_is_answered_in_order(served: Served) -> None:
         answers = run.predict_batch([Request.of(body) for body in (*bodies, b"text", *bodies)])
     assert [answer.status for answer in answers] == [200, 200, 400, 200, 200]
     assert [a.json()["label"] for a in answers if a.ok] == ["7", "3", "7", "3"]
+
+
+def test_answers_in_parts_come_whole_and_to_their_requests(store: Path) -> None:
+    with Runtime(store / "parts.mar") as run:
+        answers = run.predict_batch([Request.of(b"x"), Request.of(b"y")])
+    assert [answer.body for answer in answers] == [b"one two done"] * 2
+    assert [answer.headers["ts_stream_next"] for answer in answers] == ["true"] * 2
 
 
 @pytest.mark.usefixtures("clean")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from marsmith.requirements import Requirement, included_files, requirement_lines
+from marsmith.requirements import Requirement, declared, included_files, requirement_lines
 
 NUMPY = metadata.version("numpy")
 
@@ -50,6 +50,12 @@ def test_comments_options_and_passwords_are_no_part_of_a_requirement(
 def test_included_files_are_found_however_they_are_written() -> None:
     text = "-r a.txt\n-rb.txt\n--requirement c.txt\n--requirement=d.txt\nnumpy\n"
     assert list(included_files(text)) == ["a.txt", "b.txt", "c.txt", "d.txt"]
+
+
+def test_names_are_read_of_requirements_and_of_places() -> None:
+    text = "Foo_Bar[x]>=1  # why\ngit+https://a.example/b/c.git@v1\n-e git+https://x/y#egg=own\n"
+    text += "./wheels/d-1.0-py3-none-any.whl\n-r more.txt\ne; python_version < '3'\n"
+    assert declared(text) == {"foo-bar", "c", "own", "d", "e"}
 
 
 # ---- one requirement

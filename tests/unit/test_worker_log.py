@@ -316,3 +316,22 @@ def test_of_a_default_handler_alone_its_own_failure_is_told() -> None:
     failure = find_failure(own_handler_shadows_a_default_one(""))
     assert failure is not None
     assert failure.exception == "ModuleNotFoundError: No module named 'captum'"
+
+
+def test_without_a_log_the_hint_says_what_is_in_it() -> None:
+    log = "Torch worker started.\nPython runtime: 3.11.7\nModel will not fit\n[METRICS]x:0|#y\n"
+    assert explain(None, None, log).hint.endswith("its last lines: Model will not fit")
+    assert explain(None, None, "[PID]5\n").hint.endswith("it said nothing")
+    failure = find_failure(
+        [
+            "Traceback (most recent call last):",
+            f'  File "{UNPACKED}/own.py", line 3, in initialize',
+            '  File "<frozen os>", line 679, in __getitem__',
+            f"KeyError: '{UNPACKED}/labels.txt'",
+        ]
+    )
+    finding = explain(failure, None)
+    assert finding.message == "KeyError: 'labels.txt'"
+    assert finding.hint.endswith(
+        "it was raised by <frozen os>:679 in __getitem__ ← own.py:3 in initialize"
+    )

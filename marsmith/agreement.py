@@ -1,0 +1,88 @@
+"""Whether two answers say the same, and how far their numbers are apart; no IO.
+
+Other engines and dtypes round otherwise, so confidences differ; what counts is what is decided.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from marsmith.pictures import measure_pictures, picture_kind
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How many of so many answers agree. `largest` and `mean` are of numbers, or of pictures'
+    values 0…1; None where the answers have none.
+    """
+
+    same: int
+    total: int
+    largest: float | None = None
+    mean: float | None = None
+
+    @property
+    def share(self) -> float:
+        """The answers that agree, as a share of all."""
+        return self.same / self.total if self.total else 0.0
+
+
+def agreement(pairs: Iterable[tuple[bytes, bytes]], tolerance: float) -> Agreement:
+    """Hold pairs of answers against each other.
+
+    JSON agrees if the words and whole numbers in it are the same, and of each list or table of
+    numbers the largest is at the same place (top-1). Pictures agree if they differ by at most
+    `tolerance` on average.
+    """
+    found = [_compare(first, second, tolerance) for first, second in pairs]
+    distances = [distance for _, many in found for distance in many]
+    return Agreement(
+        sum(same for same, _ in found),
+        len(found),
+        max(distances, default=None),
+        sum(distances) / len(distances) if distances else None,
+    )
+
+
+def _compare(first: bytes, second: bytes, tolerance: float) -> tuple[bool, list[float]]:
+    if picture_kind(first) and picture_kind(second):
+        measured = measure_pictures(first, second)
+        if isinstance(measured, str):
+            return False, []
+        return measured[0] <= tolerance, [measured[0]]
+    try:
+        values = json.loads(first), json.loads(second)
+    except (ValueError, RecursionError):
+        return first.rstrip() == second.rstrip(), []
+    numbers = [dict(_numbers("", value)) for value in values]
+    distances = [
+        abs(numbers[0][place] - numbers[1][place])
+        for place in numbers[0].keys() & numbers[1].keys()
+    ]
+    return decided(values[0]) == decided(values[1]), distances
+
+
+def decided(answer: Any) -> Any:
+    """Return what an answer decides: its words and whole numbers, and the places of maxima."""
+    if isinstance(answer, dict):
+        if len(answer) > 1 and all(isinstance(value, float) for value in answer.values()):
+            return max(answer, key=answer.__getitem__)
+        return {key: decided(value) for key, value in answer.items()}
+    if isinstance(answer, list):
+        if len(answer) > 1 and all(isinstance(value, float) for value in answer):
+            return answer.index(max(answer))
+        return [decided(value) for value in answer]
+    # Whether a number is above a limit (true, false) follows from the number.
+    return None if isinstance(answer, (float, bool)) else answer
+
+
+def _numbers(place: str, answer: Any) -> Iterator[tuple[str, float]]:
+    if isinstance(answer, float):
+        yield place, answer
+    elif isinstance(answer, (dict, list)):
+        pairs = answer.items() if isinstance(answer, dict) else enumerate(answer)
+        for key, value in pairs:
+            yield from _numbers(f"{place}/{key}", value)

@@ -1,0 +1,37 @@
+"""Photos to calibrate int8 on, and others, held out, to judge by."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+from marsmith.errors import BuildError
+
+MOST_CALIBRATING, MOST_HELD_OUT = 200, 300
+_PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Files of requests. None of those that judge has been calibrated on."""
+
+    calibrating: tuple[Path, ...] = ()
+    held_out: tuple[Path, ...] = ()
+
+
+def split_photos(folder: Path) -> Photos:
+    """Split the pictures in a folder and below it in two, the same way each time.
+
+    Raises BuildError if there are too few.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _PICTURES)
+    if len(files) < 2:
+        raise BuildError(
+            f"{folder} holds {len(files) or 'no'} picture{'s' * (len(files) != 1)}, "
+            "and some are needed to calibrate, others to judge by",
+            "name a folder with some hundred photos like those that will be asked about",
+        )
+    random.Random(0).shuffle(files)  # noqa: S311 (sorted folders have one class after the other)
+    middle = min(MOST_CALIBRATING, len(files) // 2)
+    return Photos(tuple(files[:middle]), tuple(files[middle : middle + MOST_HELD_OUT]))

@@ -1,0 +1,72 @@
+"""How a search is shown: each measurement as it is made, the frontier, why nothing fits."""
+
+from __future__ import annotations
+
+import click
+
+from marsmith.cli.output import print_table
+from marsmith.errors import ServerError
+from marsmith.frontier import Point, as_svg, frontier, in_characters
+from marsmith.measurements import Measurement
+from marsmith.project import Project
+from marsmith.replacing import replacing
+from marsmith.tuning import Tuned
+
+_COLUMNS = ("requests/s", "p99 ms", "p50 ms", "engine", "workers", "threads", "batch", "delay ms")
+
+
+def say(measurement: Measurement) -> None:
+    """Tell a measurement as it is made."""
+    cells = ", ".join(f"{a} {b}" for a, b in zip(_COLUMNS[3:], _setting(measurement), strict=True))
+    if measurement.failure is not None:
+        click.echo(f"fails       {cells}: {measurement.failure}", err=True)
+        return
+    early = "" if measurement.complete else ", given up early"
+    click.echo(
+        f"{measurement.requests_per_second:8,.1f}/s  p99 {measurement.p99 * 1000:6,.1f} ms  "
+        f"{cells}{early}",
+        err=True,
+    )
+
+
+def _setting(measurement: Measurement) -> tuple[object, ...]:
+    one = measurement.configuration
+    threads = "-" if one.threads is None else one.threads
+    return str(one.variant), one.workers, threads, one.batch_size, one.max_batch_delay
+
+
+def show(project: Project, name: str, tuned: Tuned) -> None:
+    """Print the frontier as a table and a plot, and write it as a picture."""
+    sound = [one for one in tuned.measurements if one.failure is None and one.p99]
+    best = tuned.winner.configuration if tuned.winner else None
+    points = [Point(one.requests_per_second, one.p99, one.configuration == best) for one in sound]
+    if tuned.finals:
+        click.echo("the final: the best ones, measured again in turns")
+        print_table(_COLUMNS, [_row(one) for one in tuned.finals if one.failure is None])
+        click.echo()
+    click.echo("the frontier: no other has both more requests per second and a lower p99")
+    print_table(_COLUMNS, [_row(sound[place]) for place in frontier(points)])
+    click.echo()
+    click.echo(in_characters(points, tuned.goal))
+    names = [", ".join(map(str, _setting(one))) for one in sound]
+    picture = project.state_folder("tune") / f"{name}.svg"
+    with replacing(picture) as file:
+        file.write(as_svg(f"{name}: requests/s against p99", points, names, tuned.goal).encode())
+    click.echo(f"as a picture: {picture.relative_to(project.root)}")
+
+
+def _row(one: Measurement) -> tuple[object, ...]:
+    figures = f"{one.requests_per_second:,.1f}", f"{one.p99 * 1000:.1f}", f"{one.p50 * 1000:.1f}"
+    return (*figures, *_setting(one))
+
+
+def none_fits(tuned: Tuned) -> ServerError:
+    sound = [one for one in tuned.finals or tuned.measurements if one.failure is None]
+    least = min(sound, key=lambda one: one.p99)
+    once = "what did at first did not in the final; " if tuned.finals else ""
+    return ServerError(
+        f"nothing that was tried keeps a p99 of {tuned.goal * 1000:g} ms: "
+        f"{once}the least was {least.p99 * 1000:.1f} ms, "
+        f"at {least.requests_per_second:,.1f} requests/s",
+        "allow more (--p99), count on fewer users (--connections), or give it more time (--budget)",
+    )

@@ -1,0 +1,79 @@
+"""The best configurations once more, served side by side and loaded in turns.
+
+The best of many noisy figures is too good to be true, and what the machine does meanwhile falls on
+one configuration and not on the next. In turns it falls on all of them, and medians forget it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from statistics import median
+
+from marsmith.errors import ServerError
+from marsmith.measurements import Measurement
+from marsmith.trial import Conditions, Trial, measured
+from marsmith.trial_server import TrialServer
+from marsmith.tuning_space import Configuration
+
+ROUND = 1.0  # seconds of load on each of them
+_ROUNDS = 3
+
+
+def measure_in_turns(
+    server: TrialServer,
+    chosen: Sequence[Configuration],
+    conditions: Conditions,
+    stop: Callable[[], bool],
+    cold: bool,
+) -> list[Measurement]:
+    """Return the medians of several rounds for each configuration; nothing if it is stopped.
+
+    `cold`: the server was not loaded before.
+    """
+    trials: list[tuple[Configuration, Trial]] = []
+    try:
+        for configuration in chosen:
+            archive = server.serve(configuration)
+            if archive is None:
+                return []
+            trial = Trial(server, archive, conditions, stop)
+            trials.append((configuration, trial))
+            trial.warm(cold=cold)
+            trial.rest()
+            cold = False
+        return _rounds(trials, stop)
+    except ServerError:
+        return []  # a worker that loaded before, and does not now: none of these is sure
+    finally:
+        for _, trial in trials:
+            trial.close()
+
+
+def _rounds(
+    trials: list[tuple[Configuration, Trial]], stop: Callable[[], bool]
+) -> list[Measurement]:
+    rounds: dict[Configuration, list[Measurement]] = {one: [] for one, _ in trials}
+    for _ in range(_ROUNDS):
+        for configuration, trial in trials:
+            result = trial.slice(ROUND)
+            if stop():
+                return []
+            trial.rest()
+            failure = trial.failure(result)
+            rounds[configuration].append(measured(configuration, result, result.seconds, failure))
+    return [_median(several) for several in rounds.values()]
+
+
+def _median(rounds: list[Measurement]) -> Measurement:
+    """Return the medians of several measurements of one configuration; one that failed counts."""
+    if wrong := next((one for one in rounds if one.failure), None):
+        return replace(wrong, final=True)
+    return replace(
+        rounds[0],
+        requests_per_second=median(one.requests_per_second for one in rounds),
+        p50=median(one.p50 for one in rounds),
+        p99=median(one.p99 for one in rounds),
+        seconds=sum(one.seconds for one in rounds),
+        final=True,
+    )

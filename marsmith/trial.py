@@ -1,0 +1,166 @@
+"""One configuration under load: in slices, each answer's status seen, a share of answers compared.
+
+After each slice it is given up if it cannot become the best any more: early in the load only if it
+is far behind, late also if it is near, since a slice alone is no more exact than that.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from marsmith.archive import Archive
+from marsmith.load import Load
+from marsmith.load_connection import http_request
+from marsmith.load_result import LoadResult
+from marsmith.measurements import Measurement
+from marsmith.samples import Sample, difference
+from marsmith.trial_server import TrialServer
+from marsmith.tuning_space import Configuration
+
+SLICES = 6
+_SLICE = 0.5  # seconds
+_LONGEST = 5.0  # seconds that a slice may take to bring enough answers
+_ENOUGH = 100  # answers, for a first idea of the 99th percentile
+_WARM = 0.5  # seconds that do not count, for the workers
+_COLD = 8  # seconds at most that do not count, for Java to compile the front end
+_SETTLED = 1.03  # once a second brings no more than this of the one before, it has
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What the load is, and what it is for."""
+
+    goal: float  # seconds, for p99
+    connections: int
+    samples: tuple[str, ...]  # names in the archive of those that make the load; empty: all
+
+
+class Trial:
+    """A configuration that is served, and the load on it. Use it as a context manager."""
+
+    def __init__(
+        self,
+        server: TrialServer,
+        archive: Archive,
+        conditions: Conditions,
+        stop: Callable[[], bool],
+    ) -> None:
+        chosen = conditions.samples
+        self.samples = [one for one in archive.samples if not chosen or one.request in chosen]
+        self.archive = archive
+        self._server = server
+        self._stop = stop
+        url, headers = server.url(archive), server.headers()
+        requests = [http_request(url, archive.read(one.request), headers) for one in self.samples]
+        self._load = Load(url, requests, conditions.connections)
+
+    def __enter__(self) -> Trial:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections, and serve the archive no longer."""
+        self._load.close()
+        self._server.forget(self.archive)
+
+    def warm(self, *, cold: bool = False) -> None:
+        """Load it without counting, and if the server itself is `cold`, until it has settled."""
+        before = self.slice(_WARM).requests_per_second
+        for _ in range(_COLD if cold else 0):
+            now = self.slice(1).requests_per_second
+            if now <= before * _SETTLED or self._stop():
+                break
+            before = now
+
+    def slice(self, seconds: float = _SLICE) -> LoadResult:
+        """Load it for a while: longer than asked for where answers are few."""
+        result = self._load.run(seconds, self._stop)
+        while len(result.latencies) < _ENOUGH and result.seconds < _LONGEST:
+            if self._stop() or result.failures:
+                break
+            result = result + self._load.run(seconds, self._stop)
+        return result
+
+    def rest(self) -> None:
+        """Leave the machine to others for a while."""
+        self._load.rest(stop=self._stop)
+
+    def failure(self, result: LoadResult) -> str | None:
+        """Say what is wrong with any of the answers; None if all that were looked at are right."""
+        for reason, count in result.failures.most_common(1):
+            total = len(result.latencies) + sum(result.failures.values())
+            return f"{count} of {total} requests failed: {reason}"
+        return _first_difference(self.archive, self.samples, result)
+
+
+def _first_difference(
+    archive: Archive, samples: Sequence[Sample], result: LoadResult
+) -> str | None:
+    for number, body in result.answers:
+        sample = samples[number]
+        expected = archive.read(sample.response)
+        if wrong := difference(expected, body, sample.tolerance, sample.largest):
+            return f"a wrong answer to {sample.request}: {wrong}"
+    return None
+
+
+def measure(
+    trial: Trial,
+    configuration: Configuration,
+    started: float,
+    give_up: Callable[[Measurement, float], bool],
+    stop: Callable[[], bool],
+) -> Measurement | None:
+    """Return how a configuration does, or None if it was stopped before that is known.
+
+    `started` is when its workers were asked for, on time.perf_counter()'s clock. `give_up` is
+    asked after each slice, with what is known so far and which share of the slices that is.
+    """
+    result = LoadResult()
+    for done in range(1, SLICES + 1):
+        result = result + trial.slice()
+        if stop():
+            return None
+        taken = time.perf_counter() - started
+        so_far = measured(configuration, result, taken, trial.failure(result))
+        if so_far.failure is not None:
+            return so_far
+        if done < SLICES and give_up(so_far, done / SLICES):
+            return replace(so_far, complete=False)
+    return so_far
+
+
+def measured(
+    configuration: Configuration, result: LoadResult, seconds: float, failure: str | None = None
+) -> Measurement:
+    """Put what a load brought into a measurement; one that failed has no figures."""
+    if failure is not None:
+        return failed(configuration, seconds, failure)
+    return Measurement(
+        configuration,
+        round(result.requests_per_second, 2),
+        round(result.percentile(50), 6),
+        round(result.percentile(99), 6),
+        round(seconds, 3),
+    )
+
+
+def failed(configuration: Configuration, seconds: float, failure: str) -> Measurement:
+    """Return the measurement of a configuration that is no candidate, and why."""
+    return Measurement(configuration, 0.0, 0.0, 0.0, round(seconds, 3), failure=failure)
+
+
+def is_hopeless(so_far: Measurement, share: float, best: float, goal: float) -> bool:
+    """Whether a configuration cannot become the best.
+
+    `share` is the share of its load that is done, `best` the requests per second to beat (0: none
+    yet), `goal` that for p99 in seconds. The margins are what slices of the same configuration
+    were seen to differ by: a quarter for a sixth of the load, a twentieth for all of it.
+    """
+    margin = 0.05 + 0.24 * (1 - share)
+    too_slow = so_far.requests_per_second < best * (1 - margin)
+    return too_slow or so_far.p99 > goal * (1 + 2 * margin)

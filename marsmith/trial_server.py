@@ -1,0 +1,199 @@
+"""A TorchServe of its own, in a temporary folder, that serves one configuration after the other.
+
+Each configuration is an archive as `marsmith build` would make it, so what is measured is what
+will be served: its model-config outweighs what the management API could say instead.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import quote
+
+import psutil
+
+from marsmith.archive import Archive
+from marsmith.archiver import write_archive
+from marsmith.client import Client
+from marsmith.contents import contents
+from marsmith.errors import BuildError, ClientError
+from marsmith.manifest import MANIFEST_FILE
+from marsmith.ports import free_ports
+from marsmith.project import Project
+from marsmith.properties import addresses, with_ports
+from marsmith.readiness import Start
+from marsmith.replacing import replacing
+from marsmith.server import KEY_FILE, TorchServe
+from marsmith.spec import ArchiveSpec
+from marsmith.stop_signals import StopRequest
+from marsmith.stored_zip import Content, write_stored_zip
+from marsmith.tuning_space import Configuration, Variant, applied
+from marsmith.variants import make
+
+_TIMEOUT = 120.0  # seconds for a model to load and to answer; TorchServe's own
+_PATIENCE = 30.0  # seconds for workers to end
+# What config.properties says of these is for the server that others use; ours is for us alone.
+_OWN = "inference_address management_address metrics_address grpc_inference_address "
+_OWN += "grpc_management_address model_store load_models models model_snapshot"
+
+
+@dataclass(frozen=True)
+class TemporaryProject(Project):
+    """A project that builds into another folder, and remembers it there."""
+
+    folder: Path
+
+    @property
+    def model_store(self) -> Path:
+        """Where its archives are built."""
+        return self.folder / "model_store"
+
+    def state_folder(self, name: str) -> Path:
+        """Return a folder for what is to be remembered as long as the project is there."""
+        (self.folder / name).mkdir(parents=True, exist_ok=True)
+        return self.folder / name
+
+
+class _Manager(Client):
+    """Registers archives of the model store, and unregisters them."""
+
+    def register(self, file: str, name: str) -> None:
+        """Register a file of the model store; its workers start as its model-config says."""
+        query = f"url={quote(file)}&model_name={quote(name)}&synchronous=false"
+        self._manage("POST", f"/models?{query}")
+
+    def unregister(self, name: str) -> None:
+        """Unregister a model; returns when its workers have ended."""
+        workers = [worker.pid for model in self.describe(name) for worker in model.workers]
+        self._manage("DELETE", f"/models/{quote(name)}")
+        deadline = time.monotonic() + _PATIENCE
+        while any(map(psutil.pid_exists, workers)) and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+    def headers(self) -> dict[str, str]:
+        """Return what an inference request must carry where token authorization is on."""
+        return self._token("inference")
+
+
+class TrialServer:
+    """Serves configurations of one archive. Use it as a context manager; nothing of it is left."""
+
+    def __init__(self, project: Project, spec: ArchiveSpec, stop: StopRequest) -> None:
+        """Prepare; TorchServe starts with the first configuration."""
+        self._spec = spec
+        self._stop = stop
+        self._temporary = tempfile.TemporaryDirectory(prefix="marsmith-tune-")
+        self._store = TemporaryProject(project.root, Path(self._temporary.name))
+        self._unmakeable: dict[Variant, BuildError] = {}
+        self._manifests: dict[Variant, bytes] = {}
+        self._server: TorchServe | None = None
+        self._client = _Manager()
+        self._url = ""
+        self._made = 0
+        self._logs = project.state_folder("tune") / f"{spec.name}-logs"
+
+    def __enter__(self) -> TrialServer:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._client.close()
+        if self._server is not None:
+            self._server.stop()
+        self._temporary.cleanup()
+
+    def serve(self, configuration: Configuration) -> Archive | None:
+        """Serve one, proven by its samples; None if the user wants to stop meanwhile.
+
+        Raises WorkerError with the true cause if a worker cannot load it, ServerError if it
+        answers a sample wrongly, BuildError if its archive cannot be made.
+        """
+        archive = self._build(configuration)
+        deadline = time.monotonic() + _TIMEOUT
+        try:
+            server = self._serving(archive)
+            Start(server, self._client, [archive], deadline, self._stop, _entry).wait()
+        except BaseException:
+            self.forget(archive)
+            raise
+        return None if self._stop.requested else archive
+
+    def forget(self, archive: Archive) -> None:
+        """Serve an archive no longer. One that TorchServe does not know is no error."""
+        # Refused, or the whole server is gone: the next one to be served will tell.
+        with suppress(ClientError):
+            if self._url:
+                self._client.unregister(archive.name)
+        archive.path.unlink(missing_ok=True)
+
+    def url(self, archive: Archive) -> str:
+        """Return where an archive answers."""
+        return f"{self._url}/predictions/{quote(archive.name)}"
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers that a request needs."""
+        return self._client.headers()
+
+    def _serving(self, archive: Archive) -> TorchServe:
+        """Return the server, which now has an archive more; if it ended by itself, a new one."""
+        if self._server is not None and self._server.is_running():
+            self._client.register(archive.path.name, archive.name)
+            return self._server
+        if self._server is not None:
+            self._server.stop()
+        return self._start(archive)
+
+    def _start(self, archive: Archive) -> TorchServe:
+        config = {
+            key: value for key, value in self._store.config.items() if key not in _OWN.split()
+        }
+        config |= {"enable_model_api": "true", "allowed_urls": "(?!)"}
+        properties = with_ports(config, free_ports(5))
+        places = addresses(properties)
+        server = self._server = TorchServe(
+            properties, self._store.model_store, {archive.name: archive.path.name}, self._logs
+        )
+        server.start()
+        self._client.close()
+        self._url = places[0].url
+        key_file = server.folder / KEY_FILE
+        self._client = _Manager(self._url, places[1].url, key_file=key_file, timeout=_TIMEOUT)
+        return server
+
+    def _build(self, configuration: Configuration) -> Archive:
+        """Make the archive of a configuration, under a name that was not served before."""
+        self._make(configuration.variant)
+        spec = applied(self._spec, configuration)
+        if configuration.variant not in self._manifests:
+            write_archive(self._store, spec)
+            built = Archive(self._store.model_store / f"{spec.name}.mar")
+            self._manifests[configuration.variant] = built.read(MANIFEST_FILE)
+        files: dict[str, Content] = dict(contents(self._store, spec))
+        files[MANIFEST_FILE] = self._manifests[configuration.variant]
+        self._made += 1
+        path = self._store.model_store / f"{spec.name}-{self._made}.mar"
+        with replacing(path) as file:
+            write_stored_zip(file, files)
+        return Archive(path)
+
+    def _make(self, variant: Variant) -> None:
+        """Export a variant's files; what fails once is not tried again."""
+        if error := self._unmakeable.get(variant):
+            raise error
+        try:
+            make(self._store, self._spec, variant)
+        except BuildError as error:
+            self._unmakeable[variant] = error
+            raise
+
+
+def _entry(_archive: str, entry: str) -> str:
+    return entry

@@ -1,0 +1,263 @@
+"""Search how an archive is served best on this machine: most requests per second, p99 in time.
+
+What it does now is measured first; then Optuna says what to try, and what cannot win is given up
+early. The best ones are measured again in turns, since the best of many noisy figures is too good
+to be true. The clock is looked at between measurements: a budget is kept but for the last one.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from marsmith.archive import Archive
+from marsmith.building import build
+from marsmith.errors import BuildError, ClientError, ProjectError, ServerError
+from marsmith.finals import ROUND, measure_in_turns
+from marsmith.measurements import Measurement, Measurements
+from marsmith.project import Project
+from marsmith.spec import ArchiveSpec
+from marsmith.stop_signals import StopRequest
+from marsmith.study import Study, require_optuna
+from marsmith.trial import Conditions, Trial, failed, is_hopeless, measure
+from marsmith.trial_server import TrialServer
+from marsmith.tuning_space import Configuration, Space, present
+from marsmith.variants import ENGINES, forget_files_of_others, reads, variants
+
+_FINALISTS = 3
+# Measurements that may bring nothing better by 2 %, one after the other, before only what is near
+# the best is tried: the search ends where no neighbour is better.
+_PATIENCE = 8
+_BETTER = 1.02
+
+
+@dataclass
+class Tuned:
+    """What was measured, and what is best. `stopped`: the user did not wait for the end."""
+
+    spec: ArchiveSpec
+    goal: float  # seconds
+    now: Measurement | None = None
+    measurements: list[Measurement] = field(default_factory=list)
+    finals: list[Measurement] = field(default_factory=list)  # of the best, measured in turns
+    winner: Measurement | None = None  # one of these
+    remembered: int = 0  # how many of the measurements are of an earlier run
+    seconds: float = 0.0
+    stopped: bool = False
+
+
+class Tuning:
+    """One search. `say` is told what goes on, a line at a time."""
+
+    def __init__(
+        self,
+        project: Project,
+        name: str,
+        conditions: Conditions,
+        *,
+        budget: float,
+        trials: int | None = None,
+        stop: StopRequest,
+        engines: tuple[str, ...] = ENGINES,
+        say: Callable[[Measurement], None] = lambda _: None,
+    ) -> None:
+        """Build the archive, and prepare. `budget` is in seconds; `trials` the most to search.
+
+        Raises FindingsError if the archive cannot be built, ProjectError if it has no samples, or
+        Optuna is not installed.
+        """
+        require_optuna()
+        (self.spec,) = project.specs((name,))
+        (built,) = build(project, (name,))
+        self.archive = Archive(built.path)
+        self.conditions = replace(conditions, samples=_chosen(self.archive, conditions.samples))
+        self.known = Measurements(
+            project,
+            self.spec,
+            {"connections": conditions.connections, "samples": self.conditions.samples},
+        )
+        forget_files_of_others(project, self.spec, self.known.inputs)
+        self._engines = engines
+        self._project = project
+        self._stop = stop
+        self._say = say
+        self._budget = budget
+        self._trials = math.inf if trials is None else trials
+        self._started = time.perf_counter()
+        self._cold = True
+        self.result = Tuned(self.spec, conditions.goal)
+
+    def run(self, *, final: bool = True) -> Tuned:
+        """Search, and return what was found. Without a final there is no winner.
+
+        Raises what the archive's own configuration fails with, if it does. Whatever happens, no
+        process or folder of the search is left, and what was measured is remembered.
+        """
+        with TrialServer(self._project, self.spec, self._stop) as server:
+            self.result.now = self._measure(server, self._present(), 0.0)
+            if self.result.now is not None:
+                self._require_sound(self.result.now)
+                self._search(server)
+                if final:
+                    self._choose(server)
+        self.result.stopped = self._stop.requested
+        self.result.seconds = time.perf_counter() - self._started
+        return self.result
+
+    def sweep(self, space: Space, budget: float) -> bool:
+        """Measure every configuration of a space in full; say whether all of them are."""
+        end = time.perf_counter() + budget
+        with TrialServer(self._project, self.spec, self._stop) as server:
+            for configuration in space:
+                if time.perf_counter() > end or self._stop.requested:
+                    return False
+                self._measure(server, configuration, 0.0, patient=True)
+        return True
+
+    def space(self) -> Space:
+        """Return what there is to try."""
+        return Space.of(
+            variants(self._project, self.spec, self._engines),
+            cores=os.cpu_count() or 1,
+            connections=self.conditions.connections,
+            goal=self.conditions.goal,
+            threads=reads(self._project, self.spec, "threads"),
+        )
+
+    def finals(self, candidates: Iterable[Configuration]) -> list[Measurement]:
+        """Measure configurations in turns; return the medians of those that did not fail."""
+        with TrialServer(self._project, self.spec, self._stop) as server:
+            return self._finals(server, list(candidates))
+
+    def _present(self) -> Configuration:
+        configuration = present(self.spec, os.cpu_count() or 1)
+        known = reads(self._project, self.spec, "threads")
+        return configuration if known else replace(configuration, threads=None)
+
+    def _search(self, server: TrialServer) -> None:
+        space = self.space()
+        study = Study(space, self.conditions.goal)
+        best, idle, tried = self._best(), 0, 0
+        patience = _PATIENCE + len(space.variants) - 1  # each of which is begun with
+        while tried < self._trials and self._left() > 0:
+            tried += 1
+            configuration = study.ask(only_near=idle >= patience)
+            if configuration is None:
+                return
+            measurement = self._measure(server, configuration, best)
+            if measurement is None:
+                return
+            study.tell(measurement)
+            idle = 0 if self._best() > best * _BETTER or not best else idle + 1
+            best = self._best()
+
+    def _left(self) -> float:
+        """Return the seconds left for the search: the final takes some, by what was seen."""
+        longest = max((one.seconds for one in self.result.measurements), default=0.0)
+        final = min(self._budget / 2, _FINALISTS * (longest + ROUND))
+        return self._budget - final - (time.perf_counter() - self._started)
+
+    def _best(self) -> float:
+        candidates = (one for one in self.result.measurements if one.meets(self.conditions.goal))
+        return max((one.requests_per_second for one in candidates), default=0.0)
+
+    def _measure(
+        self, server: TrialServer, configuration: Configuration, best: float, patient: bool = False
+    ) -> Measurement | None:
+        """Measure a configuration, unless that is known; None if the user stops it."""
+        goal = self.conditions.goal
+
+        def give_up(so_far: Measurement, share: float) -> bool:
+            return not patient and best > 0 and is_hopeless(so_far, share, best, goal)
+
+        known = self.known.find(configuration)
+        if known and (known.complete or give_up(known, 1.0)):
+            self.result.remembered += 1
+        else:
+            known = self._measure_anew(server, configuration, give_up)
+            if known is None:
+                return None
+            self.known.add(known)
+        self.result.measurements.append(known)
+        self._say(known)
+        return known
+
+    def _measure_anew(
+        self,
+        server: TrialServer,
+        configuration: Configuration,
+        give_up: Callable[[Measurement, float], bool],
+    ) -> Measurement | None:
+        started = time.perf_counter()
+        try:
+            archive = server.serve(configuration)
+        except (ServerError, BuildError, ClientError) as error:
+            if not self.result.measurements and not self.known.any_sound():
+                raise  # what is served now cannot be: nothing of it can be tuned
+            return failed(configuration, time.perf_counter() - started, error.message)
+        if archive is None:
+            return None
+        with Trial(server, archive, self.conditions, self._requested) as trial:
+            trial.warm(cold=self._cold)
+            if self._cold:
+                started = time.perf_counter()  # what the server itself takes is no trial's
+            self._cold = False
+            return measure(trial, configuration, started, give_up, self._requested)
+
+    def _requested(self) -> bool:
+        return self._stop.requested
+
+    def _require_sound(self, now: Measurement) -> None:
+        if now.failure is not None:
+            raise ServerError(
+                f"{self.spec.name} as it is fails under load: {now.failure}",
+                "fewer --connections, a larger jobQueueSize; or mend what the message names",
+            )
+
+    def _choose(self, server: TrialServer) -> None:
+        """Let the best measure up again, and settle for the one that is best then."""
+        goal = self.conditions.goal
+        candidates = [one for one in self.result.measurements if one.meets(goal)]
+        candidates.sort(key=lambda one: -one.requests_per_second)
+        while candidates and self.result.winner is None and not self._stop.requested:
+            some, candidates = candidates[:_FINALISTS], candidates[_FINALISTS:]
+            finalists = [one.configuration for one in some]
+            if self.result.now and not self.result.finals:
+                finalists.append(self.result.now.configuration)  # what the winner is held against
+            finals = self._finals(server, list(dict.fromkeys(finalists)))
+            self.result.finals += finals
+            good = [one for one in finals if one.meets(goal)]
+            self.result.winner = max(good, key=lambda one: one.requests_per_second, default=None)
+
+    def _finals(self, server: TrialServer, chosen: list[Configuration]) -> list[Measurement]:
+        known = [self.known.find(one, final=True) for one in chosen]
+        if all(known):
+            return [one for one in known if one is not None]
+        finals = measure_in_turns(server, chosen, self.conditions, self._requested, self._cold)
+        self._cold = False
+        for one in finals:
+            self.known.add(one)
+        return finals
+
+
+def _chosen(archive: Archive, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names in the archive of the samples that make the load."""
+    names = [sample.request for sample in archive.samples]
+    if not names:
+        raise ProjectError(
+            f"{archive.name} has no sample, so there is nothing to load it with",
+            f"record one: marsmith sample {archive.name} FILE",
+        )
+    found = []
+    for one in wanted:
+        matching = [name for name in names if Path(name).name == Path(one).name]
+        if not matching:
+            raise ProjectError(
+                f"{archive.name} has no sample {one}", f"its samples: {', '.join(names)}"
+            )
+        found += matching
+    return tuple(dict.fromkeys(found)) or tuple(names)

@@ -1,0 +1,152 @@
+"""What `marsmith tune` may set, and what that means in a spec; no IO."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from marsmith.spec import ArchiveSpec
+
+_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_DELAYS = (1, 2, 5, 10, 20, 50, 100)  # ms
+# What TorchServe takes where a model-config says nothing (ModelArchive, ConfigManager.java).
+_DEFAULT_BATCH_SIZE = 1
+_DEFAULT_DELAY = 100  # ms
+_TUNED_SERVING = ("minWorkers", "maxWorkers", "batchSize", "maxBatchDelay")
+_TUNED_HANDLER = ("threads", "engine", "dtype")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A model's form: which engine computes it, in which numbers, from which file.
+
+    `engine` None leaves engine, dtype and file as the spec has them.
+    """
+
+    engine: str | None = None
+    dtype: str | None = None
+    kind: str | None = None  # the format to export it to, where the engine wants a file of its own
+    files: tuple[str, ...] = ()  # that file, and what belongs to it
+
+    def __str__(self) -> str:
+        return f"{self.engine} {self.dtype}" if self.engine else "as it is"
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One way to serve an archive. `threads` None leaves them to the handler."""
+
+    variant: Variant
+    workers: int
+    threads: int | None
+    batch_size: int
+    max_batch_delay: int  # ms
+
+
+def present(spec: ArchiveSpec, cores: int) -> Configuration:
+    """Return the configuration that a spec has now."""
+    serving, handler = spec.serving, spec.handler_config
+    workers = int(serving.get("minWorkers") or cores)
+    share = max(1, cores // int(serving.get("maxWorkers") or workers))
+    return Configuration(
+        Variant(),
+        workers,
+        int(handler.get("threads") or share) if handler else None,
+        int(serving.get("batchSize") or _DEFAULT_BATCH_SIZE),
+        int(serving.get("maxBatchDelay") or _DEFAULT_DELAY),
+    )
+
+
+def applied(spec: ArchiveSpec, configuration: Configuration) -> ArchiveSpec:
+    """Return the spec of an archive that is served like that."""
+    serving: dict[str, Any] = {
+        "minWorkers": configuration.workers,
+        "maxWorkers": configuration.workers,
+        "batchSize": configuration.batch_size,
+        "maxBatchDelay": configuration.max_batch_delay,
+    }
+    handler: dict[str, Any] = {}
+    if configuration.threads is not None:
+        handler["threads"] = configuration.threads
+    variant = configuration.variant
+    if variant.engine is not None:
+        handler |= {"engine": variant.engine, "dtype": variant.dtype}
+    changed = replace(
+        spec, serving=spec.serving | serving, handler_config=spec.handler_config | handler
+    )
+    if not variant.files:
+        return changed
+    first, *more = variant.files
+    extra_files = (*spec.extra_files, *more)
+    return replace(changed, model_file=None, serialized_file=first, extra_files=extra_files)
+
+
+def untuned(spec: ArchiveSpec) -> ArchiveSpec:
+    """Return the spec without what tuning sets: what all configurations of it share."""
+    return replace(
+        spec,
+        serving={k: v for k, v in spec.serving.items() if k not in _TUNED_SERVING},
+        handler_config={k: v for k, v in spec.handler_config.items() if k not in _TUNED_HANDLER},
+    )
+
+
+@dataclass(frozen=True)
+class Space:
+    """All that is tried: each of these with each of the others."""
+
+    variants: tuple[Variant, ...]
+    processes: tuple[tuple[int, int | None], ...]  # workers, threads of each
+    batch_sizes: tuple[int, ...]
+    delays: tuple[int, ...]  # ms
+
+    @classmethod
+    def of(
+        cls,
+        variants: tuple[Variant, ...],
+        *,
+        cores: int,
+        connections: int,
+        goal: float,
+        threads: bool,
+    ) -> Space:
+        """Return what is worth trying on so many cores.
+
+        Workers times threads are at most `cores`; batches no larger than the `connections` that
+        could fill them; delays at most half the `goal`, in seconds, which the model needs too.
+        """
+        some = sorted({2**n for n in range(cores.bit_length())} | {cores})
+        pairs = tuple((w, t) for w in some for t in some if w * t <= cores)
+        return cls(
+            variants,
+            pairs if threads else tuple((workers, None) for workers in some),
+            tuple(size for size in _BATCH_SIZES if size <= connections) or _BATCH_SIZES[:1],
+            tuple(delay for delay in _DELAYS if delay <= goal * 1000 / 2) or _DELAYS[:1],
+        )
+
+    @property
+    def lengths(self) -> tuple[int, int, int, int]:
+        """How long each of the four lists is."""
+        processes, sizes = len(self.processes), len(self.batch_sizes)
+        return len(self.variants), processes, sizes, len(self.delays)
+
+    def configuration(self, variant: int, processes: int, size: int, delay: int) -> Configuration:
+        """Return one by its places in the four lists; alone in its batch, no request waits."""
+        batch_size = self.batch_sizes[size]
+        return Configuration(
+            self.variants[variant],
+            *self.processes[processes],
+            batch_size,
+            self.delays[delay] if batch_size > 1 else self.delays[0],
+        )
+
+    def __iter__(self) -> Iterator[Configuration]:
+        """Yield every configuration once."""
+        places = (
+            (v, p, b, d)
+            for v in range(len(self.variants))
+            for p in range(len(self.processes))
+            for b in range(len(self.batch_sizes))
+            for d in range(len(self.delays))
+        )
+        return iter(dict.fromkeys(self.configuration(*place) for place in places))

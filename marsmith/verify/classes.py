@@ -1,0 +1,94 @@
+"""Does a handler or a model file define what TorchServe looks for, and can it be built?"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from collections.abc import Iterator
+
+from marsmith.findings import Finding
+from marsmith.python_source import outline
+from marsmith.verify.modules import Module
+from marsmith.verify.subject import Subject
+
+
+def check_handler(subject: Subject, module: Module) -> Iterator[Finding]:
+    """Yield why TorchServe would not find the handler's function or build its class."""
+    found = outline(subject.python_files[module.entry])
+    entry_point = subject.entry_point
+    if "*" in found.names or (entry_point or "handle") in found.names:
+        return
+    if len(found.classes) == 1:
+        yield from _check_handler_class(subject, module, found.classes[0].name)
+    elif entry_point:
+        close = difflib.get_close_matches(entry_point, found.names, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else "define it at the file's top level"
+        message = f"there is no function {entry_point!r}"
+        yield subject.presume("handler-function", message, hint, module.entry, 1)
+    else:
+        yield _class_count(subject, module, "handler", [c.line for c in found.classes])
+
+
+def _check_handler_class(subject: Subject, module: Module, name: str) -> Iterator[Finding]:
+    definition = _class(module.tree, name)
+    if needed := _needed_arguments(definition):
+        message = f"TorchServe builds {name} without arguments, and it needs {needed}"
+        hint = "give them default values; what differs goes into handler_config"
+        line = _constructor_line(definition)
+        yield subject.presume("constructor", message, hint, module.entry, line)
+    methods = {node.name for node in definition.body if isinstance(node, ast.FunctionDef)}
+    missing = [one for one in ("initialize", "handle") if one not in methods]
+    if not definition.bases and missing:
+        message = f"{name} has no method {' and no '.join(missing)}"
+        hint = "define it, or derive the class from TorchServe's BaseHandler"
+        yield subject.presume("handler-methods", message, hint, module.entry, definition.lineno)
+
+
+def check_model(subject: Subject, module: Module) -> Iterator[Finding]:
+    """Yield why TorchServe's own handlers would not build the model."""
+    found = outline(subject.python_files[module.entry])
+    if len(found.classes) != 1:
+        yield _class_count(subject, module, "model file", [c.line for c in found.classes])
+        return
+    definition = _class(module.tree, found.classes[0].name)
+    if needed := _needed_arguments(definition):
+        message = f"TorchServe builds {definition.name} without arguments, and it needs {needed}"
+        hint = "give them the default values that the weights were trained with"
+        line = _constructor_line(definition)
+        yield subject.presume("constructor", message, hint, module.entry, line)
+
+
+def _class_count(subject: Subject, module: Module, kind: str, lines: list[int]) -> Finding:
+    message = f"a {kind} must define exactly one class, and this one defines {len(lines) or 'none'}"
+    hint = "imported classes do not count: derive a class of its own here"
+    if lines:
+        hint = "move the others to a file of their own and list it in extra_files"
+    line = lines[1] if len(lines) > 1 else 1
+    return subject.presume("classes", message, hint, module.entry, line)
+
+
+def _class(tree: ast.Module, name: str) -> ast.ClassDef:
+    nodes = (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    return next(node for node in nodes if node.name == name)
+
+
+def _constructor(definition: ast.ClassDef) -> ast.FunctionDef | None:
+    own = (node for node in definition.body if isinstance(node, ast.FunctionDef))
+    return next((node for node in own if node.name == "__init__"), None)
+
+
+def _constructor_line(definition: ast.ClassDef) -> int:
+    constructor = _constructor(definition)
+    return constructor.lineno if constructor else definition.lineno
+
+
+def _needed_arguments(definition: ast.ClassDef) -> str:
+    """Return the names of the constructor's arguments that have no default value."""
+    constructor = _constructor(definition)
+    if constructor is None:
+        return ""
+    arguments = constructor.args
+    positional = [*arguments.posonlyargs, *arguments.args][1:]
+    needed = positional[: len(positional) - len(arguments.defaults)]
+    pairs = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    return ", ".join(one.arg for one in [*needed, *(arg for arg, value in pairs if value is None)])

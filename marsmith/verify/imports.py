@@ -1,0 +1,107 @@
+"""Does an archive import what is nowhere to be found, or hide a library by a file's name?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from marsmith.distributions import (
+    distribution_of,
+    distributions_of,
+    is_distribution,
+    is_installed,
+    is_known,
+    is_of_distribution,
+    is_standard,
+)
+from marsmith.findings import Finding, Severity
+from marsmith.imported_names import Import
+from marsmith.requirements import declared, normal_name
+from marsmith.verify.modules import Module, is_own
+from marsmith.verify.subject import Subject
+
+# What TorchServe's vision handlers import without declaring it (ts/torch_handler).
+_CAPTUM = ("image_classifier", "image_segmenter", "object_detector", "vision_handler")
+
+
+def check_names(subject: Subject) -> Iterator[Finding]:
+    """Yield modules that hide others of their name: the archive's folder is first on sys.path."""
+    names = subject.archive.names
+    for name in sorted(name for name in names if name.endswith(".py") and "/" not in name):
+        module = name.removesuffix(".py")
+        if is_standard(module) or is_of_distribution(module):
+            whose = "Python's own" if is_standard(module) else distribution_of(module)
+            message = f"the module {module!r} hides that of {whose} from everything in the worker"
+            yield subject.finding(
+                "shadows-library", message, "rename the file", name, 1, severity=Severity.WARNING
+            )
+        if f"{module}/__init__.py" in names:
+            message = f"{name} is never imported: the folder {module!r} comes first"
+            yield subject.finding("shadows-file", message, "rename one of them", name, 1)
+
+
+def check_imports(subject: Subject, modules: list[Module]) -> Iterator[Finding]:
+    """Yield imports that are neither standard library, nor the archive's own, nor installed."""
+    given = _declared(subject)
+    # What they bring along, only their files could tell.
+    unknown = {name for name in given if not is_distribution(name)}
+    yield from _check_captum(subject, modules, given)
+    seen: set[str] = set()
+    for module in modules:
+        for one in module.imports:
+            top = one.module.partition(".")[0]
+            if one.optional or top in seen or is_standard(top) or is_own(subject, top):
+                continue
+            seen.add(top)
+            if is_installed(top):
+                continue
+            distribution = distribution_of(top)
+            if given & {normal_name(name) for name in (top, *distributions_of(top))} or unknown:
+                yield _not_installed(subject, module, one, distribution)
+            else:
+                message = (
+                    f"imports {top}, which is neither in the archive nor installed nor declared"
+                )
+                hint = _where_to_declare(subject, top, distribution)
+                yield subject.presume("missing-import", message, hint, module.entry, one.line)
+
+
+def _declared(subject: Subject) -> set[str]:
+    """Return the names of the distributions that an archive asks a server to install."""
+    file = subject.manifest.requirements_file
+    return declared(subject.archive.read(file).decode(errors="replace")) if file else set()
+
+
+def _not_installed(subject: Subject, module: Module, one: Import, distribution: str) -> Finding:
+    file = subject.manifest.requirements_file
+    message = f"imports {one.module}, and what {file} declares is not installed here"
+    hint = f"pip install {distribution}, to try the archive here"
+    found = subject.presume("not-installed", message, hint, module.entry, one.line)
+    return replace(found, severity=Severity.WARNING)
+
+
+def _where_to_declare(subject: Subject, module: str, distribution: str) -> str:
+    if subject.project:
+        for folder in ("handlers", "model_defs", "."):
+            if (subject.project.root / folder / f"{module}.py").is_file():
+                path = f"{module}.py" if folder == "." else f"{folder}/{module}.py"
+                return f'add it to the archive: extra_files = ["{path}"]'
+    install = f"pip install {distribution}, and declare it in requirements_file"
+    if is_known(module):
+        return install
+    return f"if {module}.py is yours, add it to extra_files; else {install}"
+
+
+def _check_captum(subject: Subject, modules: list[Module], given: set[str]) -> Iterator[Finding]:
+    if is_installed("captum") or "captum" in given:
+        return
+    hint = "pip install captum, and declare it in requirements_file"
+    message = "TorchServe's vision handlers import captum, which torchserve does not install"
+    if subject.default_handler in _CAPTUM:
+        yield subject.presume("missing-import", message, hint)
+        return
+    for module in modules:
+        for one in module.imports:
+            if one.module.removeprefix("ts.torch_handler.") in _CAPTUM and "ts." in one.module:
+                yield subject.presume("missing-import", message, hint, module.entry, one.line)
+                return

@@ -1,0 +1,59 @@
+"""The Python files that an archive's handler and model lead to, read and not imported."""
+
+from __future__ import annotations
+
+import ast
+import platform
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from marsmith.findings import Finding
+from marsmith.imported_names import Import, imports
+from marsmith.verify.subject import MODULE, Subject
+
+
+@dataclass(frozen=True)
+class Module:
+    """A Python file of the archive that its handler or model leads to."""
+
+    entry: str
+    tree: ast.Module
+    imports: list[Import]
+
+
+def follow(subject: Subject, entry: str, modules: dict[str, Module]) -> Iterator[Finding]:
+    """Read a file and all files of the archive that it imports, into `modules`."""
+    if entry in modules or entry not in subject.python_files:
+        return
+    try:
+        tree = ast.parse(subject.python_files[entry])
+    except SyntaxError as error:
+        message = f"Python {platform.python_version()} does not understand it: {error.msg}"
+        yield subject.presume("syntax", message, "mend the line", entry, error.lineno)
+        return
+    except ValueError as error:
+        yield subject.presume("syntax", f"not Python: {error}", "save it as UTF-8 text", entry, 1)
+        return
+    package = ".".join(PurePosixPath(entry).parent.parts)
+    found = imports(tree, package)
+    modules[entry] = Module(entry, tree, found)
+    for one in found:
+        for own in _own_files(subject, one.module):
+            yield from follow(subject, own, modules)
+
+
+def _own_files(subject: Subject, module: str) -> list[str]:
+    """Return the archive's files that an import runs: the module and the packages around it."""
+    parts = module.split(".")
+    names = ["/".join(parts[: count + 1]) for count in range(len(parts))]
+    found = [f"{name}{end}" for name in names for end in (".py", "/__init__.py")]
+    return [name for name in found if name in subject.archive.names]
+
+
+def is_own(subject: Subject, module: str) -> bool:
+    """Whether the archive has a module, be it in a folder that a handler adds to `sys.path`."""
+    top = module.partition(".")[0]
+    found = re.compile(rf"(^|/){re.escape(top)}(/|{MODULE}$)")
+    return any(found.search(name) for name in subject.archive.names)

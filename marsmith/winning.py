@@ -1,0 +1,91 @@
+"""The winner of a search, as lines of archives.toml; all else in the file stays as it is."""
+
+from __future__ import annotations
+
+import difflib
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from marsmith.building import build
+from marsmith.errors import ProjectError
+from marsmith.project import Project
+from marsmith.replacing import replacing
+from marsmith.spec import SPEC_FILE, ArchiveSpec, parse_spec
+from marsmith.toml_editing import Value, with_items, with_values
+from marsmith.tuning_space import Configuration, applied
+
+_WEIGHTS = "weights"
+
+
+def winning_text(text: str, spec: ArchiveSpec, configuration: Configuration) -> str:
+    """Return the spec's text with a configuration in it.
+
+    Raises ProjectError where the text is written in a way that does not let it be changed.
+    """
+    wanted = _with_weights(applied(spec, configuration))
+    table = ("archives", spec.name)
+    own: dict[str, Value] = {
+        key: getattr(wanted, key)
+        for key in ("model_file", "serialized_file")
+        if getattr(wanted, key) != getattr(spec, key)
+    }
+    changed = with_values(text, table, own)
+    changed = with_items(changed, table, "extra_files", wanted.extra_files[len(spec.extra_files) :])
+    for name in ("handler_config", "serving"):
+        old, new = getattr(spec, name), getattr(wanted, name)
+        different = {key: value for key, value in new.items() if old.get(key) != value}
+        changed = with_values(changed, (*table, name), different)
+    _require(changed, text, wanted)
+    return changed
+
+
+def difference(text: str, changed: str) -> list[str]:
+    """Return what differs, as the lines of a unified diff."""
+    names = SPEC_FILE, SPEC_FILE
+    return list(difflib.unified_diff(text.splitlines(), changed.splitlines(), *names, lineterm=""))
+
+
+def keep(project: Project, name: str, configuration: Configuration, changed: str) -> None:
+    """Write the changed spec and the model's files that it names, and build the archive."""
+    try:
+        for file in configuration.variant.files:
+            target = project.root / _WEIGHTS / Path(file).name
+            target.parent.mkdir(exist_ok=True)
+            with (project.root / file).open("rb") as source, replacing(target) as copy:
+                shutil.copyfileobj(source, copy)
+        with replacing(project.root / SPEC_FILE) as written:
+            written.write(changed.encode())
+    except OSError as error:
+        raise ProjectError(
+            f"{error.filename or project.root} cannot be written: {error.strerror}",
+            "make room, or mend the permissions; then run this again, nothing is measured twice",
+        ) from error
+    build(Project(project.root), (name,))
+
+
+def _with_weights(spec: ArchiveSpec) -> ArchiveSpec:
+    """Return the spec with files of the search where they are to stay."""
+
+    def place(file: str) -> str:
+        return f"{_WEIGHTS}/{Path(file).name}" if file.startswith(".marsmith/") else file
+
+    files = tuple(place(file) for file in spec.extra_files)
+    weights = place(spec.serialized_file) if spec.serialized_file else None
+    return replace(spec, serialized_file=weights, extra_files=files)
+
+
+def _require(changed: str, text: str, wanted: ArchiveSpec) -> None:
+    """Raise unless the changed text says what is wanted, and nothing else differs from before."""
+    try:
+        found = parse_spec(changed)
+        same = not found.problems and found.archives == parse_spec(text).archives | {
+            wanted.name: wanted
+        }
+    except ProjectError:
+        same = False
+    if not same:
+        raise ProjectError(
+            f"{SPEC_FILE} is written in a way that tune cannot change",
+            f"write [archives.{wanted.name}.serving] and .handler_config as tables, a line a key",
+        )

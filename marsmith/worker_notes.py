@@ -1,0 +1,37 @@
+"""What a watched worker noted of itself (children/watched_worker.py): read, and not believed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Notes:
+    """`network` are the addresses that it asked for, `calls` the first calls of its model.
+
+    `loose` are the names that loads of weights with strict=False left apart: "missing" in the
+    weights, "unexpected" in them.
+    """
+
+    network: list[str] = field(default_factory=list)
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    loose: list[dict[str, list[str]]] = field(default_factory=list)
+
+
+def read_notes(path: Path) -> Notes:
+    """Read a worker's notes; empty where there are none. The archive's code can write there."""
+    try:
+        values = json.loads(path.read_text())
+        return Notes(
+            [str(one) for one in values["network"]],
+            [dict(one) for one in values["calls"]],
+            [
+                {kind: [str(name) for name in one[kind]] for kind in ("missing", "unexpected")}
+                for one in values["loose"]
+            ],
+        )
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return Notes()

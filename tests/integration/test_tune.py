@@ -1,0 +1,129 @@
+"""`marsmith tune` with a real TorchServe: the form of what it finds, never how fast that is."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+from marsmith.project import Project
+from tests.integration.kit import Kit, leftovers, wait_for
+
+# Right alone, wrong in company: no batch larger than 1 may win.
+LONER = """\
+def handle(data, context):
+    return ["alone" if data and len(data) == 1 else "crowded" for _ in data or []]
+"""
+SPEC = """\
+[archives.loner]
+version = "1.0"
+handler = "loner.py:handle"
+
+[archives.loner.serving]
+minWorkers = 1  # one
+maxWorkers = 1
+batchSize = 1
+
+[[archives.loner.samples]]
+request = "one.txt"
+response = "alone.txt"
+"""
+EASY = ("--p99", "60s", "--connections", "8")
+
+
+def measurements(kit: Kit, name: str) -> list[dict[str, object]]:
+    """Return what was remembered."""
+    lines = (kit.root / ".marsmith" / "tune" / f"{name}.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_the_winner_is_written_and_proven_and_nothing_is_measured_twice(
+    kit: Kit, temporary_folder: Path
+) -> None:
+    tune = ("tune", "digits", *EASY, "--sample", "seven.png", "--engine", "eager")
+    before = (kit.root / "archives.toml").read_text()
+    asked = kit(*tune, "--trials", 1, check=False)
+    assert "requests/s against p99" in asked.stdout
+    assert (kit.root / "archives.toml").read_text() == before
+    known = len(measurements(kit, "digits"))
+    again = kit(*tune, "--trials", 1, "--yes")
+    assert "2 configurations in" in again.stdout
+    assert "2 of them measured before" in again.stdout
+    assert len(measurements(kit, "digits")) == known
+    assert (kit.root / ".marsmith" / "tune" / "digits.svg").read_text().startswith("<svg")
+    assert "winner: " in again.stdout
+    Project(kit.root).specs(("digits",))
+    assert leftovers(str(temporary_folder)) == []
+    assert list(temporary_folder.iterdir()) == []
+    checked, *_ = kit.json("check", "digits")
+    assert [one for one in checked["findings"] if one["severity"] == "error"] == []
+
+
+def test_what_answers_wrongly_under_load_is_no_candidate(empty: Kit) -> None:
+    write_loner(empty)
+    result = empty("tune", "loner", *EASY, "--trials", 1, "--yes")
+    assert "batchSize = 1\n" in (empty.root / "archives.toml").read_text()
+    crowded = [one for one in measurements(empty, "loner") if batch(one) > 1]
+    assert crowded
+    assert all("wrong answer" in str(one["failure"]) for one in crowded)
+    assert "winner: " in result.stdout
+
+
+def test_when_it_is_interrupted_nothing_is_left_but_what_was_measured(
+    empty: Kit, temporary_folder: Path
+) -> None:
+    write_loner(empty)
+    process = empty.start("tune", "loner", *EASY, "--yes")
+    try:
+        path = empty.root / ".marsmith" / "tune" / "loner.jsonl"
+        wait_for(path.exists, "the first measurement")
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "stopped; what was measured is kept" in errors
+    assert (empty.root / "archives.toml").read_text() == SPEC
+    assert measurements(empty, "loner")
+    assert list(temporary_folder.iterdir()) == []
+
+
+def test_a_goal_that_nothing_keeps_is_told_with_the_least_that_was_seen(empty: Kit) -> None:
+    write_loner(empty)
+    result = empty("tune", "loner", "--p99", "0.001ms", "--trials", 0, check=False)
+    assert result.returncode == 1
+    assert "nothing that was tried keeps a p99 of 0.001 ms" in result.stderr
+    assert "hint: allow more (--p99)" in result.stderr
+    assert (empty.root / "archives.toml").read_text() == SPEC
+
+
+def test_an_archive_that_cannot_be_loaded_is_told_with_its_cause(empty: Kit) -> None:
+    write_loner(empty)
+    empty.write("loner.py", LONER + "\n\nraise RuntimeError('no way')\n")
+    result = empty("tune", "loner", *EASY, check=False)
+    assert result.returncode == 1
+    assert "no way" in result.stderr
+
+
+def test_what_cannot_be_meant_is_told_before_anything_starts(empty: Kit) -> None:
+    write_loner(empty)
+    assert "write 50ms" in empty("tune", "loner", "--p99", "50", check=False).stderr
+    unknown = empty("tune", "loner", *EASY, "--sample", "two.txt", check=False)
+    assert "hint: its samples: samples/one.txt" in unknown.stderr
+    empty.write("archives.toml", SPEC.partition("[[")[0])
+    assert "marsmith sample loner" in empty("tune", "loner", *EASY, check=False).stderr
+
+
+def write_loner(kit: Kit) -> None:
+    """Write a project whose handler answers rightly only what is alone in its batch."""
+    kit.write("archives.toml", SPEC)
+    kit.write("loner.py", LONER)
+    kit.write("one.txt", "x")
+    kit.write("alone.txt", "alone")
+
+
+def batch(one: dict[str, object]) -> int:
+    """Return the batch size of a measurement."""
+    configuration = one["configuration"]
+    assert isinstance(configuration, dict)
+    return int(configuration["batch_size"])

@@ -1,0 +1,78 @@
+"""Single values of a TOML text change, and nothing else of it does."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from marsmith.toml_editing import Value, with_items, with_values
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+TEXT = """\
+# All of it.
+
+[archives.digits]  # the first
+version = "1.0"  # of the model
+model_file = "model_defs/net.py"
+extra_files = [
+    "a.py",  # why
+    "b.py",
+]
+
+# How it is served.
+[archives.digits.serving]
+batchSize = 32# measured
+  maxBatchDelay=2
+
+# Another one.
+[archives."di.gits"]
+version = "1.0"
+extra_files = ["a.py"]
+"""
+SERVING = ("archives", "digits", "serving")
+
+
+def test_values_change_where_they_stand() -> None:
+    changed = with_values(TEXT, SERVING, {"batchSize": 8, "maxBatchDelay": 20, "minWorkers": 2})
+    expected = TEXT.replace("batchSize = 32# measured", "batchSize = 8# measured")
+    expected = expected.replace("  maxBatchDelay=2\n", "  maxBatchDelay=20\nminWorkers = 2\n")
+    assert changed == expected
+
+
+def test_a_table_that_is_new_comes_behind_its_archives_others() -> None:
+    changed = with_values(TEXT, ("archives", "digits", "handler_config"), {"engine": "eager"})
+    added = '  maxBatchDelay=2\n\n[archives.digits.handler_config]\nengine = "eager"\n'
+    assert changed == TEXT.replace("  maxBatchDelay=2\n", added)
+    assert with_values(TEXT, ("archives", "digits", "none"), {"key": None}) == TEXT
+    dotted = with_values(TEXT, ("archives", "di.gits", "serving"), {"batchSize": 1})
+    assert dotted == TEXT + '\n[archives."di.gits".serving]\nbatchSize = 1\n'
+
+
+def test_a_key_is_taken_out() -> None:
+    changed = with_values(TEXT, SERVING[:2], {"model_file": None, "handler": None})
+    assert changed == TEXT.replace('model_file = "model_defs/net.py"\n', "")
+
+
+@pytest.mark.parametrize("value", ['a "b" # \\ é', 1, 1.5, True, "x"])
+def test_whatever_is_written_reads_back(value: Value) -> None:
+    changed = with_values(TEXT, SERVING, {"batchSize": value, "new": value})
+    serving = tomllib.loads(changed)["archives"]["digits"]["serving"]
+    assert (serving["batchSize"], serving["new"]) == (value, value)
+
+
+@pytest.mark.parametrize("name", ["digits", "di.gits"])
+def test_a_list_gets_more_items(name: str) -> None:
+    changed = with_items(TEXT, ("archives", name), "extra_files", ["c.py", "d.py"])
+    before = tomllib.loads(TEXT)["archives"][name]["extra_files"]
+    assert tomllib.loads(changed)["archives"][name]["extra_files"] == [*before, "c.py", "d.py"]
+    assert with_items(TEXT, ("archives", name), "extra_files", []) == TEXT
+
+
+def test_a_list_that_is_not_there_is_made() -> None:
+    changed = with_items(TEXT, ("archives", "digits"), "more", ["c.py"])
+    assert tomllib.loads(changed)["archives"]["digits"]["more"] == ["c.py"]
