@@ -49,16 +49,21 @@ class WorkerProcess:
         environment |= {"PYTHONPATH": f"{model}{os.pathsep}", "TS_DECODE_INPUT_REQUEST": "true"}
         if notes:
             environment = _without_caches(environment, folder)
-        with self._log.open("wb") as log:
-            self.process = subprocess.Popen(  # noqa: S603
-                command,
-                cwd=model,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # a terminal's Ctrl-C is for us; and one group to end
-            )
+        try:
+            with self._log.open("wb") as log:
+                self.process = subprocess.Popen(  # noqa: S603
+                    command,
+                    cwd=model,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,  # a terminal's Ctrl-C is for us; and one group to end
+                )
+        except BaseException:  # Ctrl-C may come when the process is there, and its id is not yet
+            time.sleep(_MOMENT)
+            end_children_of(folder)
+            raise
         self._socket = socket.socket(socket.AF_UNIX)
         try:
             self._connect(str(address))
