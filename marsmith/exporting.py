@@ -74,7 +74,8 @@ class Exported:
     path: Path
     size: int  # bytes
     sha256: str
-    differences: dict[str, dict[str, float]]  # the largest per kind of input: absolute, relative
+    # Per kind of input the largest, "absolute" and "relative", and how many are "left_out".
+    differences: dict[str, dict[str, float]]
     agreement: Agreement | None = None  # with eager's answers to the photos held out
     kept: tuple[Path, ...] = ()
 
@@ -226,7 +227,10 @@ def _run(model: Path, folder: Path, archive: Archive, job: dict[str, Any]) -> di
         )
     found: dict[str, Any] = json.loads(result.read_text())
     if "error" in found:
-        raise BuildError(f"{archive.name}: {found['error']}", found["hint"])
+        # With MARSMITH_DEBUG people see the cause, too.
+        raise BuildError(f"{archive.name}: {found['error']}", found["hint"]) from RuntimeError(
+            process.stderr
+        )
     return found
 
 
@@ -238,10 +242,10 @@ def _check(
     for where, distance in found["differences"].items():
         # Of other dtypes the answers are judged, unless the outputs are no numbers at all.
         limit = limits.outputs if dtype == "float32" else sys.float_info.max
-        if distance["wrong"] > limit:
+        if distance["relative"] > limit:
             raise BuildError(
                 f"{name} differs from eager by {distance['absolute']:.3g} on "
-                f"{where}, {distance['wrong']:.2g} of the output's largest value",
+                f"{where}, {distance['relative']:.2g} of the output's largest value",
                 "a model that decides by its data needs torchscript-script; or --tolerance",
             )
     answers = [base64.b64decode(one) for one in found["answers"]]

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torchvision
 
+_TORCH = (Path(torch.__file__).parent, Path(torchvision.__file__).parent)
 _CALIBRATION_BYTES = 1 << 29  # of inputs that are kept in memory
 
 
@@ -80,7 +82,7 @@ def _trace(model: torch.nn.Module, example: torch.Tensor, path: Path) -> None:
     for warning in caught:
         # A trace keeps the way that one input took; whatever the model decides by its data is lost.
         # What torch's own layers decide by are shapes, and those are compared below.
-        own = not {"torch", "torchvision"} & set(Path(warning.filename).parts)
+        own = not any(Path(warning.filename).is_relative_to(folder) for folder in _TORCH)
         if own and warning.category.__name__ == "TracerWarning":
             where = f"{Path(warning.filename).name}:{warning.lineno}"
             reason = str(warning.message).partition(". ")[0]

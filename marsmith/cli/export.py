@@ -83,9 +83,15 @@ def export(
         click.echo(f"kept       {file}")
     click.echo("largest difference to eager, and as a share of the largest output:")
     for where, distance in exported.differences.items():
-        click.echo(f"  {where:20}  {distance['absolute']:8.2g}  {distance['relative']:8.2g}")
+        figures = f"{distance['absolute']:8.2g}  {distance['relative']:8.2g}"
+        click.echo(f"  {where:20}  {figures}{_left(distance)}")
     if exported.agreement:
         click.echo(_agreement(exported.agreement, "photos" if calibrate else "samples"))
+
+
+def _left(distance: dict[str, float]) -> str:
+    count = int(distance["left_out"])
+    return f"  ({count} left out: eager's own rounding is as large)" if count else ""
 
 
 def _agreement(found: Agreement, what: str) -> str:
