@@ -32,9 +32,8 @@ _METHODS = """
   those that batch take up to 32 requests and wait for at most 2 ms, BentoML by its own rule.
 - wrk sends one request again and again over kept connections. Beside it, each system is asked all
   test requests four times a second, and after each round once more, behind what is still queued.
-- Digits are framed as MNIST's are, because TorchServe's handler takes nothing else; `drawn-digits`
-  is what the archive is for. Answers must be within 0.01 of eager's, as a share of its largest
-  probability.
+- Digits are framed as MNIST's are, because TorchServe's handler takes nothing else. Answers must be
+  within 0.01 of eager's, as a share of its largest probability.
 - ResNet-18's answers must be within 0.05, as a share of the largest probability, of eager float32
   on a photo that Pillow decoded in full; cartoons within 0.02 on average, of values in 0 to 1.
 """

@@ -34,25 +34,17 @@ def digits(effort: Effort, peers: Sequence[Peer] = PEERS) -> Result:
     return result
 
 
-def drawn_digits(effort: Effort) -> Result:
-    """Measure digits that must be found first, which TorchServe's handler does not do."""
-    cases = tasks.drawn_digits()
-    systems = [marsmith_server("digits", cases), stock_server("digits", cases)]
-    result = _loaded("drawn-digits", systems, {}, 64, effort)
-    goal = Goal("digits, samples/seven.png (off centre)", "TorchServe out of the box", 10)
-    _compare(result, goal, [STOCK])
-    note = "TorchServe's handler takes the pixels as they are; Marsmith's frames the digit first."
-    result.notes.append(note)
-    return result
-
-
 def one_connection(effort: Effort) -> Result:
     """Measure the latency of digits when nobody else asks."""
     cases = tasks.digits()
-    systems = [marsmith_server("digits", cases)]
+    systems = [marsmith_server("digits-alone", cases)]
     result = _loaded("one-connection", systems, _peers(PEERS, "digits", cases), 1, effort)
     goal = Goal("digits, one connection, p50", "the best peer", 1.1, at_most=True)
     _compare(result, goal, [peer.name for peer in PEERS], table=1, less=True)
+    result.notes.append(
+        "Served with batchSize = 1: for a batch that is not full TorchServe's front end waits "
+        "maxBatchDelay, 1 ms at the least."
+    )
     return result
 
 

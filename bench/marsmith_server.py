@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -23,13 +24,14 @@ class Setup:
     """How a task is served: from which project, which archive, made by which commands.
 
     `project` is a folder of bench/projects/, or empty for this repository itself. `workers` is what
-    the archive is scaled to.
+    the archive is scaled to; 0 leaves it, and `batch_size`, as archives.toml says.
     """
 
     archive: str
     project: str = ""
     commands: tuple[tuple[str, ...], ...] = ()  # of marsmith, after `marsmith build`
-    workers: int = 0  # 0: as many as archives.toml says
+    workers: int = 0
+    batch_size: int = 0
 
     @property
     def built(self) -> str:
@@ -54,10 +56,13 @@ _RESNET18 = Setup(
 )
 SETUPS = {
     "digits": Setup("digits", workers=2),
+    "digits-alone": Setup("digits", workers=2, batch_size=1),
     "resnet18": _RESNET18,
     "rotation": Setup(
         "rotation-openvino-int8",
-        commands=(_export("rotation", "int8", "--calibrate", str(PHOTOS)),),
+        commands=(
+            _export("rotation", "int8", "--calibrate", str(PHOTOS), "--sample-tolerance", "0.05"),
+        ),
         workers=2,
     ),
     "cartoon": Setup("cartoon", workers=2),
@@ -120,8 +125,7 @@ def make_project(setup: Setup) -> Path:
         (folder / "weights").mkdir()
         shutil.copy(WORK / "resnet18.pth", folder / "weights")
         (folder / "photo.jpg").write_bytes(photo(640, 480))
-    if setup.workers:
-        _set_workers(folder / "archives.toml", setup)
+    _set_serving(folder / "archives.toml", setup)
     return folder
 
 
@@ -138,12 +142,12 @@ def marsmith(folder: Path, *arguments: str) -> str:
     return result.stdout
 
 
-def _set_workers(archives: Path, setup: Setup) -> None:
+def _set_serving(archives: Path, setup: Setup) -> None:
     """Start with as many workers as the archive may have: nobody scales it by hand here."""
+    wanted = {"minWorkers": setup.workers, "batchSize": setup.batch_size}
     before, mark, table = archives.read_text().partition(f"[archives.{setup.built}.serving]")
-    lines = [
-        f"minWorkers = {setup.workers}" if line.startswith("minWorkers") else line
-        for line in table.split("\n[", 1)[0].splitlines()
-    ]
-    rest = "\n[" + table.split("\n[", 1)[1] if "\n[" in table else ""
-    archives.write_text(before + mark + "\n".join(lines) + "\n" + rest)
+    own, following, rest = table.partition("\n[")
+    for key, value in wanted.items():
+        if value:
+            own = re.sub(rf"^{key} = .*$", f"{key} = {value}", own, flags=re.MULTILINE)
+    archives.write_text(before + mark + own + following + rest)

@@ -30,7 +30,7 @@ def memory(effort: Effort) -> Result:
     del effort  # memory does not change from round to round
     tasks.write_generator_weights(_WEIGHTS)
     cases = tasks.unchecked_photo()
-    setup = Setup("cartoon")
+    setup = Setup("cartoon", batch_size=1)  # as the stock worker, which has no batches
     folder = make_project(setup)
     shutil.copy(_WEIGHTS, folder / "weights" / "cartoon.pth")
     _without_samples(folder / "archives.toml")

@@ -39,11 +39,6 @@ def digits() -> list[Case]:
     return [_digit("a seven", seven), _digit("a seven in the mirror", mirrored(seven))]
 
 
-def drawn_digits() -> list[Case]:
-    """Return a digit that is not in the middle, as people draw them: it must be found first."""
-    return [_digit("samples/seven.png", (ROOT / "samples" / "seven.png").read_bytes())]
-
-
 def resnet18() -> list[Case]:
     """Return two photos of 1280x960 pixels."""
     network = _network(BENCH / "projects" / "resnet18", "resnet18", "ResNet18")

@@ -27,9 +27,6 @@ class Trial:
 
 TRIALS: dict[str, Trial] = {
     "digits": Trial("digits, 64 connections, against TorchServe and the peers", http_trials.digits),
-    "drawn-digits": Trial(
-        "digits that are not in the middle, against TorchServe", http_trials.drawn_digits
-    ),
     "one-connection": Trial("digits, p50 of one connection", http_trials.one_connection),
     "resnet18": Trial("ResNet-18 on photos, against TorchServe and peers", http_trials.resnet18),
     "resnet18-engine": Trial(
