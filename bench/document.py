@@ -37,6 +37,7 @@ _METHODS = """
 - ResNet-18's answers must be within 0.05, as a share of the largest probability, of eager float32
   on a photo that Pillow decoded in full; cartoons within 0.02 on average, of values in 0 to 1.
 """
+_FEW = 5.0  # requests/s
 _TABLE_HEAD = "| work | against | goal | measured | |\n| --- | --- | --- | --- | --- |\n"
 
 
@@ -114,7 +115,7 @@ def _shortfall(short: list[Comparison]) -> str:
 def _section(result: Result, machine: dict[str, str]) -> str:
     lines = [f"\n## {result.trial}\n\n"]
     lines += [f"`{result.command}`, {result.date}.\n"]
-    lines += [f"{note}\n" for note in result.notes]
+    lines += [f"{note}\n" for note in [*result.notes, *_coarse(result)]]
     if any(table.title in result.curves for table in result.tables):
         lines.append(f"\n![curves](benchmarks-{result.trial}.svg)\n")
     for table in result.tables:
@@ -124,6 +125,17 @@ def _section(result: Result, machine: dict[str, str]) -> str:
         lines.append("\nMeasured on another machine, or with other versions:\n\n")
         lines.append(_facts(result.machine))
     return "".join(lines)
+
+
+def _coarse(result: Result) -> list[str]:
+    """Say whose figures are of a handful of requests a round."""
+    return [
+        f"{one.system} answered fewer than {_FEW:g} requests/s: over rounds of seconds its figure, and "
+        "the ratio to it, says no more than its order of magnitude."
+        for table in result.tables
+        for one in table.series
+        if table.unit == "requests/s" and one.values and one.median < _FEW
+    ]
 
 
 def _facts(machine: dict[str, str]) -> str:

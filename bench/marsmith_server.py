@@ -65,7 +65,11 @@ SETUPS = {
         ),
         workers=2,
     ),
-    "cartoon": Setup("cartoon", workers=2),
+    "cartoon": Setup(
+        "cartoon-openvino-bfloat16",
+        commands=(_export("cartoon", "bfloat16"),),
+        workers=2,
+    ),
 }
 
 
