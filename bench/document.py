@@ -130,8 +130,8 @@ def _section(result: Result, machine: dict[str, str]) -> str:
 def _coarse(result: Result) -> list[str]:
     """Say whose figures are of a handful of requests a round."""
     return [
-        f"{one.system} answered fewer than {_FEW:g} requests/s: over rounds of seconds its figure, and "
-        "the ratio to it, says no more than its order of magnitude."
+        f"{one.system} answered fewer than {_FEW:g} requests/s: over rounds of seconds its figure, "
+        "and the ratio to it, says no more than its order of magnitude."
         for table in result.tables
         for one in table.series
         if table.unit == "requests/s" and one.values and one.median < _FEW
