@@ -15,7 +15,6 @@ import selectors
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from types import TracebackType
 from urllib.parse import urlsplit
 
 from marsmith.load_connection import Answer, BrokenConnectionError, Connection
@@ -67,12 +66,7 @@ class Load:
     def __enter__(self) -> Load:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -9,25 +9,17 @@ import click
 
 from marsmith import checking
 from marsmith.check_targets import Target, targets
-from marsmith.cli.options import json_option, project_of
+from marsmith.cli.options import json_option, project_of, timeout_option
 from marsmith.cli.output import print_findings, print_json
 from marsmith.findings import Finding
 from marsmith.project import Project
-from marsmith.runtime import DEFAULT_TIMEOUT
 
 
 @click.command()
 @click.argument("archives", metavar="[NAME|FILE|FOLDER]...", nargs=-1)
 @click.option("--strict", is_flag=True, help="Let warnings count as errors.")
 @click.option("--fix", is_flag=True, help="Build anew what is older than its sources.")
-@click.option(
-    "--timeout",
-    metavar="SECONDS",
-    type=click.FloatRange(min=1),
-    default=DEFAULT_TIMEOUT,
-    show_default=True,
-    help="How long a model may take to load, and a batch to be answered.",
-)
+@timeout_option
 @json_option
 @click.pass_context
 def check(

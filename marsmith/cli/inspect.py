@@ -10,11 +10,10 @@ from rich.console import Console
 from marsmith.cli.compared import print_comparison
 from marsmith.cli.inspect_values import comparison_as_values, inspection_as_values
 from marsmith.cli.inspected import print_inspection
-from marsmith.cli.options import archive_of, json_option
+from marsmith.cli.options import archive_of, json_option, timeout_option
 from marsmith.cli.output import print_json
 from marsmith.comparing import compare
 from marsmith.inspecting import inspect as inspect_archive
-from marsmith.runtime import DEFAULT_TIMEOUT
 
 
 @click.command()
@@ -37,14 +36,7 @@ def inspect(context: click.Context, archive: str, as_json: bool) -> None:
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
 @click.option("--no-run", is_flag=True, help="Load no model and compare no answers.")
-@click.option(
-    "--timeout",
-    metavar="SECONDS",
-    type=click.FloatRange(min=0.1),
-    default=DEFAULT_TIMEOUT,
-    show_default=True,
-    help="How long a model may take to load, and to answer.",
-)
+@timeout_option
 @json_option
 @click.pass_context
 def diff(

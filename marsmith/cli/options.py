@@ -10,6 +10,7 @@ from marsmith.archive import Archive
 from marsmith.building import is_stale
 from marsmith.errors import ProjectError
 from marsmith.project import Project
+from marsmith.runtime import DEFAULT_TIMEOUT
 
 names_argument = click.argument("names", metavar="[NAME]...", nargs=-1)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -18,6 +19,15 @@ port_option = click.option(
     metavar="N",
     type=click.IntRange(1, 65535),
     help="The server's inference port (default: the one that runs).",
+)
+
+timeout_option = click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0.1),
+    default=DEFAULT_TIMEOUT,
+    show_default=True,
+    help="How long a model may take to load, and a batch to be answered.",
 )
 
 

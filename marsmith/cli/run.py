@@ -17,12 +17,12 @@ from rich.console import Console
 from rich.progress import track
 
 from marsmith.cli.answers import cells, keep, shown
-from marsmith.cli.options import archive_of, json_option
+from marsmith.cli.options import archive_of, json_option, timeout_option
 from marsmith.cli.output import print_json, print_table
 from marsmith.errors import MarsmithError
 from marsmith.messages import Request, Response
 from marsmith.pictures import picture_kind
-from marsmith.runtime import DEFAULT_TIMEOUT, Runtime
+from marsmith.runtime import Runtime
 
 _TABLES = (".jsonl", ".csv")
 _ENDINGS = {"application/json": "json", "text/csv": "csv", "text/html": "html"}
@@ -57,14 +57,7 @@ class _Row:
     type=click.Path(path_type=Path),
     help="Keep the answers: FILE.jsonl, FILE.csv, or a folder with one file each.",
 )
-@click.option(
-    "--timeout",
-    metavar="SECONDS",
-    type=click.FloatRange(min=0.1),
-    default=DEFAULT_TIMEOUT,
-    show_default=True,
-    help="How long the model may take to load, and a batch to be answered.",
-)
+@timeout_option
 @json_option
 @click.pass_context
 def run(
