@@ -24,7 +24,7 @@ from marsmith.layers import Layer, is_parameter, layers_of
 from marsmith.model_files import ModelFile, read_model_file
 from marsmith.samples import SAMPLES_FOLDER
 from marsmith.signing import claimed_key, signature_file
-from marsmith.spec import SERVING_KEYS
+from marsmith.spec_schema import SERVING_KEYS
 from marsmith.tensors import Tensor
 
 _HANDLER_CONFIG = "handler_config"

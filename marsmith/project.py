@@ -9,7 +9,8 @@ from pathlib import Path
 from marsmith.errors import ProjectError
 from marsmith.findings import FindingsError
 from marsmith.properties import CONFIG_FILE, parse_properties
-from marsmith.spec import SPEC_FILE, ArchiveSpec, SpecFile, did_you_mean, parse_spec
+from marsmith.spec import SPEC_FILE, ArchiveSpec, SpecFile, parse_spec
+from marsmith.spec_schema import did_you_mean
 
 
 @dataclass(frozen=True)

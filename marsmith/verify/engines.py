@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from marsmith.errors import ArchiveError, MarsmithError
 from marsmith.findings import Finding
 from marsmith.onnx_file import read_onnx
-from marsmith.spec import did_you_mean
+from marsmith.spec_schema import did_you_mean
 from marsmith.verify.subject import Subject
 
 _ENGINES_FILE = "model_engines.py"

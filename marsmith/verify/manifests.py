@@ -13,7 +13,8 @@ from marsmith.distributions import is_installed
 from marsmith.errors import ArchiveError
 from marsmith.findings import Finding, Severity
 from marsmith.manifest import MANIFEST_FILE
-from marsmith.spec import DEFAULT_HANDLERS, did_you_mean
+from marsmith.spec import DEFAULT_HANDLERS
+from marsmith.spec_schema import did_you_mean
 from marsmith.verify.subject import Subject
 
 _AGAIN = "make the archive anew: marsmith build, or torch-model-archiver"

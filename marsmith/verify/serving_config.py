@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from marsmith.errors import ArchiveError
 from marsmith.findings import Finding, Severity
-from marsmith.spec import SERVING_KEYS, serving_problems
+from marsmith.spec_schema import SERVING_KEYS, serving_problems
 from marsmith.verify.subject import Subject
 
 _THREADS = re.compile(rb"^[^#\n]*\bset_num_threads\(\s*(?P<count>\d{1,4})\s*\)", re.MULTILINE)

@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LAYERS = [
     "__init__ errors findings",
-    "toml_lines spec archives_lock manifest properties pictures samples python_source dtypes "
-    "pickled_names state_dict_names layers bodies worker_log messages imported_names "
+    "toml_lines spec_schema spec archives_lock manifest properties pictures samples python_source "
+    "dtypes pickled_names state_dict_names layers bodies worker_log messages imported_names "
     "downloads worker_protocol answer_differences agreement toml_editing tuning_space "
     "frontier load_result",
     "replacing locking ports processes project stored_zip contents containers archive archiver "

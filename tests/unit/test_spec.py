@@ -7,7 +7,8 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from marsmith.findings import Finding, FindingsError
-from marsmith.spec import DEFAULT_HANDLERS, ArchiveSpec, did_you_mean, parse_spec
+from marsmith.spec import DEFAULT_HANDLERS, ArchiveSpec, parse_spec
+from marsmith.spec_schema import did_you_mean
 
 from .tiny import SPEC, minimal_spec
 

@@ -1,0 +1,156 @@
+"""Which keys and values `archives.toml` and model-config.yaml may hold, and why one is refused.
+
+TorchServe's own keys are those of its ModelConfig.java (frontend/archive).
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic_core import (
+    ErrorDetails,
+    PydanticCustomError,
+    SchemaValidator,
+    ValidationError,
+    core_schema,
+)
+
+
+def _plain(value: Any) -> Any:
+    """Let pass what a handler can read from YAML as it was written in TOML."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if not isinstance(value, (str, int, float)):
+        raise PydanticCustomError("not_plain", "Input should hold no dates and times: quote them")
+    return value
+
+
+def _table(
+    required: dict[str, core_schema.CoreSchema], optional: dict[str, core_schema.CoreSchema]
+) -> core_schema.TypedDictSchema:
+    fields = {
+        key: core_schema.typed_dict_field(schema, required=schemas is required)
+        for schemas in (required, optional)
+        for key, schema in schemas.items()
+    }
+    return core_schema.typed_dict_schema(fields, extra_behavior="forbid")
+
+
+_TEXT = core_schema.str_schema(strict=True)
+_COUNT = core_schema.int_schema(strict=True, ge=0)
+_POSITIVE = core_schema.int_schema(strict=True, ge=1)
+_FLAG = core_schema.bool_schema(strict=True)
+_PLAIN_TABLE = core_schema.dict_schema(
+    _TEXT, core_schema.no_info_plain_validator_function(_plain), strict=True
+)
+
+# TorchServe's own model-config keys; what is left out keeps TorchServe's default.
+_SERVING = _table(
+    {},
+    {
+        "minWorkers": _COUNT,
+        "maxWorkers": _POSITIVE,
+        "batchSize": _POSITIVE,
+        "maxBatchDelay": _COUNT,
+        "responseTimeout": _POSITIVE,
+        "startupTimeout": _POSITIVE,
+        "deviceType": core_schema.literal_schema(["cpu", "gpu"]),
+        "deviceIds": core_schema.list_schema(_COUNT),
+        "parallelType": core_schema.literal_schema(["pp", "tp", "pptp", "custom"]),
+        "parallelLevel": _COUNT,
+        "torchrun": _PLAIN_TABLE,
+        "maxRetryTimeoutInSec": _POSITIVE,
+        "clientTimeoutInMills": _COUNT,
+        "jobQueueSize": _POSITIVE,
+        "useJobTicket": _FLAG,
+        "continuousBatching": _FLAG,
+        "sequenceBatching": _FLAG,
+        "asyncCommunication": _FLAG,
+        "useVenv": _FLAG,
+        "sequenceMaxIdleMSec": _POSITIVE,
+        "sequenceTimeoutMSec": _POSITIVE,
+        "maxNumSequence": _POSITIVE,
+        "maxSequenceJobQueueSize": _POSITIVE,
+    },
+)
+SERVING_KEYS = frozenset(_SERVING["fields"])
+_SAMPLE = _table(
+    {"request": _TEXT, "response": _TEXT},
+    {
+        "tolerance": core_schema.float_schema(strict=True, ge=0),
+        "largest": core_schema.float_schema(strict=True, ge=0),
+    },
+)
+_ARCHIVE = _table(
+    {"version": core_schema.str_schema(strict=True, min_length=1), "handler": _TEXT},
+    {
+        "model_file": _TEXT,
+        "serialized_file": _TEXT,
+        "extra_files": core_schema.list_schema(_TEXT),
+        "requirements_file": _TEXT,
+        "runtime": core_schema.literal_schema(["python", "python3"]),
+        "archive_format": core_schema.literal_schema(["default", "zip-store"]),
+        "serving": _SERVING,
+        "handler_config": _PLAIN_TABLE,
+        "samples": core_schema.list_schema(_SAMPLE),
+    },
+)
+# pydantic's engine without its classes, whose import every command would have to wait for.
+validate_archive = SchemaValidator(_ARCHIVE).validate_python
+_validate_serving = SchemaValidator(_SERVING).validate_python
+
+
+def serving_problems(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield (key, problem) for each of TorchServe's keys whose value it does not take."""
+    try:
+        _validate_serving(values)
+    except ValidationError as error:
+        for detail in error.errors():
+            yield str(detail["loc"][0]), explain(detail, detail["loc"])[0]
+
+
+def explain(detail: ErrorDetails, path: tuple[str | int, ...]) -> tuple[str, str]:
+    """Say in our words what pydantic found at one place."""
+    key = str(next(part for part in reversed(path) if isinstance(part, str)))
+    kind = detail["type"]
+    if kind == "extra_forbidden":
+        return f"unknown key {key!r}{_place(path)}", _known_keys(path, key)
+    if kind == "missing":
+        return f"{key!r} is missing{_place(path)}", f"add the key: {key} = …"
+    expected = detail["msg"].removeprefix("Input ")
+    for word, plain in _PLAIN_WORDS:
+        expected = re.sub(word, plain, expected)
+    quotable = kind == "string_type" and isinstance(detail["input"], (int, float))
+    hint = f'write {key} = "{detail["input"]}"' if quotable else f"change {key}"
+    return f"{key!r} {expected}{_place(path)}, not {detail['input']!r}", hint
+
+
+_PLAIN_WORDS = (
+    (r"a valid integer", "an integer"),
+    (r"a valid (dictionary|tuple|list)( or instance of \w+)?", r"a \1"),
+    (r"a (tuple|list)", "a list"),
+    (r"a dictionary|an object to extract fields from", "a table"),
+    (r"valid ", ""),
+)
+
+
+def _place(path: tuple[str | int, ...]) -> str:
+    table = ".".join(str(part) for part in path[:-1] if isinstance(part, str))
+    return f" in [{table}]" if table else ""
+
+
+def _known_keys(path: tuple[str | int, ...], key: str) -> str:
+    inner = {"serving": _SERVING, "samples": _SAMPLE}
+    table = inner.get(str(path[2]), _ARCHIVE) if len(path) > 3 else _ARCHIVE
+    return did_you_mean(key, list(table["fields"]))
+
+
+def did_you_mean(name: str, known: list[str]) -> str:
+    """Return a hint that names the closest of `known`, or lists them all."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known) or 'none'}"
