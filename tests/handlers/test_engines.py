@@ -76,7 +76,7 @@ def images(count: int) -> torch.Tensor:
     return torch.rand(count, 3, 24, 24, generator=torch.Generator().manual_seed(count))
 
 
-def hold(
+def assert_answers_as_eager(
     folder: Path, model: dict[str, str], engine: str, dtype: str, eager: torch.nn.Module
 ) -> None:
     loaded = load_model(folder, model, CPU, engine, dtype)
@@ -100,7 +100,7 @@ def test_an_engine_answers_as_eager_does(
     name, kind = FILES[engine, dtype]
     with torch.no_grad():
         write_format(eager, [images(2)], kind, dtype, folder / name, [images(8)])
-    hold(folder, {"serializedFile": name}, engine, dtype, eager)
+    assert_answers_as_eager(folder, {"serializedFile": name}, engine, dtype, eager)
     assert default_engine(folder / name, has_class=False) == engine
 
 
@@ -109,7 +109,7 @@ def test_an_engine_answers_as_eager_does(
 def test_a_model_file_runs_on_other_engines_as_it_is(
     folder: Path, eager: torch.nn.Module, engine: str, dtype: str
 ) -> None:
-    hold(folder, EAGER, engine, dtype, eager)
+    assert_answers_as_eager(folder, EAGER, engine, dtype, eager)
 
 
 def test_weights_of_another_type_become_float32(folder: Path, eager: torch.nn.Module) -> None:
@@ -121,7 +121,7 @@ def test_weights_of_another_type_become_float32(folder: Path, eager: torch.nn.Mo
 
 
 def test_eager_in_bfloat16(folder: Path, eager: torch.nn.Module) -> None:
-    hold(folder, EAGER, "eager", "bfloat16", eager)
+    assert_answers_as_eager(folder, EAGER, "eager", "bfloat16", eager)
 
 
 @pytest.mark.parametrize(

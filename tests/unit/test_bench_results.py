@@ -75,4 +75,6 @@ def test_pictures_are_well_formed() -> None:
     bars = plot.ratios([compare(GOAL, OURS, [QUICK]), compare(GOAL, BROKEN, [QUICK])])
     table = Table("a < b & c", "ms", [OURS, BROKEN])
     for picture in (bars, plot.curves([table], {"a < b & c": [1, 10, 100]})):
-        ElementTree.fromstring(picture)  # noqa: S314
+        root = ElementTree.fromstring(picture)  # noqa: S314
+        assert root.tag.endswith("svg")
+        assert len(root) > 1  # more than the ground

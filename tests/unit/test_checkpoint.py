@@ -391,7 +391,8 @@ def test_a_small_file_asks_neither_for_all_memory_nor_for_all_time(
         "try:\n    read_checkpoint(Path(sys.argv[1])).tensors\n"
         "except WeightsError as error:\n    assert error.hint\n"
     )
-    subprocess.run([sys.executable, "-c", code, str(path)], check=True, timeout=60)
+    command = [sys.executable, "-c", code, str(path)]
+    assert subprocess.run(command, check=False, timeout=60).returncode == 0
 
 
 def test_a_tensor_that_repeats_itself_without_end_is_refused(tmp_path: Path) -> None:

@@ -236,10 +236,16 @@ def test_configuration_is_parted_into_torchserves_and_the_handlers(path: Path) -
     assert found.handler_config == {"when": "2020-01-01", "3": ["nan"], "size": 1}
 
 
-@pytest.mark.parametrize("text", ["- 1", "a: [", "a: &a [*a]", "\0", "x: &x [1, 1]\n" * 3])
-def test_odd_configuration_does_no_harm(path: Path, text: str) -> None:
+@pytest.mark.parametrize("text", ["- 1", "a: [", "\0", "x: &x [1, 1]\n" * 3])
+def test_configuration_that_cannot_be_read_is_a_problem(path: Path, text: str) -> None:
     found = inspected(path, {MANIFEST: manifest(configFile="c.yaml"), "c.yaml": text})
-    json.dumps(found.handler_config)
+    assert found.problems["config"].startswith("c.yaml ")
+    assert (found.serving, found.handler_config) == ({}, {})
+
+
+def test_configuration_that_holds_itself_is_cut(path: Path) -> None:
+    found = inspected(path, {MANIFEST: manifest(configFile="c.yaml"), "c.yaml": "a: &a [*a]"})
+    assert "…" in json.dumps(found.handler_config, ensure_ascii=False)
 
 
 def test_yaml_that_grows_without_end_is_cut(path: Path) -> None:
