@@ -57,27 +57,6 @@ class TemporaryProject(Project):
         return self.folder / name
 
 
-class _Manager(Client):
-    """Registers archives of the model store, and unregisters them."""
-
-    def register(self, file: str, name: str) -> None:
-        """Register a file of the model store; its workers start as its model-config says."""
-        query = f"url={quote(file)}&model_name={quote(name)}&synchronous=false"
-        self._manage("POST", f"/models?{query}")
-
-    def unregister(self, name: str) -> None:
-        """Unregister a model; returns when its workers have ended."""
-        workers = [worker.pid for model in self.describe(name) for worker in model.workers]
-        self._manage("DELETE", f"/models/{quote(name)}")
-        deadline = time.monotonic() + _PATIENCE
-        while any(map(psutil.pid_exists, workers)) and time.monotonic() < deadline:
-            time.sleep(0.02)
-
-    def headers(self) -> dict[str, str]:
-        """Return what an inference request must carry where token authorization is on."""
-        return self._token("inference")
-
-
 class TrialServer:
     """Serves configurations of one archive. Use it as a context manager; nothing of it is left."""
 
@@ -90,7 +69,7 @@ class TrialServer:
         self._unmakeable: dict[Variant, BuildError] = {}
         self._manifests: dict[Variant, bytes] = {}
         self._server: TorchServe | None = None
-        self._client = _Manager()
+        self._client = Client()
         self._url = ""
         self._made = 0
         self._logs = project.state_folder("tune") / f"{spec.name}-logs"
@@ -125,8 +104,16 @@ class TrialServer:
         # Refused, or the whole server is gone: the next one to be served will tell.
         with suppress(ClientError):
             if self._url:
-                self._client.unregister(archive.name)
+                self._unregister(archive.name)
         archive.path.unlink(missing_ok=True)
+
+    def _unregister(self, name: str) -> None:
+        """Return when its workers have ended too: they would take the next one's time."""
+        workers = [worker.pid for model in self._client.describe(name) for worker in model.workers]
+        self._client.unregister(name)
+        deadline = time.monotonic() + _PATIENCE
+        while any(map(psutil.pid_exists, workers)) and time.monotonic() < deadline:
+            time.sleep(0.02)
 
     def url(self, archive: Archive) -> str:
         """Return where an archive answers."""
@@ -134,12 +121,12 @@ class TrialServer:
 
     def headers(self) -> dict[str, str]:
         """Return the headers that a request needs."""
-        return self._client.headers()
+        return self._client.inference_headers()
 
     def _serving(self, archive: Archive) -> TorchServe:
         """Return the server, which now has an archive more; if it ended by itself, a new one."""
         if self._server is not None and self._server.is_running():
-            self._client.register(archive.path.name, archive.name)
+            self._client.register(archive.path.name, model_name=archive.name)
             return self._server
         if self._server is not None:
             self._server.stop()
@@ -159,7 +146,7 @@ class TrialServer:
         self._client.close()
         self._url = places[0].url
         key_file = server.folder / KEY_FILE
-        self._client = _Manager(self._url, places[1].url, key_file=key_file, timeout=_TIMEOUT)
+        self._client = Client(self._url, places[1].url, key_file=key_file, timeout=_TIMEOUT)
         return server
 
     def _build(self, configuration: Configuration) -> Archive:

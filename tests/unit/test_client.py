@@ -1,4 +1,4 @@
-"""marsmith/client.py, against a real HTTP server on a free loopback port."""
+"""marsmith/client/http.py, against a real HTTP server on a free loopback port."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(reply.body)
 
-    do_GET = do_POST = do_PUT = _answer  # noqa: N815 (the names http.server calls)
+    do_GET = do_POST = do_PUT = do_DELETE = _answer  # noqa: N815 (the names http.server calls)
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -343,3 +343,86 @@ def test_a_refused_scaling_is_an_error(server: Server, client: Client) -> None:
     server.reply(path, {"code": 400, "message": "too many"}, status=400)
     with pytest.raises(RefusedError, match="too many"):
         client.scale("digits", 3, 3)
+
+
+# ---- versions
+
+
+def test_a_prediction_can_name_a_version(server: Server, client: Client) -> None:
+    server.reply("/predictions/digits/2.0", 1)
+    assert client.predict("digits", b"x", version="2.0").ok
+
+
+def test_one_version_is_described_with_whether_it_is_the_default(
+    server: Server, client: Client
+) -> None:
+    server.reply("/models/digits", [version("digits", "1.0")])
+    server.reply("/models/digits/2.0", [version("digits", "2.0", worker(1))])
+    (model,) = client.describe("digits", "2.0")
+    assert (model.version, model.default, model.ready_workers) == ("2.0", False, 1)
+
+
+def test_a_description_tells_what_waits_and_where_it_came_from(
+    server: Server, client: Client
+) -> None:
+    more = {
+        "modelUrl": "digits.mar",
+        "responseTimeout": 30,
+        "jobQueueStatus": {"remainingCapacity": 93, "pendingRequests": 7},
+    }
+    server.reply("/models/digits", [version("digits") | more])
+    server.reply("/models/digits/all", [version("digits") | more])
+    (model,) = client.describe("digits")
+    assert (model.url, model.response_timeout, model.pending_requests) == ("digits.mar", 30, 7)
+
+
+def test_a_version_is_scaled_and_waited_for_by_itself(server: Server, client: Client) -> None:
+    server.reply("/models/digits/2.0?min_worker=1&max_worker=1&synchronous=true", {})
+    server.reply("/models/digits", [version("digits", "1.0")])
+    server.reply(
+        "/models/digits/2.0",
+        [version("digits", "2.0", worker(1, "LOADING"))],
+        [version("digits", "2.0", worker(1))],
+    )
+    assert client.scale("digits", 1, 1, version="2.0").version == "2.0"
+
+
+def test_registering_sends_what_was_said_and_nothing_else(server: Server, client: Client) -> None:
+    server.reply("/models?url=a+b%26c.mar&synchronous=false", {"status": "registered"})
+    client.register("a b&c.mar")
+    query = "url=digits.mar&model_name=d&batch_size=4&max_batch_delay=2"
+    query += "&response_timeout=30&initial_workers=0&synchronous=true"
+    server.reply(f"/models?{query}", {"status": "registered"})
+    client.register(
+        "digits.mar",
+        model_name="d",
+        batch_size=4,
+        max_batch_delay=2,
+        response_timeout=30,
+        initial_workers=0,
+        synchronous=True,
+    )
+    first, second = server.paths
+    assert first == "POST /models?url=a+b%26c.mar&synchronous=false"
+    assert second == f"POST /models?{query}"
+
+
+def test_what_is_registered_already_is_refused(server: Server, client: Client) -> None:
+    answer = {"code": 409, "message": "Model version 1.0 is already registered"}
+    server.reply("/models?url=digits.mar&synchronous=false", answer, status=409)
+    with pytest.raises(RefusedError, match="already registered") as caught:
+        client.register("digits.mar")
+    assert caught.value.status == 409
+
+
+def test_the_default_is_set_and_versions_are_unregistered(server: Server, client: Client) -> None:
+    for path in ("/models/digits/2.0/set-default", "/models/digits/1.0", "/models/digits"):
+        server.reply(path, {"status": "done"})
+    client.set_default("digits", "2.0")
+    client.unregister("digits", "1.0")
+    client.unregister("digits")
+    assert server.paths == [
+        "PUT /models/digits/2.0/set-default",
+        "DELETE /models/digits/1.0",
+        "DELETE /models/digits",
+    ]

@@ -1,49 +1,17 @@
-"""TorchServe's inference and management APIs over HTTP: the only place that opens connections."""
+"""TorchServe's inference and management APIs over HTTP."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 
+from marsmith.client.description import Model, expecting_torchserve, model_of
 from marsmith.errors import ClientError, RefusedError, UnreachableError
 from marsmith.messages import Response
-
-
-@dataclass(frozen=True)
-class Worker:
-    """One worker process of a model."""
-
-    id: str
-    state: str  # READY, LOADING, UNLOADING, …
-    pid: int
-    memory: int  # bytes
-
-
-@dataclass(frozen=True)
-class Model:
-    """One version of a model, as the management API describes it."""
-
-    name: str
-    version: str
-    default: bool
-    min_workers: int
-    max_workers: int
-    batch_size: int
-    max_batch_delay: int  # ms
-    workers: tuple[Worker, ...]
-
-    @property
-    def ready_workers(self) -> int:
-        """How many workers answer requests."""
-        return sum(worker.state == "READY" for worker in self.workers)
 
 
 class Client:
@@ -77,47 +45,104 @@ class Client:
         """Close all connections."""
         self._http.close()
 
-    def predict(self, model: str, body: bytes, accept: str = "*/*") -> Response:
+    def predict(
+        self, model: str, body: bytes, accept: str = "*/*", *, version: str | None = None
+    ) -> Response:
         """Send one raw body to a model; a refusal is a response too, with its status.
 
         `accept` names the content types that the response may have, as the HTTP header does.
+        Without `version` the model's default version answers.
         """
         headers = {"content-type": "application/octet-stream", "accept": accept}
-        headers |= self._token("inference")
-        path = f"/predictions/{_quoted(model)}"
+        headers |= self.inference_headers()
+        path = f"/predictions/{_path(model, version)}"
         got = self._send("POST", self._url, path, headers=headers, content=body)
         return Response(got.status_code, got.reason_phrase, dict(got.headers), got.content)
+
+    def inference_headers(self) -> dict[str, str]:
+        """Return what an inference request must carry where token authorization is on."""
+        return self._token("inference")
 
     def models(self) -> list[Model]:
         """Describe all versions of all models, sorted by name."""
         names: list[str] = []
         page: str | None = ""
         while page is not None:
-            with self._expecting_torchserve():
+            with expecting_torchserve(self._management_url):
                 listing = self._manage("GET", f"/models?limit=100{page}").json()
                 names += [entry["modelName"] for entry in listing["models"]]
                 token = listing.get("nextPageToken")
             page = f"&next_page_token={token}" if token else None
         return [model for name in sorted(set(names)) for model in self.describe(name)]
 
-    def describe(self, model: str) -> list[Model]:
-        """Describe all registered versions of one model. Raises RefusedError for an unknown one."""
-        path = f"/models/{_quoted(model)}"
-        with self._expecting_torchserve():
-            versions = self._manage("GET", f"{path}/all").json()
-            default = self._manage("GET", path).json()[0]["modelVersion"]
-            return [_model(version, default) for version in versions]
+    def describe(self, model: str, version: str | None = None) -> list[Model]:
+        """Describe all registered versions of one model, or the one that is named.
 
-    def scale(self, model: str, min_workers: int, max_workers: int, timeout: float = 120) -> Model:
-        """Set the number of workers of a model's default version, and wait until they are up.
+        Raises RefusedError for one that TorchServe does not know.
+        """
+        with expecting_torchserve(self._management_url):
+            wanted = _path(model, version or "all")
+            versions = self._manage("GET", f"/models/{wanted}").json()
+            default = self._manage("GET", f"/models/{_path(model)}").json()[0]["modelVersion"]
+            return [model_of(values, default) for values in versions]
 
-        Raises ClientError if they are not within `timeout` seconds.
+    def register(
+        self,
+        url: str,
+        *,
+        model_name: str | None = None,
+        handler: str | None = None,
+        runtime: str | None = None,
+        batch_size: int | None = None,
+        max_batch_delay: int | None = None,
+        response_timeout: int | None = None,
+        startup_timeout: int | None = None,
+        initial_workers: int | None = None,
+        synchronous: bool = False,
+    ) -> None:
+        """Register an archive: `url` is a file of the model store. Its manifest says its version.
+
+        The names are TorchServe's (RegisterModelRequest.java). `max_batch_delay` is in ms, the
+        timeouts are in seconds; what is None, the archive's model-config and config.properties
+        decide, and the former outweighs what is said here. `synchronous`: return when the workers
+        are up, and fail if they do not come up. Raises RefusedError, of status 409 if that version
+        is registered already.
+        """
+        chosen = {name: value for name, value in locals().items() if name != "self"}
+        chosen["synchronous"] = str(synchronous).lower()
+        given = {name: value for name, value in chosen.items() if value is not None}
+        self._manage("POST", f"/models?{urlencode(given)}")
+
+    def set_default(self, model: str, version: str) -> None:
+        """Let a version answer all requests that name none."""
+        self._manage("PUT", f"/models/{_path(model, version)}/set-default")
+
+    def unregister(self, model: str, version: str | None = None) -> None:
+        """Forget a version and end its workers; without `version` the default one.
+
+        TorchServe forgets a default version only if it is the last one.
+        """
+        self._manage("DELETE", f"/models/{_path(model, version)}")
+
+    def scale(
+        self,
+        model: str,
+        min_workers: int,
+        max_workers: int,
+        timeout: float = 120,
+        *,
+        version: str | None = None,
+    ) -> Model:
+        """Set the number of workers of a version, by default the default one; wait until they run.
+
+        Raises ClientError if they are not up within `timeout` seconds.
         """
         query = f"min_worker={min_workers}&max_worker={max_workers}&synchronous=true"
-        self._manage("PUT", f"/models/{_quoted(model)}?{query}")
+        self._manage("PUT", f"/models/{_path(model, version)}?{query}")
         deadline = time.monotonic() + timeout
         while True:
-            now = next(version for version in self.describe(model) if version.default)
+            described = self.describe(model, version)
+            now = next(one for one in described if version or one.default)
             settled = all(worker.state == "READY" for worker in now.workers)
             if settled and min_workers <= len(now.workers) <= max_workers:
                 return now
@@ -128,16 +153,6 @@ class Client:
                     "its log says why: .marsmith/servers/PORT/workers.log",
                 )
             time.sleep(0.1)
-
-    @contextmanager
-    def _expecting_torchserve(self) -> Iterator[None]:
-        try:
-            yield
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-            raise ClientError(
-                f"what answers at {self._management_url} is not TorchServe's management API",
-                "name the server's inference port: --port N",
-            ) from error
 
     def _manage(self, method: str, path: str) -> httpx.Response:
         headers = self._token("management")
@@ -190,8 +205,9 @@ class Client:
             ) from error
 
 
-def _quoted(model: str) -> str:
-    return quote(model, safe="")
+def _path(model: str, version: str | None = None) -> str:
+    parts = (model,) if version is None else (model, version)
+    return "/".join(quote(part, safe="") for part in parts)
 
 
 def _refused(response: httpx.Response, method: str, path: str) -> RefusedError:
@@ -203,20 +219,4 @@ def _refused(response: httpx.Response, method: str, path: str) -> RefusedError:
         f"TorchServe refused {method} {path} with {response.status_code}: {reason}",
         "marsmith models lists what is served; the server's log may say more",
         response.status_code,
-    )
-
-
-def _model(values: dict[str, Any], default_version: str) -> Model:
-    return Model(
-        name=values["modelName"],
-        version=values["modelVersion"],
-        default=values["modelVersion"] == default_version,
-        min_workers=values["minWorkers"],
-        max_workers=values["maxWorkers"],
-        batch_size=values["batchSize"],
-        max_batch_delay=values["maxBatchDelay"],
-        workers=tuple(
-            Worker(worker["id"], worker["status"], worker["pid"], worker["memoryUsage"])
-            for worker in values["workers"]
-        ),
     )

@@ -1,0 +1,74 @@
+"""What the management API says of a model, as data; whoever carries it, HTTP or gRPC."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from marsmith.errors import ClientError
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One worker process of a model."""
+
+    id: str
+    state: str  # READY, LOADING, UNLOADING, …
+    pid: int
+    memory: int  # bytes
+
+
+@dataclass(frozen=True)
+class Model:
+    """One version of a model, as the management API describes it."""
+
+    name: str
+    version: str
+    default: bool
+    min_workers: int
+    max_workers: int
+    batch_size: int
+    max_batch_delay: int  # ms
+    workers: tuple[Worker, ...]
+    url: str = ""  # of its archive: a file of the model store, or where it was downloaded from
+    response_timeout: int = 0  # seconds; 0 where TorchServe does not say
+    pending_requests: int = 0  # that wait for a worker
+
+    @property
+    def ready_workers(self) -> int:
+        """How many workers answer requests."""
+        return sum(worker.state == "READY" for worker in self.workers)
+
+
+def model_of(values: dict[str, Any], default_version: str) -> Model:
+    """Read one entry of a description (DescribeModelResponse.java)."""
+    return Model(
+        name=values["modelName"],
+        version=values["modelVersion"],
+        default=values["modelVersion"] == default_version,
+        min_workers=values["minWorkers"],
+        max_workers=values["maxWorkers"],
+        batch_size=values["batchSize"],
+        max_batch_delay=values["maxBatchDelay"],
+        workers=tuple(
+            Worker(worker["id"], worker["status"], worker["pid"], worker["memoryUsage"])
+            for worker in values["workers"]
+        ),
+        url=values.get("modelUrl", ""),
+        response_timeout=values.get("responseTimeout", 0),
+        pending_requests=values.get("jobQueueStatus", {}).get("pendingRequests", 0),
+    )
+
+
+@contextmanager
+def expecting_torchserve(where: str) -> Iterator[None]:
+    """Turn what goes wrong in reading another server's answer into a ClientError."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise ClientError(
+            f"what answers at {where} is not TorchServe's management API",
+            "name the server's inference port: --port N",
+        ) from error
