@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -20,6 +21,18 @@ _LONGEST_FOLDER = 90
 _FOREIGN_PREFIXES = ("PYTHON", "TS_", "JDK_JAVA_OPTIONS", "VIRTUAL_ENV")
 _FOREIGN = ("TEMP", "TMP", "LOG_LOCATION", "METRICS_LOCATION", "LOCAL_RANK", "RANK", "WORLD_SIZE")
 
+# Names of variables, separated by commas, that are let through all the same.
+LET_THROUGH = "MARSMITH_PASS_ENVIRONMENT"
+# An archive's code is not to find what opens other doors. By name: whole words, since TOKENIZERS_…
+# and KEYBOARD_… are settings; what others write in one word; and what leads to keys elsewhere.
+_SECRET_NAME = re.compile(
+    r"(?:^|_)(?:KEYS?|TOKENS?|PASS|PAT|AUTH|CREDS|COOKIE|DSN)(?:_|$)"
+    r"|APIKEY|ACCESSKEY|TOKEN$|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|.PWD$(?<!^OLDPWD)"
+    r"|^(?:AWS|AZURE|GITHUB|GITLAB|GOOGLE_APPLICATION|SSH|GPG|VAULT|DOCKER)_|^(?:KUBECONFIG|NETRC)$",
+    re.IGNORECASE,
+)
+_URL_WITH_PASSWORD = re.compile(r"://[^/\s@:]*:[^/\s@]+@")
+
 
 def temporary_folder() -> Path:
     """Make a new folder whose path leaves room for TorchServe's sockets. Raises ServerError."""
@@ -33,11 +46,33 @@ def temporary_folder() -> Path:
     return folder
 
 
+def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """Leave out variables that look secret, by their name or as a URL with a password.
+
+    Those that MARSMITH_PASS_ENVIRONMENT names stay. Raises ServerError if it names one that is not
+    set, since whoever wrote that name relies on it.
+    """
+    passed = {name.strip() for name in environ.get(LET_THROUGH, "").split(",") if name.strip()}
+    if missing := sorted(passed - environ.keys()):
+        raise ServerError(
+            f"{LET_THROUGH} names {missing[0]}, which is not set",
+            f"set {missing[0]}, or take it out of {LET_THROUGH}",
+        )
+    return {
+        name: value
+        for name, value in environ.items()
+        if name in passed or not (_SECRET_NAME.search(name) or _URL_WITH_PASSWORD.search(value))
+    }
+
+
 def clean_environment(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """Return what a server and its workers may know of the caller's environment."""
+    """Return what a server and its workers may know of the caller's environment.
+
+    Raises ServerError as without_secrets does.
+    """
     kept = {
         key: value
-        for key, value in environ.items()
+        for key, value in without_secrets(environ).items()
         if not key.startswith(_FOREIGN_PREFIXES) and key not in _FOREIGN
     }
     # Archives with runtime "python3" take the interpreter that PATH names: it must be ours.

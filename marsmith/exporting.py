@@ -19,6 +19,7 @@ from marsmith.archive import Archive
 from marsmith.archiver import write_archive
 from marsmith.building import build
 from marsmith.calibration import Photos, split_photos
+from marsmith.environment import without_secrets
 from marsmith.errors import BuildError
 from marsmith.project import Project
 from marsmith.replacing import replacing
@@ -209,7 +210,8 @@ def _run(model: Path, folder: Path, archive: Archive, job: dict[str, Any]) -> di
     result = folder / "result.json"
     samples = [sample.request for sample in archive.samples]
     (folder / "job.json").write_text(json.dumps(job | {"samples": samples, "result": str(result)}))
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "TS_"))}
+    known = without_secrets(os.environ)
+    environment = {k: v for k, v in known.items() if not k.startswith(("PYTHON", "TS_"))}
     process = subprocess.run(  # noqa: S603
         [sys.executable, "-s", str(_CHILD), str(folder / "job.json")],
         cwd=model,

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from marsmith.environment import clean_environment
+from marsmith.environment import LET_THROUGH, clean_environment
 from marsmith.errors import PortInUseError, ServerError
 from marsmith.ports import free_ports
 from marsmith.properties import addresses, parse_properties, with_ports
@@ -55,6 +55,52 @@ def test_the_environment_keeps_what_has_nothing_to_do_with_us(tmp_path: Path) ->
 )
 def test_the_environment_drops_what_would_change_the_server(tmp_path: Path, name: str) -> None:
     assert name not in clean_environment({name: "x"}, tmp_path)
+
+
+WITHHELD = """
+    AWS_ACCESS_KEY_ID AWS_PROFILE GITHUB_TOKEN GH_TOKEN HF_TOKEN HUGGING_FACE_HUB_TOKEN
+    OPENAI_API_KEY api_key DB_PASSWORD PGPASSWORD MYSQL_PWD MARSMITH_KEY_PASSWORD DJANGO_SECRET_KEY
+    GOOGLE_APPLICATION_CREDENTIALS SSH_AUTH_SOCK KUBECONFIG SENTRY_DSN GITLAB_PAT NPM_CONFIG__AUTH
+"""
+HARMLESS = """
+    TOKENIZERS_PARALLELISM KEYBOARD_LAYOUT PWD OLDPWD HF_HOME HF_HUB_OFFLINE OMP_NUM_THREADS
+    CUDA_VISIBLE_DEVICES LD_LIBRARY_PATH AUTHOR COMPASS_HOME MONKEY XDG_CACHE_HOME SSL_CERT_FILE
+"""
+
+
+@pytest.mark.parametrize("name", WITHHELD.split())
+def test_what_looks_secret_by_its_name_is_not_handed_on(tmp_path: Path, name: str) -> None:
+    assert name not in clean_environment({name: "x"}, tmp_path)
+
+
+@pytest.mark.parametrize("name", HARMLESS.split())
+def test_settings_whose_names_resemble_secrets_are_handed_on(tmp_path: Path, name: str) -> None:
+    assert clean_environment({name: "x"}, tmp_path)[name] == "x"
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ("http://user:word@proxy.example:3128", False),
+        ("postgresql://me:word@db/data", False),
+        ("http://proxy.example:3128", True),
+        ("http://user@proxy.example:3128", True),
+    ],
+)
+def test_a_url_with_a_password_is_not_handed_on(tmp_path: Path, value: str, kept: bool) -> None:
+    assert ("https_proxy" in clean_environment({"https_proxy": value}, tmp_path)) is kept
+
+
+def test_a_secret_is_let_through_on_purpose_alone(tmp_path: Path) -> None:
+    environ = {"HF_TOKEN": "x", "GH_TOKEN": "y", LET_THROUGH: "HF_TOKEN, HOME", "HOME": "/h"}
+    found = clean_environment(environ, tmp_path)
+    assert found.keys() & environ.keys() == {"HF_TOKEN", "HOME"}
+
+
+def test_letting_through_what_is_not_set_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ServerError) as caught:
+        clean_environment({LET_THROUGH: "HF_TOKEN"}, tmp_path)
+    assert "HF_TOKEN, which is not set" in caught.value.message
 
 
 def test_temporary_files_go_into_the_servers_folder(tmp_path: Path) -> None:
