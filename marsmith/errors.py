@@ -7,11 +7,13 @@ MarsmithError
 ├── ArchiveError          a .mar is missing, damaged or not an archive
 ├── WeightsError          a file of weights is damaged, or not what is asked for
 ├── SigningError          a key cannot be used, or a signature does not hold
+├── CertificateError      a TLS certificate or its key cannot be used
 ├── ServerError           TorchServe did not start, or did not stop
 │   ├── PortInUseError    another process listens on a port we need
 │   └── WorkerError       a worker could not load its model: the true cause
 └── ClientError           a request did not get its answer
     ├── UnreachableError  nothing answers at that address
+    ├── DeadlineError     no answer came within the time that was allowed
     └── RefusedError      TorchServe answered with a status other than 2xx
 """
 
@@ -50,6 +52,10 @@ class SigningError(MarsmithError):
     """A key cannot be used, or a signature does not hold."""
 
 
+class CertificateError(MarsmithError):
+    """A TLS certificate or its key cannot be used."""
+
+
 class ServerError(MarsmithError):
     """TorchServe did not start, or did not stop."""
 
@@ -67,7 +73,18 @@ class ClientError(MarsmithError):
 
 
 class UnreachableError(ClientError):
-    """Nothing answers at the address, or it stopped answering."""
+    """Nothing answers at the address, or it stopped answering.
+
+    `sent`: the connection was lost after it stood, so the request may have been carried out.
+    """
+
+    def __init__(self, message: str, hint: str, *, sent: bool = False) -> None:
+        super().__init__(message, hint)
+        self.sent = sent
+
+
+class DeadlineError(ClientError):
+    """No answer came within the time that was allowed."""
 
 
 class RefusedError(ClientError):

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from marsmith.archive import Archive
-from marsmith.client import Client
+from marsmith.client import ONCE, Client, Retries
 from marsmith.contents import sources
 from marsmith.errors import ProjectError, ServerError
 from marsmith.ports import free_ports, require_free
@@ -69,7 +69,7 @@ def serve(
         try:
             state = _state(server, places, archives)
             write_state(project, state)
-            with _client(state, timeout) as client:
+            with _client(state, timeout, ONCE) as client:
                 deadline = time.monotonic() + timeout
                 Start(server, client, archives, deadline, stop, _source_names(project)).wait()
             if not stop.requested:
@@ -181,9 +181,18 @@ def connect(project: Project, port: int | None = None) -> Client:
     return Client(inference.url, management.url)
 
 
-def _client(state: ServerState, timeout: float = 60.0) -> Client:
+def _client(
+    state: ServerState, timeout: float = 60.0, retries: Retries | None = None
+) -> Client:
     key_file = Path(state.folder) / KEY_FILE
-    return Client(state.url, state.management_url, key_file=key_file, timeout=timeout)
+    return Client(
+        state.url,
+        state.management_url,
+        metrics_url=state.metrics_url,
+        key_file=key_file,
+        timeout=timeout,
+        retries=retries,
+    )
 
 
 def _described(project: Project) -> list[str]:

@@ -17,7 +17,7 @@ import psutil
 
 from marsmith.archive import Archive
 from marsmith.archiver import write_archive
-from marsmith.client import Client
+from marsmith.client import ONCE, Client
 from marsmith.contents import contents
 from marsmith.errors import BuildError, ClientError
 from marsmith.manifest import MANIFEST_FILE
@@ -146,7 +146,9 @@ class TrialServer:
         self._client.close()
         self._url = places[0].url
         key_file = server.folder / KEY_FILE
-        self._client = Client(self._url, places[1].url, key_file=key_file, timeout=_TIMEOUT)
+        self._client = Client(
+            self._url, places[1].url, key_file=key_file, timeout=_TIMEOUT, retries=ONCE
+        )
         return server
 
     def _build(self, configuration: Configuration) -> Archive:

@@ -2,5 +2,7 @@
 
 from marsmith.client.description import Model, Worker
 from marsmith.client.http import Client
+from marsmith.client.retries import ONCE, Retries
+from marsmith.client.tokens import KeyFile, TokenSource
 
-__all__ = ["Client", "Model", "Worker"]
+__all__ = ["ONCE", "Client", "KeyFile", "Model", "Retries", "TokenSource", "Worker"]

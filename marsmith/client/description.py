@@ -63,12 +63,12 @@ def model_of(values: dict[str, Any], default_version: str) -> Model:
 
 
 @contextmanager
-def expecting_torchserve(where: str) -> Iterator[None]:
+def expecting_torchserve(where: str, what: str = "management API") -> Iterator[None]:
     """Turn what goes wrong in reading another server's answer into a ClientError."""
     try:
         yield
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise ClientError(
-            f"what answers at {where} is not TorchServe's management API",
+            f"what answers at {where} is not TorchServe's {what}",
             "name the server's inference port: --port N",
         ) from error

@@ -2,101 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
-from marsmith.client import Client
+from marsmith.client import ONCE, Client
 from marsmith.errors import ClientError, RefusedError, UnreachableError
 from marsmith.messages import Response
 
-
-@dataclass
-class Reply:
-    status: int = 200
-    body: bytes = b""
-    content_type: str = "application/json"
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass
-class Request:
-    method: str
-    path: str
-    body: bytes
-    content_type: str | None
-
-
-class Server(ThreadingHTTPServer):
-    """Answers a request with the next of its path's replies; the last one is given for good."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.replies: dict[str, list[Reply]] = {}
-        self.requests: list[Request] = []
-        self.released = threading.Event()  # paths that start with /slow wait for it
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-    def reply(self, path: str, *values: Any, status: int = 200) -> None:
-        self.replies[path] = [Reply(status, json.dumps(value).encode()) for value in values]
-
-    @property
-    def paths(self) -> list[str]:
-        return [f"{request.method} {request.path}" for request in self.requests]
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def _answer(self) -> None:
-        body = self.rfile.read(int(self.headers.get("content-length", 0)))
-        content_type = self.headers.get("content-type")
-        self.server.requests.append(Request(self.command, self.path, body, content_type))
-        if self.path.startswith("/slow"):
-            self.server.released.wait(10)
-        replies = self.server.replies.get(self.path, [Reply(404, b"{}")])
-        reply = replies.pop(0) if len(replies) > 1 else replies[0]
-        self.send_response(reply.status)
-        self.send_header("content-type", reply.content_type)
-        for name, value in reply.headers.items():
-            self.send_header(name, value)
-        if "content-length" not in reply.headers:
-            self.send_header("content-length", str(len(reply.body)))
-        self.end_headers()
-        self.wfile.write(reply.body)
-
-    do_GET = do_POST = do_PUT = do_DELETE = _answer  # noqa: N815 (the names http.server calls)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+from .answering import Reply, Request, Server, answering
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server() as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield running
-        finally:
-            running.released.set()
-            running.shutdown()
-            thread.join()
+    with answering() as running:
+        yield running
 
 
 @pytest.fixture
 def client(server: Server) -> Iterator[Client]:
-    with Client(server.url, server.url, timeout=5) as opened:
+    with Client(server.url, server.url, timeout=5, retries=ONCE) as opened:
         yield opened
 
 
@@ -225,7 +154,11 @@ def saying(data: bytes) -> Iterator[str]:
 
 @pytest.mark.parametrize("data", [b"", b"SSH-2.0-OpenSSH\r\n"])
 def test_a_server_that_speaks_no_http_is_a_client_error(data: bytes) -> None:
-    with saying(data) as url, Client(url, url) as client, pytest.raises(ClientError):
+    with (
+        saying(data) as url,
+        Client(url, url, retries=ONCE) as client,
+        pytest.raises(ClientError),
+    ):
         client.predict("digits", b"x")
 
 

@@ -1,0 +1,175 @@
+"""One HTTP call: its token, its tries, its deadline, and httpcore's exceptions as our own."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpcore
+import httpx
+
+from marsmith.client.retries import RETRIED_STATUSES, Deadline, Retries, persistently
+from marsmith.client.tokens import REFUSAL, Api, TokenSource
+from marsmith.client.transport import Transport, bounded_by
+from marsmith.errors import ClientError, DeadlineError, UnreachableError
+from marsmith.messages import Response
+
+_ROTATIONS = 2  # that one call can meet: the second while a slow one was under way
+_LOST = (httpcore.NetworkError, httpcore.RemoteProtocolError, httpcore.ProxyError)
+
+
+@dataclass(frozen=True)
+class Call:
+    """What is asked. `repeatable`: carrying it out twice does no harm."""
+
+    api: Api
+    method: str
+    url: str  # of the server, without the path
+    path: str
+    repeatable: bool = True
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content: bytes | None = None
+    with_token: bool = True
+
+
+class Sender:
+    """Sends calls, from as many threads as there are."""
+
+    def __init__(
+        self, timeout: float, retries: Retries, tokens: TokenSource, certificate: Path | None
+    ) -> None:
+        """`timeout` is in seconds, for each read and write."""
+        self.timeout = timeout
+        self._retries = retries
+        self._tokens = tokens
+        # Proxies from the environment are for the internet, not for a server beside us.
+        transport = Transport(_ssl_context(certificate))
+        self._http = httpx.Client(transport=transport, timeout=timeout, trust_env=False)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    def authorization(self, api: Api) -> dict[str, str]:
+        """Return the header that an API asks for, if it asks for one."""
+        return _authorization(self._tokens.token(api))
+
+    def send(self, call: Call, deadline: Deadline, timeout: float | None = None) -> Response:
+        """Return the answer, whatever its status. Raises ClientError if there is none."""
+        seconds = self.timeout if timeout is None else timeout
+
+        def retry_after(outcome: Response | ClientError) -> float | None:
+            if isinstance(outcome, UnreachableError):
+                return 0.0 if call.repeatable or not outcome.sent else None
+            if isinstance(outcome, ClientError) or outcome.status not in RETRIED_STATUSES:
+                return None
+            return _retry_after(outcome) if call.repeatable else None
+
+        return persistently(
+            lambda: self._with_token(call, deadline, seconds), retry_after, self._retries, deadline
+        )
+
+    def _with_token(self, call: Call, deadline: Deadline, timeout: float) -> Response:
+        if not call.with_token:
+            return self._once(call, {}, deadline, timeout)
+        token = self._tokens.token(call.api)
+        for _ in range(_ROTATIONS):
+            answer = self._once(call, _authorization(token), deadline, timeout)
+            # What is refused was not carried out, so this is safe for every call.
+            if not refuses_token(answer) or not (new := self._tokens.renewed(call.api, token)):
+                return answer
+            token = new
+        return self._once(call, _authorization(token), deadline, timeout)
+
+    def _once(
+        self, call: Call, token: Mapping[str, str], deadline: Deadline, timeout: float
+    ) -> Response:
+        times = httpx.Timeout(timeout, pool=deadline.bounded(timeout))
+        with bounded_by(deadline), _own_errors(call, deadline):
+            got = self._http.request(
+                call.method,
+                call.url + call.path,
+                content=call.content,
+                headers={**call.headers, **token},
+                timeout=times,
+            )
+        return Response(got.status_code, got.reason_phrase, dict(got.headers), got.content)
+
+
+@contextmanager
+def _own_errors(call: Call, deadline: Deadline) -> Iterator[None]:
+    where = call.url + call.path.partition("?")[0]
+    try:
+        yield
+    except (httpcore.TimeoutException, httpx.TimeoutException) as error:
+        late = f"within {deadline.seconds:g} s" if deadline.left <= 0 else "in time"
+        raise DeadlineError(
+            f"{where} did not answer {late}", "look into the server's logs, or allow it more time"
+        ) from error
+    except _LOST as error:
+        raise UnreachableError(
+            f"nothing answers at {call.url}: {_reason(error)}",
+            "start a server: marsmith serve; or name its port: --port N",
+            sent=not isinstance(error, httpcore.ConnectError),
+        ) from error
+    except (httpx.DecodingError, httpcore.ProtocolError) as error:
+        raise ClientError(
+            f"{where} cannot be asked, or its answer not be read: {error}",
+            "see what listens there; name the server's inference port: --port N",
+        ) from error
+    except ValueError as error:  # a header that is no ASCII
+        raise ClientError(f"{where} cannot be asked: {error}", "see what was passed on") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return what the system says, without Python's punctuation."""
+    cause = error.__cause__ or error.__context__
+    return getattr(cause, "strerror", None) or str(error) or "it closed the connection"
+
+
+def _authorization(token: str | None) -> dict[str, str]:
+    return {} if token is None else {"authorization": f"Bearer {token}"}
+
+
+def refuses_token(answer: Response) -> bool:
+    """Say whether an answer is about the token: TorchServe's own, or that of a proxy before it."""
+    return answer.status == 401 or (answer.status == 400 and REFUSAL in answer.body[:1000])
+
+
+def _retry_after(answer: Response) -> float:
+    """Return what Retry-After says, in seconds: it holds seconds or a date (RFC 9110, 10.2.3)."""
+    said = answer.headers.get("retry-after", "").strip()
+    if said.isdecimal():
+        return float(said)
+    with suppress(ValueError, TypeError):
+        date = parsedate_to_datetime(said)
+        date = date.replace(tzinfo=date.tzinfo or timezone.utc)
+        return max((date - datetime.now(timezone.utc)).total_seconds(), 0.0)
+    return 0.0
+
+
+def _ssl_context(certificate: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=certificate)
+    except (OSError, ssl.SSLError) as error:
+        raise ClientError(
+            f"{certificate} is no certificate to trust: {error}",
+            "name the PEM file of the server's certificate, or of who signed it",
+        ) from error
+
+
+def server_url(url: str, what: str) -> str:
+    """Return an address without a slash at its end. Raises ClientError for one that is none."""
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        if parts.username is not None:  # not quoted: a password would be in it
+            raise ClientError(f"the {what} holds a user's name", "leave it out, and pass a token")
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return url.rstrip("/")
+    raise ClientError(f"{url!r} is no {what}", "write it as http://127.0.0.1:8080")
