@@ -70,6 +70,16 @@ class Address:
         return f"{self.scheme}://{host}:{self.port}"
 
     @property
+    def local_url(self) -> str:
+        """How this machine itself reaches it: 0.0.0.0 means all of its addresses."""
+        return replace(self, host="127.0.0.1").url if self.host == "0.0.0.0" else self.url  # noqa: S104
+
+    @property
+    def key(self) -> str:
+        """The key of config.properties that holds the host."""
+        return f"{self.role.replace('gRPC ', 'grpc_')}_address"
+
+    @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach it."""
         if self.host == "localhost":
@@ -146,7 +156,7 @@ def _escape(text: str) -> str:
 def addresses(values: dict[str, str]) -> tuple[Address, ...]:
     """Return where TorchServe will listen: inference, management, metrics and two for gRPC.
 
-    Raises ProjectError for an address that is no http URL with a port.
+    Raises ProjectError for an address that is no http or https URL with a port.
     """
     merged = _DEFAULTS | values
     http = [_http_address(role, merged) for role in ("inference", "management", "metrics")]
@@ -158,11 +168,10 @@ def with_ports(values: dict[str, str], first: int) -> dict[str, str]:
     """Return `values` listening on `first` to `first + 4`, in the order of `addresses`."""
     moved = {}
     for offset, address in enumerate(addresses(values)):
-        if address.scheme == "http":
-            url = replace(address, port=first + offset).url
-            moved[f"{address.role}_address"] = url
+        if address.scheme == "grpc":
+            moved[address.key.replace("_address", "_port")] = str(first + offset)
         else:
-            moved[f"{address.role.replace('gRPC ', 'grpc_')}_port"] = str(first + offset)
+            moved[address.key] = replace(address, port=first + offset).url
     return values | moved
 
 
@@ -184,7 +193,8 @@ def _http_address(role: str, values: dict[str, str]) -> Address:
     except ValueError:
         port = None
     # TorchServe takes no IPv6 address (Connector.java).
-    if parts.scheme != "http" or not parts.hostname or ":" in parts.hostname or port is None:
+    known = parts.scheme in ("http", "https")
+    if not known or not parts.hostname or ":" in parts.hostname or port is None:
         raise ProjectError(
             f"{CONFIG_FILE}: {key}={value} is not an address that marsmith can serve on",
             f"write {key}=http://127.0.0.1:PORT",

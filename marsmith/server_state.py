@@ -34,6 +34,9 @@ class ServerState:
     supervisor: tuple[int, float]  # pid and start time of `marsmith serve`
     front_end: tuple[int, float]  # and of TorchServe's own process
     folder: str  # TorchServe's temporary folder
+    secure: bool  # whether it asks for tokens
+    certificate: str | None  # the file to trust where it speaks TLS
+    warnings: list[str]  # what its user should know of who can reach it
 
     @property
     def abandoned(self) -> bool:

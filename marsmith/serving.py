@@ -7,15 +7,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
 
 from marsmith.archive import Archive
 from marsmith.client import ONCE, Client, Retries
+from marsmith.client.tokens import Api
 from marsmith.contents import sources
 from marsmith.errors import ProjectError, ServerError
+from marsmith.exposure import asks_for_tokens, token_lifetime
+from marsmith.guarding import Guard, certificate_of, guard
 from marsmith.ports import free_ports, require_free
 from marsmith.processes import identity
 from marsmith.project import Project
@@ -32,45 +36,60 @@ from marsmith.server_state import (
 )
 from marsmith.signing import require_signatures
 from marsmith.stop_signals import stop_signals
+from marsmith.tokens import KeyRotation, read_key
 
 DEFAULT_TIMEOUT = 120.0  # seconds for all models to load and answer; TorchServe's own, per model
 BACKGROUND_LOG = "serve.log"
 
 
+@dataclass(frozen=True)
+class Wish:
+    """What is to be served, and how. No names: all archives."""
+
+    names: tuple[str, ...] = ()
+    port: int | None = None  # None takes the addresses of config.properties, 0 five free ports
+    timeout: float = DEFAULT_TIMEOUT
+    public_key: Path | None = None  # whose signature every archive must carry
+    secure: bool = False  # whether every request must carry a token
+    tls: bool = False
+
+    def arguments(self) -> list[str]:
+        """Return it as arguments of `marsmith serve`."""
+        given = [*self.names, "--timeout", str(self.timeout)]
+        given += ["--port", str(self.port)] if self.port is not None else []
+        given += [f"--require-signature={self.public_key.absolute()}"] if self.public_key else []
+        return given + ["--secure"] * self.secure + ["--tls"] * self.tls
+
+
 def serve(
-    project: Project,
-    names: tuple[str, ...],
-    *,
-    port: int | None = None,
-    timeout: float = DEFAULT_TIMEOUT,
-    public_key: Path | None = None,
-    ready: Callable[[ServerState], None] = lambda _: None,
+    project: Project, wish: Wish, ready: Callable[[ServerState], None] = lambda _: None
 ) -> bool:
     """Serve archives in the foreground until the user stops it; say whether it got ready.
 
-    `port`: None takes the addresses of config.properties, 0 five free ports. `ready` is called
-    once every model has answered its samples rightly. Raises WorkerError with the true cause if a
-    worker cannot load its model, ServerError if TorchServe does not start, answers wrongly or ends
-    by itself, and with `public_key` FindingsError, before anything is started, for all archives
-    that its owner did not sign. No process is left in any case.
+    `ready` is called once every model has answered its samples rightly. Raises WorkerError with
+    the true cause if a worker cannot load its model, ServerError if TorchServe does not start,
+    answers wrongly or ends by itself; before anything is started, FindingsError for all archives
+    that the owner of the public key did not sign, ProjectError and CertificateError for a
+    configuration that cannot be guarded. No process is left in any case.
     """
-    chosen = list(dict.fromkeys(names or _described(project)))
-    if public_key is not None:
-        require_signatures([_path(project, name) for name in chosen], public_key)
+    chosen = list(dict.fromkeys(wish.names or _described(project)))
+    if wish.public_key is not None:
+        require_signatures([_path(project, name) for name in chosen], wish.public_key)
     archives = [_archive(project, name) for name in chosen]
-    properties = _properties(project, port)
+    guarded = guard(project, _properties(project, wish.port), secure=wish.secure, tls=wish.tls)
+    properties = guarded.properties
     places = addresses(properties)
-    _require_safe(properties, places)
     log_folder = server_folder(project, places[0].port)
     files = {archive.name: archive.path.name for archive in archives}
     server = TorchServe(properties, project.model_store, files, log_folder)
-    with stop_signals() as stop:
+    with stop_signals() as stop, ExitStack() as stack:
         server.start()
         try:
-            state = _state(server, places, archives)
+            state = _state(server, places, archives, guarded)
             write_state(project, state)
-            with _client(state, timeout, ONCE) as client:
-                deadline = time.monotonic() + timeout
+            stack.enter_context(_rotation(state, properties))
+            with _client(state, wish.timeout, ONCE) as client:
+                deadline = time.monotonic() + wish.timeout
                 Start(server, client, archives, deadline, stop, _source_names(project)).wait()
             if not stop.requested:
                 state = replace(state, ready=True)
@@ -81,31 +100,25 @@ def serve(
                     raise ServerError("TorchServe ended by itself", f"its logs: {log_folder}")
                 time.sleep(0.1)
         finally:
+            stack.close()
             server.stop()
             forget_state(project, places[0].port)
     return state.ready
 
 
-def serve_in_background(
-    project: Project,
-    names: tuple[str, ...],
-    *,
-    port: int | None,
-    timeout: float,
-    public_key: Path | None = None,
-) -> ServerState | str:
+def serve_in_background(project: Project, wish: Wish) -> ServerState | str:
     """Start `marsmith serve` as a process of its own, and return once it is ready.
 
     If it does not get ready, return what it printed instead: it names the cause.
     """
-    port = free_ports(5) if port == 0 else port
-    places = addresses(_properties(project, port))
+    if wish.port == 0:
+        wish = replace(wish, port=free_ports(5))
+    places = addresses(_properties(project, wish.port))
     for place in places:
         require_free(place)  # before the log of a server that runs there is touched
     log = server_folder(project, places[0].port) / BACKGROUND_LOG
-    command = [sys.executable, "-m", "marsmith", "--project", str(project.root), "serve", *names]
-    command += ["--timeout", str(timeout)] + (["--port", str(port)] if port is not None else [])
-    command += [f"--require-signature={public_key.absolute()}"] if public_key is not None else []
+    command = [sys.executable, "-m", "marsmith", "--project", str(project.root), "serve"]
+    command += wish.arguments()
     with stop_signals() as stop, log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603
             command,
@@ -177,22 +190,49 @@ def connect(project: Project, port: int | None = None) -> Client:
         return _client(find_server(project, port))
     if port is None and states:
         return _client(states[0])
-    inference, management = addresses(_properties(project, port))[:2]
-    return Client(inference.url, management.url)
+    properties = _properties(project, port)
+    inference, management = (place.local_url for place in addresses(properties)[:2])
+    return Client(inference, management, certificate=certificate_of(project, properties))
+
+
+def token(project: Project, api: Api, port: int | None = None) -> str:
+    """Return the present key of an API of the project's one server, or the one on `port`.
+
+    Raises ServerError if there is no such server, or it asks for no token.
+    """
+    state = find_server(project, port)
+    if not state.secure:
+        raise ServerError(
+            f"the server on port {state.port} asks for no token",
+            "serve with tokens: marsmith serve --secure",
+        )
+    return read_key(Path(state.folder) / KEY_FILE, api).value
 
 
 def _client(
     state: ServerState, timeout: float = 60.0, retries: Retries | None = None
 ) -> Client:
     key_file = Path(state.folder) / KEY_FILE
+    certificate = Path(state.certificate) if state.certificate else None
     return Client(
         state.url,
         state.management_url,
-        metrics_url=state.metrics_url,
         key_file=key_file,
+        metrics_url=state.metrics_url,
+        certificate=certificate,
         timeout=timeout,
         retries=retries,
     )
+
+
+def _rotation(state: ServerState, properties: dict[str, str]) -> AbstractContextManager[object]:
+    """Renew the server's keys before they end, if it asks for any."""
+    if not asks_for_tokens(properties):
+        return nullcontext()
+    certificate = Path(state.certificate) if state.certificate else None
+    key_file = Path(state.folder) / KEY_FILE
+    lifetime = token_lifetime(properties)
+    return KeyRotation(state.management_url, key_file, lifetime, certificate)
 
 
 def _described(project: Project) -> list[str]:
@@ -233,26 +273,15 @@ def _properties(project: Project, port: int | None) -> dict[str, str]:
     return properties if port is None else with_ports(properties, port or free_ports(5))
 
 
-def _require_safe(properties: dict[str, str], places: tuple[Address, ...]) -> None:
-    """Refuse to let other machines in without a token."""
-    if properties.get("disable_token_authorization", "false").lower() != "true":
-        return
-    for place in places:
-        if not place.is_loopback:
-            raise ProjectError(
-                f"the {place.role} address {place.url} is open to other machines, "
-                "and token authorization is off",
-                "listen on 127.0.0.1, or remove disable_token_authorization from config.properties",
-            )
-
-
-def _state(server: TorchServe, places: tuple[Address, ...], archives: list[Archive]) -> ServerState:
+def _state(
+    server: TorchServe, places: tuple[Address, ...], archives: list[Archive], guarded: Guard
+) -> ServerState:
     inference, management, metrics = places[:3]
     return ServerState(
         port=inference.port,
-        url=inference.url,
-        management_url=management.url,
-        metrics_url=metrics.url,
+        url=inference.local_url,
+        management_url=management.local_url,
+        metrics_url=metrics.local_url,
         models=[archive.name for archive in archives],
         unproven=[archive.name for archive in archives if not archive.samples],
         ready=False,
@@ -260,4 +289,7 @@ def _state(server: TorchServe, places: tuple[Address, ...], archives: list[Archi
         supervisor=identity(os.getpid()),
         front_end=identity(server.pid),
         folder=str(server.folder),
+        secure=asks_for_tokens(guarded.properties),
+        certificate=str(guarded.certificate) if guarded.certificate else None,
+        warnings=list(guarded.warnings),
     )

@@ -32,6 +32,8 @@ _COMMANDS = {
     "serve": ("serve", "Run TorchServe with these archives, ready when it says so."),
     "status": ("serve", "List this project's running servers."),
     "stop": ("serve", "Stop this project's server."),
+    "token": ("token", "Print a token of a server that asks for one."),
+    "certificate": ("token", "Make a TLS certificate for development."),
     "predict": ("models", "Send images to a model and show its answers."),
     "models": ("models", "List what is served: versions, workers, batching, memory."),
     "weights": ("weights", "Look into files of weights, and take the state_dict out."),

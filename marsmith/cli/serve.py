@@ -41,6 +41,8 @@ from marsmith.server_state import ServerState, running_servers
     type=click.Path(path_type=Path),
     help="Serve only what the owner of this key signed: marsmith sign.",
 )
+@click.option("--secure", is_flag=True, help="Answer nobody without a token: marsmith token.")
+@click.option("--tls", is_flag=True, help="Encrypt; without a certificate, with one made for it.")
 @click.pass_context
 def serve(
     context: click.Context,
@@ -49,26 +51,26 @@ def serve(
     background: bool,
     timeout: float,
     public_key: Path | None,
+    secure: bool,
+    tls: bool,
 ) -> None:
     """Run TorchServe with the archives NAME, or all.
 
-    It is ready once every model has answered its own sample request rightly.
+    It is ready once every model has answered its own sample request rightly. Where other machines
+    can reach it, it is secure in any case.
     """
     project = project_of(context)
     for name in names or project.archives:
         if (project.model_store / f"{name}.mar").exists() and is_stale(project, name):
             click.echo(f"warning: {name}.mar is older than its sources", err=True)
             click.echo(f"  hint: marsmith build {name}", err=True)
+    wish = serving.Wish(names, port, timeout, public_key, secure, tls)
     if not background:
-        if not serving.serve(
-            project, names, port=port, timeout=timeout, public_key=public_key, ready=_print_ready
-        ):
+        if not serving.serve(project, wish, _print_ready):
             click.echo("stopped before it was ready", err=True)
             sys.exit(130)
         return
-    outcome = serving.serve_in_background(
-        project, names, port=port, timeout=timeout, public_key=public_key
-    )
+    outcome = serving.serve_in_background(project, wish)
     if isinstance(outcome, str):
         click.echo(outcome, err=True, nl=False)
         sys.exit(1)
@@ -78,11 +80,17 @@ def serve(
 def _print_ready(state: ServerState, end: str = "stop with: Ctrl-C") -> None:
     for name in state.unproven:
         click.echo(f"warning: {name} has no sample; it is loaded, but not proven", err=True)
+    for warning in state.warnings:
+        click.echo(f"warning: {warning}", err=True)
     click.echo(f"ready: {', '.join(state.models)}")
     for model in state.models:
         click.echo(f"  predict     {state.url}/predictions/{model}")
     click.echo(f"  management  {state.management_url}/models")
     click.echo(f"  metrics     {state.metrics_url}/metrics")
+    if state.secure:
+        click.echo("  token       marsmith token")
+    if state.certificate:
+        click.echo(f"  trust       {state.certificate}")
     click.echo(end)
 
 

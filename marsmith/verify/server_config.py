@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterator
 
 from marsmith.errors import ProjectError
+from marsmith.exposure import NO_WORKFLOWS
 from marsmith.findings import Finding, Severity
 from marsmith.project import Project
 from marsmith.properties import CONFIG_FILE, KEYS, Address, addresses, property_lines
@@ -61,13 +62,17 @@ def _unread_keys(values: dict[str, str]) -> Iterator[_Problem]:
 def _exposure(values: dict[str, str], open_places: list[Address]) -> Iterator[_Problem]:
     tokens_off = _is_true(values, "disable_token_authorization")
     for place in open_places:
-        key = f"{place.role.replace('gRPC ', 'grpc_')}_address"
         message = f"the {place.role} address is open to other machines, without a token"
         hint = "listen on 127.0.0.1, behind a proxy that asks who is there"
-        if tokens_off:
-            yield "config-exposed", key, message, hint, Severity.ERROR
-        elif place.role == "metrics":  # which TorchServe never asks a token for
-            yield "config-exposed", key, message, hint, Severity.WARNING
+        if tokens_off or place.role == "metrics":  # which TorchServe never asks a token for
+            yield "config-exposed", place.key, message, hint, Severity.ERROR
+    if tokens_off and values.get("workflow_store") != NO_WORKFLOWS:
+        message = (
+            "POST /workflows runs code of any .war in the workflow store, by default the model"
+        )
+        message += " store, whatever enable_model_api says"
+        hint = f"workflow_store={NO_WORKFLOWS}"
+        yield "config-workflows", "workflow_store", message, hint, Severity.WARNING
     any_url = values.get("allowed_urls", "").strip() in ("", ".*")
     if _is_true(values, "enable_model_api") and tokens_off and any_url:
         message = "whoever reaches the management address can load code from any URL"

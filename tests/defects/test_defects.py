@@ -836,17 +836,25 @@ def address_is_none(tiny: Tiny) -> Checked:
 def management_is_open(tiny: Tiny) -> Checked:
     return tiny.check_config(
         "management_address=http://0.0.0.0:8081\ndisable_token_authorization=true\n"
+        "workflow_store=/dev/null\n"
     )
 
 
-@finds("config-exposed", "metrics address is open", "warning")
+@finds("config-exposed", "metrics address is open")
 def metrics_are_open(tiny: Tiny) -> Checked:
     return tiny.check_config("metrics_address=http://0.0.0.0:8082\n")
 
 
 @finds("config-model-api", "load code from any URL", "warning")
 def any_url_is_allowed(tiny: Tiny) -> Checked:
-    return tiny.check_config("enable_model_api=true\ndisable_token_authorization=true\n")
+    return tiny.check_config(
+        "enable_model_api=true\ndisable_token_authorization=true\nworkflow_store=/dev/null\n"
+    )
+
+
+@finds("config-workflows", "whatever enable_model_api says", "warning")
+def workflows_are_open(tiny: Tiny) -> Checked:
+    return tiny.check_config("disable_token_authorization=true\n")
 
 
 @finds("config-cors", "any web page", "warning")

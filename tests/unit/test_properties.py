@@ -91,7 +91,8 @@ def test_addresses_come_from_the_values() -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("inference_address", "https://127.0.0.1:8443"),
+        ("inference_address", "ftp://127.0.0.1:8443"),
+        ("inference_address", "https://127.0.0.1"),
         ("inference_address", "unix:/tmp/x.sock"),
         ("management_address", "http://127.0.0.1"),
         ("metrics_address", "http://127.0.0.1:99999"),
@@ -125,6 +126,19 @@ def test_an_address_that_cannot_be_served_on_is_refused_by_its_key(key: str, val
 )
 def test_loopback_means_this_machine_only(host: str, loopback: bool) -> None:
     assert Address("inference", "http", host, 1).is_loopback is loopback
+
+
+def test_all_of_a_machines_addresses_are_reached_by_one_of_them() -> None:
+    assert Address("inference", "https", "0.0.0.0", 1).local_url == "https://127.0.0.1:1"
+    assert Address("inference", "http", "192.0.2.1", 1).local_url == "http://192.0.2.1:1"
+
+
+def test_moved_ports_keep_tls() -> None:
+    moved = with_ports({"management_address": "https://127.0.0.1:8081"}, 9000)
+    assert [a.url for a in addresses(moved)[:2]] == [
+        "http://127.0.0.1:9000",
+        "https://127.0.0.1:9001",
+    ]
 
 
 def test_ports_are_moved_in_a_row_and_hosts_stay() -> None:

@@ -59,6 +59,9 @@ def state(tmp_path: Path) -> ServerState:
         supervisor=here,
         front_end=here,
         folder=str(tmp_path / "marsmith-served"),
+        secure=True,
+        certificate="/tls/server.pem",
+        warnings=["other machines reach it"],
     )
 
 

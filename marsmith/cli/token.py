@@ -1,0 +1,54 @@
+"""`marsmith token`, `marsmith certificate`: what one needs to reach a server that is guarded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from marsmith import serving
+from marsmith.cli.options import port_option, project_of
+from marsmith.client.tokens import Api
+from marsmith.self_signed import DEFAULT_DAYS, new_certificate
+
+
+@click.command()
+@click.argument("api", default="inference", type=click.Choice(["inference", "management"]))
+@click.option("--header", is_flag=True, help="Print the whole HTTP header.")
+@port_option
+@click.pass_context
+def token(context: click.Context, api: Api, header: bool, port: int | None) -> None:
+    """Print the token that a server asks for now: it changes about once an hour.
+
+    Other users see a command's arguments, so hand it over on standard input:
+
+    marsmith token --header | curl -H @- http://127.0.0.1:8080/predictions/NAME -T FILE
+    """
+    key = serving.token(project_of(context), api, port)
+    click.echo(f"Authorization: Bearer {key}" if header else key)
+
+
+@click.command()
+@click.option("--host", "hosts", metavar="NAME", multiple=True, help="Valid for this one as well.")
+@click.option(
+    "--days", metavar="N", type=click.IntRange(1, 825), default=DEFAULT_DAYS, show_default=True
+)
+@click.option(
+    "--out",
+    "prefix",
+    metavar="PREFIX",
+    type=click.Path(path_type=Path),
+    help="Write PREFIX.key and PREFIX.pem (default: in .marsmith/tls, where serve --tls looks).",
+)
+@click.pass_context
+def certificate(
+    context: click.Context, hosts: tuple[str, ...], days: int, prefix: Path | None
+) -> None:
+    """Make a self-signed TLS certificate, for development, and its private key.
+
+    It is valid for localhost and 127.0.0.1.
+    """
+    place = prefix or project_of(context).state_folder("tls") / "development"
+    key, public = new_certificate(place, hosts, days)
+    click.echo(f"private_key_file={key}")
+    click.echo(f"certificate_file={public}")

@@ -1,0 +1,88 @@
+"""A server's configuration, closed to whom it should be: tokens, TLS, model API and workflows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from marsmith.certificates import require_usable, still_good
+from marsmith.errors import ProjectError
+from marsmith.exposure import guarded
+from marsmith.project import Project
+from marsmith.properties import CONFIG_FILE, Address, addresses
+from marsmith.self_signed import new_certificate
+
+_FILES = ("private_key_file", "certificate_file", "keystore")
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What TorchServe starts with, which certificate to trust, and what its user should know."""
+
+    properties: dict[str, str]
+    certificate: Path | None
+    warnings: tuple[str, ...]
+
+
+def guard(project: Project, values: dict[str, str], *, secure: bool, tls: bool) -> Guard:
+    """Close a configuration: with `secure` to all without a token, with `tls` to eavesdroppers.
+
+    If config.properties names no certificate for `tls`, a self-signed one is made in
+    `.marsmith/tls`. Raises ProjectError for what cannot be guarded, CertificateError for files
+    that TorchServe could not serve with.
+    """
+    # TorchServe runs in a folder of its own, where relative paths lead nowhere.
+    values = values | {key: str(project.root / values[key]) for key in _FILES if values.get(key)}
+    if tls:
+        values |= _with_tls(project, values)
+    closed = guarded(values, secure=secure)
+    return Guard(closed.properties, certificate_of(project, closed.properties), closed.warnings)
+
+
+def development_certificate(project: Project, hosts: list[str]) -> tuple[Path, Path]:
+    """Return the key and the certificate in `.marsmith/tls`, new ones if the old end soon."""
+    prefix = project.state_folder("tls") / "development"
+    files = prefix.with_suffix(".key"), prefix.with_suffix(".pem")
+    return files if still_good(*files, hosts) else new_certificate(prefix, hosts)
+
+
+def _with_tls(project: Project, values: dict[str, str]) -> dict[str, str]:
+    places = addresses(values)
+    changed = {place.key: _with_tls_url(place) for place in places if place.scheme != "grpc"} | {
+        "enable_grpc_ssl": "true"
+    }
+    if not values.get("certificate_file") and not values.get("keystore"):
+        key, certificate = development_certificate(project, _hosts(places))
+        changed |= {"private_key_file": str(key), "certificate_file": str(certificate)}
+    return changed
+
+
+def _with_tls_url(place: Address) -> str:
+    """Return an address's URL with TLS."""
+    return place.url.replace("http:", "https:", 1)
+
+
+def certificate_of(project: Project, values: dict[str, str]) -> Path | None:
+    """Return the certificate that clients are to trust; None without TLS.
+
+    Raises ProjectError if config.properties names none, CertificateError if it cannot be used.
+    """
+    places = addresses(values)
+    grpc = values.get("enable_grpc_ssl", "").strip().lower() == "true"
+    encrypted = [place for place in places if place.scheme == "https"]
+    encrypted += [place for place in places if place.scheme == "grpc" and grpc]
+    if not encrypted:
+        return None
+    key, certificate = values.get("private_key_file"), values.get("certificate_file")
+    if not key or not certificate:
+        raise ProjectError(
+            f"{CONFIG_FILE} asks for TLS without private_key_file and certificate_file",
+            "make both: marsmith serve --tls; of a keystore they can be taken with openssl",
+        )
+    require_usable(project.root / key, project.root / certificate, _hosts(encrypted))
+    return project.root / certificate
+
+
+def _hosts(places: list[Address] | tuple[Address, ...]) -> list[str]:
+    """Return by which names this machine asks."""
+    return sorted({"127.0.0.1" if place.host == "0.0.0.0" else place.host for place in places})  # noqa: S104

@@ -1,0 +1,137 @@
+"""marsmith/certificates.py and marsmith/self_signed.py, with a TLS server in a thread."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from pathlib import Path
+
+import pytest
+
+from marsmith.certificates import require_usable, still_good, trusting
+from marsmith.errors import CertificateError
+from marsmith.self_signed import new_certificate
+
+Files = tuple[Path, Path]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    return new_certificate(tmp_path_factory.mktemp("tls") / "server", ["models.example"])
+
+
+def connect(files: Files, context: ssl.SSLContext, name: str) -> str | None:
+    """Connect to a server with this certificate; return the TLS version both agreed on."""
+    served = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    served.load_cert_chain(files[1], files[0])
+
+    def answer(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            try:
+                served.wrap_socket(connection, server_side=True).close()
+            except (ssl.SSLError, OSError):
+                return  # refused by the other side: what the test is about
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer, args=(listener,))
+        thread.start()
+        try:
+            with (
+                socket.create_connection(listener.getsockname()) as plain,
+                context.wrap_socket(plain, server_hostname=name) as encrypted,
+            ):
+                return encrypted.version()
+        finally:
+            thread.join()
+
+
+def test_the_key_is_its_owners_alone(files: Files) -> None:
+    key, certificate = files
+    assert [path.name for path in files] == ["server.key", "server.pem"]
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert b"PRIVATE" not in certificate.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "models.example"])
+def test_who_trusts_a_certificate_reaches_its_server(files: Files, name: str) -> None:
+    assert (connect(files, trusting(files[1]), name) or "").startswith("TLSv1.")
+
+
+def test_a_server_of_another_name_is_not_trusted(files: Files) -> None:
+    with pytest.raises(ssl.SSLCertVerificationError):
+        connect(files, trusting(files[1]), "other.example")
+
+
+def test_another_certificate_is_not_trusted(files: Files, tmp_path: Path) -> None:
+    _, other = new_certificate(tmp_path / "other")
+    with pytest.raises(ssl.SSLCertVerificationError):
+        connect(files, trusting(other), "localhost")
+
+
+def test_a_good_pair_is_usable(files: Files) -> None:
+    require_usable(*files, ["127.0.0.1", "models.example"])
+    assert still_good(*files, ["127.0.0.1"])
+
+
+def test_a_certificate_that_ends_within_days_is_not_good_any_more(tmp_path: Path) -> None:
+    files = new_certificate(tmp_path / "short", days=6)
+    require_usable(*files, ["localhost"])
+    assert not still_good(*files, ["localhost"])
+
+
+def refused(key: Path, certificate: Path, host: str = "localhost") -> CertificateError:
+    with pytest.raises(CertificateError) as caught:
+        require_usable(key, certificate, [host])
+    assert "BEGIN" not in caught.value.message
+    return caught.value
+
+
+def test_a_key_that_others_may_read_is_refused(files: Files, tmp_path: Path) -> None:
+    key = tmp_path / "open.key"
+    key.write_bytes(files[0].read_bytes())
+    key.chmod(0o640)
+    assert refused(key, files[1]).hint == f"chmod 600 {key}"
+
+
+def test_a_key_of_another_pair_is_refused(files: Files, tmp_path: Path) -> None:
+    key, _ = new_certificate(tmp_path / "other")
+    assert "is not the private key of" in refused(key, files[1]).message
+
+
+def test_a_key_that_torchserve_cannot_read_is_refused(files: Files, tmp_path: Path) -> None:
+    from marsmith.signing_keys import new_key_pair
+
+    key, _ = new_key_pair(tmp_path / "elliptic")
+    assert "no RSA key" in refused(key, files[1]).message
+
+
+def test_a_missing_name_is_named(files: Files) -> None:
+    error = refused(*files, host="192.0.2.1")
+    assert "not valid for 192.0.2.1" in error.message
+    assert error.hint.endswith("--host 192.0.2.1")
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_files_that_are_missing_or_something_else_are_refused(
+    files: Files, tmp_path: Path, number: int
+) -> None:
+    given = list(files)
+    given[number] = tmp_path / "nothing"
+    assert "nothing cannot be read" in refused(given[0], given[1]).message
+    given[number].write_text("hello")
+    given[number].chmod(0o600)
+    assert "in PEM" in refused(given[0], given[1]).message
+
+
+def test_an_ended_certificate_is_refused(tmp_path: Path) -> None:
+    files = new_certificate(tmp_path / "old", days=0)
+    assert "ended on" in refused(*files).message
+
+
+def test_a_place_that_cannot_be_written_is_an_error_with_a_hint(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(CertificateError) as caught:
+        new_certificate(tmp_path / "file" / "server")
+    assert "--out" in caught.value.hint
