@@ -147,7 +147,7 @@ class Client(BaseClient):
         headers = {"content-type": "application/octet-stream", "accept": accept}
         path = f"/{api}/{_path(model, version)}"
         call = Call("inference", "POST", self._url, path, headers=headers, content=body)
-        return self._sender.send(call, Deadline(deadline or self._deadline))
+        return self._sender.send(call, Deadline(self._deadline if deadline is None else deadline))
 
     def _manage(self, method: str, path: str, *, repeatable: bool = True) -> Response:
         return self._send(Call("management", method, self._management_url, path, repeatable))

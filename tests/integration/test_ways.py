@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import base64
-import importlib
 import io
 import json
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
-import grpc
 import httpx
 import numpy as np
 import pytest
-from grpc_tools import protoc
 from PIL import Image
 
+from marsmith.client.grpc_wire import Wire
+from marsmith.client.retries import ONCE, Deadline
+from marsmith.client.tokens import StaticToken
 from marsmith.samples import difference
 from tests.integration.kit import ROOT, Served
 
@@ -257,27 +255,25 @@ def test_several_images_in_one_request(served: Served, http: httpx.Client) -> No
     assert (response.status_code, response.json()["error"]["code"]) == (400, "bad_base64")
 
 
-def test_grpc_answers_as_http_does(served: Served, http: httpx.Client, tmp_path: Path) -> None:
-    source = Path(__file__).with_name("inference.proto")
-    options = [f"-I{source.parent}", f"--python_out={tmp_path}", f"--grpc_python_out={tmp_path}"]
-    assert protoc.main(["", *options, str(source)]) == 0
-    sys.path.insert(0, str(tmp_path))
-    try:
-        messages = importlib.import_module("inference_pb2")
-        services = importlib.import_module("inference_pb2_grpc")
-    finally:
-        sys.path.remove(str(tmp_path))
-    with grpc.insecure_channel(f"127.0.0.1:{served.port + 3}") as channel:
-        service = services.InferenceAPIsServiceStub(channel)
+def test_grpc_answers_as_http_does(served: Served, http: httpx.Client) -> None:
+    wire = Wire(
+        "inference",
+        f"127.0.0.1:{served.port + 3}",
+        timeout=60,
+        retries=ONCE,
+        tokens=StaticToken(None),
+        certificate=None,
+    )
 
-        def predict(archive: str, **fields: bytes) -> bytes:
-            request = messages.PredictionsRequest(model_name=archive, input=fields)
-            return bytes(service.Predictions(request, timeout=60).prediction)
+    def predict(archive: str, **fields: bytes) -> bytes:
+        answer = wire.call("Predictions", Deadline(None), model_name=archive, input=fields)
+        return bytes(answer.prediction)
 
-        for archive in ARCHIVES:
-            body = encoded(picture_of(archive), "PNG")
-            over_http = ask(http, served, archive, content=body).content
-            for fields in ({"data": body}, {"body": body}, {"image": base64_of(body).encode()}):
-                assert difference(over_http, predict(archive, **fields), 0.01) is None
-        error = json.loads(predict("digits", data=b"some words"))["error"]
-        assert error["code"] == "not_an_image"
+    for archive in ARCHIVES:
+        body = encoded(picture_of(archive), "PNG")
+        over_http = ask(http, served, archive, content=body).content
+        for fields in ({"data": body}, {"body": body}, {"image": base64_of(body).encode()}):
+            assert difference(over_http, predict(archive, **fields), 0.01) is None
+    error = json.loads(predict("digits", data=b"some words"))["error"]
+    assert error["code"] == "not_an_image"
+    wire.close()

@@ -1,0 +1,181 @@
+"""TorchServe's inference and management APIs over gRPC."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from marsmith.client.base import BaseClient
+from marsmith.client.description import expecting_torchserve
+from marsmith.client.grpc_refusals import Refusal
+from marsmith.client.retries import Deadline, Retries
+from marsmith.client.tokens import TokenSource, token_source
+from marsmith.errors import ClientError, RefusedError
+from marsmith.messages import Response
+
+if TYPE_CHECKING:
+    from marsmith.client.grpc_wire import Wire
+
+
+class GrpcClient(BaseClient):
+    """A connection to one TorchServe over gRPC. Use it as a context manager, or close it.
+
+    It can be used from several threads at once. What TorchServe's gRPC has no call for is not
+    here either: explanations and metrics. It sends neither the content type nor the status that a
+    handler gives: whatever a handler answers has status 200 here, a refusal of its own included.
+    """
+
+    def __init__(
+        self,
+        address: str = "127.0.0.1:7070",
+        management_address: str = "127.0.0.1:7071",
+        *,
+        token: str | TokenSource | None = None,
+        key_file: Path | None = None,
+        certificate: Path | None = None,
+        timeout: float = 60.0,
+        deadline: float | None = None,
+        retries: Retries | None = None,
+    ) -> None:
+        """`timeout` is in seconds, for each try; `deadline` for each call, with all its tries.
+
+        Addresses are HOST:PORT. The rest is as in `Client`; `certificate` turns TLS on. Raises
+        ClientError where grpc is not installed.
+        """
+        places = (_address(address), _address(management_address))
+        tokens = token_source(token, key_file)
+        self._deadline = deadline
+        self._inference, self._manager = _wires(
+            places,
+            timeout=timeout,
+            retries=retries or Retries(),
+            tokens=tokens,
+            certificate=certificate,
+        )
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._inference.close()
+        self._manager.close()
+
+    def predict(
+        self,
+        model: str,
+        body: bytes,
+        accept: str = "*/*",
+        *,
+        version: str | None = None,
+        deadline: float | None = None,
+    ) -> Response:
+        """Send one raw body to a model; what TorchServe refuses is a response too, with a status.
+
+        Its body is then the JSON that TorchServe answers over HTTP. `accept` must stay as it is:
+        there is no such header here. `deadline` is in seconds.
+        """
+        if accept != "*/*":
+            raise ClientError(
+                f"TorchServe's gRPC cannot ask for {accept}: it has no Accept header",
+                "ask over HTTP: marsmith.client.Client",
+            )
+        answer = self._inference.call(
+            "Predictions",
+            Deadline(self._deadline if deadline is None else deadline),
+            model_name=model,
+            model_version=version or "",
+            input={"body": body},
+        )
+        if not isinstance(answer, Refusal):
+            return Response(200, "OK", {}, answer.prediction)
+        said = {"code": answer.status, "type": answer.kind, "message": answer.words}
+        headers = {"content-type": "application/json"}
+        return Response(answer.status, answer.kind, headers, json.dumps(said).encode())
+
+    def health(self) -> str:
+        """Return what TorchServe says of itself: `Healthy` or `Unhealthy`."""
+        answer = self._asked(self._inference, "Ping")
+        with expecting_torchserve(self._inference.address, "inference API"):
+            return str(json.loads(answer.health)["status"])
+
+    def set_default(self, model: str, version: str) -> None:
+        """Let a version answer all requests that name none."""
+        self._manage("SetDefault", model_name=model, model_version=version)
+
+    def unregister(self, model: str, version: str | None = None) -> None:
+        """Forget a version and end its workers; without `version` the default one.
+
+        TorchServe forgets a default version only if it is the last one (else: RefusedError). It
+        is never sent twice: if the connection is lost, `describe` says what came of it.
+        """
+        name = version or ""
+        self._manage("UnregisterModel", repeatable=False, model_name=model, model_version=name)
+
+    @property
+    def _management(self) -> str:
+        return self._manager.address
+
+    def _description(self, model: str, version: str | None) -> Any:
+        answer = self._manage("DescribeModel", model_name=model, model_version=version or "")
+        return json.loads(answer)
+
+    def _listing(self, limit: int, next_page_token: str) -> Any:
+        page = int(next_page_token or 0)
+        return json.loads(self._manage("ListModels", limit=limit, next_page_token=page))
+
+    def _register(self, given: Mapping[str, Any]) -> None:
+        _require_sayable(given)
+        self._manage("RegisterModel", repeatable=False, **given)
+
+    def _set_workers(self, model: str, version: str | None, bounds: tuple[int, int]) -> None:
+        numbers = {"min_worker": bounds[0], "max_worker": bounds[1]}
+        _require_sayable(numbers)
+        names = {"model_name": model, "model_version": version or "", "synchronous": True}
+        self._manage("ScaleWorker", repeatable=False, **names, **numbers)
+
+    def _manage(self, method: str, *, repeatable: bool = True, **fields: Any) -> str:
+        answer = self._asked(self._manager, method, repeatable=repeatable, **fields)
+        return str(answer.msg)
+
+    def _asked(self, wire: Wire, method: str, **how: Any) -> Any:
+        answer = wire.call(method, Deadline(self._deadline), **how)
+        if isinstance(answer, Refusal):
+            raise _refused(method, answer)
+        return answer
+
+
+def _wires(places: tuple[str, str], **how: Any) -> tuple[Wire, Wire]:
+    try:
+        from marsmith.client.grpc_wire import Wire
+    except ImportError as error:
+        raise ClientError(
+            f"gRPC needs what is not installed: {error}", "install it: pip install 'marsmith[grpc]'"
+        ) from error
+    return Wire("inference", places[0], **how), Wire("management", places[1], **how)
+
+
+def _address(address: str) -> str:
+    host, _, port = address.rpartition(":")
+    if re.fullmatch(r"[\w.-]+|\[[0-9a-fA-F:.]+\]", host) and port.isdecimal():
+        return address
+    raise ClientError(f"{address!r} is no gRPC address", "write it as 127.0.0.1:7070")
+
+
+def _require_sayable(numbers: Mapping[str, Any]) -> None:
+    """Raise ClientError for a 0, which TorchServe would take for its own default here."""
+    for name, value in numbers.items():
+        if value == 0 and not isinstance(value, bool):
+            raise ClientError(
+                f"{name}=0 cannot be said over TorchServe's gRPC: it takes 0 for its default",
+                "say it over HTTP: marsmith.client.Client",
+            )
+
+
+def _refused(method: str, refusal: Refusal) -> RefusedError:
+    hint = "marsmith models lists what is served; the server's log may say more"
+    if refusal.about_token:
+        hint = "pass the server's key_file.json (key_file=…), or its present key"
+    return RefusedError(
+        f"TorchServe refused {method} with {refusal.status}: {refusal.words}", hint, refusal.status
+    )

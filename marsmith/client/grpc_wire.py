@@ -1,0 +1,147 @@
+"""One gRPC call: its token, its tries, its deadline, and grpc's errors as our own.
+
+Imports grpc and the modules that a build makes of `marsmith/protos`; `GrpcClient` imports this
+one only when it is made, since grpc is an extra.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.protobuf import message_factory
+
+from marsmith.client.grpc_refusals import Refusal, is_torchserves, refusal_of
+from marsmith.client.retries import RETRIED_STATUSES, Deadline, Retries, persistently
+from marsmith.client.tokens import Api, TokenSource
+from marsmith.errors import ClientError, DeadlineError, UnreachableError
+from marsmith.protos import inference_pb2, management_pb2
+
+SERVICES: dict[Api, Any] = {
+    "inference": inference_pb2.DESCRIPTOR.services_by_name["InferenceAPIsService"],
+    "management": management_pb2.DESCRIPTOR.services_by_name["ManagementAPIsService"],
+}
+_OPTIONS = {
+    "grpc.max_receive_message_length": -1,  # 4 MiB otherwise; what TorchServe sends, it limits
+    "grpc.max_send_message_length": -1,
+    "grpc.enable_http_proxy": 0,  # proxies are for the internet, not for a server beside us
+    "grpc.enable_retries": 0,  # ours know which calls may be repeated
+    "grpc.use_local_subchannel_pool": 1,  # a client's connection is its own
+    # For how long a channel fails without trying anew, once nothing answered: a second up to two
+    # minutes otherwise, in which a server that came back would not be noticed.
+    "grpc.initial_reconnect_backoff_ms": 50,
+    "grpc.max_reconnect_backoff_ms": 500,
+}
+
+
+class Wire:
+    """One API at one address, called from as many threads as there are."""
+
+    def __init__(
+        self,
+        api: Api,
+        address: str,
+        *,
+        timeout: float,
+        retries: Retries,
+        tokens: TokenSource,
+        certificate: Path | None,
+    ) -> None:
+        """`timeout` is in seconds, for each try."""
+        self.address = address
+        self._api = api
+        self._timeout = timeout
+        self._retries = retries
+        self._tokens = tokens
+        self._channel = _channel(address, certificate)
+        self._calls = {
+            method.name: self._channel.unary_unary(
+                f"/{SERVICES[api].full_name}/{method.name}",
+                request_serializer=_message(method.input_type).SerializeToString,
+                response_deserializer=_message(method.output_type).FromString,
+            )
+            for method in SERVICES[api].methods
+        }
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._channel.close()
+
+    def call(
+        self, method: str, deadline: Deadline, *, repeatable: bool = True, **fields: Any
+    ) -> Any:
+        """Return the answer's message, or a Refusal. Raises ClientError if there is none."""
+        try:
+            request = _message(SERVICES[self._api].methods_by_name[method].input_type)(**fields)
+        except (TypeError, ValueError) as error:
+            raise ClientError(
+                f"{method} cannot be asked: {error}", "see what was passed"
+            ) from error
+
+        def retry_after(outcome: Any) -> float | None:
+            if isinstance(outcome, UnreachableError):
+                return 0.0 if repeatable or not outcome.sent else None
+            refused = isinstance(outcome, Refusal) and outcome.status in RETRIED_STATUSES
+            return 0.0 if refused and repeatable else None
+
+        return persistently(
+            lambda: self._with_token(method, request, deadline),
+            retry_after,
+            self._retries,
+            deadline,
+        )
+
+    def _with_token(self, method: str, request: Any, deadline: Deadline) -> Any:
+        token = self._tokens.token(self._api)
+        for _ in range(2):  # rotations that one call can meet
+            answer = self._once(method, request, token, deadline)
+            if not isinstance(answer, Refusal) or not answer.about_token:
+                return answer
+            if (new := self._tokens.renewed(self._api, token)) is None:
+                return answer
+            token = new
+        return self._once(method, request, token, deadline)
+
+    def _once(self, method: str, request: Any, token: str | None, deadline: Deadline) -> Any:
+        metadata = () if token is None else (("authorization", f"Bearer {token}"),)
+        timeout = deadline.bounded(self._timeout)
+        try:
+            return self._calls[method](request, timeout=timeout, metadata=metadata)
+        except grpc.RpcError as error:
+            return self._refusal(method, error, deadline)
+
+    def _refusal(self, method: str, error: Any, deadline: Deadline) -> Refusal:
+        """Return what TorchServe said; raise ClientError where it did not say it."""
+        code, details = error.code().name, error.details() or ""
+        if code == "DEADLINE_EXCEEDED":
+            late = f"within {deadline.seconds:g} s" if deadline.left <= 0 else "in time"
+            raise DeadlineError(
+                f"{method} at {self.address} was not answered {late}",
+                "look into the server's logs, or allow it more time",
+            ) from error
+        if code == "UNAVAILABLE" and not is_torchserves(details):
+            raise UnreachableError(
+                f"nothing answers at {self.address}: {details}",
+                "start a server: marsmith serve; or name the port of its gRPC API",
+                sent="failed to connect" not in details,
+            ) from error
+        return refusal_of(code, details)
+
+
+def _message(descriptor: Any) -> Any:
+    return message_factory.GetMessageClass(descriptor)
+
+
+def _channel(address: str, certificate: Path | None) -> Any:
+    options = list(_OPTIONS.items())
+    if certificate is None:
+        return grpc.insecure_channel(address, options)
+    try:
+        trusted = certificate.read_bytes()
+    except OSError as error:
+        raise ClientError(
+            f"{certificate} is no certificate to trust: {error.strerror}",
+            "name the PEM file of the server's certificate, or of who signed it",
+        ) from error
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(trusted), options)
