@@ -15,6 +15,7 @@ from google.protobuf import message_factory
 from marsmith.client.grpc_refusals import Refusal, is_torchserves, refusal_of
 from marsmith.client.retries import RETRIED_STATUSES, Deadline, Retries, persistently
 from marsmith.client.tokens import Api, TokenSource
+from marsmith.client.trust import not_trusted, trusting
 from marsmith.errors import ClientError, DeadlineError, UnreachableError
 from marsmith.protos import inference_pb2, management_pb2
 
@@ -120,6 +121,8 @@ class Wire:
                 f"{method} at {self.address} was not answered {late}",
                 "look into the server's logs, or allow it more time",
             ) from error
+        if "CERTIFICATE_VERIFY_FAILED" in details:
+            raise not_trusted(self.address) from error
         if code == "UNAVAILABLE" and not is_torchserves(details):
             raise UnreachableError(
                 f"nothing answers at {self.address}: {details}",
@@ -137,11 +140,6 @@ def _channel(address: str, certificate: Path | None) -> Any:
     options = list(_OPTIONS.items())
     if certificate is None:
         return grpc.insecure_channel(address, options)
-    try:
-        trusted = certificate.read_bytes()
-    except OSError as error:
-        raise ClientError(
-            f"{certificate} is no certificate to trust: {error.strerror}",
-            "name the PEM file of the server's certificate, or of who signed it",
-        ) from error
-    return grpc.secure_channel(address, grpc.ssl_channel_credentials(trusted), options)
+    trusting(certificate)  # grpc itself would say nothing of a file that is none
+    credentials = grpc.ssl_channel_credentials(certificate.read_bytes())
+    return grpc.secure_channel(address, credentials, options)

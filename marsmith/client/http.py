@@ -161,7 +161,7 @@ class Client(BaseClient):
 
 def _path(model: str, version: str | None = None) -> str:
     parts = (model,) if version is None else (model, version)
-    return "/".join(quote(part, safe="") for part in parts)
+    return "/".join(quote(part, safe="", errors="replace") for part in parts)
 
 
 def _next_port(url: str) -> str:

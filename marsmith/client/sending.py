@@ -17,6 +17,7 @@ import httpx
 from marsmith.client.retries import RETRIED_STATUSES, Deadline, Retries, persistently
 from marsmith.client.tokens import REFUSAL, Api, TokenSource
 from marsmith.client.transport import Transport, bounded_by
+from marsmith.client.trust import not_trusted, trusting
 from marsmith.errors import ClientError, DeadlineError, UnreachableError
 from marsmith.messages import Response
 
@@ -49,7 +50,7 @@ class Sender:
         self._retries = retries
         self._tokens = tokens
         # Proxies from the environment are for the internet, not for a server beside us.
-        transport = Transport(_ssl_context(certificate))
+        transport = Transport(trusting(certificate))
         self._http = httpx.Client(transport=transport, timeout=timeout, trust_env=False)
 
     def close(self) -> None:
@@ -113,6 +114,8 @@ def _own_errors(call: Call, deadline: Deadline) -> Iterator[None]:
             f"{where} did not answer {late}", "look into the server's logs, or allow it more time"
         ) from error
     except _LOST as error:
+        if isinstance(error.__context__, ssl.SSLCertVerificationError):
+            raise not_trusted(call.url) from error
         raise UnreachableError(
             f"nothing answers at {call.url}: {_reason(error)}",
             "start a server: marsmith serve; or name its port: --port N",
@@ -152,16 +155,6 @@ def _retry_after(answer: Response) -> float:
         date = date.replace(tzinfo=date.tzinfo or timezone.utc)
         return max((date - datetime.now(timezone.utc)).total_seconds(), 0.0)
     return 0.0
-
-
-def _ssl_context(certificate: Path | None) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=certificate)
-    except (OSError, ssl.SSLError) as error:
-        raise ClientError(
-            f"{certificate} is no certificate to trust: {error}",
-            "name the PEM file of the server's certificate, or of who signed it",
-        ) from error
 
 
 def server_url(url: str, what: str) -> str:

@@ -80,6 +80,7 @@ def test_a_refused_prediction_is_an_answer_with_its_status(
 def test_a_models_name_is_quoted(server: Server, client: Client) -> None:
     server.reply("/predictions/a%20b%2F..%3Fc%23", 1)
     assert client.predict("a b/..?c#", b"x").ok
+    assert client.predict("\udcff", b"x").status == 404  # as a shell may pass it on
 
 
 @pytest.mark.parametrize(
