@@ -103,3 +103,33 @@ def copy_project(target: Path, *, only_digits: bool = True) -> Kit:
         spec = (target / "archives.toml").read_text()
         (target / "archives.toml").write_text(spec.partition("[archives.cartoon]")[0])
     return Kit(target)
+
+
+ECHO_HANDLER = """\
+class Handler:
+    def initialize(self, context):
+        pass
+
+    def handle(self, data, context):
+        return ["right"] * len(data)
+"""
+ECHO_SPEC = """\
+[archives.echo]
+version = "1.0"
+handler = "handlers/echo.py"
+
+[archives.echo.serving]
+minWorkers = 1
+maxWorkers = 1
+maxBatchDelay = 1
+"""
+
+
+def copy_echo(target: Path, config: str = "") -> Kit:
+    """Make a project with one archive that is loaded at once, built; `config` is added to ours."""
+    kit = Kit(target)
+    kit.write("handlers/echo.py", ECHO_HANDLER)
+    kit.write("archives.toml", ECHO_SPEC)
+    kit.write("config.properties", (ROOT / "config.properties").read_text() + config)
+    kit("build")
+    return kit
