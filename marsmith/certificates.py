@@ -1,11 +1,10 @@
-"""TLS certificates: which can be used, and trust in exactly one.
+"""TLS certificates: which of them TorchServe can serve with.
 
 TorchServe reads RSA keys alone and offers ECDHE with RSA over TLS 1.2 (ConfigManager.java).
 """
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -56,21 +55,6 @@ def still_good(key_file: Path, certificate_file: Path, hosts: Iterable[str]) -> 
     except CertificateError:
         return False
     return left > timedelta(days=7)
-
-
-def trusting(certificate_file: Path) -> ssl.SSLContext:
-    """Return a context that trusts this certificate and no other, not even a public authority's.
-
-    Raises CertificateError if it cannot be read.
-    """
-    try:
-        context = ssl.create_default_context(cafile=certificate_file)
-    except (OSError, ssl.SSLError) as error:
-        message = f"the certificate {certificate_file} cannot be read: {error}"
-        raise CertificateError(message, _NEW) from error
-    # It need not be an authority's: the certificate itself is what is trusted.
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    return context
 
 
 def _require_current(path: Path, certificate: Certificate) -> None:

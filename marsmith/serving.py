@@ -209,9 +209,7 @@ def token(project: Project, api: Api, port: int | None = None) -> str:
     return read_key(Path(state.folder) / KEY_FILE, api).value
 
 
-def _client(
-    state: ServerState, timeout: float = 60.0, retries: Retries | None = None
-) -> Client:
+def _client(state: ServerState, timeout: float = 60.0, retries: Retries | None = None) -> Client:
     key_file = Path(state.folder) / KEY_FILE
     certificate = Path(state.certificate) if state.certificate else None
     return Client(

@@ -14,12 +14,16 @@ def trusting(certificate: Path | None) -> ssl.SSLContext:
     Raises ClientError for a file that is no certificate.
     """
     try:
-        return ssl.create_default_context(cafile=certificate)
+        context = ssl.create_default_context(cafile=certificate)
     except OSError as error:  # ssl.SSLError is one
         raise ClientError(
             f"{certificate} is no certificate to trust: {error.strerror or error}",
             "name the PEM file of the server's certificate, or of who signed it",
         ) from error
+    if certificate is not None:
+        # A server's own is enough, also where an authority signed it that is not trusted itself.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
 
 
 def not_trusted(where: str) -> ClientError:

@@ -19,7 +19,7 @@ import httpx
 import psutil
 import pytest
 
-from marsmith.certificates import trusting
+from marsmith.client.trust import trusting
 from marsmith.ports import free_ports
 from marsmith.project import Project
 from marsmith.properties import parse_properties, with_ports

@@ -1,4 +1,4 @@
-"""marsmith/certificates.py and marsmith/self_signed.py, with a TLS server in a thread."""
+"""marsmith/certificates.py, self_signed.py and client/trust.py, with a TLS server in a thread."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ import threading
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from marsmith.certificates import require_usable, still_good, trusting
+from marsmith.certificates import require_usable, still_good
+from marsmith.client.trust import trusting
 from marsmith.errors import CertificateError
 from marsmith.self_signed import new_certificate
 
@@ -68,6 +73,24 @@ def test_another_certificate_is_not_trusted(files: Files, tmp_path: Path) -> Non
     _, other = new_certificate(tmp_path / "other")
     with pytest.raises(ssl.SSLCertVerificationError):
         connect(files, trusting(other), "localhost")
+
+
+def test_a_servers_own_certificate_is_enough_without_who_signed_it(tmp_path: Path) -> None:
+    authority = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    key, certificate = new_certificate(tmp_path / "server")
+    own = x509.load_pem_x509_certificate(certificate.read_bytes())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "an authority")])
+    signed = x509.CertificateBuilder(
+        name,
+        own.subject,
+        own.public_key(),
+        own.serial_number,
+        own.not_valid_before_utc,
+        own.not_valid_after_utc,
+        list(own.extensions),
+    ).sign(authority, hashes.SHA256())
+    certificate.write_bytes(signed.public_bytes(Encoding.PEM))
+    assert (connect((key, certificate), trusting(certificate), "localhost") or "").startswith("TLS")
 
 
 def test_a_good_pair_is_usable(files: Files) -> None:
