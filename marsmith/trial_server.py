@@ -20,6 +20,7 @@ from marsmith.archiver import write_archive
 from marsmith.client import ONCE, Client
 from marsmith.contents import contents
 from marsmith.errors import BuildError, ClientError
+from marsmith.exposure import NO_WORKFLOWS
 from marsmith.manifest import MANIFEST_FILE
 from marsmith.ports import free_ports
 from marsmith.project import Project
@@ -37,7 +38,8 @@ _TIMEOUT = 120.0  # seconds for a model to load and to answer; TorchServe's own
 _PATIENCE = 30.0  # seconds for workers to end
 # What config.properties says of these is for the server that others use; ours is for us alone.
 _OWN = "inference_address management_address metrics_address grpc_inference_address "
-_OWN += "grpc_management_address model_store load_models models model_snapshot"
+_OWN += "grpc_management_address enable_grpc_ssl model_store load_models models model_snapshot"
+_WEEK = 7 * 24 * 60  # minutes that a key is valid: nobody renews it during a search
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,7 @@ class TrialServer:
             key: value for key, value in self._store.config.items() if key not in _OWN.split()
         }
         config |= {"enable_model_api": "true", "allowed_urls": "(?!)"}
+        config |= {"workflow_store": NO_WORKFLOWS, "token_expiration_min": str(_WEEK)}
         properties = with_ports(config, free_ports(5))
         places = addresses(properties)
         server = self._server = TorchServe(
