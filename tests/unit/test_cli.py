@@ -20,6 +20,7 @@ from .tiny import FILES, SPEC, minimal_spec, run_marsmith
 
 COMMANDS = ["build", "serve", "status", "stop", "predict", "models", "scale", "weights"]
 COMMANDS += ["sign", "verify-signature", "new-key", "bill", "inspect", "diff"]
+COMMANDS += ["token", "certificate"]
 
 
 def closed_port() -> int:
