@@ -28,11 +28,8 @@ def require_usable(key_file: Path, certificate_file: Path, hosts: Iterable[str])
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     certificate = _load(certificate_file)
-    if _mode(key_file) & 0o077:
-        message = f"others may read the private key {key_file}"
-        raise CertificateError(message, f"chmod 600 {key_file}")
     try:
-        key = load_pem_private_key(_read(key_file), None)
+        key = load_pem_private_key(_read_private(key_file), None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         message = f"{key_file} is no private key in PEM, or is encrypted"
         raise CertificateError(message, _NEW) from error
@@ -41,10 +38,41 @@ def require_usable(key_file: Path, certificate_file: Path, hosts: Iterable[str])
     if key.public_key() != certificate.public_key():
         message = f"{key_file} is not the private key of {certificate_file}"
         raise CertificateError(message, "name a pair: private_key_file and certificate_file")
-    _require_current(certificate_file, certificate)
-    if missing := sorted(set(hosts) - _names(certificate)):
-        message = f"{certificate_file} is not valid for {missing[0]}"
-        raise CertificateError(message, f"{_NEW} --host {missing[0]}")
+    _require_fit(certificate_file, certificate, hosts)
+
+
+def keystore_certificate(keystore: Path, password: str, hosts: Iterable[str]) -> bytes:
+    """Return the certificate of a PKCS#12 keystore, in PEM.
+
+    Raises CertificateError unless TorchServe can serve with it, and `hosts` accept it.
+    """
+    from cryptography.hazmat.primitives.serialization import Encoding
+    from cryptography.hazmat.primitives.serialization.pkcs12 import load_key_and_certificates
+
+    try:
+        key, certificate, _ = load_key_and_certificates(_read_private(keystore), password.encode())
+    except ValueError as error:
+        message = f"{keystore} is no PKCS#12 keystore, or keystore_pass does not open it"
+        raise CertificateError(
+            message, "correct keystore_pass, or name PEM files instead"
+        ) from error
+    if key is None or certificate is None:
+        message = f"{keystore} holds no private key with its certificate"
+        raise CertificateError(message, "name another, or PEM files: private_key_file")
+    _require_fit(keystore, certificate, hosts)
+    return certificate.public_bytes(Encoding.PEM)
+
+
+def _require_fit(path: Path, certificate: Certificate, hosts: Iterable[str]) -> None:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+    if not isinstance(certificate.public_key(), RSAPublicKey):
+        raise CertificateError(f"{path} has no RSA key, and TorchServe takes no other", _NEW)
+    _require_current(path, certificate)
+    names = _names(certificate)
+    for host in sorted(hosts):
+        if host not in names and f"*.{host.partition('.')[2]}" not in names:
+            raise CertificateError(f"{path} is not valid for {host}", f"{_NEW} --host {host}")
 
 
 def still_good(key_file: Path, certificate_file: Path, hosts: Iterable[str]) -> bool:
@@ -93,8 +121,8 @@ def _read(path: Path) -> bytes:
         raise CertificateError(f"{path} cannot be read: {error.strerror}", _NEW) from error
 
 
-def _mode(path: Path) -> int:
-    try:
-        return path.stat().st_mode
-    except OSError as error:
-        raise CertificateError(f"{path} cannot be read: {error.strerror}", _NEW) from error
+def _read_private(path: Path) -> bytes:
+    content = _read(path)
+    if path.stat().st_mode & 0o077:
+        raise CertificateError(f"others may read the private key {path}", f"chmod 600 {path}")
+    return content

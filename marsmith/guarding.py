@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from marsmith.certificates import require_usable, still_good
+from marsmith.certificates import keystore_certificate, require_usable, still_good
 from marsmith.errors import ProjectError
 from marsmith.exposure import guarded
 from marsmith.project import Project
 from marsmith.properties import CONFIG_FILE, Address, addresses
+from marsmith.replacing import replacing
 from marsmith.self_signed import new_certificate
 
 _FILES = ("private_key_file", "certificate_file", "keystore")
@@ -73,14 +74,39 @@ def certificate_of(project: Project, values: dict[str, str]) -> Path | None:
     encrypted += [place for place in places if place.scheme == "grpc" and grpc]
     if not encrypted:
         return None
+    if keystore := values.get("keystore"):
+        if grpc:
+            raise ProjectError(
+                f"{CONFIG_FILE} names a keystore, and TorchServe's gRPC takes none",
+                "name private_key_file and certificate_file instead, which serve all ports",
+            )
+        return _of_keystore(project, project.root / keystore, values, _hosts(encrypted))
     key, certificate = values.get("private_key_file"), values.get("certificate_file")
     if not key or not certificate:
         raise ProjectError(
             f"{CONFIG_FILE} asks for TLS without private_key_file and certificate_file",
-            "make both: marsmith serve --tls; of a keystore they can be taken with openssl",
+            "name both, or let marsmith serve --tls make them",
         )
     require_usable(project.root / key, project.root / certificate, _hosts(encrypted))
     return project.root / certificate
+
+
+def _of_keystore(
+    project: Project, keystore: Path, values: dict[str, str], hosts: list[str]
+) -> Path:
+    """Write the certificate of a keystore where clients find it."""
+    kind = values.get("keystore_type", "PKCS12")
+    if kind.upper() != "PKCS12":
+        raise ProjectError(
+            f"{CONFIG_FILE}: of a keystore of type {kind} the certificate cannot be read",
+            "make it PKCS12 (keytool -importkeystore), or name PEM files",
+        )
+    # What TorchServe tries if no password is given (ConfigManager.java).
+    found = keystore_certificate(keystore, values.get("keystore_pass", "changeit"), hosts)
+    path = project.state_folder("tls") / "keystore.pem"
+    with replacing(path) as file:
+        file.write(found)
+    return path
 
 
 def _hosts(places: list[Address] | tuple[Address, ...]) -> list[str]:

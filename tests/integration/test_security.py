@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import threading
 import zipfile
@@ -18,15 +19,22 @@ import grpc
 import httpx
 import psutil
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    load_pem_private_key,
+)
+from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 
 from marsmith.client.trust import trusting
 from marsmith.ports import free_ports
 from marsmith.project import Project
 from marsmith.properties import parse_properties, with_ports
+from marsmith.self_signed import new_certificate
 from marsmith.server import TorchServe
 from marsmith.serving import connect
 from marsmith.tokens import APIS, read_key
-from tests.integration.kit import ROOT, Kit, copy_echo, wait_for
+from tests.integration.kit import ECHO_HANDLER, ROOT, Kit, copy_echo, wait_for
 
 REFUSED = "Token Authorization failed"
 MARKER = "owned"
@@ -41,11 +49,15 @@ class Secured:
     kit: Kit
     port: int
 
-    def ask(self, offset: int, method: str, path: str, token: str | None = None) -> httpx.Response:
+    def ask(
+        self, offset: int, method: str, path: str, token: str | None = None, content: bytes = b""
+    ) -> httpx.Response:
         """Send a request to inference (offset 0), management (1) or metrics (2)."""
         headers = {"authorization": f"Bearer {token}"} if token is not None else {}
         url = f"http://127.0.0.1:{self.port + offset}{path}"
-        return httpx.request(method, url, headers=headers, trust_env=False, timeout=60)
+        return httpx.request(
+            method, url, headers=headers, content=content, trust_env=False, timeout=60
+        )
 
     def token(self, api: str = "inference") -> str:
         """Return what `marsmith token` prints."""
@@ -72,6 +84,8 @@ class Secured:
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     """A server as a stranger would start it, beside files of an attacker's in its model store."""
     kit = copy_echo(tmp_path_factory.mktemp("secured"))
+    kit.write("handlers/echo.py", ECHO_HANDLER.replace("return", "print(data)\n        return"))
+    kit("build")
     plant(kit.root)
     port = free_ports(5)
     environment = os.environ | {"AWS_SECRET_ACCESS_KEY": WITHHELD}
@@ -418,11 +432,34 @@ def test_tls_by_config_properties(make: Make, tmp_path: Path) -> None:
     kit("stop")
 
 
+def test_tls_by_a_keystore(make: Make, tmp_path: Path) -> None:
+    kit = make(
+        "keystore=server.p12\nkeystore_pass=open sesame\ninference_address=https://127.0.0.1:8080\n"
+    )
+    key, certificate = new_certificate(tmp_path / "server")
+    store = serialize_key_and_certificates(
+        b"server",
+        load_pem_private_key(key.read_bytes(), None),  # type: ignore[arg-type]
+        x509.load_pem_x509_certificate(certificate.read_bytes()),
+        None,
+        BestAvailableEncryption(b"open sesame"),
+    )
+    (tmp_path / "server.p12").write_bytes(store)
+    (tmp_path / "server.p12").chmod(0o600)
+    port = free_ports(5)
+    kit("serve", "--background", "--port", port)
+    assert kit.json("predict", "echo", tmp_path / "archives.toml")[0]["answer"] == "right"
+    trusted = trusting(tmp_path / ".marsmith" / "tls" / "keystore.pem")
+    answer = httpx.get(f"https://localhost:{port}/ping", verify=trusted, trust_env=False)
+    assert answer.json() == {"status": "Healthy"}
+
+
 @pytest.mark.parametrize(
     ("config", "said"),
     [
         ("inference_address=https://127.0.0.1:8080\n", "without private_key_file"),
-        ("enable_grpc_ssl=true\nkeystore=keys.p12\n", "without private_key_file"),
+        ("enable_grpc_ssl=true\nkeystore=keys.p12\n", "gRPC takes none"),
+        ("inference_address=https://127.0.0.1:8080\nkeystore=keys.p12\n", "cannot be read"),
         (
             "metrics_address=https://127.0.0.1:8082\nprivate_key_file=a\ncertificate_file=b\n",
             "cannot be read",
@@ -503,6 +540,19 @@ def test_a_model_config_cannot_make_java_load_classes(secured: Secured, attacker
     log = secured.kit.root / f".marsmith/servers/{secured.port}/server.log"
     assert "Failed to parse model config file model-config.yaml" in log.read_text()
     assert attacker.asked == []
+
+
+def test_what_is_logged_is_not_looked_up(secured: Secured) -> None:
+    """CVE-2021-44228: log4j asked any address that a logged text named."""
+    log = secured.kit.root / f".marsmith/servers/{secured.port}/workers.log"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        place = f"127.0.0.1:{listener.getsockname()[1]}"
+        lookup = f"${{jndi:ldap://{place}/a}} ${{jndi:rmi://{place}/a}}"
+        token = secured.token()
+        answer = secured.ask(0, "POST", "/predictions/echo", token, content=lookup.encode())
+        assert answer.text == "right"
+        wait_for(lambda: lookup in log.read_text(), "the log")
+        assert select.select([listener], [], [], 0)[0] == []
 
 
 # ---- workflows, which no setting of TorchServe turns off

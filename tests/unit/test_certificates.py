@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from marsmith.certificates import require_usable, still_good
+from marsmith.certificates import keystore_certificate, require_usable, still_good
 from marsmith.client.trust import trusting
 from marsmith.errors import CertificateError
 from marsmith.self_signed import new_certificate
@@ -146,6 +146,23 @@ def test_files_that_are_missing_or_something_else_are_refused(
     given[number].write_text("hello")
     given[number].chmod(0o600)
     assert "in PEM" in refused(given[0], given[1]).message
+
+
+@pytest.mark.parametrize(("host", "good"), [("a.example", True), ("a.b.example", False)])
+def test_a_wildcard_stands_for_one_label(tmp_path: Path, host: str, good: bool) -> None:
+    assert still_good(*new_certificate(tmp_path / "all", ["*.example"]), [host]) is good
+
+
+def test_a_keystore_that_others_may_read_or_that_is_none_is_refused(tmp_path: Path) -> None:
+    keystore = tmp_path / "server.p12"
+    keystore.write_bytes(b"no keystore")
+    keystore.chmod(0o644)
+    for said in ("others may read", "no PKCS#12 keystore"):
+        with pytest.raises(CertificateError) as caught:
+            keystore_certificate(keystore, "open sesame", ["localhost"])
+        assert said in caught.value.message
+        assert "sesame" not in caught.value.message + caught.value.hint
+        keystore.chmod(0o600)
 
 
 def test_an_ended_certificate_is_refused(tmp_path: Path) -> None:
