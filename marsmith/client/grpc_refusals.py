@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from marsmith.client.retries import WORKER_DIED
 from marsmith.client.tokens import REFUSAL_WORDS
 
 # TorchServe itself goes the other way (GRPCUtils.java).
@@ -27,7 +28,7 @@ _WORDS = {
     r"\bModel(Version)?NotFoundException": 404,
     r"\bConflictStatusException": 409,
     r"has no worker to serve": 503,
-    r"Worker died": 507,
+    re.escape(WORKER_DIED): 507,
     r"[Mm]essage.* (larger|exceeds)": 413,
 }
 # Its gRPC server hangs up on a request that is longer than max_request_size, without a word.

@@ -16,8 +16,11 @@ from typing import TypeVar
 from marsmith.errors import ClientError
 
 # What TorchServe says when a request was not carried out, or its worker died under it: the queue
-# is full or no worker is there (503), the worker died (507). 429 is what proxies say.
+# is full or no worker is there (503), no memory was left for the worker (507). 429 is what proxies
+# say.
 RETRIED_STATUSES = frozenset({429, 503, 507})
+# A worker that dies or hangs otherwise makes it a 500 of these words (WorkerThread.java).
+WORKER_DIED = "Worker died."
 
 _Answer = TypeVar("_Answer")
 

@@ -14,7 +14,13 @@ from urllib.parse import urlsplit
 import httpcore
 import httpx
 
-from marsmith.client.retries import RETRIED_STATUSES, Deadline, Retries, persistently
+from marsmith.client.retries import (
+    RETRIED_STATUSES,
+    WORKER_DIED,
+    Deadline,
+    Retries,
+    persistently,
+)
 from marsmith.client.tokens import REFUSAL, Api, TokenSource
 from marsmith.client.transport import Transport, bounded_by
 from marsmith.client.trust import not_trusted, trusting
@@ -68,9 +74,9 @@ class Sender:
         def retry_after(outcome: Response | ClientError) -> float | None:
             if isinstance(outcome, UnreachableError):
                 return 0.0 if call.repeatable or not outcome.sent else None
-            if isinstance(outcome, ClientError) or outcome.status not in RETRIED_STATUSES:
+            if isinstance(outcome, ClientError) or not call.repeatable:
                 return None
-            return _retry_after(outcome) if call.repeatable else None
+            return _retry_after(outcome) if _was_not_carried_out(outcome) else None
 
         return persistently(
             lambda: self._with_token(call, deadline, seconds), retry_after, self._retries, deadline
@@ -143,6 +149,11 @@ def _authorization(token: str | None) -> dict[str, str]:
 def refuses_token(answer: Response) -> bool:
     """Say whether an answer is about the token: TorchServe's own, or that of a proxy before it."""
     return answer.status == 401 or (answer.status == 400 and REFUSAL in answer.body[:1000])
+
+
+def _was_not_carried_out(answer: Response) -> bool:
+    died = answer.status == 500 and WORKER_DIED.encode() in answer.body[:1000]
+    return died or answer.status in RETRIED_STATUSES
 
 
 def _retry_after(answer: Response) -> float:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
+import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +29,7 @@ from marsmith.project import Project
 from marsmith.self_signed import new_certificate
 from marsmith.server import KEY_FILE
 from marsmith.server_state import ServerState, running_servers
-from tests.integration.kit import ROOT, Kit
+from tests.integration.kit import ROOT, Kit, wait_for
 
 # Answers what it is sent; tells its version, says what it was asked for, waits, or fails.
 HANDLER = """\
@@ -43,6 +46,8 @@ class EchoHandler:
     def answer(self, body, i, context):
         if body == b"raise":
             raise RuntimeError("as it was told to")
+        if body == b"slowly":
+            time.sleep(0.02)
         if body == b"wait":
             time.sleep(2)
         if body == b"explain?":
@@ -195,6 +200,54 @@ def test_a_deadline_is_kept(client: BaseClient) -> None:
     with pytest.raises(DeadlineError, match=r"within 0\.3 s"):
         client.predict("echo", b"wait", deadline=0.3)
     assert client.predict("echo", b"next").body == b"next"
+
+
+def the_worker(client: BaseClient) -> int:
+    """Return the process id of the one worker once it is ready."""
+    found: list[int] = []
+
+    def ready() -> bool:
+        (model,) = client.describe("echo")
+        found[:] = [worker.pid for worker in model.workers if worker.state == "READY"]
+        return len(found) == 1
+
+    wait_for(ready, "a worker")
+    return found[0]
+
+
+def replace_worker(client: BaseClient) -> None:
+    """Kill the one worker, and return once TorchServe has started another."""
+    worker = the_worker(client)
+    os.kill(worker, signal.SIGKILL)
+    wait_for(lambda: the_worker(client) != worker, "another worker")
+
+
+def more_than(answers: list[Response], count: int) -> bool:
+    return len(answers) > count
+
+
+@pytest.mark.parametrize("kind", ["http", "grpc"])
+def test_a_worker_that_is_killed_loses_no_request(echo: Echo, kind: str) -> None:
+    ended = threading.Event()
+    answers: list[Response] = []
+
+    def ask(client: BaseClient) -> None:
+        while not ended.is_set():
+            answers.append(client.predict("echo", b"slowly"))
+
+    with echo.http(Retries()) if kind == "http" else echo.grpc(Retries()) as client:
+        asking = [threading.Thread(target=ask, args=[client]) for _ in range(8)]
+        for thread in asking:
+            thread.start()
+        wait_for(partial(more_than, answers, 20), "answers")
+        for _ in range(2):
+            replace_worker(client)
+            answered = len(answers)
+            wait_for(partial(more_than, answers, answered + 20), "the new worker's answers")
+        ended.set()
+        for thread in asking:
+            thread.join()
+    assert {(answer.status, answer.body) for answer in answers} == {(200, b"slowly")}
 
 
 def test_an_explanation_is_asked_for(echo: Echo) -> None:

@@ -96,6 +96,12 @@ def test_what_was_not_carried_out_is_asked_again(
     assert [request.body for request in server.requests] == [b"x"] * 3
 
 
+def test_a_request_whose_worker_died_is_asked_again(server: Server, client: Client) -> None:
+    died = b'{"code": 500, "type": "InternalServerException", "message": "Worker died."}'
+    server.replies[ASK] = [Reply(500, died), Reply(200, b"7")]
+    assert client.predict("digits", b"x").json() == 7
+
+
 @pytest.mark.parametrize("status", [400, 404, 413, 500])
 def test_what_would_be_refused_again_is_asked_once(
     server: Server, client: Client, status: int
