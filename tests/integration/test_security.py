@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import socket
 import threading
@@ -162,6 +163,12 @@ def attacker() -> Iterator[Attacker]:
         yield Attacker(f"http://127.0.0.1:{server.server_address[1]}", asked)
         server.shutdown()
         thread.join()
+
+
+def test_each_attack_that_the_documentation_names_is_tried() -> None:
+    named = re.findall(r"`(test_\w+)`", (ROOT / "docs" / "security.md").read_text())
+    assert len(named) > 7
+    assert set(named) - globals().keys() == set()
 
 
 # ---- nobody without a token
