@@ -14,7 +14,7 @@ from google.protobuf import message_factory
 
 from marsmith.client.grpc_refusals import Refusal, is_torchserves, refusal_of
 from marsmith.client.retries import RETRIED_STATUSES, Deadline, Retries, persistently
-from marsmith.client.tokens import Api, TokenSource
+from marsmith.client.tokens import Api, TokenSource, bearer
 from marsmith.client.trust import not_trusted, trusting
 from marsmith.errors import ClientError, DeadlineError, UnreachableError
 from marsmith.protos import inference_pb2, management_pb2
@@ -105,7 +105,7 @@ class Wire:
         return self._once(method, request, token, deadline)
 
     def _once(self, method: str, request: Any, token: str | None, deadline: Deadline) -> Any:
-        metadata = () if token is None else (("authorization", f"Bearer {token}"),)
+        metadata = () if token is None else (("authorization", bearer(token)),)
         timeout = deadline.bounded(self._timeout)
         try:
             return self._calls[method](request, timeout=timeout, metadata=metadata)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from marsmith.client.description import Model, expecting_torchserve, model_of
-from marsmith.errors import ClientError
+from marsmith.errors import ClientError, RefusedError
 
 _PAUSE = 0.1  # seconds between two looks at workers that start
 
@@ -54,7 +54,7 @@ class Managing(ABC):
                 listing = self._listing(100, page)
                 names += [entry["modelName"] for entry in listing["models"]]
                 page = listing.get("nextPageToken") or None
-        return [model for name in sorted(set(names)) for model in self.describe(name)]
+        return [model for name in sorted(set(names)) for model in self._described(name)]
 
     def describe(self, model: str, version: str | None = None) -> list[Model]:
         """Describe all registered versions of one model, or the one that is named.
@@ -120,14 +120,24 @@ class Managing(ABC):
         end = time.monotonic() + timeout
         while True:
             described = self.describe(model, version)
-            now = next(one for one in described if version or one.default)
-            settled = all(worker.state == "READY" for worker in now.workers)
-            if settled and min_workers <= len(now.workers) <= max_workers:
+            # None: another version was made the default between the two halves of `describe`.
+            now = next((one for one in described if version or one.default), None)
+            ready = now.ready_workers if now else 0
+            if now and ready == len(now.workers) and min_workers <= ready <= max_workers:
                 return now
             if time.monotonic() > end:
                 raise ClientError(
-                    f"{model} has {now.ready_workers} of {min_workers} workers, "
+                    f"{model} has {ready} of {min_workers} workers, "
                     f"{timeout:.0f} s after it was told to",
                     "its log says why: .marsmith/servers/PORT/workers.log",
                 )
             time.sleep(_PAUSE)
+
+    def _described(self, model: str) -> list[Model]:
+        """Describe a model that was listed; nothing, if it was unregistered since."""
+        try:
+            return self.describe(model)
+        except RefusedError as error:
+            if error.status == 404:
+                return []
+            raise

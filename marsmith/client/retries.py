@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from marsmith.errors import ClientError
+from marsmith.errors import ClientError, DeadlineError
 
 # What TorchServe says when a request was not carried out, or its worker died under it: the queue
 # is full or no worker is there (503), no memory was left for the worker (507). 429 is what proxies
@@ -83,20 +83,24 @@ def persistently(
     """Call `attempt` until it gives an answer that counts; return or raise the last outcome.
 
     `retry_after` says of an outcome how many seconds the server wants to be left alone, None if
-    it counts. A pause that would reach beyond the deadline is not begun: the refusal that is
-    there says more than that time is up.
+    it counts. A pause that would reach beyond the deadline is not begun, and a try that meets it
+    changes nothing: the refusal before says more than that time is up.
     """
     failures = 0
+    before: _Answer | ClientError | None = None
     while True:
         outcome: _Answer | ClientError
         try:
             outcome = attempt()
+        except DeadlineError as error:
+            outcome = error if before is None or deadline.left > 0 else before
         except ClientError as error:
             outcome = error
         failures += 1
         wanted = retry_after(outcome)
         pause = math.inf if wanted is None else retries.pause(failures, wanted)
         if pause < math.inf and pause < deadline.left:
+            before = outcome
             time.sleep(pause)
         elif isinstance(outcome, ClientError):
             raise outcome

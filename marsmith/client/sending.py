@@ -21,7 +21,7 @@ from marsmith.client.retries import (
     Retries,
     persistently,
 )
-from marsmith.client.tokens import REFUSAL, Api, TokenSource
+from marsmith.client.tokens import REFUSAL, Api, TokenSource, bearer
 from marsmith.client.transport import Transport, bounded_by
 from marsmith.client.trust import not_trusted, trusting
 from marsmith.errors import ClientError, DeadlineError, UnreachableError
@@ -143,7 +143,7 @@ def _reason(error: Exception) -> str:
 
 
 def _authorization(token: str | None) -> dict[str, str]:
-    return {} if token is None else {"authorization": f"Bearer {token}"}
+    return {} if token is None else {"authorization": bearer(token)}
 
 
 def refuses_token(answer: Response) -> bool:

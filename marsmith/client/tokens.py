@@ -30,15 +30,25 @@ class TokenSource(Protocol):
         """Return another token than the one that was refused, None if there is none."""
 
 
+def bearer(token: str) -> str:
+    """Return what the authorization header says.
+
+    Raises ClientError for a token that no header can carry: httpx and grpc would quote it.
+    """
+    if token and token.isascii() and token.isprintable():
+        return f"Bearer {token}"
+    raise ClientError(
+        "the token is empty or holds characters that no header can carry",
+        "copy it from the server's key file, without quotes and line ends",
+    )
+
+
 class StaticToken:
     """One token for everything, that never changes. Its text shows up nowhere."""
 
     def __init__(self, token: str | None) -> None:
-        if token is not None and not (token.isascii() and token.isprintable() and token):
-            raise ClientError(
-                "the token is empty or holds characters that no header can carry",
-                "copy it from the server's key file, without quotes and line ends",
-            )
+        if token is not None:
+            bearer(token)
         self._token = token
 
     def token(self, _api: Api) -> str | None:
@@ -92,7 +102,7 @@ class KeyFile:
         """Return what the file holds now: nothing, while it is being written."""
         try:
             values = json.loads(self._path.read_text(encoding="utf-8"))
-            return {api: values[api]["key"] for api in ("inference", "management")}
+            return {api: str(values[api]["key"]) for api in ("inference", "management")}
         except FileNotFoundError:
             return {}
         except PermissionError as error:

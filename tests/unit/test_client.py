@@ -198,6 +198,19 @@ def test_models_are_read_page_by_page_and_sorted(server: Server, client: Client)
     assert [model.name for model in client.models()] == ["a", "b"]
 
 
+def test_a_model_that_goes_while_models_are_read_is_left_out(
+    server: Server, client: Client
+) -> None:
+    listed = [{"modelName": "gone"}, {"modelName": "there"}]
+    server.reply("/models?limit=100", {"models": listed})
+    server.reply("/models/there/all", [version("there")])
+    server.reply("/models/there", [version("there")])
+    assert [model.name for model in client.models()] == ["there"]
+    server.reply("/models/gone/all", {"message": "no"}, status=500)
+    with pytest.raises(RefusedError):
+        client.models()
+
+
 def test_no_models_are_an_empty_list(server: Server, client: Client) -> None:
     server.reply("/models?limit=100", {"models": []})
     assert client.models() == []

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import socket
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from marsmith.client import ONCE, Client, Retries
+from marsmith.client import ONCE, Client, GrpcClient, Retries
 from marsmith.client.retries import Deadline
 from marsmith.errors import ClientError, DeadlineError, RefusedError, UnreachableError
 from marsmith.messages import Response
@@ -55,17 +57,25 @@ def speaking(*answers: Callable[[socket.socket], None]) -> Iterator[str]:
             thread.join()
 
 
+def receive(connection: socket.socket) -> None:
+    """Read one request to its end: a socket that is closed before that takes its answer along."""
+    with connection.makefile("rb") as stream:
+        head = stream.readline() + b"".join(iter(stream.readline, b"\r\n"))
+        if length := re.search(rb"(?i)content-length: *(\d+)", head):
+            stream.read(int(length[1]))
+
+
 def hang_up(connection: socket.socket) -> None:
-    connection.recv(65536)
+    receive(connection)
 
 
 def hang_up_within_the_answer(connection: socket.socket) -> None:
-    connection.recv(65536)
+    receive(connection)
     connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\npart")
 
 
 def answer_well(connection: socket.socket) -> None:
-    connection.recv(65536)
+    receive(connection)
     connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\nconnection: close\r\n\r\n7")
 
 
@@ -73,7 +83,7 @@ def drip(data: bytes) -> Callable[[socket.socket], None]:
     """Return a way to answer: one byte after the other, until the client is gone."""
 
     def answer(connection: socket.socket) -> None:
-        connection.recv(65536)
+        receive(connection)
         try:
             for byte in data:
                 connection.sendall(bytes([byte]))
@@ -82,6 +92,25 @@ def drip(data: bytes) -> Callable[[socket.socket], None]:
             pass
 
     return answer
+
+
+# ---- connections
+
+
+def test_a_connection_is_used_again_and_a_stale_one_is_not() -> None:
+    def answer_twice_and_hang_up(connection: socket.socket) -> None:
+        for _ in range(2):
+            receive(connection)
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n7")
+
+    with (
+        speaking(answer_twice_and_hang_up, answer_well) as url,
+        Client(url, url, retries=ONCE) as client,
+    ):
+        for _ in range(2):
+            assert client.predict("digits", b"x").ok
+        time.sleep(0.1)  # for the server's last packet, which says that it hangs up
+        assert client.predict("digits", b"x").ok
 
 
 # ---- what is repeated
@@ -403,6 +432,21 @@ def test_a_file_without_keys_is_an_error_and_none_at_all_is_not(
 def test_a_token_that_no_header_can_carry_is_refused(token: str) -> None:
     with pytest.raises(ClientError, match="the token is empty or holds"):
         Client(token=token)
+
+
+@pytest.mark.parametrize("kind", [Client, GrpcClient])
+def test_a_key_that_no_header_can_carry_is_shown_nowhere(
+    tmp_path: Path, kind: type[Client] | type[GrpcClient]
+) -> None:
+    keys = {"inference": {"key": "s3cret\n"}, "management": {"key": "s3cret\n"}}
+    (tmp_path / "key_file.json").write_text(json.dumps(keys))
+    with (
+        kind(key_file=tmp_path / "key_file.json") as client,
+        pytest.raises(ClientError, match="no header can carry") as caught,
+    ):
+        client.predict("digits", b"x")
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "s3cret" not in shown
 
 
 def test_a_token_and_a_key_file_are_one_too_many(tmp_path: Path) -> None:
