@@ -181,17 +181,35 @@ def test_serving_in_the_background_passes_the_error_on(project: MakeProject) -> 
     assert_error(result, "there is no archive", "marsmith build tiny")
 
 
-def test_serving_to_other_machines_without_a_token_is_refused(project: MakeProject) -> None:
-    config = "inference_address=http://0.0.0.0:8080\ndisable_token_authorization=true\n"
+def test_showing_metrics_to_other_machines_is_refused(project: MakeProject) -> None:
+    config = "metrics_address=http://0.0.0.0:8082\n"
     root = project(FILES | {"config.properties": config}).root
     run_marsmith("build", cwd=root)
     assert_error(run_marsmith("serve", cwd=root), "is open to other machines", "127.0.0.1")
 
 
 def test_an_address_that_cannot_be_served_on_is_an_error(project: MakeProject) -> None:
+    config = "inference_address=ftp://127.0.0.1:8443\n"
+    root = project(FILES | {"config.properties": config}).root
+    assert_error(run_marsmith("models", cwd=root), "inference_address=ftp://127.0.0.1:8443")
+
+
+def test_tls_without_a_certificate_is_an_error(project: MakeProject) -> None:
     config = "inference_address=https://127.0.0.1:8443\n"
     root = project(FILES | {"config.properties": config}).root
-    assert_error(run_marsmith("models", cwd=root), "inference_address=https://127.0.0.1:8443")
+    assert_error(run_marsmith("models", cwd=root), "private_key_file", "serve --tls")
+
+
+def test_a_token_without_a_server_is_an_error(project: MakeProject) -> None:
+    assert_error(run_marsmith("token", cwd=project().root), "no server of this project runs")
+
+
+def test_a_secret_that_is_let_through_and_not_there_is_an_error(project: MakeProject) -> None:
+    root = project().root
+    run_marsmith("build", cwd=root)
+    environment = {"MARSMITH_PASS_ENVIRONMENT": "NOBODY_SET_THIS"}
+    for command in (["run", "tiny", "proof/one.bin"], ["serve", "--port", "0"]):
+        assert_error(run_marsmith(*command, cwd=root, env=environment), "NOBODY_SET_THIS")
 
 
 def test_asking_where_no_server_is_says_how_to_start_one(project: MakeProject) -> None:
