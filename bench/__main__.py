@@ -87,8 +87,7 @@ def _require_known(names: tuple[str, ...]) -> None:
 
 
 def _reached(result: Result) -> bool:
-    reached = [comparison.reached for comparison in result.comparisons]
-    return bool(reached) and all(reached)
+    return bool(result.tables) and all(one.reached for one in result.comparisons)
 
 
 def _end(_: int, __: FrameType | None) -> None:

@@ -42,7 +42,8 @@ def one_connection(effort: Effort) -> Result:
     goal = Goal("digits, one connection, p50", "the best peer", 1.1, at_most=True)
     _compare(result, goal, [peer.name for peer in PEERS], table=1, less=True)
     result.notes.append(
-        "Served with batchSize = 1: for a batch that is not full TorchServe's front end waits "
+        "Served by ONNX Runtime, the fastest with one small picture (marsmith export), with "
+        "batchSize = 1: for a batch that is not full TorchServe's front end waits "
         "maxBatchDelay, 1 ms at the least."
     )
     return result

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from bench import tasks
@@ -53,8 +52,7 @@ def _our_way() -> Callable[[bytes], Tensor]:
     values |= {"mean": tasks.IMAGENET_MEAN, "std": tasks.IMAGENET_STD}
     handler: Any = ImageClassifier()
     handler.config = handler.Config.read(values)
-    handler.mean = torch.tensor(handler.config.mean).reshape(-1, 1, 1)
-    handler.std = torch.tensor(handler.config.std).reshape(-1, 1, 1)
+    handler.set_normalisation()
     return lambda body: handler.prepare(open_picture(body, _MAX_PIXELS, handler.enough(JSON)))
 
 
@@ -66,7 +64,7 @@ def _milliseconds(way: Callable[[bytes], Tensor], body: bytes) -> float:
 
 
 def _difference(ours: Tensor, theirs: Tensor) -> str:
-    std = torch.tensor(tasks.IMAGENET_STD).reshape(-1, 1, 1)
+    std = ours.new_tensor(tasks.IMAGENET_STD).reshape(-1, 1, 1)
     apart = (ours - theirs).abs() * std * 255
     return (
         f"The largest difference of a pixel is {apart.max():.0f} of 255, the mean one "

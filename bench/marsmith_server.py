@@ -36,12 +36,12 @@ class Setup:
     @property
     def built(self) -> str:
         """The archive that `marsmith build` makes, which the commands start from."""
-        return self.archive.split("-openvino")[0]
+        return re.split("-o(?:penvino|nnx)", self.archive)[0]
 
 
-def _export(name: str, dtype: str, *more: str) -> tuple[str, ...]:
+def _export(name: str, dtype: str, *more: str, kind: str = "openvino") -> tuple[str, ...]:
     kept = ("--keep", str(ARTIFACTS))
-    return ("export", name, "--format", "openvino", "--dtype", dtype, *kept, *more)
+    return ("export", name, "--format", kind, "--dtype", dtype, *kept, *more)
 
 
 # What Marsmith is measured with; archives.toml and bench/projects/resnet18/archives.toml hold the
@@ -56,7 +56,11 @@ _RESNET18 = Setup(
 )
 SETUPS = {
     "digits": Setup("digits", workers=2),
-    "digits-alone": Setup("digits", workers=2, batch_size=1),
+    "digits-alone": Setup(
+        "digits-onnx",
+        commands=(_export("digits", "float32", kind="onnx"),),
+        batch_size=1,
+    ),
     "resnet18": _RESNET18,
     "rotation": Setup(
         "rotation-openvino-int8",

@@ -23,7 +23,7 @@ class Goal:
     at_most: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass
 class Series:
     """What one system did, one value a round; `failure` says why there is none."""
 
@@ -96,6 +96,13 @@ def compare(goal: Goal, ours: Series, theirs: list[Series], *, less: bool = Fals
     pairs = zip(ours.values, best.values, strict=False)
     ratio = statistics.median(own / other for own, other in pairs)
     return Comparison(goal, ours.system, best.system, ratio)
+
+
+def beside_first(table: Table) -> str:
+    """Tell each median of a table as a multiple of the first one."""
+    first, *others = table.series
+    told = [f"{one.system} {one.median / first.median:.2f} x" for one in others if one.values]
+    return f"{table.title}, beside {first.system}: {', '.join(told)}."
 
 
 def worst_growth(amounts: Sequence[float], costs: Sequence[float]) -> float:

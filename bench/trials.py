@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import click
 
-from bench import build, growth, http_trials, jpeg, memory, start
+from bench import build, engines, front_end, growth, http_trials, jpeg, memory, start
 from bench.failures import SystemFailedError
 from bench.machine import machine
 from bench.peer_servers import PEERS
@@ -38,6 +38,8 @@ TRIALS: dict[str, Trial] = {
     "build": Trial("an archive of 300 MB, against torch-model-archiver", build.build),
     "start": Trial("from the start to the first right answer, against TorchServe", start.start),
     "memory": Trial("memory of a further worker, against TorchServe's", memory.memory),
+    "engines": Trial("ResNet-18 by each engine alone", engines.engines),
+    "front-end": Trial("settings of TorchServe's front end", front_end.front_end),
     "growth": Trial("how the cost grows with connections, models and sizes", growth.growth),
 }
 

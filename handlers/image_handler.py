@@ -21,6 +21,7 @@ from image_request import ImageRequest, RequestError, Tensor, read_request
 from image_response import JSON, TEXT, Context, accepted_type, refuse, respond
 from model_loader import load_model
 from PIL import Image
+from worker_metrics import pace
 from worker_reading import read_ahead
 
 logger = logging.getLogger(__name__)
@@ -76,11 +77,13 @@ class ImageHandler:
     Config: type[ImageConfig] = ImageConfig  # TorchServe wants one class a file, so nest your own
     content_types: tuple[str, ...] = (JSON,)  # what it answers with, the default first
     takes_tensors = False  # whether a request may send the model's input itself
+    channels_last = True  # how pictures lie in memory for eager PyTorch: most networks gain
     contrast = False  # whether what is light on transparent ground is laid over black, not white
 
     def initialize(self, context: Context) -> None:
         """Load the model and answer empty images, so that the first requests find it warm."""
         read_ahead()
+        pace(getattr(context, "metrics", None))
         serving = context.model_yaml_config
         self.config: Any = self.Config.read(serving.get("handler_config", {}))
         torch.set_num_threads(self.config.threads or _threads_per_worker(serving))
@@ -89,8 +92,7 @@ class ImageHandler:
         model, engine, dtype = context.manifest["model"], self.config.engine, self.config.dtype
         self.model = load_model(self.model_dir, model, self.device, engine, dtype)
         channels = len(Image.new(self.config.mode, (1, 1)).getbands())
-        self.mean = torch.tensor(self.config.mean).reshape(-1, 1, 1)
-        self.std = torch.tensor(self.config.std).reshape(-1, 1, 1)
+        self.set_normalisation()
         self.input_shape = (channels, *self.config.size)
         self._warm_up(int(serving.get("batchSize") or 1))
 
@@ -130,7 +132,7 @@ class ImageHandler:
     def infer(self, batch: torch.Tensor) -> torch.Tensor:
         """Run the model on [N, C, H, W]; the outputs come back on the CPU."""
         with torch.inference_mode():
-            return self.model(batch.to(self.device)).cpu()
+            return self.model(batch.to(self.device, non_blocking=True)).cpu()
 
     def answers(self, outputs: torch.Tensor, pictures: list[Picture | None]) -> list[Any]:
         """Turn the model's outputs [N, …] for N pictures into N answers."""
@@ -155,11 +157,17 @@ class ImageHandler:
             if time.monotonic() > end:
                 return  # a slow model shall not be long in coming
 
+    def set_normalisation(self) -> None:
+        """Take mean and std from the config."""
+        self.mean = torch.tensor(self.config.mean).reshape(-1, 1, 1)
+        self.std = torch.tensor(self.config.std).reshape(-1, 1, 1)
+        self._scale, self._shift = 1 / (255 * self.std), -self.mean / self.std
+
     def normalise(self, image: Image.Image) -> torch.Tensor:
         """Turn an image in the model's mode into float32 [C, H, W] by the config's mean and std."""
-        pixels = torch.from_numpy(np.array(image, dtype=np.float32)).div_(255)
+        pixels = torch.from_numpy(np.array(image))
         pixels = pixels.permute(2, 0, 1) if pixels.dim() == 3 else pixels.unsqueeze(0)
-        return pixels.sub(self.mean).div_(self.std)
+        return torch.addcmul(self._shift, pixels, self._scale)
 
     def _middle(self, image: Image.Image) -> tuple[float, float, float, float]:
         """Return left, top, right and bottom of what `crop` cuts out, in the shape of `size`."""
@@ -213,7 +221,7 @@ class ImageHandler:
 
     def _solve_part(self, tensors: list[torch.Tensor], pictures: list[Picture | None]) -> list[Any]:
         try:
-            outputs = self.infer(torch.stack(tensors))
+            outputs = self.infer(self._stack(tensors))
             if None in pictures and not outputs.isfinite().all():
                 raise _TOO_LARGE  # a tensor of finite values may still be more than a model stands
             return self.answers(outputs, pictures)
@@ -223,6 +231,16 @@ class ImageHandler:
             # One of them may be what the model cannot stand; the others shall not pay for it.
             pairs = zip(tensors, pictures, strict=True)
             return [self._solve_part([tensor], [picture])[0] for tensor, picture in pairs]
+
+    def _stack(self, tensors: list[torch.Tensor]) -> torch.Tensor:
+        """Make them one batch [N, C, H, W]; a GPU fetches it by itself from pinned memory."""
+        last = self.channels_last and isinstance(self.model, torch.nn.Module)
+        batch = torch.empty(
+            (len(tensors), *tensors[0].shape),
+            pin_memory=self.device.type == "cuda",
+            memory_format=torch.channels_last if last else torch.contiguous_format,
+        )
+        return torch.stack(tensors, out=batch)
 
     def _write(self, job: _Job, answers: list[Any], context: Context) -> bytes:
         forms = []

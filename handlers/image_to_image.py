@@ -33,6 +33,7 @@ class ImageToImage(ImageHandler):
         keep_tones: bool = False
 
     content_types = (*IMAGE_TYPES, JSON)
+    channels_last = False  # instance norm is slower on it
 
     def enough(self, content_type: str) -> int | None:
         """Return the side that the model sees."""

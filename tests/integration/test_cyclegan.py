@@ -22,6 +22,7 @@ extra_files = [
     "handlers/image_request.py",
     "handlers/image_response.py",
     "handlers/model_loader.py",
+    "handlers/worker_metrics.py",
     "handlers/worker_reading.py",
 ]
 [archives.cartoon.serving]

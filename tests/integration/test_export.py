@@ -46,6 +46,7 @@ extra_files = [
     "handlers/image_response.py",
     "handlers/model_engines.py",
     "handlers/model_loader.py",
+    "handlers/worker_metrics.py",
     "handlers/worker_reading.py",
 ]
 [archives.decides.handler_config]

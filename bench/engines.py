@@ -1,0 +1,130 @@
+"""What each engine gives by itself: ResNet-18 over decoded tensors, loaded as a worker loads it.
+
+`python -m bench.engines FILE ENGINE DTYPE BATCH SECONDS` prints images per second; FILE is a
+model's file, or a state_dict of bench/projects/resnet18.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from bench import tasks
+from bench.failures import SystemFailedError
+from bench.marsmith_server import Setup, make_project, marsmith
+from bench.peer_servers import WEIGHTS
+from bench.pictures import write_photos
+from bench.places import ARTIFACTS, BENCH, PHOTOS, ROOT
+from bench.results import Result, Series, Table, beside_first
+from bench.rounds import Effort
+
+_BATCHES = (1, 8)
+_CLASS = BENCH / "projects" / "resnet18" / "model_defs"
+# Engine and dtype → the format that `marsmith export` writes for it; empty: from the class itself.
+_ENGINES = {
+    ("eager", "float32"): "",
+    ("eager", "bfloat16"): "",
+    ("torchscript", "float32"): "",
+    ("compile", "float32"): "",
+    ("compile", "bfloat16"): "",
+    ("aotinductor", "float32"): "aotinductor",
+    ("aotinductor", "bfloat16"): "aotinductor",
+    ("onnxruntime", "float32"): "onnx",
+    ("onnxruntime", "int8"): "onnx",
+    ("openvino", "float32"): "openvino",
+    ("openvino", "bfloat16"): "openvino",
+    ("openvino", "int8"): "openvino",
+}
+
+
+def engines(effort: Effort) -> Result:
+    """Measure all engines on all cores, in turn, with one picture and with eight at a time."""
+    weights = WEIGHTS["resnet18"]
+    tasks.write_resnet18_weights(weights)
+    project = make_project(Setup("resnet18", "resnet18"))
+    marsmith(project, "build", "resnet18")
+    marsmith(project, "sample", "resnet18", "photo.jpg", "--yes")
+    if not PHOTOS.exists():
+        write_photos(PHOTOS)
+    series = {(*key, batch): Series(" ".join(key)) for key in _ENGINES for batch in _BATCHES}
+    files = {key: weights for key, kind in _ENGINES.items() if not kind}
+    for (engine, dtype), kind in _ENGINES.items():
+        if kind:
+            try:
+                files[engine, dtype] = _exported(project, kind, dtype)
+            except SystemFailedError as error:
+                for batch in _BATCHES:
+                    series[engine, dtype, batch].failure = str(error)
+    for _ in range(effort.rounds):
+        for (engine, dtype, batch), one in series.items():
+            if not one.failure:
+                _measure(one, files[engine, dtype], engine, dtype, batch, effort.seconds)
+    tables = [
+        Table(
+            f"images/s, batches of {batch}",
+            "images/s",
+            [one for key, one in series.items() if key[2] == batch],
+        )
+        for batch in _BATCHES
+    ]
+    note = "int8 is kept though random weights agree with themselves less than trained ones do."
+    return Result("engines", tables, notes=[note, *map(beside_first, tables)])
+
+
+def _exported(project: Path, kind: str, dtype: str) -> Path:
+    arguments = ["--format", kind, "--dtype", dtype, "--keep", str(ARTIFACTS)]
+    if dtype != "float32":
+        arguments += ["--calibrate", str(PHOTOS), "--agreement", "0", "--sample-tolerance", "0.2"]
+    marsmith(project, "export", "resnet18", *arguments)
+    stem = f"resnet18-{kind}" + (f"-{dtype}" if dtype != "float32" else "")
+    endings = {"aotinductor": ".pt2", "onnx": ".onnx", "openvino": ".xml"}
+    return ARTIFACTS / f"{stem}{endings[kind]}"
+
+
+def _measure(
+    series: Series, file: Path, engine: str, dtype: str, batch: int, seconds: float
+) -> None:
+    words = [str(file), engine, dtype, str(batch), str(seconds)]
+    result = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "bench.engines", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode:
+        series.failure = (result.stderr.strip().splitlines() or ["it gave no reason"])[-1]
+    else:
+        series.values.append(float(result.stdout.splitlines()[-1]))
+
+
+def _images_per_second(file: Path, engine: str, dtype: str, batch: int, seconds: float) -> float:
+    import torch
+
+    sys.path[:0] = [str(ROOT / "handlers"), str(_CLASS)]
+    from model_loader import load_model
+
+    model = {"serializedFile": file.name}
+    if file.suffix == ".pth":
+        model["modelFile"] = "resnet18.py"
+    run: Any = load_model(file.parent, model, torch.device("cpu"), engine, dtype)
+    pictures = torch.randn(batch, 3, 224, 224)
+    if isinstance(run, torch.nn.Module):
+        pictures = pictures.contiguous(memory_format=torch.channels_last)  # as the handler gives it
+    with torch.inference_mode():
+        for _ in range(5):
+            run(pictures)
+        begin, count = time.perf_counter(), 0
+        while time.perf_counter() - begin < seconds:
+            run(pictures)
+            count += batch
+        return count / (time.perf_counter() - begin)
+
+
+if __name__ == "__main__":
+    path, *words = sys.argv[1:]
+    rate = _images_per_second(Path(path), words[0], words[1], int(words[2]), float(words[3]))
+    print(rate)  # noqa: T201
