@@ -21,7 +21,7 @@ from image_request import ImageRequest, RequestError, Tensor, read_request
 from image_response import JSON, TEXT, Context, accepted_type, refuse, respond
 from model_loader import load_model
 from PIL import Image
-from worker_metrics import pace
+from worker_metrics import WorkerMetrics, pace
 from worker_reading import read_ahead
 
 logger = logging.getLogger(__name__)
@@ -83,7 +83,8 @@ class ImageHandler:
     def initialize(self, context: Context) -> None:
         """Load the model and answer empty images, so that the first requests find it warm."""
         read_ahead()
-        pace(getattr(context, "metrics", None))
+        metrics = getattr(context, "metrics", None)
+        pace(metrics)
         serving = context.model_yaml_config
         self.config: Any = self.Config.read(serving.get("handler_config", {}))
         torch.set_num_threads(self.config.threads or _threads_per_worker(serving))
@@ -95,25 +96,34 @@ class ImageHandler:
         self.set_normalisation()
         self.input_shape = (channels, *self.config.size)
         self._warm_up(int(serving.get("batchSize") or 1))
+        self._metrics = WorkerMetrics(metrics, model.get("modelVersion"))
+        self._metrics.start()
 
     def handle(self, data: list[dict[str, Any]], context: Context) -> list[Any]:
         """Answer every request of a batch; one that is refused leaves the others alone."""
+        times = [time.perf_counter()]
         bodies: list[Any] = [None] * len(data)
-        jobs = []
+        jobs: list[_Job] = []
+        refused: list[RequestError] = []
         for index, given in enumerate(data):
             try:
                 jobs.append(self._read(index, given, context))
             except Exception as error:
-                bodies[index] = _refuse(context, index, error)
+                bodies[index] = _refuse(context, index, error, refused)
         tensors = [tensor for job in jobs for tensor in job.tensors]
         pictures = [picture for job in jobs for picture in job.pictures]
+        times.append(time.perf_counter())
         answers = iter(self._solve(tensors, pictures))
+        times.append(time.perf_counter())
         for job in jobs:
             own = [next(answers) for _ in job.tensors]
             try:
                 bodies[job.index] = self._write(job, own, context)
             except Exception as error:
-                bodies[job.index] = _refuse(context, job.index, error)
+                bodies[job.index] = _refuse(context, job.index, error, refused)
+        times.append(time.perf_counter())
+        decoded = sum(picture is not None for picture in pictures)
+        self._metrics.count(len(data), refused, decoded, times)
         return bodies
 
     # ---- what subclasses change
@@ -251,13 +261,14 @@ class ImageHandler:
         return respond(context, job.index, job.request, job.content_type, forms)
 
 
-def _refuse(context: Context, index: int, error: Exception) -> bytes:
+def _refuse(context: Context, index: int, error: Exception, refused: list[RequestError]) -> bytes:
     """Refuse a request; an error that is not the request's own is logged and gives nothing away."""
     if not isinstance(error, RequestError):
         request = context.get_request_id(index)
         logger.error("The model failed on request %s", request, exc_info=error)
         hint = "look for that id in the worker's log"
         error = RequestError(500, "model_failed", f"the model failed on request {request}", hint)
+    refused.append(error)
     return refuse(context, index, error)
 
 

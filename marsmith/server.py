@@ -22,6 +22,8 @@ WORKERS_LOG = "workers.log"  # what handlers print and raise
 JAVA_LOG = "java.log"  # what Java itself prints: usually nothing of interest
 KEY_FILE = "key_file.json"  # written by TorchServe into its working directory
 LOGS = (SERVER_LOG, WORKERS_LOG, JAVA_LOG)
+# Which metrics there are: what config.properties calls metrics_config, if it names no other.
+METRICS_CONFIG = Path(__file__).with_name("metrics.yaml")
 
 # TorchServe's own configuration writes several lines per request into five files.
 _LOG_CONFIG = """\
@@ -64,7 +66,7 @@ class TorchServe:
         log_folder: Path,
     ) -> None:
         """Prepare to serve `archives` (model name → file in the model store)."""
-        self._properties = dict(properties)
+        self._properties = {"metrics_config": str(METRICS_CONFIG)} | dict(properties)
         self._model_store = model_store
         self._archives = archives
         self.log_folder = log_folder
