@@ -25,7 +25,7 @@ def jpeg(effort: Effort) -> Result:
     """Decode and scale a photo of 12 megapixels both ways, in turn, in one process."""
     body = photo(_WIDTH, _HEIGHT)
     ways: dict[str, Callable[[bytes], Tensor]] = {
-        "handlers/image_codec.py": _our_way(),
+        "handlers/image_codec.py": preparation(),
         "Pillow, torchvision": lambda given: tasks.standard_input(given, 256, 224),
     }
     tensors = [way(body) for way in ways.values()]
@@ -41,8 +41,8 @@ def jpeg(effort: Effort) -> Result:
     return result
 
 
-def _our_way() -> Callable[[bytes], Tensor]:
-    """Return the classifier's preparation, with torchvision's usual sizes."""
+def preparation() -> Callable[[bytes], Tensor]:
+    """Return how the classifier makes a picture a tensor, with torchvision's usual sizes."""
     sys.path.append(str(ROOT / "handlers"))
     from image_classifier import ImageClassifier
     from image_codec import open_picture

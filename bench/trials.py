@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import click
 
-from bench import build, engines, front_end, growth, http_trials, jpeg, memory, start
+from bench import build, engines, front_end, growth, http_trials, jpeg, memory, profiles, start
 from bench.failures import SystemFailedError
 from bench.machine import machine
 from bench.peer_servers import PEERS
@@ -40,6 +40,7 @@ TRIALS: dict[str, Trial] = {
     "memory": Trial("memory of a further worker, against TorchServe's", memory.memory),
     "engines": Trial("ResNet-18 by each engine alone", engines.engines),
     "front-end": Trial("settings of TorchServe's front end", front_end.front_end),
+    "profiles": Trial("where the time goes in what falls short", profiles.profiles),
     "growth": Trial("how the cost grows with connections, models and sizes", growth.growth),
 }
 
