@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from marsmith.project import Project
@@ -94,3 +94,14 @@ def _folder(folder: Path) -> Iterator[tuple[str, Path]]:
 
 def _is_kept(name: str) -> bool:
     return not name.startswith(".") and name not in _CACHES and not name.endswith((".pyc", ".pyo"))
+
+
+def source_names(project: Project) -> Callable[[str, str], str]:
+    """Return a function that leads from an archive's entry back to the project's file."""
+
+    def source_name(archive: str, entry: str) -> str:
+        spec = project.archives.get(archive)
+        found = sources(project, spec) if spec else ()
+        return next((written for name, written, _ in found if name == entry), entry)
+
+    return source_name

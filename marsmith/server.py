@@ -8,11 +8,13 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 from marsmith.environment import clean_environment, temporary_folder, torchserve_home
 from marsmith.errors import ServerError
 from marsmith.java import java_executable
+from marsmith.log_config import LogFormat, format_log_config
+from marsmith.log_files import log_files
+from marsmith.log_records import as_text
 from marsmith.ports import require_free
 from marsmith.processes import end_group
 from marsmith.properties import addresses, format_properties
@@ -25,35 +27,6 @@ LOGS = (SERVER_LOG, WORKERS_LOG, JAVA_LOG)
 # Which metrics there are: what config.properties calls metrics_config, if it names no other.
 METRICS_CONFIG = Path(__file__).with_name("metrics.yaml")
 
-# TorchServe's own configuration writes several lines per request into five files.
-_LOG_CONFIG = """\
-<?xml version="1.0" encoding="UTF-8"?>
-<Configuration status="ERROR">
-  <Appenders>
-    <RollingFile name="server" fileName="{folder}/server.log"
-                 filePattern="{folder}/server.%i.log">
-      <PatternLayout pattern="%d{{ISO8601}} %t %p %c{{1}} %m%n%ex{{short}}"/>
-      <SizeBasedTriggeringPolicy size="10 MB"/>
-      <DefaultRolloverStrategy max="3"/>
-    </RollingFile>
-    <RollingFile name="workers" fileName="{folder}/workers.log"
-                 filePattern="{folder}/workers.%i.log">
-      <RegexFilter regex="Backend received inference at: .*" onMatch="DENY" onMismatch="ACCEPT"/>
-      <PatternLayout pattern="%d{{ISO8601}} %t %m%n"/>
-      <SizeBasedTriggeringPolicy size="10 MB"/>
-      <DefaultRolloverStrategy max="3"/>
-    </RollingFile>
-  </Appenders>
-  <Loggers>
-    <Logger name="ACCESS_LOG" level="off"/>
-    <Logger name="TS_METRICS" level="off"/>
-    <Logger name="MODEL_METRICS" level="off"/>
-    <Logger name="MODEL_LOG" level="info" additivity="false"><AppenderRef ref="workers"/></Logger>
-    <Root level="warn"><AppenderRef ref="server"/></Root>
-  </Loggers>
-</Configuration>
-"""
-
 
 class TorchServe:
     """A TorchServe process with a folder of its own for sockets, unpacked archives and keys."""
@@ -64,12 +37,14 @@ class TorchServe:
         model_store: Path,
         archives: Mapping[str, str],
         log_folder: Path,
+        log_format: LogFormat = "text",
     ) -> None:
         """Prepare to serve `archives` (model name → file in the model store)."""
         self._properties = {"metrics_config": str(METRICS_CONFIG)} | dict(properties)
         self._model_store = model_store
         self._archives = archives
         self.log_folder = log_folder
+        self._log_format = log_format
         self.process: subprocess.Popen[bytes] | None = None
         self.folder = Path()
 
@@ -80,6 +55,9 @@ class TorchServe:
             require_free(address)
         self.log_folder.mkdir(parents=True, exist_ok=True)
         for log in LOGS:
+            *older, _ = log_files(self.log_folder / log)
+            for path in older:
+                path.unlink(missing_ok=True)
             (self.log_folder / log).write_bytes(b"")
         self.folder = temporary_folder()
         try:
@@ -108,9 +86,7 @@ class TorchServe:
         config = self.folder / "config.properties"
         config.write_text(format_properties(self._properties))
         log_config = self.folder / "log4j2.xml"
-        # An attribute of XML, in which log4j replaces ${…}.
-        folder = escape(str(self.log_folder), {'"': "&quot;"}).replace("$", "$$")
-        log_config.write_text(_LOG_CONFIG.format(folder=folder))
+        log_config.write_text(format_log_config(str(self.log_folder), self._log_format))
         class_path = [str(home / "ts" / "frontend" / "*")]
         if plugins := self._properties.get("plugins_path"):
             class_path.append(plugins if "*" in plugins else f"{plugins}/*")
@@ -139,8 +115,8 @@ class TorchServe:
         return self.process is not None and self.process.poll() is None
 
     def log(self, name: str) -> str:
-        """Return one of this run's logs."""
-        return (self.log_folder / name).read_text(encoding="utf-8", errors="replace")
+        """Return one of this run's logs, as text whichever format it has."""
+        return as_text((self.log_folder / name).read_text(encoding="utf-8", errors="replace"))
 
     def stop(self, patience: float = 10.0) -> None:
         """End the front end and every worker, and remove the folder. `patience` is in seconds."""

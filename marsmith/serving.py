@@ -16,10 +16,11 @@ import psutil
 from marsmith.archive import Archive
 from marsmith.client import ONCE, Client, Retries
 from marsmith.client.tokens import Api
-from marsmith.contents import sources
+from marsmith.contents import source_names
 from marsmith.errors import ProjectError, ServerError
 from marsmith.exposure import asks_for_tokens, token_lifetime
 from marsmith.guarding import Guard, certificate_of, guard
+from marsmith.log_config import LogFormat
 from marsmith.ports import free_ports, require_free
 from marsmith.processes import identity
 from marsmith.project import Project
@@ -52,12 +53,14 @@ class Wish:
     public_key: Path | None = None  # whose signature every archive must carry
     secure: bool = False  # whether every request must carry a token
     tls: bool = False
+    log_format: LogFormat = "text"
 
     def arguments(self) -> list[str]:
         """Return it as arguments of `marsmith serve`."""
         given = [*self.names, "--timeout", str(self.timeout)]
         given += ["--port", str(self.port)] if self.port is not None else []
         given += [f"--require-signature={self.public_key.absolute()}"] if self.public_key else []
+        given += ["--log-format", self.log_format] if self.log_format != "text" else []
         return given + ["--secure"] * self.secure + ["--tls"] * self.tls
 
 
@@ -81,7 +84,7 @@ def serve(
     places = addresses(properties)
     log_folder = server_folder(project, places[0].port)
     files = {archive.name: archive.path.name for archive in archives}
-    server = TorchServe(properties, project.model_store, files, log_folder)
+    server = TorchServe(properties, project.model_store, files, log_folder, wish.log_format)
     with stop_signals() as stop, ExitStack() as stack:
         server.start()
         try:
@@ -90,7 +93,7 @@ def serve(
             stack.enter_context(_rotation(state, properties))
             with _client(state, wish.timeout, ONCE) as client:
                 deadline = time.monotonic() + wish.timeout
-                Start(server, client, archives, deadline, stop, _source_names(project)).wait()
+                Start(server, client, archives, deadline, stop, source_names(project)).wait()
             if not stop.requested:
                 state = replace(state, ready=True)
                 write_state(project, state)
@@ -251,17 +254,6 @@ def _archive(project: Project, name: str) -> Archive:
     for sample in archive.samples:
         archive.read(sample.request), archive.read(sample.response)  # before anything is started
     return archive
-
-
-def _source_names(project: Project) -> Callable[[str, str], str]:
-    """Return a function that leads from an archive's entry back to the project's file."""
-
-    def source_name(archive: str, entry: str) -> str:
-        spec = project.archives.get(archive)
-        found = sources(project, spec) if spec else ()
-        return next((written for name, written, _ in found if name == entry), entry)
-
-    return source_name
 
 
 def _properties(project: Project, port: int | None) -> dict[str, str]:

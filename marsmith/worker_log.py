@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from marsmith.findings import Finding
 
 _LINE = re.compile(r"^\S+ (?P<stream>W-\d+-(?P<worker>.+?)-std(?:out|err)) (?P<text>.*)$")
-_START = "Traceback (most recent call last):"
-_CHAINED = (
+TRACEBACK = "Traceback (most recent call last):"
+CHAINED = (
     "During handling of the above exception, another exception occurred:",
     "The above exception was the direct cause of the following exception:",
 )
@@ -27,9 +27,10 @@ _UNPACKED = re.compile(r"/models/[0-9a-f]{32}/(?P<name>.+)$")
 # The folder that an archive was unpacked into, which is gone when its path is read.
 _FOLDER = re.compile(r"(/[^\s'\"]*)?/models/[0-9a-f]{32}(/|\b)")
 # What TorchServe's worker says of itself.
-_CHATTER = re.compile(
+CHATTER = re.compile(
     r"(s_name_part0=|Listening on port|\[(PID|METRICS)\]|Torch worker started|Python runtime"
-    r"|model_name: |Connection accepted|Backend received inference|Frontend disconnected)"
+    r"|model_name: |Connection accepted|Backend received inference|Frontend disconnected"
+    r"|Successfully loaded .*metrics)"
 )
 _LAST = 3  # frames, or lines of a log, that are told
 _MAX_MESSAGE = 12  # lines
@@ -69,7 +70,9 @@ def find_failure(lines: list[str]) -> Failure | None:
     same name when the archive's own could not be imported.
     """
     tracebacks = [
-        _read_traceback(lines[position:]) for position, line in enumerate(lines) if line == _START
+        _read_traceback(lines[position:])
+        for position, line in enumerate(lines)
+        if line == TRACEBACK
     ]
     telling = [
         found for found in tracebacks if not any(m.search(found.exception) for m in _MASKING)
@@ -106,7 +109,7 @@ def explain(failure: Failure | None, log_file: str | None, log: str = "") -> Fin
 def _tail(log: str) -> str:
     """Return the last lines of a log that is about to vanish."""
     lines = [line.strip()[:200] for line in log.splitlines() if line.strip()]
-    own = [line for line in lines if not _CHATTER.match(line)][-_LAST:]
+    own = [line for line in lines if not CHATTER.match(line)][-_LAST:]
     return f"its last lines: {' | '.join(own)}" if own else "it said nothing"
 
 
@@ -117,7 +120,7 @@ def _read_traceback(lines: list[str]) -> Failure:
     )
     message = [lines[end]]
     for line in lines[end + 1 : end + _MAX_MESSAGE]:
-        if line in ("", _START, *_CHAINED) or not line.startswith(("\t", " ")):
+        if line in ("", TRACEBACK, *CHAINED) or not line.startswith(("\t", " ")):
             break
         message.append(line.strip())
     file, number = _place(lines[1:end])

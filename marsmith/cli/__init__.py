@@ -31,6 +31,7 @@ _COMMANDS = {
     "tune": ("tune", "Search how an archive is served best on this machine."),
     "serve": ("serve", "Run TorchServe with these archives, ready when it says so."),
     "status": ("serve", "List this project's running servers."),
+    "logs": ("logs", "Show what a server and its workers say, tracebacks readable."),
     "stop": ("serve", "Stop this project's server."),
     "token": ("token", "Print a token of a server that asks for one."),
     "certificate": ("token", "Make a TLS certificate for development."),

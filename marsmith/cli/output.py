@@ -18,8 +18,8 @@ def print_error(error: MarsmithError) -> None:
     """Print an error and its hint, and before them all the findings it stands for."""
     if isinstance(error, FindingsError):
         print_findings(error.findings)
-    click.echo(click.style("error: ", fg="red") + _plain(error.message), err=True)
-    click.echo(f"  hint: {_plain(error.hint)}", err=True)
+    click.echo(click.style("error: ", fg="red") + plain(error.message), err=True)
+    click.echo(f"  hint: {plain(error.hint)}", err=True)
 
 
 def print_findings(findings: Iterable[Finding]) -> None:
@@ -27,11 +27,11 @@ def print_findings(findings: Iterable[Finding]) -> None:
     for finding in findings:
         place = f"{finding.location}: " if finding.location else ""
         severity = click.style(f"{finding.severity.value}: ", fg=_COLOURS[finding.severity])
-        lines = f"{_plain(finding.message)}\n  hint: {_plain(finding.hint)}"
-        click.echo(f"{_plain(place)}{severity}{lines}", err=True)
+        lines = f"{plain(finding.message)}\n  hint: {plain(finding.hint)}"
+        click.echo(f"{plain(place)}{severity}{lines}", err=True)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Escape what a terminal would obey; names and messages may be of somebody else's archive."""
     return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
 

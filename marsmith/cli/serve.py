@@ -6,7 +6,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -14,6 +14,7 @@ from marsmith import serving
 from marsmith.building import is_stale
 from marsmith.cli.options import json_option, names_argument, port_option, project_of
 from marsmith.cli.output import print_json, print_table
+from marsmith.log_config import LogFormat
 from marsmith.server_state import ServerState, running_servers
 
 
@@ -43,6 +44,13 @@ from marsmith.server_state import ServerState, running_servers
 )
 @click.option("--secure", is_flag=True, help="Answer nobody without a token: marsmith token.")
 @click.option("--tls", is_flag=True, help="Encrypt; without a certificate, with one made for it.")
+@click.option(
+    "--log-format",
+    type=click.Choice(get_args(LogFormat)),
+    default="text",
+    show_default=True,
+    help="What a line of the server's logs is: text, or a JSON object.",
+)
 @click.pass_context
 def serve(
     context: click.Context,
@@ -53,6 +61,7 @@ def serve(
     public_key: Path | None,
     secure: bool,
     tls: bool,
+    log_format: LogFormat,
 ) -> None:
     """Run TorchServe with the archives NAME, or all.
 
@@ -64,7 +73,7 @@ def serve(
         if (project.model_store / f"{name}.mar").exists() and is_stale(project, name):
             click.echo(f"warning: {name}.mar is older than its sources", err=True)
             click.echo(f"  hint: marsmith build {name}", err=True)
-    wish = serving.Wish(names, port, timeout, public_key, secure, tls)
+    wish = serving.Wish(names, port, timeout, public_key, secure, tls, log_format)
     if not background:
         if not serving.serve(project, wish, _print_ready):
             click.echo("stopped before it was ready", err=True)

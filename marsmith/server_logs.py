@@ -1,0 +1,70 @@
+"""The logs of a server as one: what its front end and its workers wrote, in the order of time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from marsmith.errors import ServerError
+from marsmith.log_entries import Entries, Entry
+from marsmith.log_files import LogReader
+from marsmith.project import Project
+from marsmith.server import LOGS
+from marsmith.server_state import running_servers
+
+
+class ServerLogs:
+    """Reads a server's logs, and what is added to them. Use it as a context manager."""
+
+    def __init__(self, folder: Path, model: str | None = None) -> None:
+        """Read the logs in a server's folder; with `model`, only what concerns that one."""
+        self._model = model
+        self._logs = [(LogReader(folder / name), Entries()) for name in LOGS]
+
+    def __enter__(self) -> ServerLogs:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for reader, _entries in self._logs:
+            reader.close()
+
+    def read(self) -> list[Entry]:
+        """Return the entries that came since the last time, in the order of time.
+
+        A traceback of which more lines may come waits for the next time.
+        """
+        found: list[Entry] = []
+        for reader, entries in self._logs:
+            lines = reader.read()
+            found += entries.add(lines)
+            if not lines:
+                found += entries.rest()
+        return self._chosen(found)
+
+    def rest(self) -> list[Entry]:
+        """Return what still waits for more lines."""
+        return self._chosen([entry for _, entries in self._logs for entry in entries.rest()])
+
+    def _chosen(self, found: list[Entry]) -> list[Entry]:
+        wanted = (entry for entry in found if self._model is None or entry.concerns(self._model))
+        return sorted(wanted, key=lambda entry: entry.time)
+
+
+def logs_folder(project: Project, port: int | None = None) -> Path:
+    """Return the folder with the logs of the server on `port`, running or not.
+
+    Without `port` it is the one that runs, or, if none does, the one that ran last. Raises
+    ServerError if there is none, or more than one runs.
+    """
+    servers = project.root / ".marsmith" / "servers"
+    running = [state.port for state in running_servers(project)]
+    if port is None and len(running) > 1:
+        ports = ", ".join(map(str, running))
+        raise ServerError(f"several servers run, on ports {ports}", "choose one: --port N")
+    if port is None and running:
+        port = running[0]
+    folders = [servers / str(port)] if port is not None else list(servers.glob("*"))
+    with_logs = [folder for folder in folders if (folder / LOGS[0]).is_file()]
+    if not with_logs:
+        where = f" on port {port}" if port is not None else ""
+        raise ServerError(f"no server of this project ran{where}", "start one: marsmith serve")
+    return max(with_logs, key=lambda folder: (folder / LOGS[0]).stat().st_mtime)
