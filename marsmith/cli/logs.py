@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 
 import click
 
@@ -65,9 +66,10 @@ def logs(
                 f"the logs say nothing of a model {name!r}", "see them all: marsmith logs"
             )
         show(found if tail is None else found[len(found) - min(tail, len(found)) :])
-        while follow:
-            time.sleep(_PAUSE)
-            show(server_logs.read())
+        with suppress(KeyboardInterrupt):
+            while follow:
+                time.sleep(_PAUSE)
+                show(server_logs.read())
 
 
 def _known(project: Project) -> list[str]:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import sys
-import time
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import click
 
 from marsmith import serving
 from marsmith.building import is_stale
-from marsmith.cli.options import json_option, names_argument, port_option, project_of
-from marsmith.cli.output import print_json, print_table
+from marsmith.cli.options import names_argument, port_option, project_of
 from marsmith.log_config import LogFormat
-from marsmith.server_state import ServerState, running_servers
+from marsmith.server_state import ServerState
 
 
 @click.command()
@@ -101,42 +98,6 @@ def _print_ready(state: ServerState, end: str = "stop with: Ctrl-C") -> None:
     if state.certificate:
         click.echo(f"  trust       {state.certificate}")
     click.echo(end)
-
-
-@click.command()
-@json_option
-@click.pass_context
-def status(context: click.Context, as_json: bool) -> None:
-    """List this project's running servers."""
-    states = running_servers(project_of(context))
-    if as_json:
-        print_json([_json(state) for state in states])
-    elif not states:
-        click.echo("no server of this project runs")
-    else:
-        columns = ("port", "state", "models", "up", "pid", "management", "metrics")
-        print_table(columns, [_row(state) for state in states])
-
-
-def _json(state: ServerState) -> dict[str, Any]:
-    own = {"state": _word(state), "pid": state.supervisor[0], "front_end_pid": state.front_end[0]}
-    hidden = ("ready", "supervisor", "front_end")
-    return own | {key: value for key, value in asdict(state).items() if key not in hidden}
-
-
-def _row(state: ServerState) -> tuple[object, ...]:
-    minutes, seconds = divmod(int(time.time() - state.since), 60)
-    places = state.management_url, state.metrics_url
-    up = f"{minutes}m{seconds:02}s"
-    return state.port, _word(state), " ".join(state.models), up, state.supervisor[0], *places
-
-
-def _word(state: ServerState) -> str:
-    if state.abandoned:
-        return "abandoned"
-    if not state.ready:
-        return "starting"
-    return f"ready, {len(state.unproven)} unproven" if state.unproven else "ready"
 
 
 @click.command()

@@ -13,7 +13,8 @@ LAYERS = [
     "toml_lines spec_schema spec archives_lock manifest properties pictures samples python_source "
     "dtypes pickled_names state_dict_names layers bodies worker_log messages imported_names "
     "downloads worker_protocol answer_differences agreement toml_editing tuning_space "
-    "frontier load_result exposure log_records log_entries log_config",
+    "frontier load_result exposure log_records log_entries log_config "
+    "exposition figures",
     "replacing locking ports processes project stored_zip contents containers archive archiver "
     "tensors stand_ins inert_pickle pickle_scan torch_zip torch_legacy safetensors_file checkpoint "
     "state_dict_file state_dicts weights exported_program onnx_file model_files archive_parts "
@@ -25,13 +26,14 @@ LAYERS = [
     "verify building locked_building bill_of_materials exporting extracting inspecting "
     "comparing readiness sampling serving check_targets checking variants trial_server trial study "
     "tuning "
-    "finals winning guarding server_logs",
+    "finals winning guarding server_logs watching",
     "cli __main__ children pytest_plugin",
 ]
 LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names.split()}
 # All that layers 0 and 1 import: nothing of it reads, writes, waits or connects.
 PURE = "__future__ _compat_pickle ast collections dataclasses datetime difflib enum ipaddress json "
-PURE += "marsmith math PIL http io pydantic_core re struct sys tomli tomllib typing urllib xml"
+PURE += "marsmith math PIL http io prometheus_client pydantic_core re struct sys tomli tomllib "
+PURE += "typing urllib xml"
 IO = "open input exec eval sys.stdin sys.stdout sys.stderr sys.argv"
 PRINTS_OR_EXITS = "print exit quit sys.exit os._exit sys.stdout sys.stderr click rich"
 SOURCES = {str(path.relative_to(ROOT)): path for path in sorted((ROOT / "marsmith").rglob("*.py"))}

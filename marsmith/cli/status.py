@@ -1,0 +1,165 @@
+"""`marsmith status`."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from marsmith.cli.options import json_option, project_of
+from marsmith.cli.output import print_json, print_table
+from marsmith.client.description import Model
+from marsmith.figures import ModelFigures, ServerFigures
+from marsmith.server_state import ServerState, running_servers
+from marsmith.watching import Glance, Watch
+
+SERVER_COLUMNS = ("port", "state", "models", "up", "pid", "management", "metrics")
+MODEL_COLUMNS = (
+    *("model", "version", "default", "workers", "queue"),
+    *("requests", "4xx", "5xx", "per s", "batch", "wait", "p50", "p99"),
+)
+
+
+@click.command()
+@click.option(
+    "--interval",
+    metavar="SECONDS",
+    type=click.FloatRange(0),
+    default=0.0,
+    help="Count for so long; 0: what was counted since the server's start.",
+)
+@json_option
+@click.pass_context
+def status(context: click.Context, interval: float, as_json: bool) -> None:
+    """List this project's running servers, and how their models do.
+
+    wait is a request's mean time in the queue, p50 and p99 are times in the handler. What a
+    handler does not count, is shown as -.
+    """
+    glances = _look(running_servers(project_of(context)), interval)
+    if as_json:
+        print_json([_json(glance) for glance in glances])
+    elif not glances:
+        click.echo("no server of this project runs")
+    else:
+        print_table(SERVER_COLUMNS, [server_row(glance.state) for glance in glances])
+        for glance in glances:
+            click.echo(f"\n{heading(glance)}")
+            if glance.models:
+                print_table(MODEL_COLUMNS, model_rows(glance))
+
+
+def _look(states: list[ServerState], interval: float) -> list[Glance]:
+    with ExitStack() as stack:
+        watches = [stack.enter_context(Watch(state, interval)) for state in states]
+        if interval and watches:
+            for watch in watches:
+                watch.look()
+            time.sleep(interval)
+        return [watch.look() for watch in watches]
+
+
+def _json(glance: Glance) -> dict[str, Any]:
+    state, figures = glance.state, glance.figures
+    own = {"state": word(state), "pid": state.supervisor[0], "front_end_pid": state.front_end[0]}
+    hidden = ("ready", "supervisor", "front_end")
+    own |= {key: value for key, value in asdict(state).items() if key not in hidden}
+    counted = figures.server() if figures else ServerFigures()
+    return own | {
+        "health": glance.health,
+        "trouble": glance.trouble,
+        "seconds": figures.seconds if figures else None,
+        "since_start": figures.since_start if figures else None,
+        **asdict(counted),
+        "served": [_model_json(glance, model) for model in glance.models],
+    }
+
+
+def _model_json(glance: Glance, model: Model) -> dict[str, Any]:
+    values = {
+        "name": model.name,
+        "version": model.version,
+        "default": model.default,
+        "workers": len(model.workers),
+        "ready_workers": model.ready_workers,
+        "min_workers": model.min_workers,
+        "max_workers": model.max_workers,
+        "queue": model.pending_requests,
+    }
+    return values | asdict(figures_of(glance, model))
+
+
+def figures_of(glance: Glance, model: Model) -> ModelFigures:
+    """Return the figures of a model; without any, none."""
+    if glance.figures is None:
+        return ModelFigures()
+    return glance.figures.model(model.name, model.version, default=model.default)
+
+
+def heading(glance: Glance) -> str:
+    """Return one line on a whole server: health, requests by status, and of which time."""
+    state, figures = glance.state, glance.figures
+    if glance.trouble:
+        return f"{state.port}: {glance.trouble}"
+    words = [f"{state.port}: {(glance.health or '').lower()}"]
+    if restarts := getattr(state, "restarts", 0):
+        words.append(f"restarted {restarts} times")
+    if figures is None:
+        return ", ".join([*words, "no figures: metrics_mode=prometheus turns them on"])
+    counted = figures.server()
+    for count, what in (
+        (counted.answered, "2xx"),
+        (counted.refused, "4xx"),
+        (counted.failed, "5xx"),
+    ):
+        words.append(f"{_number(count)} x {what}")
+    when = "since its start" if figures.since_start else f"in {figures.seconds:.1f} s"
+    return ", ".join(words) + f" {when}"
+
+
+def model_rows(glance: Glance) -> list[tuple[str, ...]]:
+    """Return a row of MODEL_COLUMNS for each version of each model."""
+    rows = []
+    for model in glance.models:
+        found = figures_of(glance, model)
+        workers = f"{model.ready_workers} of {model.min_workers}:{model.max_workers}"
+        counts = map(_number, (found.requests, found.refused, found.failed))
+        rows.append(
+            (
+                *(model.name, model.version, "yes" if model.default else "", workers),
+                *(str(model.pending_requests), *counts),
+                *(_number(found.per_second, 1), _number(found.batch, 1)),
+                *(_time(value) for value in (found.queue_ms, found.p50_ms, found.p99_ms)),
+            )
+        )
+    return rows
+
+
+def server_row(state: ServerState) -> tuple[object, ...]:
+    """Return a row of SERVER_COLUMNS."""
+    minutes, seconds = divmod(int(time.time() - state.since), 60)
+    places = state.management_url, state.metrics_url
+    up = f"{minutes}m{seconds:02}s"
+    return state.port, word(state), " ".join(state.models), up, state.supervisor[0], *places
+
+
+def word(state: ServerState) -> str:
+    """Return a server's state."""
+    if state.abandoned:
+        return "abandoned"
+    if not state.ready:
+        return "starting"
+    return f"ready, {len(state.unproven)} unproven" if state.unproven else "ready"
+
+
+def _number(value: float | None, digits: int = 0) -> str:
+    return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def _time(milliseconds: float | None) -> str:
+    if milliseconds is None:
+        return "-"
+    return f"{milliseconds:.1f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f} s"

@@ -1,0 +1,137 @@
+"""`marsmith top`."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import termios
+import time
+import tty
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+import click
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from marsmith.cli.options import port_option, project_of
+from marsmith.cli.status import MODEL_COLUMNS, heading, model_rows
+from marsmith.errors import ServerError
+from marsmith.project import Project
+from marsmith.server_state import ServerState, running_servers
+from marsmith.watching import Glance, Watch
+
+_PAUSE = 1.0  # seconds between two looks
+_WINDOW = 5.0  # seconds that figures are of: handlers tell theirs once a second
+_FIRST = 2.0  # seconds that the one frame of a pipe is of
+_PIPE_WIDTH = 160  # characters: nothing is to be cut off
+_NUMBERS = MODEL_COLUMNS.index("queue")  # the columns from here on
+
+
+@click.command()
+@port_option
+@click.pass_context
+def top(context: click.Context, port: int | None) -> None:
+    """Show how the models of this project's servers do, once a second, of the last 5 seconds.
+
+    q or Ctrl-C ends it. Where the output is no terminal, one frame is printed.
+    """
+    project = project_of(context)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_PIPE_WIDTH)
+    if not console.is_terminal or not sys.stdin.isatty():
+        _print_once(project, port, console)
+        return
+    watching = _Watching()
+    with (
+        suppress(KeyboardInterrupt),
+        watching.stack,
+        _keys(),
+        Live(console=console, screen=True, auto_refresh=False) as live,
+    ):
+        while True:
+            live.update(_frame(watching.look(_chosen(project, port))), refresh=True)
+            if _pressed(_PAUSE) in ("q", "Q"):
+                return
+
+
+class _Watching:
+    """Keeps a watch on each server as long as it is the same one."""
+
+    def __init__(self) -> None:
+        self.stack = ExitStack()
+        self._watches: dict[tuple[int, float], Watch] = {}
+
+    def look(self, states: list[ServerState]) -> list[Glance]:
+        for state in states:
+            if state.front_end not in self._watches:
+                self._watches[state.front_end] = self.stack.enter_context(Watch(state, _WINDOW))
+        return [self._watches[state.front_end].look() for state in states]
+
+
+def _print_once(project: Project, port: int | None, console: Console) -> None:
+    states = _chosen(project, port)
+    if not states:
+        raise ServerError("no server of this project runs", "start one: marsmith serve")
+    watching = _Watching()
+    with watching.stack:
+        watching.look(states)
+        time.sleep(_FIRST)
+        console.print(_frame(watching.look(states), hint=False))
+
+
+def _chosen(project: Project, port: int | None) -> list[ServerState]:
+    return [state for state in running_servers(project) if port in (None, state.port)]
+
+
+def _frame(glances: list[Glance], *, hint: bool = True) -> RenderableType:
+    parts: list[RenderableType] = []
+    for glance in glances:
+        parts.append(Text(heading(glance), style="red" if glance.trouble else "bold"))
+        if glance.models:
+            parts.append(_table(glance))
+    if not glances:
+        parts.append(Text("no server of this project runs"))
+    if hint:
+        parts.append(Text(f"{time.strftime('%H:%M:%S')}  q ends", style="dim"))
+    return Group(*parts)
+
+
+def _table(glance: Glance) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, column in enumerate(MODEL_COLUMNS):
+        table.add_column(column, justify="right" if number >= _NUMBERS else "left", no_wrap=True)
+    for model, row in zip(glance.models, model_rows(glance), strict=True):
+        cells = [Text(cell) for cell in row]
+        if model.ready_workers < model.min_workers:
+            cells[MODEL_COLUMNS.index("workers")].stylize("red")
+        if row[MODEL_COLUMNS.index("5xx")] not in ("-", "0"):
+            cells[MODEL_COLUMNS.index("5xx")].stylize("red")
+        table.add_row(*cells)
+    return table
+
+
+@contextmanager
+def _keys() -> Iterator[None]:
+    """Let single keys be read, and leave the terminal as it was."""
+    before = termios.tcgetattr(sys.stdin)
+    try:
+        tty.setcbreak(sys.stdin)
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+
+def _pressed(seconds: float) -> str | None:
+    """Return the key that is pressed within so many seconds."""
+    if not select.select([sys.stdin], [], [], seconds)[0]:
+        return None
+    with suppress(OSError):  # the terminal is gone
+        if key := os.read(sys.stdin.fileno(), 1):
+            return key.decode(errors="replace")
+    return "q"

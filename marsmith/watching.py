@@ -1,0 +1,90 @@
+"""How a server does right now: what its front end says of its models, and what was counted."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from marsmith.client import ONCE, Client
+from marsmith.client.description import Model
+from marsmith.errors import ClientError
+from marsmith.exposition import Scrape, parse_metrics
+from marsmith.figures import Figures
+from marsmith.server import KEY_FILE
+from marsmith.server_state import ServerState
+
+_PATIENCE = 3.0  # seconds for an answer: whoever looks wants to know that there is none
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What a server said at one moment."""
+
+    state: ServerState
+    models: tuple[Model, ...] = ()
+    figures: Figures | None = None  # None where it counts nothing
+    health: str | None = None
+    trouble: str | None = None  # why it says nothing
+
+
+class Watch:
+    """Looks at one server again and again. Use it as a context manager."""
+
+    def __init__(self, state: ServerState, window: float) -> None:
+        """Figures are of the last `window` seconds, at least of those between two looks; with 0
+        since the start of the server.
+        """
+        self._state, self._window = state, window
+        self._scrapes: deque[tuple[float, Scrape]] = deque()
+        self._client = Client(
+            state.url,
+            state.management_url,
+            metrics_url=state.metrics_url,
+            key_file=Path(state.folder) / KEY_FILE,
+            certificate=Path(state.certificate) if state.certificate else None,
+            timeout=_PATIENCE,
+            deadline=_PATIENCE,
+            retries=ONCE,
+        )
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def look(self) -> Glance:
+        """Ask the server; what it does not answer, is missing."""
+        try:
+            models = tuple(self._client.models())
+            return Glance(self._state, models, self._figures(), self._client.health())
+        except ClientError as error:
+            return Glance(self._state, trouble=error.message)
+
+    def _uptime(self) -> float:
+        """Return for how many seconds its front end counts: it may have been started anew."""
+        try:
+            started = psutil.Process(self._state.front_end[0]).create_time()
+        except psutil.Error:
+            started = self._state.since
+        return max(time.time() - started, 1.0)
+
+    def _figures(self) -> Figures | None:
+        try:
+            now = parse_metrics(self._client.metrics())
+        except ClientError:
+            return None  # enable_metrics_api=false closes that port
+        if not now.values:
+            return None
+        if not self._window:
+            return Figures(now, None, self._uptime())
+        moment = time.monotonic()
+        while len(self._scrapes) > 1 and self._scrapes[1][0] <= moment - self._window:
+            self._scrapes.popleft()
+        self._scrapes.append((moment, now))
+        begin, before = self._scrapes[0]
+        return Figures(now, before, moment - begin) if moment > begin else None
