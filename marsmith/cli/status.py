@@ -162,4 +162,4 @@ def _number(value: float | None, digits: int = 0) -> str:
 def _time(milliseconds: float | None) -> str:
     if milliseconds is None:
         return "-"
-    return f"{milliseconds:.1f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f} s"
+    return f"{milliseconds:.1f}ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f}s"

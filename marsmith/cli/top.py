@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 import click
-from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
@@ -103,7 +102,7 @@ def _frame(glances: list[Glance], *, hint: bool = True) -> RenderableType:
 
 
 def _table(glance: Glance) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for number, column in enumerate(MODEL_COLUMNS):
         table.add_column(column, justify="right" if number >= _NUMBERS else "left", no_wrap=True)
     for model, row in zip(glance.models, model_rows(glance), strict=True):
@@ -113,6 +112,8 @@ def _table(glance: Glance) -> Table:
         if row[MODEL_COLUMNS.index("5xx")] not in ("-", "0"):
             cells[MODEL_COLUMNS.index("5xx")].stylize("red")
         table.add_row(*cells)
+    # Room for 80 characters a line; what answers without a version is of little interest here.
+    del table.columns[MODEL_COLUMNS.index("default")]
     return table
 
 
