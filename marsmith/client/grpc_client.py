@@ -13,6 +13,7 @@ from marsmith.client.description import expecting_torchserve
 from marsmith.client.grpc_refusals import Refusal
 from marsmith.client.retries import Deadline, Retries
 from marsmith.client.tokens import TokenSource, token_source
+from marsmith.client.workers_up import LOOK, PATIENCE, NoWorkerUpError, WorkersUp
 from marsmith.errors import ClientError, RefusedError
 from marsmith.messages import Response
 
@@ -39,6 +40,7 @@ class GrpcClient(BaseClient):
         timeout: float = 60.0,
         deadline: float | None = None,
         retries: Retries | None = None,
+        worker_patience: float | None = PATIENCE,
     ) -> None:
         """`timeout` is in seconds, for each try; `deadline` for each call, with all its tries.
 
@@ -55,6 +57,8 @@ class GrpcClient(BaseClient):
             tokens=tokens,
             certificate=certificate,
         )
+        self._worker_patience = worker_patience
+        self._workers_up = WorkersUp(self._described_soon)
 
     def close(self) -> None:
         """Close all connections."""
@@ -80,13 +84,17 @@ class GrpcClient(BaseClient):
                 f"TorchServe's gRPC cannot ask for {accept}: it has no Accept header",
                 "ask over HTTP: marsmith.client.Client",
             )
-        answer = self._inference.call(
-            "Predictions",
-            Deadline(self._deadline if deadline is None else deadline),
-            model_name=model,
-            model_version=version or "",
-            input={"body": body},
-        )
+        try:
+            answer = self._inference.call(
+                "Predictions",
+                Deadline(self._deadline if deadline is None else deadline),
+                watch=self._workers_up.watch(model, version, self._worker_patience),
+                model_name=model,
+                model_version=version or "",
+                input={"body": body},
+            )
+        except NoWorkerUpError as error:
+            return error.response
         if not isinstance(answer, Refusal):
             return Response(200, "OK", {}, answer.prediction)
         said = {"code": answer.status, "type": answer.kind, "message": answer.words}
@@ -119,6 +127,13 @@ class GrpcClient(BaseClient):
     def _description(self, model: str, version: str | None) -> Any:
         answer = self._manage("DescribeModel", model_name=model, model_version=version or "")
         return json.loads(answer)
+
+    def _described_soon(self, model: str, version: str | None) -> Any:
+        soon = Deadline(LOOK)
+        answer = self._manager.call(
+            "DescribeModel", soon, model_name=model, model_version=version or ""
+        )
+        return json.loads(answer.msg)
 
     def _listing(self, limit: int, next_page_token: str) -> Any:
         page = int(next_page_token or 0)

@@ -6,6 +6,7 @@ one only when it is made, since grpc is an extra.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from marsmith.client.grpc_refusals import Refusal, is_torchserves, refusal_of
 from marsmith.client.retries import RETRIED_STATUSES, Deadline, Retries, persistently
 from marsmith.client.tokens import Api, TokenSource, bearer
 from marsmith.client.trust import not_trusted, trusting
+from marsmith.client.workers_up import BLIND, Watch
 from marsmith.errors import ClientError, DeadlineError, UnreachableError
 from marsmith.protos import inference_pb2, management_pb2
 
@@ -70,9 +72,18 @@ class Wire:
         self._channel.close()
 
     def call(
-        self, method: str, deadline: Deadline, *, repeatable: bool = True, **fields: Any
+        self,
+        method: str,
+        deadline: Deadline,
+        *,
+        repeatable: bool = True,
+        watch: Watch = BLIND,
+        **fields: Any,
     ) -> Any:
-        """Return the answer's message, or a Refusal. Raises ClientError if there is none."""
+        """Return the answer's message, or a Refusal. Raises ClientError if there is none.
+
+        What `watch` raises ends the waiting.
+        """
         try:
             request = _message(SERVICES[self._api].methods_by_name[method].input_type)(**fields)
         except (TypeError, ValueError) as error:
@@ -87,28 +98,31 @@ class Wire:
             return 0.0 if refused and repeatable else None
 
         return persistently(
-            lambda: self._with_token(method, request, deadline),
+            lambda: self._with_token(method, request, deadline, watch),
             retry_after,
             self._retries,
             deadline,
         )
 
-    def _with_token(self, method: str, request: Any, deadline: Deadline) -> Any:
+    def _with_token(self, method: str, request: Any, deadline: Deadline, watch: Watch) -> Any:
         token = self._tokens.token(self._api)
         for _ in range(2):  # rotations that one call can meet
-            answer = self._once(method, request, token, deadline)
+            answer = self._once(method, request, token, deadline, watch)
             if not isinstance(answer, Refusal) or not answer.about_token:
                 return answer
             if (new := self._tokens.renewed(self._api, token)) is None:
                 return answer
             token = new
-        return self._once(method, request, token, deadline)
+        return self._once(method, request, token, deadline, watch)
 
-    def _once(self, method: str, request: Any, token: str | None, deadline: Deadline) -> Any:
+    def _once(
+        self, method: str, request: Any, token: str | None, deadline: Deadline, watch: Watch
+    ) -> Any:
         metadata = () if token is None else (("authorization", bearer(token)),)
         timeout = deadline.bounded(self._timeout)
         try:
-            return self._calls[method](request, timeout=timeout, metadata=metadata)
+            under_way = self._calls[method].future(request, timeout=timeout, metadata=metadata)
+            return _awaited(under_way, watch)
         except grpc.RpcError as error:
             return self._refusal(method, error, deadline)
 
@@ -130,6 +144,19 @@ class Wire:
                 sent="failed to connect" not in details,
             ) from error
         return refusal_of(code, details)
+
+
+def _awaited(under_way: Any, watch: Watch) -> Any:
+    patience = None if math.isinf(watch.patience) else watch.patience
+    while True:
+        try:
+            return under_way.result(timeout=patience)
+        except grpc.FutureTimeoutError:
+            try:
+                watch.look()
+            except BaseException:
+                under_way.cancel()
+                raise
 
 
 def _message(descriptor: Any) -> Any:

@@ -13,6 +13,7 @@ from marsmith.client.description import expecting_torchserve
 from marsmith.client.retries import Deadline, Retries
 from marsmith.client.sending import Call, Sender, refuses_token, server_url
 from marsmith.client.tokens import TokenSource, token_source
+from marsmith.client.workers_up import LOOK, PATIENCE, WorkersUp
 from marsmith.errors import RefusedError
 from marsmith.messages import Response
 
@@ -26,7 +27,7 @@ class Client(BaseClient):
     def __init__(
         self,
         url: str = "http://127.0.0.1:8080",
-        management_url: str = "http://127.0.0.1:8081",
+        management_url: str | None = None,
         *,
         metrics_url: str | None = None,
         token: str | TokenSource | None = None,
@@ -35,23 +36,33 @@ class Client(BaseClient):
         timeout: float = 60.0,
         deadline: float | None = None,
         retries: Retries | None = None,
+        worker_patience: float | None = PATIENCE,
     ) -> None:
         """`timeout` is in seconds, for each read and write; `deadline` for each call as a whole,
         with all its tries.
 
-        `metrics_url` is one port after management's, unless it is given. `token`, or `key_file`,
-        TorchServe's key_file.json, is for where token authorization is on. `certificate` is a PEM
-        file of whom to trust, instead of the system's certificates. `retries` hold for what is
-        safe to repeat; None takes the usual ones, `ONCE` asks once.
+        `management_url` is one port after inference's, `metrics_url` one after management's,
+        unless they are given. `token`, or `key_file`, TorchServe's key_file.json, is for where
+        token authorization is on. `certificate` is a PEM file of whom to trust, instead of the
+        system's certificates. `retries` hold for what is safe to repeat; None takes the usual
+        ones, `ONCE` asks once.
+
+        A request that was not answered within `worker_patience` seconds asks the management API
+        whether any worker of its model is up. If none is, its answer is a 503 with the reason,
+        made here; None: it waits, as TorchServe lets it.
         """
         self._url = server_url(url, "inference address")
-        self._management_url = server_url(management_url, "management address")
+        self._management_url = server_url(
+            management_url or _next_port(self._url), "management address"
+        )
         self._metrics_url = server_url(
             metrics_url or _next_port(self._management_url), "metrics address"
         )
         self._deadline = deadline
         tokens = token_source(token, key_file)
         self._sender = Sender(timeout, retries or Retries(), tokens, certificate)
+        self._worker_patience = worker_patience
+        self._workers_up = WorkersUp(self._described_soon)
 
     def close(self) -> None:
         """Close all connections."""
@@ -147,7 +158,13 @@ class Client(BaseClient):
         headers = {"content-type": "application/octet-stream", "accept": accept}
         path = f"/{api}/{_path(model, version)}"
         call = Call("inference", "POST", self._url, path, headers=headers, content=body)
-        return self._sender.send(call, Deadline(self._deadline if deadline is None else deadline))
+        watch = self._workers_up.watch(model, version, self._worker_patience)
+        seconds = self._deadline if deadline is None else deadline
+        return self._sender.send(call, Deadline(seconds), watch)
+
+    def _described_soon(self, model: str, version: str | None) -> Any:
+        call = Call("management", "GET", self._management_url, f"/models/{_path(model, version)}")
+        return json.loads(self._sender.send_once(call, Deadline(LOOK)).body)
 
     def _manage(self, method: str, path: str, *, repeatable: bool = True) -> Response:
         return self._send(Call("management", method, self._management_url, path, repeatable))

@@ -24,6 +24,7 @@ from marsmith.client.retries import (
 from marsmith.client.tokens import REFUSAL, Api, TokenSource, bearer
 from marsmith.client.transport import Transport, bounded_by
 from marsmith.client.trust import not_trusted, trusting
+from marsmith.client.workers_up import BLIND, NoWorkerUpError, Watch
 from marsmith.errors import ClientError, DeadlineError, UnreachableError
 from marsmith.messages import Response
 
@@ -67,9 +68,11 @@ class Sender:
         """Return the header that an API asks for, if it asks for one."""
         return _authorization(self._tokens.token(api))
 
-    def send(self, call: Call, deadline: Deadline, timeout: float | None = None) -> Response:
-        """Return the answer, whatever its status. Raises ClientError if there is none."""
-        seconds = self.timeout if timeout is None else timeout
+    def send(self, call: Call, deadline: Deadline, watch: Watch = BLIND) -> Response:
+        """Return the answer, whatever its status. Raises ClientError if there is none.
+
+        What `watch` finds in vain to wait for is answered here, with 503.
+        """
 
         def retry_after(outcome: Response | ClientError) -> float | None:
             if isinstance(outcome, UnreachableError):
@@ -78,27 +81,31 @@ class Sender:
                 return None
             return _retry_after(outcome) if _was_not_carried_out(outcome) else None
 
-        return persistently(
-            lambda: self._with_token(call, deadline, seconds), retry_after, self._retries, deadline
-        )
+        try:
+            return persistently(
+                lambda: self.send_once(call, deadline, watch), retry_after, self._retries, deadline
+            )
+        except NoWorkerUpError as error:
+            return error.response
 
-    def _with_token(self, call: Call, deadline: Deadline, timeout: float) -> Response:
+    def send_once(self, call: Call, deadline: Deadline, watch: Watch = BLIND) -> Response:
+        """Return the answer of one try. Raises ClientError, or what `watch` raises."""
         if not call.with_token:
-            return self._once(call, {}, deadline, timeout)
+            return self._once(call, {}, deadline, watch)
         token = self._tokens.token(call.api)
         for _ in range(_ROTATIONS):
-            answer = self._once(call, _authorization(token), deadline, timeout)
+            answer = self._once(call, _authorization(token), deadline, watch)
             # What is refused was not carried out, so this is safe for every call.
             if not refuses_token(answer) or not (new := self._tokens.renewed(call.api, token)):
                 return answer
             token = new
-        return self._once(call, _authorization(token), deadline, timeout)
+        return self._once(call, _authorization(token), deadline, watch)
 
     def _once(
-        self, call: Call, token: Mapping[str, str], deadline: Deadline, timeout: float
+        self, call: Call, token: Mapping[str, str], deadline: Deadline, watch: Watch
     ) -> Response:
-        times = httpx.Timeout(timeout, pool=deadline.bounded(timeout))
-        with bounded_by(deadline), _own_errors(call, deadline):
+        times = httpx.Timeout(self.timeout, pool=deadline.bounded(self.timeout))
+        with bounded_by(deadline, watch), _own_errors(call, deadline):
             got = self._http.request(
                 call.method,
                 call.url + call.path,

@@ -15,20 +15,26 @@ import httpcore
 import httpx
 
 from marsmith.client.retries import Deadline
+from marsmith.client.workers_up import BLIND, Watch
 
 _PIECE = 16_384  # bytes written under one timeout
 # A call's thread does all its reading and writing itself, so this is the deadline of both.
 _deadline: ContextVar[Deadline] = ContextVar("deadline")
+_watch: ContextVar[Watch] = ContextVar("watch")
 
 
 @contextmanager
-def bounded_by(deadline: Deadline) -> Iterator[None]:
-    """Let whatever this thread sends and receives meanwhile end at `deadline`."""
-    token = _deadline.set(deadline)
+def bounded_by(deadline: Deadline, watch: Watch = BLIND) -> Iterator[None]:
+    """Let whatever this thread sends and receives meanwhile end at `deadline`.
+
+    While nothing comes, `watch` is looked at; what it raises ends the waiting.
+    """
+    tokens = _deadline.set(deadline), _watch.set(watch)
     try:
         yield
     finally:
-        _deadline.reset(token)
+        _deadline.reset(tokens[0])
+        _watch.reset(tokens[1])
 
 
 class _Stream(httpcore.NetworkStream):
@@ -36,7 +42,13 @@ class _Stream(httpcore.NetworkStream):
         self._stream = stream
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _deadline.get().bounded(timeout))
+        watch, mine = _watch.get(), Deadline(timeout)
+        while watch.patience < min(mine.left, _deadline.get().left):
+            try:
+                return self._stream.read(max_bytes, watch.patience)
+            except httpcore.ReadTimeout:
+                watch.look()
+        return self._stream.read(max_bytes, _deadline.get().bounded(mine.bounded(None)))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         for start in range(0, len(buffer), _PIECE):

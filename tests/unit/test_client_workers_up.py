@@ -1,0 +1,117 @@
+"""A request that waits for a model without workers is refused; against a real, slow HTTP server."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from marsmith.client import Client, Retries
+from marsmith.client.workers_up import BLIND, NoWorkerUpError, Watch, WorkersUp
+from marsmith.errors import DeadlineError, RefusedError
+
+from .answering import Reply, Server, answering
+
+MODELS = "/models/digits"
+
+
+def description(*states: str) -> list[dict[str, object]]:
+    """Return what the management API says of a model whose workers are in these states."""
+    workers = [{"id": "9000", "status": one, "pid": 1, "memoryUsage": 0} for one in states]
+    return [
+        {
+            "modelName": "digits",
+            "modelVersion": "1.0",
+            "minWorkers": 1,
+            "maxWorkers": 1,
+            "batchSize": 1,
+            "maxBatchDelay": 1,
+            "workers": workers,
+        }
+    ]
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with answering() as running:
+        running.replies["/slow/predictions/digits"] = [Reply(200, b"late")]
+        yield running
+
+
+def ask(server: Server, **how: float | None) -> Client:
+    retries = Retries(attempts=50, first=0.001, longest=0.001)
+    return Client(f"{server.url}/slow", server.url, retries=retries, **how)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("states", "words"),
+    [
+        (["UNLOADING"], "its only worker is not up (UNLOADING)"),
+        (["LOADING", "UNLOADING"], "none of its 2 workers is up (LOADING, UNLOADING)"),
+        ([], "has no worker"),
+    ],
+)
+def test_whoever_waits_for_a_model_without_workers_is_told_so(
+    server: Server, states: list[str], words: str
+) -> None:
+    server.reply(MODELS, description(*states))
+    with ask(server, worker_patience=0.05) as client:
+        answer = client.predict("digits", b"x")
+    assert answer.status == 503
+    assert answer.content_type == "application/json"
+    assert json.loads(answer.body)["code"] == 503
+    assert words in answer.complaint
+    assert server.paths.count("POST /slow/predictions/digits") == 1  # it does not ask again
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(200, json.dumps(description("UNLOADING", "READY")).encode()),
+        Reply(200, b"[]"),
+        Reply(200, b"another server"),
+        Reply(403, b"{}"),
+    ],
+)
+def test_a_worker_that_is_up_or_unknown_is_waited_for(server: Server, reply: Reply) -> None:
+    server.replies[MODELS] = [reply]
+    threading.Timer(0.5, server.released.set).start()
+    with ask(server, worker_patience=0.05) as client:
+        assert client.predict("digits", b"x").body == b"late"
+    assert f"GET {MODELS}" in server.paths
+
+
+def test_without_patience_for_workers_nobody_looks(server: Server) -> None:
+    server.reply(MODELS, description())
+    with ask(server, worker_patience=None) as client, pytest.raises(DeadlineError):
+        client.predict("digits", b"x", deadline=0.3)
+    assert f"GET {MODELS}" not in server.paths
+
+
+def test_many_who_wait_look_once_for_all() -> None:
+    looks = []
+
+    def describe(model: str, version: str | None) -> object:
+        looks.append((model, version))
+        return description()
+
+    workers = WorkersUp(describe)
+    threads = [threading.Thread(target=workers.complaint, args=("digits", None)) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 1 <= len(looks) < 20
+    assert set(looks) == {("digits", None)}
+
+
+def test_what_cannot_be_seen_is_no_complaint() -> None:
+    def refused(_: str, __: str | None) -> object:
+        raise RefusedError("no", "none", 400)
+
+    WorkersUp(refused).watch("digits", None, 0.5).look()
+    BLIND.look()
+    with pytest.raises(NoWorkerUpError, match="gone"):
+        Watch(lambda: "gone").look()
