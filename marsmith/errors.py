@@ -10,6 +10,7 @@ MarsmithError
 ├── CertificateError      a TLS certificate or its key cannot be used
 ├── ServerError           TorchServe did not start, or did not stop
 │   ├── PortInUseError    another process listens on a port we need
+│   ├── RolloutError      a version could not be taken into use, and what was there still is
 │   └── WorkerError       a worker could not load its model: the true cause
 └── ClientError           a request did not get its answer
     ├── UnreachableError  nothing answers at that address
@@ -62,6 +63,10 @@ class ServerError(MarsmithError):
 
 class PortInUseError(ServerError):
     """Another process listens on a port that the server needs."""
+
+
+class RolloutError(ServerError):
+    """A version could not be taken into use or given up; the server is as it was."""
 
 
 class WorkerError(ServerError):

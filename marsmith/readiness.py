@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 from marsmith.archive import Archive
 from marsmith.client import Client
@@ -17,7 +19,7 @@ from marsmith.errors import ClientError, ServerError, WorkerError
 from marsmith.findings import Finding
 from marsmith.messages import Response
 from marsmith.samples import Sample, difference
-from marsmith.server import JAVA_LOG, SERVER_LOG, WORKERS_LOG, TorchServe
+from marsmith.server import JAVA_LOG, SERVER_LOG, WORKERS_LOG
 from marsmith.stop_signals import StopRequest
 from marsmith.worker_log import explain, find_failure, model_lines
 
@@ -34,16 +36,29 @@ _NO_CAUSE = re.compile(r"nvidia-smi|xpu-smi|^WARNING:")
 _CAUSE = re.compile(r"Invalid|Exception|Error|[Ff]ailed")
 
 
+class Watched(Protocol):
+    """A server that is looked at: one of our own, or one that another process started."""
+
+    log_folder: Path
+
+    def is_running(self) -> bool:
+        """Whether the front end's process lives."""
+
+    def log(self, name: str) -> str:
+        """Return what a log says of the present run."""
+
+
 @dataclass(frozen=True)
 class Start:
     """A server on its way to being ready: what is waited for, until when, and who may stop it."""
 
-    server: TorchServe
+    server: Watched
     client: Client
     archives: list[Archive]
     deadline: float  # on time.monotonic()'s clock
     stop: StopRequest
     source_name: Callable[[str, str], str]  # an archive's and an entry's name → the project's file
+    end: str = "did not start"  # what it means that TorchServe does not run
 
     def wait(self) -> None:
         """Return when every archive is loaded and proven, or the user wants to stop.
@@ -82,7 +97,8 @@ class Start:
         """Send a request, and go on looking meanwhile: a handler may hang. None: to be stopped."""
         sender = ThreadPoolExecutor(max_workers=1)
         try:
-            answer = sender.submit(self.client.predict, archive.name, request)
+            version = archive.manifest.model_version
+            answer = sender.submit(self.client.predict, archive.name, request, version=version)
             while not answer.done():
                 if self.stop.requested:
                     return None
@@ -122,7 +138,7 @@ class Start:
                 )
         if not running:
             raise ServerError(
-                f"TorchServe did not start: {self._last_words(log)}",
+                f"TorchServe {self.end}: {self._last_words(log)}",
                 f"correct config.properties if it names a setting; logs: {self.server.log_folder}",
             )
         if time.monotonic() > self.deadline:

@@ -14,7 +14,7 @@ from marsmith.errors import ServerError
 from marsmith.java import java_executable
 from marsmith.log_config import LogFormat, format_log_config
 from marsmith.log_files import log_files
-from marsmith.log_records import as_text
+from marsmith.log_tails import LogTails
 from marsmith.ports import require_free
 from marsmith.processes import end_group
 from marsmith.properties import addresses, format_properties
@@ -47,6 +47,7 @@ class TorchServe:
         self._log_format = log_format
         self.process: subprocess.Popen[bytes] | None = None
         self.folder = Path()
+        self._logs = LogTails(log_folder, LOGS)
 
     def start(self) -> None:
         """Start the process. Raises PortInUseError or ServerError; then nothing is left behind."""
@@ -59,7 +60,30 @@ class TorchServe:
             for path in older:
                 path.unlink(missing_ok=True)
             (self.log_folder / log).write_bytes(b"")
+        self._logs = LogTails(self.log_folder, LOGS)
         self.folder = temporary_folder()
+        self._launch(java)
+
+    def restart(self, changed: Mapping[str, str]) -> None:
+        """Start it again after its end, with `changed` properties instead of the archives.
+
+        What is left of it is ended. Its folder stays where clients know its key file to be, and
+        the logs go on. Raises as `start` does.
+        """
+        end_group(self.pid)
+        self._properties |= changed
+        self._archives = {}
+        self._logs = LogTails(self.log_folder, LOGS)
+        for path in self.folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != KEY_FILE:
+                path.unlink(missing_ok=True)
+        for address in addresses(self._properties):
+            require_free(address)
+        self._launch(java_executable())
+
+    def _launch(self, java: Path) -> None:
         try:
             with (self.log_folder / JAVA_LOG).open("ab") as output:
                 command = self._command(java)
@@ -100,7 +124,7 @@ class TorchServe:
             *self._properties.get("vmargs", "").split(),
             *("-cp", os.pathsep.join(class_path), "org.pytorch.serve.ModelServer"),
             *("--python", sys.executable, "-f", str(config), "-s", str(self._model_store)),
-            *("-ncs", "-m", *models),
+            *("-ncs", *(["-m", *models] if models else [])),
         ]
 
     @property
@@ -116,7 +140,7 @@ class TorchServe:
 
     def log(self, name: str) -> str:
         """Return one of this run's logs, as text whichever format it has."""
-        return as_text((self.log_folder / name).read_text(encoding="utf-8", errors="replace"))
+        return self._logs.read(name)
 
     def stop(self, patience: float = 10.0) -> None:
         """End the front end and every worker, and remove the folder. `patience` is in seconds."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from marsmith.environment import FOLDER_PREFIX
@@ -37,6 +37,9 @@ class ServerState:
     secure: bool  # whether it asks for tokens
     certificate: str | None  # the file to trust where it speaks TLS
     warnings: list[str]  # what its user should know of who can reach it
+    restarts: int = 0  # how often its front end died and was started again
+    restored: list[str] = field(default_factory=list)  # versions that were deployed before it
+    public_key: str | None = None  # the file of the key that every archive must be signed with
 
     @property
     def abandoned(self) -> bool:

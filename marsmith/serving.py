@@ -14,17 +14,20 @@ from pathlib import Path
 import psutil
 
 from marsmith.archive import Archive
+from marsmith.beginning import Beginning, beginning
 from marsmith.client import ONCE, Client, Retries
 from marsmith.client.tokens import Api
 from marsmith.contents import source_names
-from marsmith.errors import ProjectError, ServerError
+from marsmith.deployments import Record, deployed, read_record, recording, write_record
+from marsmith.errors import ServerError
 from marsmith.exposure import asks_for_tokens, token_lifetime
 from marsmith.guarding import Guard, certificate_of, guard
 from marsmith.log_config import LogFormat
+from marsmith.placing import discard_all_but
 from marsmith.ports import free_ports, require_free
 from marsmith.processes import identity
 from marsmith.project import Project
-from marsmith.properties import Address, addresses, with_ports
+from marsmith.properties import addresses, with_ports
 from marsmith.readiness import Start
 from marsmith.server import KEY_FILE, TorchServe
 from marsmith.server_state import (
@@ -37,10 +40,12 @@ from marsmith.server_state import (
 )
 from marsmith.signing import require_signatures
 from marsmith.stop_signals import stop_signals
+from marsmith.supervising import Supervisor
 from marsmith.tokens import KeyRotation, read_key
 
 DEFAULT_TIMEOUT = 120.0  # seconds for all models to load and answer; TorchServe's own, per model
 BACKGROUND_LOG = "serve.log"
+_LOOKING = 5.0  # seconds for an answer about what is served
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ class Wish:
     secure: bool = False  # whether every request must carry a token
     tls: bool = False
     log_format: LogFormat = "text"
+    fresh: bool = False  # whether what was deployed is forgotten
 
     def arguments(self) -> list[str]:
         """Return it as arguments of `marsmith serve`."""
@@ -61,6 +67,7 @@ class Wish:
         given += ["--port", str(self.port)] if self.port is not None else []
         given += [f"--require-signature={self.public_key.absolute()}"] if self.public_key else []
         given += ["--log-format", self.log_format] if self.log_format != "text" else []
+        given += ["--fresh"] if self.fresh else []
         return given + ["--secure"] * self.secure + ["--tls"] * self.tls
 
 
@@ -75,38 +82,52 @@ def serve(
     that the owner of the public key did not sign, ProjectError and CertificateError for a
     configuration that cannot be guarded. No process is left in any case.
     """
-    chosen = list(dict.fromkeys(wish.names or _described(project)))
+    values = _properties(project, wish.port)
+    port = addresses(values)[0].port
+    begun = beginning(project, wish.names, port, fresh=wish.fresh)
+    archives = begun.archives(project)
     if wish.public_key is not None:
-        require_signatures([_path(project, name) for name in chosen], wish.public_key)
-    archives = [_archive(project, name) for name in chosen]
-    guarded = guard(project, _properties(project, wish.port), secure=wish.secure, tls=wish.tls)
-    properties = guarded.properties
-    places = addresses(properties)
-    log_folder = server_folder(project, places[0].port)
-    files = {archive.name: archive.path.name for archive in archives}
+        require_signatures(begun.paths(project), wish.public_key, begun.names(project))
+    guarded = guard(project, values, secure=wish.secure, tls=wish.tls)
+    properties = guarded.properties | begun.properties(values)
+    log_folder = server_folder(project, port)
+    files = {} if begun.restored else begun.files
     server = TorchServe(properties, project.model_store, files, log_folder, wish.log_format)
     with stop_signals() as stop, ExitStack() as stack:
         server.start()
         try:
-            state = _state(server, places, archives, guarded)
+            pinned = begun.pinned(project, port)
+            state = _state(server, wish, begun, archives, guarded)
             write_state(project, state)
             stack.enter_context(_rotation(state, properties))
-            with _client(state, wish.timeout, ONCE) as client:
+            with client_of(state, wish.timeout, ONCE) as client:
                 deadline = time.monotonic() + wish.timeout
                 Start(server, client, archives, deadline, stop, source_names(project)).wait()
             if not stop.requested:
+                with recording(project, port):
+                    write_record(project, port, pinned)
                 state = replace(state, ready=True)
+                watching = stack.enter_context(client_of(state, _LOOKING, ONCE))
+                supervisor = Supervisor(project, server, watching, stop, wish.timeout, state)
+                supervisor.look()
                 write_state(project, state)
                 ready(state)
-            while not stop.requested:
-                if not server.is_running():
-                    raise ServerError("TorchServe ended by itself", f"its logs: {log_folder}")
-                time.sleep(0.1)
+                state = replace(supervisor.watch(), ready=True)
         finally:
             stack.close()
             server.stop()
-            forget_state(project, places[0].port)
+            forget_state(project, port)
+            _tidy(project, port, begun.aside)
     return state.ready
+
+
+def _tidy(project: Project, port: int, aside: Record) -> None:
+    """Leave of what was served what was deployed; the rest is served as it is built."""
+    with recording(project, port):
+        lasting = (*deployed(read_record(project, port)), *aside)
+        lasting = tuple({(one.name, one.version): one for one in lasting}.values())
+        write_record(project, port, lasting)
+        discard_all_but(project, port, [one.file for one in lasting])
 
 
 def serve_in_background(project: Project, wish: Wish) -> ServerState | str:
@@ -190,9 +211,9 @@ def connect(project: Project, port: int | None = None) -> Client:
     """
     states = running_servers(project)
     if len(states) > 1 or any(state.port == port for state in states):
-        return _client(find_server(project, port))
+        return client_of(find_server(project, port))
     if port is None and states:
-        return _client(states[0])
+        return client_of(states[0])
     properties = _properties(project, port)
     inference, management = (place.local_url for place in addresses(properties)[:2])
     return Client(inference, management, certificate=certificate_of(project, properties))
@@ -212,7 +233,7 @@ def token(project: Project, api: Api, port: int | None = None) -> str:
     return read_key(Path(state.folder) / KEY_FILE, api).value
 
 
-def _client(state: ServerState, timeout: float = 60.0, retries: Retries | None = None) -> Client:
+def client_of(state: ServerState, timeout: float = 60.0, retries: Retries | None = None) -> Client:
     key_file = Path(state.folder) / KEY_FILE
     certificate = Path(state.certificate) if state.certificate else None
     return Client(
@@ -236,26 +257,6 @@ def _rotation(state: ServerState, properties: dict[str, str]) -> AbstractContext
     return KeyRotation(state.management_url, key_file, lifetime, certificate)
 
 
-def _described(project: Project) -> list[str]:
-    return list(project.archives)
-
-
-def _path(project: Project, name: str) -> Path:
-    path = project.model_store / f"{name}.mar"
-    if not path.exists():
-        project.specs((name,))  # whoever mistyped a name shall not be told to build it
-    return path
-
-
-def _archive(project: Project, name: str) -> Archive:
-    archive = Archive(_path(project, name))
-    if archive.manifest.model_version is None:
-        raise ProjectError(f"{archive.path} has no model version", "build it: marsmith build")
-    for sample in archive.samples:
-        archive.read(sample.request), archive.read(sample.response)  # before anything is started
-    return archive
-
-
 def _properties(project: Project, port: int | None) -> dict[str, str]:
     """Return config.properties as this server needs it."""
     overridden = ("model_store", "load_models", "model_snapshot")  # what we say ourselves
@@ -264,9 +265,9 @@ def _properties(project: Project, port: int | None) -> dict[str, str]:
 
 
 def _state(
-    server: TorchServe, places: tuple[Address, ...], archives: list[Archive], guarded: Guard
+    server: TorchServe, wish: Wish, begun: Beginning, archives: list[Archive], guarded: Guard
 ) -> ServerState:
-    inference, management, metrics = places[:3]
+    inference, management, metrics = addresses(guarded.properties)[:3]
     return ServerState(
         port=inference.port,
         url=inference.local_url,
@@ -282,4 +283,6 @@ def _state(
         secure=asks_for_tokens(guarded.properties),
         certificate=str(guarded.certificate) if guarded.certificate else None,
         warnings=list(guarded.warnings),
+        restored=begun.told(),
+        public_key=str(wish.public_key.absolute()) if wish.public_key else None,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,27 +84,40 @@ def verify(archive: Path, public_key: Path) -> str:
     return known
 
 
-def require_signatures(archives: Iterable[Path], public_key: Path) -> None:
+def require_signatures(
+    archives: Iterable[Path], public_key: Path, names: Mapping[Path, str] | None = None
+) -> None:
     """Raise FindingsError with all those among archives that the key's owner did not sign.
 
     A signature does not cover the name of the file, so that `b.mar` could be put in the place of
-    `a.mar`; here it must be the name that the archive has for itself.
+    `a.mar`; here it must be the name that the archive has for itself. `names` has those of models
+    whose files are called otherwise.
     """
     fingerprint(public_key)
     found = []
     for path in archives:
         try:
-            verify(path, public_key)
-            _require_own_name(path)
+            require_signature(path, (names or {}).get(path), public_key)
         except MarsmithError as error:
             found.append(Finding(error.message, error.hint))
     if found:
         raise FindingsError(found)
 
 
-def _require_own_name(path: Path) -> None:
+def require_signature(path: Path, name: str | None, public_key: Path) -> str:
+    """Return the fingerprint of the key that signed an archive of a model, once that is proven.
+
+    Raises SigningError as `verify` does, and if the archive has another name for itself. No name:
+    that of the file.
+    """
+    known = verify(path, public_key)
+    _require_name(path, name or Archive(path).name)
+    return known
+
+
+def _require_name(path: Path, name: str) -> None:
     archive = Archive(path)
-    if archive.manifest.model_name != archive.name:
+    if archive.manifest.model_name != name:
         message = f"{path} is signed, but as the archive {archive.manifest.model_name!r}"
         raise SigningError(message, "give the file the name that it was built with")
 

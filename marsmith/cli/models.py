@@ -105,7 +105,9 @@ def _json(model: Model) -> dict[str, Any]:
     }
 
 
-class _WorkerCount(click.ParamType[tuple[int, int]]):
+class WorkerCount(click.ParamType[tuple[int, int]]):
+    """`2` or `1:4`: how many workers a model has at least and at most."""
+
     name = "MIN[:MAX]"
 
     def convert(
@@ -122,7 +124,7 @@ class _WorkerCount(click.ParamType[tuple[int, int]]):
 
 @click.command()
 @click.argument("name")
-@click.argument("workers", metavar="MIN[:MAX]", type=_WorkerCount())
+@click.argument("workers", metavar="MIN[:MAX]", type=WorkerCount())
 @port_option
 @click.pass_context
 def scale(context: click.Context, name: str, workers: tuple[int, int], port: int | None) -> None:

@@ -48,6 +48,7 @@ from marsmith.server_state import ServerState
     show_default=True,
     help="What a line of the server's logs is: text, or a JSON object.",
 )
+@click.option("--fresh", is_flag=True, help="Serve what is built; forget what was deployed.")
 @click.pass_context
 def serve(
     context: click.Context,
@@ -59,6 +60,7 @@ def serve(
     secure: bool,
     tls: bool,
     log_format: LogFormat,
+    fresh: bool,
 ) -> None:
     """Run TorchServe with the archives NAME, or all.
 
@@ -70,7 +72,7 @@ def serve(
         if (project.model_store / f"{name}.mar").exists() and is_stale(project, name):
             click.echo(f"warning: {name}.mar is older than its sources", err=True)
             click.echo(f"  hint: marsmith build {name}", err=True)
-    wish = serving.Wish(names, port, timeout, public_key, secure, tls, log_format)
+    wish = serving.Wish(names, port, timeout, public_key, secure, tls, log_format, fresh)
     if not background:
         if not serving.serve(project, wish, _print_ready):
             click.echo("stopped before it was ready", err=True)
@@ -88,6 +90,9 @@ def _print_ready(state: ServerState, end: str = "stop with: Ctrl-C") -> None:
         click.echo(f"warning: {name} has no sample; it is loaded, but not proven", err=True)
     for warning in state.warnings:
         click.echo(f"warning: {warning}", err=True)
+    if state.restored:
+        versions = ", ".join(state.restored)
+        click.echo(f"as deployed: {versions}; marsmith serve --fresh forgets it")
     click.echo(f"ready: {', '.join(state.models)}")
     for model in state.models:
         click.echo(f"  predict     {state.url}/predictions/{model}")

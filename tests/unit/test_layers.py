@@ -19,14 +19,14 @@ LAYERS = [
     "tensors stand_ins inert_pickle pickle_scan torch_zip torch_legacy safetensors_file checkpoint "
     "state_dict_file state_dicts weights exported_program onnx_file model_files archive_parts "
     "tensor_differences file_differences java "
-    "log_files environment server server_state protos client stop_signals worker_notes "
+    "log_files log_tails environment server server_state running protos client stop_signals worker_notes "
     "worker_process in_process runtime "
     "certificates self_signed tokens signing_keys signing requirements distributions calibration "
     "load_connection load measurements",
     "verify building locked_building bill_of_materials exporting extracting inspecting "
     "comparing readiness sampling serving check_targets checking variants trial_server trial study "
     "tuning "
-    "finals winning guarding server_logs watching",
+    "finals winning guarding deployments placing draining proving beginning supervising operating rollout server_logs watching",
     "cli __main__ children pytest_plugin",
 ]
 LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names.split()}

@@ -1,0 +1,138 @@
+"""`marsmith deploy`, `rollback`, `versions`, `undeploy`: which version answers."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from marsmith import rollout
+from marsmith.cli.models import WorkerCount
+from marsmith.cli.options import json_option, port_option, project_of
+from marsmith.cli.output import print_json, print_table
+from marsmith.deployments import Record, Version
+from marsmith.serving import DEFAULT_TIMEOUT
+
+_timeout_option = click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=1),
+    default=DEFAULT_TIMEOUT,
+    show_default=True,
+    help="How long a version may take to load, and a request to be answered.",
+)
+
+
+@click.command()
+@click.argument("archive", metavar="NAME|FILE.mar")
+@click.option("--version", metavar="V", help="Deploy a copy of it with this version instead.")
+@click.option(
+    "--require-signature",
+    "--verify",
+    "public_key",
+    metavar="PUBLIC_KEY",
+    type=click.Path(path_type=Path),
+    help="Deploy only what the owner of this key signed: marsmith sign.",
+)
+@click.option(
+    "--keep",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="How many versions besides the new one stay, for rollbacks.",
+)
+@click.option(
+    "--workers",
+    metavar="MIN[:MAX]",
+    type=WorkerCount(),
+    help="How many workers it gets (default: as many as the version before).",
+)
+@click.option("--no-check", is_flag=True, help="Leave `marsmith check` out: the server proves all.")
+@_timeout_option
+@port_option
+@json_option
+@click.pass_context
+def deploy(
+    context: click.Context,
+    archive: str,
+    version: str | None,
+    public_key: Path | None,
+    keep: int,
+    workers: tuple[int, int] | None,
+    no_check: bool,
+    timeout: float,
+    port: int | None,
+    as_json: bool,
+) -> None:
+    """Let an archive answer its model's requests from now on, without losing one.
+
+    It is checked, registered beside what serves, proven there by its samples, and only then the
+    default version; then the old one's requests are waited for. Whatever fails on the way, the
+    server is as it was.
+    """
+    wish = rollout.Deployment(
+        archive, version, port, public_key, keep, workers, timeout, checked=not no_check
+    )
+    _print(rollout.deploy(project_of(context), wish, _tell), as_json=as_json)
+
+
+@click.command()
+@click.argument("name")
+@_timeout_option
+@port_option
+@json_option
+@click.pass_context
+def rollback(
+    context: click.Context, name: str, timeout: float, port: int | None, as_json: bool
+) -> None:
+    """Let the version of NAME that was the default before answer again, proven anew."""
+    _print(rollout.rollback(project_of(context), name, port, timeout, _tell), as_json=as_json)
+
+
+@click.command()
+@click.argument("name", required=False)
+@port_option
+@json_option
+@click.pass_context
+def versions(context: click.Context, name: str | None, port: int | None, as_json: bool) -> None:
+    """List the versions of NAME, or of all: which is the default, since when, whose it is."""
+    _print(rollout.versions(project_of(context), name, port), as_json=as_json)
+
+
+@click.command()
+@click.argument("name")
+@click.argument("version")
+@_timeout_option
+@port_option
+@json_option
+@click.pass_context
+def undeploy(
+    context: click.Context, name: str, version: str, timeout: float, port: int | None, as_json: bool
+) -> None:
+    """Forget a version of NAME, once its last request is answered."""
+    project = project_of(context)
+    _print(rollout.undeploy(project, name, version, port, timeout, _tell), as_json=as_json)
+
+
+def _tell(words: str) -> None:
+    click.echo(words, err=True)
+
+
+def _print(record: Record, *, as_json: bool) -> None:
+    if as_json:
+        print_json([asdict(one) for one in record])
+        return
+    columns = ("name", "version", "default", "since", "workers", "sha256", "signature")
+    print_table(columns, [_row(one) for one in record])
+
+
+def _row(one: Version) -> tuple[object, ...]:
+    default = "yes" if one.default else "no"
+    moment = one.default_since if one.default else one.since
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
+    signed = f"by {one.signed_by[:16]}" if one.signed_by else "not verified"
+    workers = f"{one.min_workers}:{one.max_workers}"
+    return one.name, one.version, default, since, workers, one.sha256[:12] or "unknown", signed

@@ -1,0 +1,168 @@
+"""Which versions a server serves: what it must be brought back to, whatever ends it.
+
+The record lies beside the server's state, in `.marsmith/servers/PORT`. Of models that were never
+deployed it holds what is served for as long as the server runs; deployed ones stay in it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from marsmith.client import Model
+from marsmith.errors import ServerError
+from marsmith.locking import locked, locked_at_once
+from marsmith.project import Project
+from marsmith.replacing import replacing
+from marsmith.server_state import server_folder
+
+_RECORD = "versions.json"
+_LOCK = "versions.lock"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a model, as it is served. Times are in seconds since the epoch."""
+
+    name: str
+    version: str
+    file: str  # of the model store
+    sha256: str  # empty where somebody else than the kit registered it
+    default: bool
+    min_workers: int
+    max_workers: int
+    batch_size: int
+    max_batch_delay: int  # ms
+    response_timeout: int  # seconds
+    since: float  # when it was registered
+    default_since: float = 0.0  # when it last became the default version; 0: never
+    deployed: bool = False  # whether it is to be served again after a stop
+    signed_by: str | None = None  # the fingerprint of the key that its signature was proven with
+
+
+Record = tuple[Version, ...]
+
+
+def read_record(project: Project, port: int) -> Record:
+    """Return what the server on `port` serves, or is to serve. Raises ServerError if damaged."""
+    path = server_folder(project, port) / _RECORD
+    try:
+        return tuple(Version(**values) for values in json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError, TypeError) as error:
+        raise ServerError(
+            f"{path} cannot be read: {error}", "serve what is built: marsmith serve --fresh"
+        ) from error
+
+
+def write_record(project: Project, port: int, record: Record) -> None:
+    """Write it, whole or not at all; an empty one is removed. Raises OSError."""
+    path = server_folder(project, port) / _RECORD
+    if not record:
+        path.unlink(missing_ok=True)
+        return
+    with replacing(path) as file:
+        ordered = sorted(record, key=lambda one: (one.name, one.since))
+        file.write(json.dumps([asdict(one) for one in ordered], indent=1).encode())
+
+
+def recording(project: Project, port: int) -> AbstractContextManager[None]:
+    """Be the only one who changes what the server on `port` serves; waits its turn."""
+    return locked(server_folder(project, port) / _LOCK)
+
+
+def recording_at_once(project: Project, port: int) -> AbstractContextManager[bool]:
+    """Be the only one, if nobody is now; says whether that is so."""
+    return locked_at_once(server_folder(project, port) / _LOCK)
+
+
+def deployed(record: Iterable[Version]) -> Record:
+    """Return what outlives a stop."""
+    return tuple(one for one in record if one.deployed)
+
+
+def of(record: Iterable[Version], name: str) -> Record:
+    """Return the versions of one model."""
+    return tuple(one for one in record if one.name == name)
+
+
+def default_of(record: Iterable[Version], name: str) -> Version | None:
+    """Return a model's default version."""
+    return next((one for one in of(record, name) if one.default), None)
+
+
+def previous(record: Iterable[Version], name: str) -> Version | None:
+    """Return the version that was the default before the present one, if it is kept."""
+    kept = [one for one in of(record, name) if not one.default and one.default_since]
+    return max(kept, key=lambda one: one.default_since, default=None)
+
+
+def observed(record: Record, models: Iterable[Model]) -> Record:
+    """Return the record as the management API describes the server: workers and defaults.
+
+    What was registered past the kit is taken in, what was unregistered is dropped.
+    """
+    known = {(one.name, one.version): one for one in record}
+    lasting = {one.name for one in deployed(record)}
+    return tuple(
+        _observed(known.get((model.name, model.version)), model, model.name in lasting)
+        for model in models
+    )
+
+
+def _observed(known: Version | None, model: Model, lasting: bool) -> Version:
+    version = known or Version(
+        model.name,
+        model.version,
+        model.url,
+        "",
+        default=False,
+        min_workers=0,
+        max_workers=0,
+        batch_size=0,
+        max_batch_delay=0,
+        response_timeout=0,
+        since=time.time(),
+        deployed=lasting,
+    )
+    became = model.default and not version.default
+    return replace(
+        version,
+        default=model.default,
+        default_since=time.time() if became else version.default_since,
+        min_workers=model.min_workers,
+        max_workers=model.max_workers,
+        batch_size=model.batch_size,
+        max_batch_delay=model.max_batch_delay,
+        response_timeout=model.response_timeout,
+    )
+
+
+def snapshot(record: Iterable[Version]) -> str:
+    """Return TorchServe's own form of it, `model_snapshot` (SnapshotManager.java, Model.java).
+
+    It outweighs the model-config of an archive, and is in place before the first port is open.
+    """
+    models: dict[str, dict[str, dict[str, object]]] = {}
+    for one in record:
+        models.setdefault(one.name, {})[one.version] = {
+            "defaultVersion": one.default,
+            "marName": one.file,
+            "minWorkers": one.min_workers,
+            "maxWorkers": one.max_workers,
+            "batchSize": one.batch_size,
+            "maxBatchDelay": one.max_batch_delay,
+            "responseTimeout": one.response_timeout,
+        }
+    values = {"name": "marsmith", "modelCount": len(models), "created": 0, "models": models}
+    return json.dumps(values)
+
+
+def path_of(project: Project, version: Version) -> Path:
+    """Return where the archive of a version lies."""
+    return project.model_store / version.file

@@ -1,0 +1,278 @@
+"""One change at a time to what a running server serves, and the way back out of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from marsmith.client import ONCE, Client, Model, Retries
+from marsmith.contents import source_names
+from marsmith.deployments import (
+    Record,
+    Version,
+    observed,
+    path_of,
+    read_record,
+    recording_at_once,
+    write_record,
+)
+from marsmith.draining import drain
+from marsmith.errors import ClientError, MarsmithError, RolloutError
+from marsmith.placing import PlacedArchive
+from marsmith.project import Project
+from marsmith.proving import replay
+from marsmith.readiness import Start
+from marsmith.running import RunningServer
+from marsmith.server_state import ServerState, server_folder
+from marsmith.serving import client_of, find_server
+from marsmith.stop_signals import StopRequest, stop_signals
+
+# What must come about although the server is being brought back meanwhile: about a minute.
+_PATIENT = Retries(attempts=60, first=0.2, longest=2.0)
+_LONGEST_DRAIN = 300.0  # seconds; a queue may be long, and who is in it shall be answered
+_PAUSE = 0.05
+
+_Result = TypeVar("_Result")
+
+
+@dataclass
+class Operation:
+    """A change under way: the server, who may stop it, and what is served."""
+
+    project: Project
+    state: ServerState
+    client: Client
+    server: RunningServer
+    stop: StopRequest
+    timeout: float  # seconds for a model to load and answer
+    tell: Callable[[str], None]
+    record: Record  # as it was written last
+    now: str = field(default="start", init=False)  # the step that is under way
+    _undo: list[Callable[[], object]] = field(default_factory=list, init=False)
+
+    def step(self, words: str) -> None:
+        """Begin a step. Raises RolloutError if the user wants to stop."""
+        self.require_going()
+        self.now = words
+        self.tell(words)
+
+    def require_going(self) -> None:
+        """Raise RolloutError if the user wants to stop."""
+        if self.stop.requested:
+            raise RolloutError("it was told to stop", "run it again when it suits")
+
+    def on_failure(self, call: Callable[[], object]) -> None:
+        """Have something done if anything goes wrong from now on; what came last, first."""
+        self._undo.append(call)
+
+    def done(self) -> None:
+        """From now on nothing is undone any more."""
+        self._undo.clear()
+
+    def write(self, record: Record) -> None:
+        """Record what is to be served from now on."""
+        try:
+            write_record(self.project, self.state.port, record)
+        except OSError as error:
+            raise RolloutError(
+                f"what is served cannot be recorded: {error.strerror}",
+                f"make room, or make .marsmith/servers/{self.state.port} writable",
+            ) from error
+        self.record = record
+
+    def waiting_for(self, call: Callable[[], _Result]) -> _Result:
+        """Return what `call` does; leave it to itself if the user wants to stop."""
+        pool = ThreadPoolExecutor(max_workers=1)
+        try:
+            answer = pool.submit(call)
+            while not answer.done():
+                self.require_going()
+                time.sleep(_PAUSE)
+            return answer.result()
+        finally:
+            pool.shutdown(wait=False)
+
+    def described(self, name: str, version: str) -> Model:
+        """Describe one version."""
+        (model,) = self.client.describe(name, version)
+        return model
+
+    def prove(self, version: Version, workers: tuple[int, int] | None = None) -> int:
+        """Wait for a version's workers, give it as many as wanted, and replay its samples.
+
+        Returns how many requests were answered rightly.
+        """
+        archive = PlacedArchive(path_of(self.project, version), version.name)
+        deadline = time.monotonic() + self.timeout
+        sources = source_names(self.project)
+        Start(
+            self.server, self.client, [archive], deadline, self.stop, sources, "ended by itself"
+        ).wait()
+        self.require_going()
+        model = self.described(version.name, version.version)
+        if workers and workers != (model.min_workers, model.max_workers):
+            self.step(f"scale {version.name} {version.version} to {workers[0]}:{workers[1]}")
+            self.waiting_for(lambda: self.scale(version, workers))
+            model = self.described(version.name, version.version)
+        self.step(f"replay the samples against {version.name} {version.version}")
+        count = model.min_workers
+        return self.waiting_for(lambda: replay(self.client, archive, version.version, count))
+
+    def scale(self, version: Version, bounds: tuple[int, int]) -> Model:
+        """Set a version's number of workers, and wait until that is so."""
+        return self.client.scale(version.name, *bounds, self.timeout, version=version.version)
+
+    def drained(self, version: Version) -> bool:
+        """Wait until nobody waits for a version any more; False if that takes too long."""
+        model = self.described(version.name, version.version)
+        if not model.workers:
+            return True
+        patience = max(_LONGEST_DRAIN, 2.0 * model.response_timeout)
+        pid = self.state.front_end[0]
+        return drain(self.server, pid, self.client, model, patience, self.require_going)
+
+    def observe(self) -> Record:
+        """Return the record as the server is now."""
+        return observed(self.record, self.client.models())
+
+    def retire(self, version: Version) -> None:
+        """Unregister a version, once nobody waits for it. One that is not there is no error.
+
+        Raises RolloutError if somebody still waits after minutes.
+        """
+        if _is_there(self.observe(), version):
+            if not self.drained(version):
+                raise RolloutError(
+                    f"{version.name} {version.version} is still busy",
+                    f"later: marsmith undeploy {version.name} {version.version}",
+                )
+            self.client.unregister(version.name, version.version)
+
+    def unregister(self, version: Version) -> None:
+        """Unregister a version that failed, once nobody waits for it, or else anyway."""
+        with suppress(MarsmithError):
+            self.retire(version)
+        if _is_there(self.observe(), version):
+            self.client.unregister(version.name, version.version)
+
+    @contextmanager
+    def backing_out(self, what: str) -> Iterator[None]:
+        """Undo what was done if anything goes wrong; the error says at which step, and of what."""
+        before = self.record
+        try:
+            yield
+        except MarsmithError as error:
+            raise self._undone(what, error.message, error.hint, before) from error
+        except OSError as error:
+            why = f"{error.filename or 'a file'}: {error.strerror}"
+            hint = "make room, or mend the permissions"
+            raise self._undone(what, why, hint, before) from error
+        except BaseException:
+            self._undone(what, "", "", before)
+            raise
+
+    def _undone(self, what: str, why: str, hint: str, before: Record) -> RolloutError:
+        self.stop.requested = False  # asked for once more, it would leave half of it
+        step = self.now
+        if self._undo:
+            self.tell("going back to what was served before")
+        with suppress(MarsmithError):  # its front end may have been started again
+            self.state = find_server(self.project, self.state.port)
+            self.server = RunningServer(self.state, self.server.log_folder)
+        with client_of(self.state, 60.0, _PATIENT) as self.client:
+            while self._undo:
+                with suppress(MarsmithError, OSError):
+                    self._undo.pop()()
+            left = self._left_over(before)
+        end = f"; {left}" if left else "; what was served before still is"
+        return RolloutError(f"{what} failed at the step '{step}': {why}{end}", hint)
+
+    def _left_over(self, before: Record) -> str:
+        """Say how the server differs from what it was; nothing if it does not."""
+        try:
+            now = _outline(observed(before, self.client.models()))
+        except ClientError as error:
+            return f"and whether that is served still, nobody knows: {error.message}"
+        was = _outline(before)
+        if now == was:
+            return ""
+        return f"and the server is not as it was: {sorted(now ^ was)}, see marsmith versions"
+
+
+def _is_there(record: Record, version: Version) -> bool:
+    return any((one.name, one.version) == (version.name, version.version) for one in record)
+
+
+def _outline(record: Record) -> set[tuple[str, str, bool, int, int]]:
+    return {(v.name, v.version, v.default, v.min_workers, v.max_workers) for v in record}
+
+
+@contextmanager
+def operating(
+    project: Project, port: int | None, timeout: float, tell: Callable[[str], None]
+) -> Iterator[Operation]:
+    """Begin a change to what the project's server serves. Nobody else can at the same time.
+
+    Raises ServerError if no server runs, RolloutError if it is not ready or another change is
+    under way.
+    """
+    state = find_server(project, port)
+    if not state.ready:
+        raise RolloutError(
+            f"the server on port {state.port} is not ready", "wait for it: marsmith status"
+        )
+    with (
+        stop_signals() as stop,
+        recording_at_once(project, state.port) as alone,
+        client_of(state, timeout, ONCE) as client,
+    ):
+        if not alone:
+            raise RolloutError(
+                f"another change to the server on port {state.port} is under way",
+                "wait until it is done, and try again",
+            )
+        server = RunningServer(state, server_folder(project, state.port))
+        record = read_record(project, state.port)
+        operation = Operation(project, state, client, server, stop, timeout, tell, record)
+        operation.record = operation.observe()
+        yield operation
+
+
+def switch(operation: Operation, new: Version, old: Version | None) -> Record:
+    """Let `new` answer from now on, and `old` nobody any more; both stay registered.
+
+    Until `old` gives its workers up, whatever goes wrong brings it back.
+    """
+    record = tuple(
+        replace(
+            one,
+            deployed=one.deployed or one.name == new.name,
+            default=one.version == new.version if one.name == new.name else one.default,
+            default_since=time.time()
+            if (one.name, one.version) == (new.name, new.version)
+            else one.default_since,
+        )
+        for one in observed((*operation.record, new), operation.client.models())
+    )
+    if old is not None:
+        operation.step(f"make {new.name} {new.version} the default version")
+        before = operation.record
+        operation.on_failure(lambda: operation.client.set_default(old.name, old.version))
+        operation.on_failure(lambda: operation.write(before))
+        # Recorded first: who starts the server again between the two shall serve the new one.
+        operation.write(record)
+        operation.client.set_default(new.name, new.version)
+        operation.step(f"drain {old.name} {old.version}")
+        if operation.drained(old):
+            operation.done()
+            operation.now = f"take the workers of {old.name} {old.version}"
+            operation.scale(old, (0, 0))
+        else:
+            operation.tell(f"warning: {old.name} {old.version} is still busy and keeps its workers")
+    operation.done()
+    operation.write(observed(record, operation.client.models()))
+    return operation.record

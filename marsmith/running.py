@@ -1,0 +1,27 @@
+"""A server that another process started, looked at from now on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from marsmith.log_tails import LogTails
+from marsmith.processes import lives
+from marsmith.server import LOGS
+from marsmith.server_state import ServerState
+
+
+class RunningServer:
+    """What `readiness` looks at, of a server that runs already."""
+
+    def __init__(self, state: ServerState, log_folder: Path) -> None:
+        self._front_end = state.front_end
+        self._tails = LogTails(log_folder, LOGS)
+        self.log_folder = log_folder
+
+    def is_running(self) -> bool:
+        """Whether the front end's process lives."""
+        return lives(self._front_end)
+
+    def log(self, name: str) -> str:
+        """Return what one of its logs says since this object was made."""
+        return self._tails.read(name)
