@@ -1,0 +1,100 @@
+"""Archives of handlers that are not the kit's: one does what it should, the others what they
+should not, each in its own way."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tests.faults.load import expected
+from tests.integration.kit import ROOT, Kit
+
+_COMMON = """\
+import hashlib
+import os
+import resource
+import time
+
+
+class Handler:
+    def __init__(self):
+        self.requests = 0
+
+    def initialize(self, context):
+{load}
+
+    def handle(self, data, context):
+        return [self.answer(bytes(row["body"])) for row in data]
+
+    def answer(self, body):
+        self.requests += 1
+{fault}
+        return hashlib.sha256(body).hexdigest()
+"""
+_LIMIT = """\
+        with open("/proc/self/statm") as file:
+            now = int(file.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (now + (64 << 20), now + (64 << 20)))"""
+_CLOSED = """\
+        if os.path.exists({path!r}):
+            raise RuntimeError("the way in is closed")"""
+_BLOCKED = """\
+        while os.path.exists({path!r}):
+            time.sleep(0.05)"""
+
+# What happens on the way to an answer, beside it.
+FAULTS = {
+    "digest": "",
+    "raising": "if self.requests % 10 == 0:\n            raise RuntimeError('the tenth')",
+    "hanging": "if self.requests % 300 == 0:\n            time.sleep(3600)",
+    "exiting": "if self.requests % 300 == 0:\n            os._exit(1)",
+    "hungry": "if self.requests % 50 == 0:\n            bytearray(1 << 30)",
+    "closing": "",
+    "queueing": "",
+    "chatty": "print('x' * 4000, flush=True)",
+}
+_SPEC = """\
+[archives.{name}]
+version = "1.0"
+handler = "handlers/{name}.py"
+serving = {{ minWorkers = {workers}, maxWorkers = {workers}, batchSize = 8, maxBatchDelay = 1, \
+responseTimeout = {timeout}{more} }}
+
+[[archives.{name}.samples]]
+request = "samples/request"
+response = "samples/response"
+
+"""
+
+
+def handler(name: str, root: Path) -> str:
+    """Return the source of a handler."""
+    load = {
+        "hungry": _LIMIT,
+        "closing": _CLOSED.format(path=str(root / "closed")),
+    }.get(name, "        pass")
+    fault = FAULTS[name]
+    if name == "queueing":
+        fault = _BLOCKED.format(path=str(root / "blocked")).strip()
+    return _COMMON.format(load=load, fault=f"        {fault}")
+
+
+def project(root: Path, *names: str) -> Kit:
+    """Make a project with these archives, built."""
+    kit = Kit(root)
+    shutil.copy(ROOT / "config.properties", root)
+    kit.write("samples/request", "a request")
+    kit.write("samples/response", expected(b"a request").decode())
+    spec = ""
+    for name in names:
+        kit.write(f"handlers/{name}.py", handler(name, root))
+        one_worker = name in ("queueing",)
+        spec += _SPEC.format(
+            name=name,
+            workers=1 if one_worker else 2,
+            timeout=600 if one_worker else 2,
+            more=", jobQueueSize = 4" if one_worker else "",
+        )
+    kit.write("archives.toml", spec)
+    kit("build")
+    return kit

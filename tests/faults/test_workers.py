@@ -1,0 +1,67 @@
+"""Workers that are killed, stopped, run out of memory, raise, hang, exit, or do not come up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.faults.conftest import Scale, Station, served
+from tests.faults.load import Tally, expected
+from tests.faults.worker_faults import FAULTS, MODELS
+from tests.integration.kit import wait_for
+
+Report = Callable[[str, Tally], None]
+
+
+QUICK = ("digest", "raising")
+SLOWER = [name for name, (model, _) in FAULTS.items() if model not in QUICK]
+
+
+@pytest.fixture(scope="module")
+def station(tmp_path_factory: pytest.TempPathFactory, scale: Scale) -> Iterator[Station]:
+    models = MODELS if scale.full else QUICK
+    with served(tmp_path_factory.mktemp("workers"), *models, "closing") as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [pytest.param(one, marks=[pytest.mark.faults] if one in SLOWER else []) for one in FAULTS],
+)
+def test_no_answer_is_wrong_or_lost(
+    station: Station, scale: Scale, report: Report, fault: str
+) -> None:
+    model, inject = FAULTS[fault]
+    with station.loaded(model, scale.connections) as tally:
+        time.sleep(scale.seconds / 4)
+        inject(lambda: station.pids(model))
+        time.sleep(scale.seconds * 3 / 4)
+    report(fault, tally)
+    assert tally.right > 0
+    wait_for(lambda: station.is_whole(model), f"the workers of {model}")
+
+
+def test_a_model_without_workers_is_refused_and_not_waited_for(
+    station: Station, scale: Scale, report: Report
+) -> None:
+    closed = station.kit.root / "closed"
+    closed.touch()
+    for pid in station.pids("closing"):
+        os.kill(pid, signal.SIGKILL)
+    with station.client() as client:
+        wait_for(lambda: client.describe("closing")[0].ready_workers == 0, "the workers to be gone")
+    with station.loaded("closing", scale.connections) as tally:
+        time.sleep(scale.seconds)
+    report("no worker comes up", tally)
+    assert tally.right == 0
+    assert all("503 closing 1.0 cannot answer" in reason for reason in tally.reasons)
+    if scale.full:  # the promise; elsewhere other tests share the cores
+        assert tally.slowest < 1.0
+    closed.unlink()
+    wait_for(lambda: station.is_whole("closing"), "its workers to come up again")
+    with station.client() as client:
+        assert client.predict("closing", b"again").body == expected(b"again")

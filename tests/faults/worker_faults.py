@@ -1,0 +1,40 @@
+"""What can happen to workers: the same for the kit's server and for TorchServe as it comes."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+Pids = Callable[[], list[int]]
+Injection = Callable[[Pids], None]
+
+
+def _one_killed(pids: Pids) -> None:
+    os.kill(pids()[0], signal.SIGKILL)
+
+
+def _all_killed(pids: Pids) -> None:
+    for pid in pids():
+        os.kill(pid, signal.SIGKILL)
+
+
+def _stopped(pids: Pids) -> None:
+    os.kill(pids()[0], signal.SIGSTOP)
+
+
+def _nothing_more(_: Pids) -> None:
+    """The handler does it."""
+
+
+# The fault → the model (archives.py) and what is done to its workers.
+FAULTS: dict[str, tuple[str, Injection]] = {
+    "one worker of two killed (-9)": ("digest", _one_killed),
+    "both workers killed (-9)": ("digest", _all_killed),
+    "one worker of two stopped (SIGSTOP)": ("digest", _stopped),
+    "out of memory on every 50th request": ("hungry", _nothing_more),
+    "handler raises on every 10th request": ("raising", _nothing_more),
+    "handler hangs on every 300th request": ("hanging", _nothing_more),
+    "handler exits on every 300th request": ("exiting", _nothing_more),
+}
+MODELS = list(dict.fromkeys(model for model, _ in FAULTS.values()))
