@@ -28,6 +28,8 @@ from marsmith.client.workers_up import BLIND, NoWorkerUpError, Watch
 from marsmith.errors import ClientError, DeadlineError, UnreachableError
 from marsmith.messages import Response
 
+# A request under which so many workers died may be what kills them, and their neighbours pay.
+_DEATHS = 2
 _ROTATIONS = 2  # that one call can meet: the second while a slow one was under way
 _LOST = (httpcore.NetworkError, httpcore.RemoteProtocolError, httpcore.ProxyError)
 
@@ -73,13 +75,18 @@ class Sender:
 
         What `watch` finds in vain to wait for is answered here, with 503.
         """
+        deaths = 0
 
         def retry_after(outcome: Response | ClientError) -> float | None:
+            nonlocal deaths
             if isinstance(outcome, UnreachableError):
                 return 0.0 if call.repeatable or not outcome.sent else None
             if isinstance(outcome, ClientError) or not call.repeatable:
                 return None
-            return _retry_after(outcome) if _was_not_carried_out(outcome) else None
+            deaths += _worker_died(outcome)
+            refused = outcome.status in RETRIED_STATUSES
+            again = refused or (_worker_died(outcome) and deaths < _DEATHS)
+            return _retry_after(outcome) if again else None
 
         try:
             return persistently(
@@ -158,9 +165,8 @@ def refuses_token(answer: Response) -> bool:
     return answer.status == 401 or (answer.status == 400 and REFUSAL in answer.body[:1000])
 
 
-def _was_not_carried_out(answer: Response) -> bool:
-    died = answer.status == 500 and WORKER_DIED.encode() in answer.body[:1000]
-    return died or answer.status in RETRIED_STATUSES
+def _worker_died(answer: Response) -> bool:
+    return answer.status == 500 and WORKER_DIED.encode() in answer.body[:1000]
 
 
 def _retry_after(answer: Response) -> float:

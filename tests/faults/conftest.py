@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from marsmith.project import Project
 from marsmith.server_state import ServerState, running_servers
 from tests.faults.archives import project
 from tests.faults.load import DEADLINE, Ask, Tally, load
+from tests.faults.results import record
 from tests.integration.kit import Kit
 
 # Outlasts a front end that is started again: about half a minute of asking.
@@ -81,18 +81,21 @@ class Station:
 
 
 @contextmanager
-def served(root: Path, *names: str) -> Iterator[Station]:
-    """Serve these archives for as long as it is needed."""
+def served(
+    root: Path,
+    *names: str,
+    prepare: Callable[[Kit], None] = lambda _: None,
+    env: dict[str, str] | None = None,
+) -> Iterator[Station]:
+    """Serve these archives for as long as it is needed; `prepare` changes the project before."""
     kit = project(root, *names)
+    prepare(kit)
     port = free_ports(5)
-    kit("serve", "--background", "--port", port)
+    kit("serve", "--background", "--port", port, env=env)
     try:
         yield Station(kit, port)
     finally:
         kit("stop", "--port", port)
-
-
-Serve = Callable[..., AbstractContextManager[Station]]
 
 
 @pytest.fixture
@@ -103,15 +106,8 @@ def report(request: pytest.FixtureRequest) -> Callable[[str, Tally], None]:
         with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
             print(f"\n{fault}: {tally}")  # noqa: T201
         if name := request.config.getoption("--faults-results"):
-            record(Path(name), "marsmith", fault, tally)
+            record(Path(name), "marsmith", {fault: tally.figures()})
         assert tally.sent
         assert (tally.wrong, tally.lost) == (0, 0), str(tally)
 
     return keep
-
-
-def record(path: Path, system: str, fault: str, tally: Tally) -> None:
-    """Keep the figures of one fault in a file that holds those of all."""
-    values = json.loads(path.read_text()) if path.exists() else {}
-    values.setdefault(fault, {})[system] = tally.figures()
-    path.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n")

@@ -72,7 +72,7 @@ def judge(tally: Tally, ask: Ask, body: bytes, right: bytes) -> None:
     seconds = time.monotonic() - begun
     if answer.ok and answer.body == right:
         tally.count("right", seconds)
-    elif answer.status >= 400 and answer.complaint:
+    elif answer.status >= 400 and answer.body.strip():  # with a reason
         tally.count("refused", seconds, f"{answer.status} {answer.complaint}")
     else:
         tally.count("wrong", seconds, f"{answer.status} {answer.body[:80]!r}")

@@ -125,6 +125,16 @@ def test_what_was_not_carried_out_is_asked_again(
     assert [request.body for request in server.requests] == [b"x"] * 3
 
 
+def test_a_request_that_two_workers_died_of_is_not_asked_a_third_time(
+    server: Server, client: Client
+) -> None:
+    died = b'{"code": 500, "type": "InternalServerException", "message": "Worker died."}'
+    server.replies[ASK] = [Reply(503, b"{}"), Reply(500, died)]
+    answer = client.predict("digits", b"x")
+    assert (answer.status, answer.complaint) == (500, "Worker died.")
+    assert len(server.requests) == 3
+
+
 def test_a_request_whose_worker_died_is_asked_again(server: Server, client: Client) -> None:
     died = b'{"code": 500, "type": "InternalServerException", "message": "Worker died."}'
     server.replies[ASK] = [Reply(500, died), Reply(200, b"7")]
