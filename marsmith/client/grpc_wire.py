@@ -14,7 +14,14 @@ import grpc
 from google.protobuf import message_factory
 
 from marsmith.client.grpc_refusals import Refusal, is_torchserves, refusal_of
-from marsmith.client.retries import RETRIED_STATUSES, Deadline, Retries, persistently
+from marsmith.client.retries import (
+    MOST_DEATHS,
+    RETRIED_STATUSES,
+    WORKER_DIED,
+    Deadline,
+    Retries,
+    persistently,
+)
 from marsmith.client.tokens import Api, TokenSource, bearer
 from marsmith.client.trust import not_trusted, trusting
 from marsmith.client.workers_up import BLIND, Watch
@@ -91,11 +98,17 @@ class Wire:
                 f"{method} cannot be asked: {error}", "see what was passed"
             ) from error
 
+        deaths = 0
+
         def retry_after(outcome: Any) -> float | None:
+            nonlocal deaths
             if isinstance(outcome, UnreachableError):
                 return 0.0 if repeatable or not outcome.sent else None
-            refused = isinstance(outcome, Refusal) and outcome.status in RETRIED_STATUSES
-            return 0.0 if refused and repeatable else None
+            if not isinstance(outcome, Refusal) or not repeatable:
+                return None
+            deaths += WORKER_DIED in outcome.words
+            again = outcome.status in RETRIED_STATUSES and deaths < MOST_DEATHS
+            return 0.0 if again else None
 
         return persistently(
             lambda: self._with_token(method, request, deadline, watch),

@@ -21,6 +21,8 @@ from marsmith.errors import ClientError, DeadlineError
 RETRIED_STATUSES = frozenset({429, 503, 507})
 # A worker that dies or hangs otherwise makes it a 500 of these words (WorkerThread.java).
 WORKER_DIED = "Worker died."
+# A request under which so many workers died may be what kills them, and their neighbours pay.
+MOST_DEATHS = 2
 
 _Answer = TypeVar("_Answer")
 

@@ -15,6 +15,7 @@ import httpcore
 import httpx
 
 from marsmith.client.retries import (
+    MOST_DEATHS,
     RETRIED_STATUSES,
     WORKER_DIED,
     Deadline,
@@ -28,8 +29,6 @@ from marsmith.client.workers_up import BLIND, NoWorkerUpError, Watch
 from marsmith.errors import ClientError, DeadlineError, UnreachableError
 from marsmith.messages import Response
 
-# A request under which so many workers died may be what kills them, and their neighbours pay.
-_DEATHS = 2
 _ROTATIONS = 2  # that one call can meet: the second while a slow one was under way
 _LOST = (httpcore.NetworkError, httpcore.RemoteProtocolError, httpcore.ProxyError)
 
@@ -85,7 +84,7 @@ class Sender:
                 return None
             deaths += _worker_died(outcome)
             refused = outcome.status in RETRIED_STATUSES
-            again = refused or (_worker_died(outcome) and deaths < _DEATHS)
+            again = refused or (_worker_died(outcome) and deaths < MOST_DEATHS)
             return _retry_after(outcome) if again else None
 
         try:
