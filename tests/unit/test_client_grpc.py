@@ -94,7 +94,6 @@ def client(server: Server) -> Iterator[GrpcClient]:
         (grpc.StatusCode.UNAVAILABLE, "Prediction failed" + EXCEPTION),
         (grpc.StatusCode.UNAVAILABLE, "Socket closed"),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "too many" + EXCEPTION),
-        (grpc.StatusCode.INTERNAL, "Worker died." + EXCEPTION),
         (grpc.StatusCode.INTERNAL, 'Model "a" has no worker to serve inference' + EXCEPTION),
     ],
 )
@@ -105,6 +104,18 @@ def test_what_was_not_carried_out_is_asked_again(
     answer = client.predict("digits", b"x")
     assert (answer.status, answer.body) == (200, b"x")
     assert len(server.calls) == 3
+
+
+def test_a_request_that_two_workers_died_of_is_not_asked_a_third_time(
+    server: Server, client: GrpcClient
+) -> None:
+    died = (grpc.StatusCode.INTERNAL, "Worker died." + EXCEPTION)
+    server.failures = [died]
+    assert client.predict("digits", b"x").body == b"x"
+    server.failures = [died] * 3
+    answer = client.predict("digits", b"x")
+    assert (answer.status, answer.complaint) == (507, "Worker died.")
+    assert len(server.calls) == 4
 
 
 def test_after_a_few_tries_the_refusal_is_the_answer(server: Server, client: GrpcClient) -> None:
