@@ -21,22 +21,23 @@ class Scrape:
 
     def total(self, name: str, wanted: Wanted) -> float | None:
         """Return the sum of a metric's values whose labels are wanted; None if there are none."""
-        found = [value for labels, value in self._of(name) if wanted(labels)]
+        found = [value for labels, value in self.of(name) if wanted(labels)]
         return sum(found) if found else None
 
     def buckets(self, name: str, wanted: Wanted) -> dict[float, float]:
         """Return a histogram: how many values were up to each bound, the last one infinite."""
         found: dict[float, float] = {}
-        for labels, value in self._of(name):
+        for labels, value in self.of(name):
             if "le" in labels and wanted(labels):
                 bound = float(labels["le"])
                 found[bound] = found.get(bound, 0) + value
         return dict(sorted(found.items()))
 
     def __contains__(self, name: str) -> bool:
-        return bool(self._of(name))
+        return bool(self.of(name))
 
-    def _of(self, name: str) -> list[tuple[Labels, float]]:
+    def of(self, name: str) -> list[tuple[Labels, float]]:
+        """Return a metric's values, each with its labels."""
         # The parser adds what OpenMetrics wants of a counter's name.
         return self.values.get(name) or self.values.get(f"{name}_total") or []
 
