@@ -103,17 +103,18 @@ def _frame(glances: list[Glance], *, hint: bool = True) -> RenderableType:
 
 def _table(glance: Glance) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for number, column in enumerate(MODEL_COLUMNS):
-        table.add_column(column, justify="right" if number >= _NUMBERS else "left", no_wrap=True)
+    # Room for 80 characters a line: what answers without a version is of little interest here.
+    shown = [column for column in MODEL_COLUMNS if column != "default"]
+    for column in shown:
+        right = MODEL_COLUMNS.index(column) >= _NUMBERS
+        table.add_column(column, justify="right" if right else "left", no_wrap=True)
     for model, row in zip(glance.models, model_rows(glance), strict=True):
-        cells = [Text(cell) for cell in row]
+        cells = {name: Text(cell) for name, cell in zip(MODEL_COLUMNS, row, strict=True)}
         if model.ready_workers < model.min_workers:
-            cells[MODEL_COLUMNS.index("workers")].stylize("red")
-        if row[MODEL_COLUMNS.index("5xx")] not in ("-", "0"):
-            cells[MODEL_COLUMNS.index("5xx")].stylize("red")
-        table.add_row(*cells)
-    # Room for 80 characters a line; what answers without a version is of little interest here.
-    del table.columns[MODEL_COLUMNS.index("default")]
+            cells["workers"].stylize("red")
+        if cells["5xx"].plain not in ("-", "0"):
+            cells["5xx"].stylize("red")
+        table.add_row(*(cells[column] for column in shown))
     return table
 
 
