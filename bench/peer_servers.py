@@ -60,6 +60,7 @@ PEERS = (
         lambda port: ["-m", "bench.peers.litserve.app", str(port)],
         post_form("/predict", "request"),
         2,
+        busy_when_idle=True,
     ),
     Peer(
         "Ray Serve",
@@ -68,6 +69,7 @@ PEERS = (
         lambda port: ["-m", "bench.peers.ray.app", str(port)],
         post_raw("/"),
         2,
+        busy_when_idle=True,
     ),
 )
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from optuna.trial import Trial as Suggestion
 
 _NAMES = ("variant", "processes", "batch size", "delay")
-_RANDOM = 6  # configurations before the model of the others is believed
+_RANDOM = 4  # configurations before the model of the others is believed
 _SEED = 0  # so that a second run asks for the same, and finds it measured
 _REPEATED = 200  # suggestions of what was tried; then nothing else is worth trying
 _MISSED = 10.0  # what a configuration that fails is told to miss the goal by

@@ -31,7 +31,7 @@ from marsmith.variants import ENGINES, forget_files_of_others, reads, variants
 _FINALISTS = 3
 # Measurements that may bring nothing better by 2 %, one after the other, before only what is near
 # the best is tried: the search ends where no neighbour is better.
-_PATIENCE = 8
+_PATIENCE = 4
 _BETTER = 1.02
 
 

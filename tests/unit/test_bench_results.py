@@ -8,7 +8,16 @@ from xml.etree import ElementTree
 import pytest
 
 from bench import document, plot, results
-from bench.results import Comparison, Goal, Result, Series, Table, compare, worst_growth
+from bench.results import (
+    Comparison,
+    Goal,
+    Result,
+    Series,
+    Table,
+    beside_first,
+    compare,
+    worst_growth,
+)
 
 GOAL = Goal("work", "others", 2.0)
 OURS = Series("Marsmith", [10.0, 12.0, 11.0])
@@ -49,6 +58,11 @@ def test_our_own_failure_is_told_and_reaches_no_goal() -> None:
 )
 def test_growth(amounts: tuple[float, ...], costs: tuple[float, ...], growth: float) -> None:
     assert worst_growth(amounts, costs) == growth
+
+
+def test_medians_are_told_beside_the_first_of_a_table() -> None:
+    told = beside_first(Table("images/s", "images/s", [QUICK, OURS, BROKEN]))
+    assert told == "images/s, beside quick: Marsmith 2.20 x."
 
 
 def test_a_result_comes_back_from_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
