@@ -60,7 +60,7 @@ def stored_results() -> list[Result]:
     """Return the results of all trials that have run, in the order of the trials."""
     from bench.trials import TRIALS
 
-    paths = [RESULTS / f"{name}.json" for name in TRIALS]
+    paths = [RESULTS / f"{name}.json" for name in (*TRIALS, "tune")]
     return [read(path) for path in paths if path.exists()]
 
 

@@ -7,13 +7,18 @@ does meanwhile falls on all of them; the ratio is to whichever of the four is be
 
 from __future__ import annotations
 
+import shlex
 import shutil
+import sys
 import time
 from pathlib import Path
 from statistics import median
 
 import click
 
+from bench.document import as_text
+from bench.machine import machine
+from bench.results import Comparison, Goal, Result, Series, Table, save
 from marsmith.measurements import Measurement
 from marsmith.project import Project
 from marsmith.stop_signals import stop_signals
@@ -119,8 +124,30 @@ def _compare(swept: Tuning, searched: Tuning, everything: list[Measurement], goa
         if ours is not None and most is not None:
             ratios.append(ours.requests_per_second / most.requests_per_second)
             click.echo(f"in turns: {_told(most)}; {_told(ours)}; ratio {ratios[-1]:.3f}")
-    if ratios:
-        click.echo(f"median ratio {median(ratios):.3f}")
+    if not ratios:
+        raise click.ClickException("the finals failed: no figure is sure")
+    _keep(ratios, tune_seconds, sweep_seconds, tried, len(everything))
+
+
+def _keep(ratios: list[float], spent: float, whole: float, tried: int, count: int) -> None:
+    """Keep the result for docs/benchmarks.md."""
+    found = Goal("tune digits: requests/s of what it finds", "an exhaustive sweep", 0.95)
+    time_of = Goal("tune digits: time, its final included", "an exhaustive sweep", 0.2, True)
+    comparisons = [
+        Comparison(found, "Marsmith", "the best four of the sweep, in turns", median(ratios)),
+        Comparison(time_of, "Marsmith", "sweep", spent / whole),
+    ]
+    tables = [
+        Table("what is found, in turns, beside the sweep's best", "x", [Series("tune", ratios)]),
+        Table("time to find it", "s", [Series("tune", [spent]), Series("sweep", [whole])]),
+    ]
+    note = f"The search tried {tried} of {count} configurations; the sweep measured each in full."
+    result = Result("tune", tables, comparisons, [note], machine=machine())
+    result.date = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    words = [one for one in sys.argv[1:] if one != "tune"]
+    result.command = shlex.join(["scripts/bench", "tune", *words])
+    save(result)
+    click.echo(as_text(result))
 
 
 def _throughput(one: Measurement) -> float:
