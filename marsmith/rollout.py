@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from marsmith.archive import Archive
+from marsmith.canary import trial
 from marsmith.check_targets import Target
 from marsmith.checking import check
 from marsmith.deployments import Record, Version, default_of, observed, of, previous, read_record
@@ -35,6 +36,8 @@ class Deployment:
     keep: int = 1  # how many versions besides the default one stay, for rollbacks
     workers: tuple[int, int] | None = None  # None: as many as the default version has
     timeout: float = DEFAULT_TIMEOUT  # seconds for the model to load and answer
+    canary: float = 0.0  # the share 0…1 of the clients' requests that it gets on trial
+    canary_for: float = 30.0  # seconds
     checked: bool = True  # whether `check` proves it before the server is touched
 
 
@@ -55,6 +58,8 @@ def deploy(project: Project, wish: Deployment, tell: Callable[[str], None]) -> R
             new = replace(_placed(operation, source, name, version), signed_by=signed_by)
             old = default_of(operation.record, name)
             _register(operation, new, wish.workers or _bounds(old))
+            if wish.canary and old is not None:
+                trial(operation, new, old, wish.canary, wish.canary_for)
             switch(operation, new, old)
         return _pruned(operation, name, wish.keep)
 

@@ -211,9 +211,9 @@ def connect(project: Project, port: int | None = None) -> Client:
     """
     states = running_servers(project)
     if len(states) > 1 or any(state.port == port for state in states):
-        return client_of(find_server(project, port))
+        return _connected(project, find_server(project, port))
     if port is None and states:
-        return client_of(states[0])
+        return _connected(project, states[0])
     properties = _properties(project, port)
     inference, management = (place.local_url for place in addresses(properties)[:2])
     return Client(inference, management, certificate=certificate_of(project, properties))
@@ -233,7 +233,18 @@ def token(project: Project, api: Api, port: int | None = None) -> str:
     return read_key(Path(state.folder) / KEY_FILE, api).value
 
 
-def client_of(state: ServerState, timeout: float = 60.0, retries: Retries | None = None) -> Client:
+def _connected(project: Project, state: ServerState) -> Client:
+    """Return a client that takes part in trials of new versions."""
+    return client_of(state, routes=server_folder(project, state.port))
+
+
+def client_of(
+    state: ServerState,
+    timeout: float = 60.0,
+    retries: Retries | None = None,
+    routes: Path | None = None,
+) -> Client:
+    """Return a client for a server; `routes` is its folder, if trials are its affair."""
     key_file = Path(state.folder) / KEY_FILE
     certificate = Path(state.certificate) if state.certificate else None
     return Client(
@@ -244,6 +255,7 @@ def client_of(state: ServerState, timeout: float = 60.0, retries: Retries | None
         certificate=certificate,
         timeout=timeout,
         retries=retries,
+        routes=routes,
     )
 
 

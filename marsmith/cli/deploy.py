@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,6 +24,24 @@ _timeout_option = click.option(
     show_default=True,
     help="How long a version may take to load, and a request to be answered.",
 )
+
+
+class _Share(click.ParamType[float]):
+    """`10%` or `0.1`, as a number 0…1."""
+
+    name = "SHARE"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        text = str(value)
+        try:
+            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            share = -1.0
+        if not 0 <= share <= 1:
+            self.fail(f"{text!r} is no share between 0% and 100%", param, ctx)
+        return share
 
 
 @click.command()
@@ -50,6 +69,21 @@ _timeout_option = click.option(
     type=WorkerCount(),
     help="How many workers it gets (default: as many as the version before).",
 )
+@click.option(
+    "--canary",
+    metavar="SHARE",
+    type=_Share(),
+    default="0%",
+    help="First let it answer such a share of the kit's clients' requests, such as 10%.",
+)
+@click.option(
+    "--canary-for",
+    metavar="SECONDS",
+    type=click.FloatRange(min=1),
+    default=30.0,
+    show_default=True,
+    help="For how long; it must not fail more often, nor be slower.",
+)
 @click.option("--no-check", is_flag=True, help="Leave `marsmith check` out: the server proves all.")
 @_timeout_option
 @port_option
@@ -62,6 +96,8 @@ def deploy(
     public_key: Path | None,
     keep: int,
     workers: tuple[int, int] | None,
+    canary: float,
+    canary_for: float,
     no_check: bool,
     timeout: float,
     port: int | None,
@@ -74,7 +110,16 @@ def deploy(
     server is as it was.
     """
     wish = rollout.Deployment(
-        archive, version, port, public_key, keep, workers, timeout, checked=not no_check
+        archive,
+        version,
+        port,
+        public_key,
+        keep,
+        workers,
+        timeout,
+        canary,
+        canary_for,
+        checked=not no_check,
     )
     _print(rollout.deploy(project_of(context), wish, _tell), as_json=as_json)
 

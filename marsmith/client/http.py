@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -11,11 +12,13 @@ from urllib.parse import quote, urlencode, urlsplit
 from marsmith.client.base import BaseClient
 from marsmith.client.description import expecting_torchserve
 from marsmith.client.retries import Deadline, Retries
+from marsmith.client.routes import Routes
 from marsmith.client.sending import Call, Sender, refuses_token, server_url
 from marsmith.client.tokens import TokenSource, token_source
 from marsmith.client.workers_up import LOOK, PATIENCE, WorkersUp
-from marsmith.errors import RefusedError
+from marsmith.errors import ClientError, RefusedError
 from marsmith.messages import Response
+from marsmith.routing import failed
 
 
 class Client(BaseClient):
@@ -37,6 +40,7 @@ class Client(BaseClient):
         deadline: float | None = None,
         retries: Retries | None = None,
         worker_patience: float | None = PATIENCE,
+        routes: Path | None = None,
     ) -> None:
         """`timeout` is in seconds, for each read and write; `deadline` for each call as a whole,
         with all its tries.
@@ -50,6 +54,9 @@ class Client(BaseClient):
         A request that was not answered within `worker_patience` seconds asks the management API
         whether any worker of its model is up. If none is, its answer is a 503 with the reason,
         made here; None: it waits, as TorchServe lets it.
+
+        `routes` is the server's folder: while `marsmith deploy --canary` runs, a share of the
+        requests that name no version goes to the new one; what it fails on, the default answers.
         """
         self._url = server_url(url, "inference address")
         self._management_url = server_url(
@@ -62,6 +69,7 @@ class Client(BaseClient):
         tokens = token_source(token, key_file)
         self._sender = Sender(timeout, retries or Retries(), tokens, certificate)
         self._worker_patience = worker_patience
+        self._routes = Routes(routes)
         self._workers_up = WorkersUp(self._described_soon)
 
     def close(self) -> None:
@@ -155,12 +163,32 @@ class Client(BaseClient):
         version: str | None,
         deadline: float | None,
     ) -> Response:
+        trial = self._routes.version(model) if version is None else None
+        seconds = self._deadline if deadline is None else deadline
+        left = Deadline(seconds)
+        if trial is not None:
+            status = 0
+            with suppress(ClientError):
+                answer = self._asked(api, model, body, accept, trial, left)
+                if not failed(status := answer.status):
+                    return answer
+            self._routes.report(model, trial, status)
+        return self._asked(api, model, body, accept, version, left)
+
+    def _asked(
+        self,
+        api: str,
+        model: str,
+        body: bytes,
+        accept: str,
+        version: str | None,
+        deadline: Deadline,
+    ) -> Response:
         headers = {"content-type": "application/octet-stream", "accept": accept}
         path = f"/{api}/{_path(model, version)}"
         call = Call("inference", "POST", self._url, path, headers=headers, content=body)
         watch = self._workers_up.watch(model, version, self._worker_patience)
-        seconds = self._deadline if deadline is None else deadline
-        return self._sender.send(call, Deadline(seconds), watch)
+        return self._sender.send(call, deadline, watch)
 
     def _described_soon(self, model: str, version: str | None) -> Any:
         call = Call("management", "GET", self._management_url, f"/models/{_path(model, version)}")

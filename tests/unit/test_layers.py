@@ -13,20 +13,21 @@ LAYERS = [
     "toml_lines spec_schema spec archives_lock manifest properties pictures samples python_source "
     "dtypes pickled_names state_dict_names layers bodies worker_log messages imported_names "
     "downloads worker_protocol answer_differences agreement toml_editing tuning_space "
-    "frontier load_result exposure log_records log_entries log_config "
+    "frontier load_result exposure routing log_records log_entries log_config "
     "exposition figures",
     "replacing locking ports processes project stored_zip contents containers archive archiver "
     "tensors stand_ins inert_pickle pickle_scan torch_zip torch_legacy safetensors_file checkpoint "
     "state_dict_file state_dicts weights exported_program onnx_file model_files archive_parts "
     "tensor_differences file_differences java "
-    "log_files log_tails environment server server_state running protos client stop_signals worker_notes "
-    "worker_process in_process runtime "
+    "log_files log_tails environment server server_state running protos client stop_signals "
+    "worker_notes worker_process in_process runtime "
     "certificates self_signed tokens signing_keys signing requirements distributions calibration "
     "load_connection load measurements",
     "verify building locked_building bill_of_materials exporting extracting inspecting "
     "comparing readiness sampling serving check_targets checking variants trial_server trial study "
     "tuning "
-    "finals winning guarding deployments placing draining proving beginning supervising operating rollout server_logs watching",
+    "finals winning guarding server_logs watching canary "
+    "deployments placing draining proving beginning supervising operating rollout",
     "cli __main__ children pytest_plugin",
 ]
 LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names.split()}

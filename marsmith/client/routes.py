@@ -1,0 +1,48 @@
+"""The routes file of a server: read again whenever it changes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from contextlib import suppress
+from pathlib import Path
+
+from marsmith.routing import FAILURES_FILE, ROUTES_FILE, Route, parse_routes, routed
+
+
+class Routes:
+    """Says which version a request goes to. It can be asked from several threads at once."""
+
+    def __init__(self, folder: Path | None) -> None:
+        """`folder` is the server's own; None: no version is ever on trial."""
+        self._folder = folder
+        self._read: tuple[tuple[int, int] | None, dict[str, Route]] = (None, {})
+
+    def version(self, model: str) -> str | None:
+        """Return the version on trial if this request is one of its share."""
+        if self._folder is None:
+            return None
+        path = self._folder / ROUTES_FILE
+        try:
+            seen = path.stat()
+            if self._read[0] != (seen.st_ino, seen.st_mtime_ns):
+                routes = parse_routes(path.read_text(encoding="utf-8"))
+                self._read = (seen.st_ino, seen.st_mtime_ns), routes
+        except OSError:  # as a rule there is none
+            return None
+        return routed(self._read[1], model, random.random())  # noqa: S311 (no secret)
+
+    def report(self, model: str, version: str, status: int) -> None:
+        """Tell whoever runs the trial that a request failed; 0: no answer came."""
+        if self._folder is None:
+            return
+        line = json.dumps({"model": model, "version": version, "status": status}) + "\n"
+        # The request is answered by another version all the same.
+        with suppress(OSError):
+            flags = os.O_WRONLY | os.O_APPEND  # made by the trial; none is under way without it
+            handle = os.open(self._folder / FAILURES_FILE, flags)
+            try:
+                os.write(handle, line.encode())
+            finally:
+                os.close(handle)
