@@ -13,7 +13,7 @@ from marsmith.properties import CONFIG_FILE, Address, addresses
 from marsmith.replacing import replacing
 from marsmith.self_signed import new_certificate
 
-_FILES = ("private_key_file", "certificate_file", "keystore")
+_FILES = ("private_key_file", "certificate_file", "keystore", "metrics_config")
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,11 @@ def guard(project: Project, values: dict[str, str], *, secure: bool, tls: bool) 
     """
     # TorchServe runs in a folder of its own, where relative paths lead nowhere.
     values = values | {key: str(project.root / values[key]) for key in _FILES if values.get(key)}
+    if (named := values.get("metrics_config")) and not Path(named).is_file():
+        raise ProjectError(  # TorchServe would go on without any metric
+            f"{CONFIG_FILE} names a metrics_config that is not there: {named}",
+            "correct its path, or take the line out: marsmith brings one along",
+        )
     if tls:
         values |= _with_tls(project, values)
     closed = guarded(values, secure=secure)
