@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from marsmith.archive import Archive
@@ -56,15 +56,19 @@ class Beginning:
             return {}
         return {"model_snapshot": snapshot([*self.restored, *_as_built(self.built, values)])}
 
-    def pinned(self, project: Project, port: int) -> Record:
-        """Keep the files of what is served, and return the beginning of a record of it."""
+    def pinned(self, project: Project, port: int, signed_by: str | None) -> Record:
+        """Keep the files of what is served, and return the beginning of a record of it.
+
+        `signed_by` is the fingerprint of the key that all of it was verified with.
+        """
         entries = _as_built(self.built, {})
         files = [pin(project, port, archive) for archive in self.built]
         named = [
-            Version(**(vars(entry) | {"file": file, "sha256": archive.digest, "default": False}))
+            replace(entry, file=file, sha256=archive.digest, default=False, signed_by=signed_by)
             for entry, file, archive in zip(entries, files, self.built, strict=True)
         ]
-        return (*self.restored, *named)
+        restored = (replace(one, signed_by=signed_by or one.signed_by) for one in self.restored)
+        return (*restored, *named)
 
     def told(self) -> list[str]:
         """Return, for a person, which versions are served because they were deployed."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from marsmith.client import Model
 from marsmith.errors import ServerError
-from marsmith.locking import locked, locked_at_once
+from marsmith.locking import locked, locked_within
 from marsmith.project import Project
 from marsmith.replacing import replacing
 from marsmith.server_state import server_folder
@@ -76,9 +76,11 @@ def recording(project: Project, port: int) -> AbstractContextManager[None]:
     return locked(server_folder(project, port) / _LOCK)
 
 
-def recording_at_once(project: Project, port: int) -> AbstractContextManager[bool]:
-    """Be the only one, if nobody is now; says whether that is so."""
-    return locked_at_once(server_folder(project, port) / _LOCK)
+def recording_within(
+    project: Project, port: int, patience: float = 0.0
+) -> AbstractContextManager[bool]:
+    """Be the only one, if nobody else is within so many seconds; says whether that is so."""
+    return locked_within(server_folder(project, port) / _LOCK, patience)
 
 
 def deployed(record: Iterable[Version]) -> Record:

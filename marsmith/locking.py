@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
+
+_PAUSE = 0.02  # seconds between two tries
 
 
 @contextmanager
@@ -21,12 +25,21 @@ def locked(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def locked_at_once(path: Path) -> Iterator[bool]:
-    """Hold that lock if nobody else does, and say whether that is so. Raises OSError."""
+def locked_within(path: Path, patience: float) -> Iterator[bool]:
+    """Hold that lock if it is free within `patience` seconds, and say whether it was.
+
+    Raises OSError.
+    """
+    end = time.monotonic() + patience
     with path.open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+        while not (held := _locks(file)) and time.monotonic() < end:
+            time.sleep(_PAUSE)
+        yield held
+
+
+def _locks(file: BinaryIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -17,7 +17,7 @@ from marsmith.deployments import (
     observed,
     path_of,
     read_record,
-    recording_at_once,
+    recording_within,
     write_record,
 )
 from marsmith.draining import drain
@@ -34,6 +34,7 @@ from marsmith.stop_signals import StopRequest, stop_signals
 # What must come about although the server is being brought back meanwhile: about a minute.
 _PATIENT = Retries(attempts=60, first=0.2, longest=2.0)
 _LONGEST_DRAIN = 300.0  # seconds; a queue may be long, and who is in it shall be answered
+_LONGEST_LOOK = 6.0  # seconds that `marsmith serve` may need to see what is served
 _PAUSE = 0.05
 
 _Result = TypeVar("_Result")
@@ -125,6 +126,12 @@ class Operation:
     def scale(self, version: Version, bounds: tuple[int, int]) -> Model:
         """Set a version's number of workers, and wait until that is so."""
         return self.client.scale(version.name, *bounds, self.timeout, version=version.version)
+
+    def scale_back(self, version: Version, bounds: tuple[int, int]) -> None:
+        """Undo a scaling, once nobody waits for the version, or else anyway."""
+        with suppress(MarsmithError):
+            self.drained(version)
+        self.scale(version, bounds)
 
     def drained(self, version: Version) -> bool:
         """Wait until nobody waits for a version any more; False if that takes too long."""
@@ -227,7 +234,7 @@ def operating(
         )
     with (
         stop_signals() as stop,
-        recording_at_once(project, state.port) as alone,
+        recording_within(project, state.port, _LONGEST_LOOK) as alone,
         client_of(state, timeout, ONCE) as client,
     ):
         if not alone:

@@ -81,7 +81,7 @@ def rollback(
         with operation.backing_out(f"the rollback of {name} to {new.version}"):
             operation.step(f"start the workers of {name} {new.version}")
             had = new.min_workers, new.max_workers
-            operation.on_failure(lambda: operation.scale(new, had))
+            operation.on_failure(lambda: operation.scale_back(new, had))
             operation.waiting_for(lambda: operation.scale(new, bounds))
             operation.prove(new)
             return of(switch(operation, new, old), name)

@@ -39,6 +39,7 @@ from marsmith.server_state import (
     write_state,
 )
 from marsmith.signing import require_signatures
+from marsmith.signing_keys import fingerprint
 from marsmith.stop_signals import stop_signals
 from marsmith.supervising import Supervisor
 from marsmith.tokens import KeyRotation, read_key
@@ -86,7 +87,9 @@ def serve(
     port = addresses(values)[0].port
     begun = beginning(project, wish.names, port, fresh=wish.fresh)
     archives = begun.archives(project)
+    signed_by = None
     if wish.public_key is not None:
+        signed_by = fingerprint(wish.public_key)
         require_signatures(begun.paths(project), wish.public_key, begun.names(project))
     guarded = guard(project, values, secure=wish.secure, tls=wish.tls)
     properties = guarded.properties | begun.properties(values)
@@ -96,7 +99,7 @@ def serve(
     with stop_signals() as stop, ExitStack() as stack:
         server.start()
         try:
-            pinned = begun.pinned(project, port)
+            pinned = begun.pinned(project, port, signed_by)
             state = _state(server, wish, begun, archives, guarded)
             write_state(project, state)
             stack.enter_context(_rotation(state, properties))

@@ -18,7 +18,7 @@ from marsmith.deployments import (
     observed,
     path_of,
     read_record,
-    recording_at_once,
+    recording_within,
     snapshot,
     write_record,
 )
@@ -65,7 +65,7 @@ class Supervisor:
 
     def look(self) -> None:
         """Record what is served, unless somebody is changing it."""
-        with recording_at_once(self.project, self.state.port) as alone:
+        with recording_within(self.project, self.state.port) as alone:
             if not alone:
                 return
             try:

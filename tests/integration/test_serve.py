@@ -239,18 +239,29 @@ def test_an_archive_that_is_not_built_names_the_next_step(kit: Kit) -> None:
     assert "hint: build it: marsmith build digits" in result.stderr
 
 
-def test_a_front_end_that_is_killed_takes_its_workers_along(empty: Kit) -> None:
+def test_a_front_end_that_is_killed_takes_its_workers_along_and_comes_back(empty: Kit) -> None:
     _archive(empty, "echo")
     empty("build")
     port = free_ports(5)
     process = _ready_in_foreground(empty, port)
     folder = _temporary_folder(port, empty)
-    state = json.loads((empty.root / f".marsmith/servers/{port}/state.json").read_text())
-    os.kill(state["front_end"][0], signal.SIGKILL)
+    (model,) = empty.json("models")
+    workers = [worker["pid"] for worker in model["workers"]]
+    (before,) = empty.json("status")
+    os.kill(before["front_end_pid"], signal.SIGKILL)
+
+    def is_back() -> bool:
+        (state,) = empty.json("status")
+        return bool(state["state"].startswith("ready") and state["restarts"] == 1)
+
+    wait_for(is_back, "the front end to come back")
+    assert not any(psutil.pid_exists(pid) for pid in workers)
+    assert empty.json("predict", "echo", empty.root / "archives.toml")[0]["answer"] == "right"
+    process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert "error: TorchServe ended by itself" in errors
+    assert process.returncode == 0, errors
     assert leftovers(str(folder)) == []
+    assert not folder.exists()
 
 
 def test_a_killed_marsmith_can_still_be_stopped(empty: Kit) -> None:
