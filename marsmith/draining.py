@@ -25,6 +25,7 @@ _MARGIN = 0.1  # seconds beyond the batch delay in which a request gets from the
 _DUMP = 2.0  # seconds for Java to print its threads: it needs some milliseconds
 _END = "JNI global refs"  # the last line that it prints
 _WAITS = "org.pytorch.serve.wlm.Model.pollBatch("
+_RUNS = re.compile(r"org\.pytorch\.serve\.wlm\.(Async)?WorkerThread\.run\(")
 _SEVERAL_AT_ONCE = "AsyncWorkerThread"  # its requests are in nobody's stack
 
 
@@ -64,7 +65,9 @@ def _is_quiet(server: RunningServer, front_end: int, client: Client, model: Mode
     if described.pending_requests:
         return False
     dump = _threads(server, front_end)
-    return not busy_workers(dump, [worker.id for worker in described.workers])
+    # One that still loads, or has died, has no request; it may do so for minutes.
+    ready = [worker.id for worker in described.workers if worker.state == "READY"]
+    return not busy_workers(dump, ready)
 
 
 def _threads(server: RunningServer, front_end: int) -> str:
@@ -95,8 +98,8 @@ def busy_workers(dump: str, workers: Iterable[str]) -> list[str]:
     stacks = {
         match[1]: stack
         for stack in dump.split("\n\n")
-        if (match := re.match(r'\s*"W-(\d+)-', stack))
-        and not re.match(r'\s*"[^"]*-std(out|err)"', stack)
+        # Threads of its pool keep the name of the worker that they were for.
+        if (match := re.match(r'\s*"W-(\d+)-', stack)) and _RUNS.search(stack)
     }
     return [
         worker

@@ -26,7 +26,10 @@ def test_a_worker_is_at_rest_that_waits_for_its_queue() -> None:
             _thread("9000", QUEUE),
             _thread("9001", REPLY),
             _thread("9002", REPLY),
-            _thread("9000", "java.io.FileInputStream.read(java.base)", more="-stdout"),
+            _thread(
+                "9000", "java.io.FileInputStream.read(java.base)", more="-stdout", thread="Pool"
+            ),
+            _thread("9000", "java.util.concurrent.LinkedBlockingQueue.poll", thread="Pool"),
             "JNI global refs: 24, weak refs: 0\n",
         ]
     )
