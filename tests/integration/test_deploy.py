@@ -1,0 +1,365 @@
+"""Versions come and go under load, and no request is lost; what fails leaves no trace."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from marsmith.client import Retries
+from marsmith.ports import free_ports
+from marsmith.project import Project
+from marsmith.server_state import ServerState
+from marsmith.serving import client_of, find_server
+from tests.integration.asking import Asking
+from tests.integration.kit import BIN, ROOT, Kit, leftovers, wait_for
+
+HANDLER = """\
+import itertools
+import time
+{top}
+COUNT = itertools.count()
+
+
+class Handler:
+    def initialize(self, context):
+        self.version = context.manifest["model"]["modelVersion"]
+        {initialize}
+
+    def handle(self, data, context):
+        time.sleep(0.005)
+        {handle}
+        said = [bytes(row["body"]).decode() for row in data]
+        return [{{"version": self.version, "said": one}} for one in said]
+"""
+SPEC = """\
+[archives.echo]
+version = "{version}"
+handler = "handlers/echo.py"
+
+[archives.echo.serving]
+minWorkers = 1
+maxWorkers = 1
+batchSize = 4
+maxBatchDelay = 1
+
+[[archives.echo.samples]]
+request = "samples/one.txt"
+response = "samples/one.json"
+"""
+# What goes wrong only where it serves: that is what is left once `check` found nothing.
+BROKEN = {
+    "import": ({"top": "import not_there"}, "No module named 'not_there'", "load echo"),
+    "load": ({"initialize": "raise KeyError('size')"}, "KeyError: 'size'", "load echo"),
+    "exit": ({"initialize": "import os; os._exit(3)"}, "its worker", "load echo"),
+    "samples": ({"handle": "self.version = 'another'"}, "got 'another'", "load echo"),
+    "half": ({"handle": "assert next(COUNT) % 2 == 0"}, "times of", "replay the samples"),
+}
+
+
+def make(kit: Kit, version: str, **broken: str) -> Path:
+    """Build `echo` in a version; return the file, set apart from the model store."""
+    code = {"top": "", "initialize": "pass", "handle": "pass"} | broken
+    kit.write("handlers/echo.py", HANDLER.format(**code))
+    kit.write("samples/one.txt", "hello")
+    kit.write("samples/one.json", json.dumps({"version": version, "said": "hello"}))
+    kit.write("archives.toml", SPEC.format(version=version))
+    kit("build")
+    made = kit.root / "made" / f"echo-{version}.mar"
+    made.parent.mkdir(exist_ok=True)
+    (kit.root / "model_store/echo.mar").rename(made)
+    return made
+
+
+class Server:
+    """A running server of `echo`."""
+
+    def __init__(self, kit: Kit, port: int) -> None:
+        self.kit = kit
+        self.port = port
+
+    @property
+    def state(self) -> ServerState:
+        return find_server(Project(self.kit.root), self.port)
+
+    def asking(self, attempts: int = 4) -> Asking:
+        folder = self.kit.root / f".marsmith/servers/{self.port}"
+        client = client_of(self.state, 30.0, Retries(attempts=attempts), folder)
+        return Asking(client, "echo")
+
+    def versions(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.kit.json("versions", "echo", "--port", self.port)
+        return found
+
+    def outline(self) -> list[tuple[str, bool, int]]:
+        return [(one["version"], one["default"], one["min_workers"]) for one in self.versions()]
+
+    def files(self) -> set[str]:
+        return {path.name for path in (self.kit.root / "model_store").iterdir()}
+
+
+def serve(root: Path, *options: str) -> Server:
+    kit = Kit(root)
+    config = (ROOT / "config.properties").read_text()
+    kit.write("config.properties", config)
+    first = make(kit, "1.0")
+    first.rename(root / "model_store/echo.mar")
+    server = Server(kit, free_ports(5))
+    kit("serve", "--background", "--port", server.port, *options)
+    return server
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server with tokens, for all tests that leave it as it was or move it on."""
+    server = serve(tmp_path_factory.mktemp("deploy"), "--secure")
+    yield server
+    server.kit("stop", "--port", server.port, check=False)
+    assert leftovers(f"{server.kit.root}/") == []
+
+
+def test_deploy_rollback_and_undeploy_lose_no_request(server: Server) -> None:
+    kit = server.kit
+    second, third = make(kit, "2.0"), make(kit, "3.0")
+    with server.asking() as asking:
+        wait_for(lambda: asking.versions["1.0"] > 50, "the first version to answer")
+        kit("deploy", second, "--port", server.port)
+        assert server.outline() == [("1.0", False, 0), ("2.0", True, 1)]
+        seen = asking.versions["1.0"]
+        wait_for(lambda: asking.versions["2.0"] > 50, "the second version to answer")
+        assert asking.versions["1.0"] == seen
+
+        kit("rollback", "echo", "--port", server.port)
+        assert server.outline() == [("1.0", True, 1), ("2.0", False, 0)]
+        wait_for(lambda: asking.versions["1.0"] > seen + 50, "the first version to answer again")
+
+        kit("deploy", third, "--port", server.port, "--workers", "2:2")
+        assert server.outline() == [("1.0", False, 0), ("3.0", True, 2)]  # --keep 1
+        refused = kit("undeploy", "echo", "3.0", "--port", server.port, check=False)
+        assert refused.returncode == 1
+        assert "3.0 is the default version" in refused.stderr
+        kit("undeploy", "echo", "1.0", "--port", server.port)
+        assert server.outline() == [("3.0", True, 2)]
+        wait_for(lambda: asking.versions["3.0"] > 50, "the third version to answer")
+    assert (asking.wrong, asking.lost) == ([], [])
+    refused = kit("rollback", "echo", "--port", server.port, check=False)
+    assert "no earlier version of echo is kept" in refused.stderr
+    hidden = {name for name in server.files() if name.startswith(f".{server.port}-")}
+    assert hidden == {server.versions()[0]["file"]}
+
+
+def test_a_version_on_trial_gets_its_share_and_goes_if_it_is_worse(server: Server) -> None:
+    def canary(made: Path, seconds: int) -> subprocess.Popen[str]:
+        options: list[str | int] = ["--no-check", "--canary", "30%", "--canary-for", seconds]
+        return server.kit.start("deploy", str(made), *options, "--port", server.port)
+
+    before = server.outline()
+    folder = server.kit.root / f".marsmith/servers/{server.port}"
+    # Right on samples, which is all that it was asked so far, and not on what others ask.
+    worse = make(
+        server.kit, "5-worse", handle="assert all(row['body'] == b'hello' for row in data)"
+    )
+    slower = make(
+        server.kit, "5-slower", handle="time.sleep(0.1 * any(r['body'] != b'hello' for r in data))"
+    )
+    better = make(server.kit, "5.0")
+    with server.asking() as asking:
+        for made, seconds, cause in ((worse, 60, "5-worse failed"), (slower, 5, "it takes")):
+            process = canary(made, seconds)
+            _, errors = process.communicate(timeout=120)
+            assert process.returncode == 1
+            assert cause in errors
+            assert server.outline() == before
+            assert not (folder / "routes.json").exists()
+        assert asking.versions["5-slower"] > 0
+        process = canary(better, 5)
+        wait_for((folder / "routes.json").exists, "the trial to begin")
+        asking.versions.clear()
+        wait_for(lambda: asking.answered > 400, "answers")
+        assert 0.15 < asking.versions["5.0"] / asking.answered < 0.45
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+        assert "on trial it answered" in errors
+    assert (asking.wrong, asking.lost) == ([], [])
+    assert [one[0] for one in server.outline() if one[1]] == ["5.0"]
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_what_fails_on_the_server_leaves_it_as_it_was(server: Server, case: str) -> None:
+    broken, cause, step = BROKEN[case]
+    made = make(server.kit, f"9-{case}", **broken)
+    before = server.versions(), server.files()
+    with server.asking() as asking:
+        failed = server.kit("deploy", made, "--no-check", "--port", server.port, check=False)
+    assert failed.returncode == 1
+    assert cause in failed.stderr
+    assert f"failed at the step '{step}" in failed.stderr
+    assert "what was served before still is" in failed.stderr
+    assert "  hint: " in failed.stderr
+    assert (server.versions(), server.files()) == before
+    assert asking.answered > 0
+    assert (asking.wrong, asking.lost) == ([], [])
+
+
+def test_what_check_finds_never_reaches_the_server(server: Server) -> None:
+    made = make(server.kit, "9-checked", initialize="raise KeyError('size')")
+    before = server.versions(), server.files()
+    failed = server.kit("deploy", made, "--port", server.port, check=False)
+    assert "KeyError: 'size'" in failed.stderr
+    assert "register" not in failed.stderr
+    assert (server.versions(), server.files()) == before
+
+
+def test_the_same_version_twice_and_an_unknown_name_are_refused(server: Server) -> None:
+    (version,) = [one["version"] for one in server.versions() if one["default"]]
+    made = make(server.kit, version)
+    again = server.kit("deploy", made, "--port", server.port, check=False)
+    assert f"echo {version} is served already" in again.stderr
+    assert "--version" in again.stderr
+    unknown = server.kit("deploy", "ecko", "--port", server.port, check=False)
+    assert "did you mean 'echo'" in unknown.stderr.lower() or "echo" in unknown.stderr
+
+
+def test_a_disk_that_is_full_leaves_nothing(server: Server) -> None:
+    server.kit.write("big.bin", "x" * 3_000_000)
+    make(server.kit, "9-big")
+    spec = SPEC.format(version="9-big").replace("\n\n", '\nextra_files = ["big.bin"]\n\n', 1)
+    server.kit.write("archives.toml", spec)
+    server.kit("build")
+    built = server.kit.root / "model_store/echo.mar"
+    made = server.kit.root / "made/big.mar"
+    built.rename(made)
+    before = server.versions(), server.files()
+    words = [BIN / "marsmith", "--project", server.kit.root, "deploy", made, "--no-check"]
+    command = shlex.join([*map(str, words), "--port", str(server.port)])
+    failed = subprocess.run(  # a limit of 1 MB a file stands for a disk without room
+        ["bash", "-c", f"ulimit -f 1000; exec {command}"], capture_output=True, text=True
+    )
+    assert failed.returncode == 1
+    assert "cannot be copied" in failed.stderr
+    assert "make room" in failed.stderr
+    assert (server.versions(), server.files()) == before
+
+
+@pytest.fixture
+def slow(server: Server) -> Path:
+    return make(server.kit, "9-slow", initialize="time.sleep(600)")
+
+
+def _until_it_loads(process: subprocess.Popen[str]) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("load echo"):
+            return
+    pytest.fail("it ended before it loaded")
+
+
+def test_ctrl_c_in_the_middle_backs_out(server: Server, slow: Path) -> None:
+    before = server.versions(), server.files()
+    with server.asking() as asking:
+        process = server.kit.start("deploy", str(slow), "--no-check", "--port", server.port)
+        _until_it_loads(process)
+        other = server.kit("rollback", "echo", "--port", server.port, check=False)
+        assert "another change to the server" in other.stderr
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "it was told to stop" in errors
+    assert (server.versions(), server.files()) == before
+    assert (asking.wrong, asking.lost) == ([], [])
+
+
+def test_a_version_that_takes_too_long_is_given_up(server: Server, slow: Path) -> None:
+    before = server.versions(), server.files()
+    failed = server.kit(
+        "deploy", slow, "--no-check", "--timeout", 3, "--port", server.port, check=False
+    )
+    assert "was not ready in time" in failed.stderr
+    assert (server.versions(), server.files()) == before
+
+
+def test_a_front_end_that_dies_in_the_middle_comes_back_as_it_was(
+    server: Server, slow: Path
+) -> None:
+    before = server.outline(), server.files()
+    process = server.kit.start("deploy", str(slow), "--no-check", "--port", server.port)
+    _until_it_loads(process)
+    os.kill(server.state.front_end[0], signal.SIGKILL)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "failed at the step 'load echo" in errors
+    wait_for(lambda: server.state.ready, "the server to come back")
+    assert (server.outline(), server.files()) == before
+
+
+def test_a_dead_front_end_comes_back_with_versions_default_and_scale(server: Server) -> None:
+    kit = server.kit
+    kit("deploy", make(kit, "4.0"), "--port", server.port)
+    kit("scale", "echo", 2, "--port", server.port)
+    before = server.outline()
+    restarts = server.state.restarts
+    with server.asking(attempts=60) as asking:
+        wait_for(lambda: asking.answered > 50, "answers")
+        os.kill(server.state.front_end[0], signal.SIGKILL)
+        wait_for(lambda: server.state.restarts > restarts and server.state.ready, "the restart")
+        seen = asking.answered
+        wait_for(lambda: asking.answered > seen + 50, "answers again")
+    assert (asking.wrong, asking.lost) == ([], [])
+    assert set(asking.versions) == {"4.0"}
+    assert server.outline() == before
+    assert kit.json("status")[0]["restarts"] == restarts + 1
+    assert len(leftovers(server.state.folder)) == 3  # the front end and two workers
+
+
+def test_what_is_deployed_survives_a_stop_and_a_build_does_not_replace_it(server: Server) -> None:
+    kit = server.kit
+    before = server.outline()
+    kit("scale", "echo", 1, "--port", server.port)
+    kit("stop", "--port", server.port)
+    make(kit, "7.0").rename(kit.root / "model_store/echo.mar")
+    started = kit("serve", "--background", "--secure", "--port", server.port)
+    assert "as deployed: echo 4.0" in started.stdout
+    assert server.outline() == [(name, default, min(n, 1)) for name, default, n in before]
+    kit("stop", "--port", server.port)
+    kit("serve", "--background", "--secure", "--fresh", "--port", server.port)
+    assert server.outline() == [("7.0", True, 1)]
+    kit("stop", "--port", server.port)
+    assert server.files() == {"echo.mar"}
+    kit("serve", "--background", "--secure", "--port", server.port)
+    assert server.outline() == [("7.0", True, 1)]
+
+
+def test_a_model_api_that_is_closed_is_named(tmp_path: Path) -> None:
+    server = serve(tmp_path)
+    try:
+        made = make(server.kit, "2.0")
+        closed = server.kit("deploy", made, "--port", server.port, check=False)
+        assert closed.returncode == 1
+        assert "its model API is closed" in closed.stderr
+        assert "--secure" in closed.stderr
+    finally:
+        server.kit("stop", "--port", server.port)
+
+
+def test_a_server_that_dies_again_and_again_is_given_up(tmp_path: Path) -> None:
+    server = serve(tmp_path)
+    log = tmp_path / f".marsmith/servers/{server.port}/serve.log"
+    end = time.monotonic() + 120
+    while "TorchServe ended by itself, 5 times within a minute" not in log.read_text():
+        assert time.monotonic() < end
+        for state in server.kit.json("status"):
+            try:
+                os.kill(state["front_end_pid"], signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        time.sleep(0.2)
+    wait_for(lambda: server.kit.json("status") == [], "its state to be forgotten")
+    assert leftovers(f"{tmp_path}/model_store") == []
