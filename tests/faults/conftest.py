@@ -12,6 +12,7 @@ import pytest
 from marsmith.client import Client, Retries
 from marsmith.ports import free_ports
 from marsmith.project import Project
+from marsmith.server import KEY_FILE
 from marsmith.server_state import ServerState, running_servers
 from tests.faults.archives import project
 from tests.faults.load import DEADLINE, Ask, Tally, load
@@ -55,7 +56,12 @@ class Station:
 
     def client(self, retries: Retries | None = None) -> Client:
         """Return the kit's client for it."""
-        return Client(f"http://127.0.0.1:{self.port}", retries=retries, deadline=DEADLINE)
+        return Client(
+            f"http://127.0.0.1:{self.port}",
+            key_file=Path(self.state.folder) / KEY_FILE,
+            retries=retries,
+            deadline=DEADLINE,
+        )
 
     def pids(self, model: str, version: str | None = None) -> list[int]:
         """Return the processes of a model's workers that run."""
@@ -86,12 +92,16 @@ def served(
     *names: str,
     prepare: Callable[[Kit], None] = lambda _: None,
     env: dict[str, str] | None = None,
+    secure: bool = False,
 ) -> Iterator[Station]:
-    """Serve these archives for as long as it is needed; `prepare` changes the project before."""
+    """Serve these archives for as long as it is needed; `prepare` changes the project before.
+
+    `secure`: with tokens, without which no version can be deployed.
+    """
     kit = project(root, *names)
     prepare(kit)
     port = free_ports(5)
-    kit("serve", "--background", "--port", port, env=env)
+    kit("serve", "--background", "--port", port, *["--secure"] * secure, env=env)
     try:
         yield Station(kit, port)
     finally:

@@ -30,7 +30,7 @@ def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
             disks.enter_context(small_disk(kit.root / ".marsmith" / "servers", 1024))
             kit("build", "--force")
 
-        with served(root, "chatty", prepare=prepare) as running:
+        with served(root, "chatty", prepare=prepare, secure=True) as running:
             yield running
 
 
@@ -87,6 +87,7 @@ def test_a_full_disk_while_deploying(station: Station, scale: Scale, report: Rep
     full.unlink()
     report("disk full while deploying", tally)
     assert failed.returncode == 1
+    assert "No space left" in failed.stderr
     assert "hint:" in failed.stderr
     assert served_now(station) == before
     assert tally.refused == 0
@@ -108,6 +109,7 @@ def test_a_read_only_model_store_while_deploying(
         time.sleep(max(0.0, end - time.monotonic()))
     report("model store read-only", tally)
     assert failed.returncode == 1
+    assert "Read-only" in failed.stderr
     assert "hint:" in failed.stderr
     assert served_now(station) == before
     assert tally.refused == 0

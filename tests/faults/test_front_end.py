@@ -18,7 +18,7 @@ Report = Callable[[str, Tally], None]
 
 @pytest.fixture(scope="module")
 def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
-    with served(tmp_path_factory.mktemp("front"), "digest") as running:
+    with served(tmp_path_factory.mktemp("front"), "digest", secure=True) as running:
         yield running
 
 

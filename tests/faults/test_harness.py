@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from marsmith.errors import DeadlineError
 from marsmith.messages import Response
+from tests.faults.document import faults_table, filled
+from tests.faults.growth import slope
 from tests.faults.load import Tally, expected, judge, load
 
 
@@ -38,3 +42,30 @@ def test_every_request_that_was_sent_has_its_outcome() -> None:
         while tally.sent < 100:
             time.sleep(0.01)
     assert tally.sent == tally.right > 100 - 1
+
+
+def test_what_grows_is_seen_to_grow() -> None:
+    assert slope([(0.0, 5.0), (1.0, 5.0), (2.0, 5.0)]) == 0
+    assert slope([(0.0, 1.0), (1.0, 3.0), (2.0, 5.0)]) == pytest.approx(2)
+
+
+def test_figures_stand_between_their_marks() -> None:
+    page = "before\n<!-- soak -->\nold\n<!-- /soak -->\nafter"
+    new = filled(page, "soak", ["| a |", "| b |"])
+    assert new == "before\n<!-- soak -->\n| a |\n| b |\n<!-- /soak -->\nafter"
+    assert filled(new, "soak", ["| a |", "| b |"]) == new
+    with pytest.raises(SystemExit):
+        filled(page, "faults", [])
+
+
+def test_a_fault_without_figures_of_torchserve_has_empty_cells() -> None:
+    tally = Tally(sent=1200, right=1200, slowest=0.25)
+    head, _, one, two = faults_table(
+        {
+            "marsmith": {"a": tally.figures(), "b": tally.figures()},
+            "torchserve": {"b": tally.figures()},
+        }
+    )
+    assert head.count("|") == one.count("|") == two.count("|") == 6
+    assert one == "| a | 1,200 / 1,200 / 0 / 0 / 0 | 0.2 s |  |  |"
+    assert two.count("1,200 / 1,200 / 0 / 0 / 0") == 2

@@ -17,7 +17,7 @@ Report = Callable[[str, Tally], None]
 # How the next version fails, and what is said of it.
 BROKEN = {
     "at import": ("import nothing_of_that_name\n", "nothing_of_that_name"),
-    "at load": ("def initialize(self, context):\n        raise RuntimeError('no')", "no"),
+    "at load": ("def initialize(self, context):\n        raise RuntimeError('shut')", "shut"),
     "at its samples": ("return 'something else'", "wrongly"),
     "at half of its requests": (
         "if self.requests % 2:\n            raise RuntimeError('half')",
@@ -28,7 +28,7 @@ BROKEN = {
 
 @pytest.fixture(scope="module")
 def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
-    with served(tmp_path_factory.mktemp("rollout"), "digest") as running:
+    with served(tmp_path_factory.mktemp("rollout"), "digest", secure=True) as running:
         yield running
 
 
