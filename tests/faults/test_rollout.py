@@ -21,7 +21,7 @@ BROKEN = {
     "at its samples": ("return 'something else'", "wrongly"),
     "at half of its requests": (
         "if self.requests % 2:\n            raise RuntimeError('half')",
-        "503",
+        "half",
     ),
 }
 
@@ -46,7 +46,9 @@ def broken(station: Station, how: str) -> Path:
     for name in ("config.properties", "samples/request", "samples/response"):
         other.write(name, (station.kit.root / name).read_text())
     spec = (station.kit.root / "archives.toml").read_text()
-    other.write("archives.toml", spec.replace('version = "1.0"', 'version = "9.0"'))
+    other.write(
+        "archives.toml", spec.replace('version = "1.0"', f'version = "9.{list(BROKEN).index(how)}"')
+    )
     other.write("handlers/digest.py", source)
     other("build", "--force")
     return other.root / "model_store" / "digest.mar"
