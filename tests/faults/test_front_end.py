@@ -31,6 +31,7 @@ def described(station: Station) -> list[tuple[str, bool, int, int]]:
         ]
 
 
+@pytest.mark.faults  # tests/integration/test_deploy.py has a quick one
 def test_a_front_end_that_was_killed_comes_back_as_it_was(
     station: Station, scale: Scale, report: Report
 ) -> None:

@@ -13,6 +13,9 @@ from tests.faults.conftest import PATIENT, Scale, Station, served
 from tests.faults.load import Tally
 from tests.integration.kit import Kit
 
+# tests/integration/test_deploy.py has quick ones.
+pytestmark = pytest.mark.faults
+
 Report = Callable[[str, Tally], None]
 # How the next version fails, and what is said of it.
 BROKEN = {
@@ -63,13 +66,7 @@ def served_now(station: Station) -> list[tuple[str, bool, int, int]]:
         )
 
 
-@pytest.mark.parametrize(
-    "how",
-    [
-        pytest.param(how, marks=[] if how == "at half of its requests" else [pytest.mark.faults])
-        for how in BROKEN
-    ],
-)
+@pytest.mark.parametrize("how", BROKEN)
 def test_an_archive_that_fails_is_backed_out(
     station: Station, scale: Scale, report: Report, how: str
 ) -> None:
@@ -86,7 +83,6 @@ def test_an_archive_that_fails_is_backed_out(
     assert tally.refused == 0
 
 
-@pytest.mark.faults
 def test_ten_times_over(station: Station, scale: Scale, report: Report) -> None:
     """Deploy, scale up, roll back, scale down: nobody who asks notices."""
     kit, port = station.kit, ("--port", station.port)

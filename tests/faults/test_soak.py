@@ -23,8 +23,10 @@ pytestmark = pytest.mark.soak
 
 CONNECTIONS = 32
 SLICE = 5.0  # seconds between two looks
-# Of the second half of the soak: Java takes what its heap may hold before it gives any of it back.
-MEMORY_BOUND = 1.0  # MiB per minute, front end and workers each
+# MiB per minute, in the second half of the soak. Java goes on to touch heap that it may have long
+# after the last object was made that stays: 6 GB of it, where the machine has 24.
+FRONT_END_BOUND = 2.0
+WORKERS_BOUND = 0.5
 LATENCY_BOUND = 1.5  # p99 of the last third beside that of the first
 
 
@@ -64,8 +66,8 @@ def test_nothing_grows(server: ServerState, request: pytest.FixtureRequest) -> N
         record(Path(name), "soak", figures)
     assert figures["failed"] == 0
     assert len({answer for one in slices for answer in one.answers}) == 1  # all the same
-    assert figures["front end grows, MiB/min"] < MEMORY_BOUND
-    assert figures["workers grow, MiB/min"] < MEMORY_BOUND
+    assert figures["front end grows, MiB/min"] < FRONT_END_BOUND
+    assert figures["workers grow, MiB/min"] < WORKERS_BOUND
     assert figures["files in use, last - first"] <= 8
     assert figures["temporary files, last - first"] <= 0
     assert (
