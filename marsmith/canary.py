@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -109,9 +110,13 @@ def _judge(operation: Operation, was: Seen, now: Seen, probes: int) -> None:
 
 def _seen(operation: Operation, version: Version) -> Seen:
     scrape = parse_metrics(operation.client.metrics())
-    labels = {"model_name": version.name, "model_version": version.version}
+    # Requests that name no version are counted as the default one's, and only so.
+    versions = {version.version, "default"} if version.default else {version.version}
+
+    def is_of_it(labels: Mapping[str, str]) -> bool:
+        return labels["model_name"] == version.name and labels["model_version"] in versions
 
     def total(metric: str) -> float:
-        return scrape.total(metric, lambda found: labels.items() <= found.items()) or 0.0
+        return scrape.total(metric, is_of_it) or 0.0
 
     return Seen(total(_REQUESTS), total(_LATENCY))

@@ -136,8 +136,8 @@ class Operation:
     def drained(self, version: Version) -> bool:
         """Wait until nobody waits for a version any more; False if that takes too long."""
         model = self.described(version.name, version.version)
-        if not model.workers:
-            return True
+        if not model.ready_workers:
+            return True  # nobody has a request in hands, and no request would be answered
         patience = max(_LONGEST_DRAIN, 2.0 * model.response_timeout)
         pid = self.state.front_end[0]
         return drain(self.server, pid, self.client, model, patience, self.require_going)

@@ -25,6 +25,7 @@ from marsmith.worker_log import explain, find_failure, model_lines
 
 _PAUSE = 0.1  # seconds between two looks
 _GRACE = 0.5  # seconds between an exception and the last line of its traceback in the log
+_LONGEST_GRACE = 3.0  # seconds for the first one: on a busy machine the log comes late
 # What the front end logs once a worker is gone (WorkerThread.java, BatchAggregator.java), and the
 # worker itself where it can (model_service_worker.py); of an exception only the latter is sure.
 _GONE = (
@@ -149,10 +150,13 @@ class Start:
 
     def _failure(self, archive: Archive) -> Finding | None:
         """Return what a model's worker raised, with its place in the project in front."""
-        time.sleep(_GRACE)
         version = archive.manifest.model_version or ""
-        lines = model_lines(self.server.log(WORKERS_LOG), archive.name, version)
-        if (failure := find_failure(lines)) is None:
+        failure, end = None, time.monotonic() + _LONGEST_GRACE
+        while failure is None and time.monotonic() < end:
+            time.sleep(_GRACE)
+            lines = model_lines(self.server.log(WORKERS_LOG), archive.name, version)
+            failure = find_failure(lines)
+        if failure is None:
             return None
         finding = explain(failure, self._log_path)
         if finding.file is None:

@@ -175,7 +175,7 @@ def test_a_version_on_trial_gets_its_share_and_goes_if_it_is_worse(server: Serve
         for made, seconds, cause in ((worse, 60, "5-worse failed"), (slower, 5, "it takes")):
             process = canary(made, seconds)
             _, errors = process.communicate(timeout=120)
-            assert process.returncode == 1
+            assert process.returncode == 1, (made, errors)
             assert cause in errors
             assert server.outline() == before
             assert not (folder / "routes.json").exists()
@@ -200,7 +200,7 @@ def test_what_fails_on_the_server_leaves_it_as_it_was(server: Server, case: str)
     with server.asking() as asking:
         failed = server.kit("deploy", made, "--no-check", "--port", server.port, check=False)
     assert failed.returncode == 1
-    assert cause in failed.stderr
+    assert cause in failed.stderr, failed.stderr
     assert f"failed at the step '{step}" in failed.stderr
     assert "what was served before still is" in failed.stderr
     assert "  hint: " in failed.stderr
