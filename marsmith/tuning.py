@@ -22,7 +22,7 @@ from marsmith.measurements import Measurement, Measurements
 from marsmith.project import Project
 from marsmith.spec import ArchiveSpec
 from marsmith.stop_signals import StopRequest
-from marsmith.study import Study, require_optuna
+from marsmith.study import BETTER, Study, require_optuna
 from marsmith.trial import Conditions, Trial, failed, is_hopeless, measure
 from marsmith.trial_server import TrialServer
 from marsmith.tuning_space import Configuration, Space, present
@@ -32,7 +32,6 @@ _FINALISTS = 3
 # Measurements that may bring nothing better by 2 %, one after the other, before only what is near
 # the best is tried: the search ends where no neighbour is better.
 _PATIENCE = 4
-_BETTER = 1.02
 
 
 @dataclass
@@ -152,7 +151,7 @@ class Tuning:
             if measurement is None:
                 return
             study.tell(measurement)
-            idle = 0 if self._best() > best * _BETTER or not best else idle + 1
+            idle = 0 if self._best() > best * BETTER or not best else idle + 1
             best = self._best()
 
     def _left(self) -> float:
