@@ -27,6 +27,7 @@ from marsmith.placing import PlacedArchive
 from marsmith.processes import identity
 from marsmith.project import Project
 from marsmith.readiness import Start
+from marsmith.reviving import Reviver
 from marsmith.server import TorchServe
 from marsmith.server_state import ServerState, write_state
 from marsmith.stop_signals import StopRequest
@@ -50,6 +51,9 @@ class Supervisor:
     state: ServerState
     _restarts: deque[float] = field(default_factory=deque, init=False)
 
+    def __post_init__(self) -> None:
+        self._reviver = Reviver(self.client)
+
     def watch(self) -> ServerState:
         """Return when the user wants to stop. Raises ServerError if it cannot be kept up."""
         looked = time.monotonic()
@@ -70,10 +74,12 @@ class Supervisor:
                 return
             try:
                 before = read_record(self.project, self.state.port)
-                now = observed(before, self.client.models())
+                described = self.client.models()
+                now = observed(before, described)
                 if now and set(now) != set(before):
                     write_record(self.project, self.state.port, now)
                 models = sorted({one.name for one in now})
+                self._reviver.look(described)
             except (ClientError, ServerError, OSError):
                 return  # it is ending, or the disk is full: the next look tells
         if models and models != sorted(self.state.models):

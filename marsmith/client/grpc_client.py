@@ -84,11 +84,14 @@ class GrpcClient(BaseClient):
                 f"TorchServe's gRPC cannot ask for {accept}: it has no Accept header",
                 "ask over HTTP: marsmith.client.Client",
             )
+        until = Deadline(self._deadline if deadline is None else deadline)
+        watch = self._workers_up.watch(model, version, self._worker_patience)
         try:
+            watch.before_sending(until.left)
             answer = self._inference.call(
                 "Predictions",
-                Deadline(self._deadline if deadline is None else deadline),
-                watch=self._workers_up.watch(model, version, self._worker_patience),
+                until,
+                watch=watch,
                 model_name=model,
                 model_version=version or "",
                 input={"body": body},

@@ -88,6 +88,7 @@ class Sender:
             return _retry_after(outcome) if again else None
 
         try:
+            watch.before_sending(deadline.left)
             return persistently(
                 lambda: self.send_once(call, deadline, watch), retry_after, self._retries, deadline
             )

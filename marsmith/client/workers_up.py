@@ -21,6 +21,8 @@ from marsmith.messages import Response
 PATIENCE = 0.5  # seconds that a request waits before the first look, and then between looks
 LOOK = 0.4  # seconds that a look may take: with PATIENCE, a refusal comes within a second
 _FRESH = 0.2  # seconds that what was seen holds, for all who wait for the same model
+_RECENT = 5.0  # seconds for which who comes next looks first
+_PAUSE = 0.1  # seconds between two looks before a request is sent
 _UNAVAILABLE = "Service Unavailable"
 
 
@@ -43,11 +45,32 @@ class Watch:
     """What one call looks at while it waits. Without `look` it waits as long as it may."""
 
     def __init__(
-        self, look: Callable[[], str | None] | None = None, patience: float = PATIENCE
+        self,
+        look: Callable[[], str | None] | None = None,
+        patience: float = PATIENCE,
+        was_down: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`look` says why nobody will answer, or None; `patience` is in seconds."""
+        """`look` says why nobody will answer, or None; `patience` is in seconds.
+
+        `was_down` says whether the last look, not long ago, found nobody.
+        """
         self._look = look
+        self._was_down = was_down
         self.patience = math.inf if look is None else patience
+
+    def before_sending(self, left: float) -> None:
+        """Wait for a worker where there was none, but no longer than a request would wait.
+
+        Raises NoWorkerUpError. TorchServe keeps in its queue what is sent to it then, answered
+        for or not: whoever comes next would find it full. `left` is in seconds.
+        """
+        if self._look is None or not self._was_down():
+            return
+        end = time.monotonic() + min(self.patience, left)
+        while (reason := self._look()) is not None:
+            if time.monotonic() >= end:
+                raise NoWorkerUpError(reason)
+            time.sleep(_PAUSE)
 
     def look(self) -> None:
         """Raise NoWorkerUpError if it is in vain to wait on."""
@@ -71,7 +94,11 @@ class WorkersUp:
         """Return what a request for a version looks at; None: it waits as long as it may."""
         if patience is None:
             return BLIND
-        return Watch(lambda: self.complaint(model, version), patience)
+        return Watch(
+            lambda: self.complaint(model, version),
+            patience,
+            lambda: self._was_down(model, version),
+        )
 
     def complaint(self, model: str, version: str | None) -> str | None:
         """Say that a version has no worker that is up; None if it has, or nobody tells."""
@@ -81,6 +108,10 @@ class WorkersUp:
                 said = self._asked(model, version)
                 self._seen[model, version] = (time.monotonic(), said)
             return said
+
+    def _was_down(self, model: str, version: str | None) -> bool:
+        seen, said = self._seen.get((model, version), (-math.inf, None))
+        return said is not None and time.monotonic() - seen < _RECENT
 
     def _asked(self, model: str, version: str | None) -> str | None:
         try:

@@ -50,9 +50,11 @@ FAULTS = {
     "exiting": "if self.requests % 300 == 0:\n            os._exit(1)",
     "hungry": "if self.requests % 50 == 0:\n            bytearray(1 << 30)",
     "closing": "",
+    "given_up": "",
     "queueing": "",
     "chatty": "print('x' * 4000, flush=True)",
 }
+MORE = {"queueing": ", jobQueueSize = 4", "given_up": ", maxRetryTimeoutInSec = 1"}
 _SPEC = """\
 [archives.{name}]
 version = "1.0"
@@ -72,6 +74,7 @@ def handler(name: str, root: Path) -> str:
     load = {
         "hungry": _LIMIT,
         "closing": _CLOSED.format(path=str(root / "closed")),
+        "given_up": _CLOSED.format(path=str(root / "shut")),
     }.get(name, "        pass")
     fault = FAULTS[name]
     if name == "queueing":
@@ -82,6 +85,7 @@ def handler(name: str, root: Path) -> str:
 def project(root: Path, *names: str) -> Kit:
     """Make a project with these archives, built."""
     kit = Kit(root)
+    root.mkdir(exist_ok=True)
     shutil.copy(ROOT / "config.properties", root)
     kit.write("samples/request", "a request")
     kit.write("samples/response", expected(b"a request").decode())
@@ -93,7 +97,7 @@ def project(root: Path, *names: str) -> Kit:
             name=name,
             workers=1 if one_worker else 2,
             timeout=600 if one_worker else 2,
-            more=", jobQueueSize = 4" if one_worker else "",
+            more=MORE.get(name, ""),
         )
     kit.write("archives.toml", spec)
     kit("build")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from marsmith.reviving import PATIENCE
 from tests.faults.conftest import Scale, Station, served
 from tests.faults.load import Tally, expected
 from tests.faults.worker_faults import FAULTS, MODELS
@@ -17,13 +18,13 @@ from tests.integration.kit import wait_for
 Report = Callable[[str, Tally], None]
 
 
-QUICK = ("digest", "raising")
+QUICK = ("digest",)
 SLOWER = [name for name, (model, _) in FAULTS.items() if model not in QUICK]
 
 
 @pytest.fixture(scope="module")
 def station(tmp_path_factory: pytest.TempPathFactory, scale: Scale) -> Iterator[Station]:
-    models = MODELS if scale.full else QUICK
+    models = (*MODELS, "given_up") if scale.full else QUICK
     with served(tmp_path_factory.mktemp("workers"), *models, "closing") as running:
         yield running
 
@@ -65,3 +66,24 @@ def test_a_model_without_workers_is_refused_and_not_waited_for(
     wait_for(lambda: station.is_whole("closing"), "its workers to come up again")
     with station.client() as client:
         assert client.predict("closing", b"again").body == expected(b"again")
+
+
+@pytest.mark.faults
+def test_workers_that_torchserve_gave_up_are_started_anew(
+    station: Station, scale: Scale, report: Report
+) -> None:
+    """Its model-config lets TorchServe try for a second; then nobody but the kit does."""
+    shut = station.kit.root / "shut"
+    shut.touch()
+    for pid in station.pids("given_up"):
+        os.kill(pid, signal.SIGKILL)
+    time.sleep(PATIENCE + 15)  # the first time that they are started anew is in vain, too
+    shut.unlink()
+    with station.loaded("given_up", scale.connections) as tally:
+        wait_for(lambda: station.is_whole("given_up"), "its workers to be started anew", 90)
+        time.sleep(scale.seconds)
+    report("workers that TorchServe gave up", tally)
+    assert tally.right > 0
+    with station.client() as client:
+        (described,) = client.describe("given_up")
+    assert (described.min_workers, described.max_workers) == (2, 2)

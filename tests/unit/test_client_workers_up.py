@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -64,6 +65,18 @@ def test_whoever_waits_for_a_model_without_workers_is_told_so(
     assert json.loads(answer.body)["code"] == 503
     assert words in answer.complaint
     assert server.paths.count("POST /slow/predictions/digits") == 1  # it does not ask again
+
+
+def test_who_comes_next_looks_before_anything_is_sent(server: Server) -> None:
+    """TorchServe would keep each in its queue, until nobody else gets in."""
+    server.reply(MODELS, description("UNLOADING"))
+    with ask(server, worker_patience=0.05) as client:
+        assert [client.predict("digits", b"x").status for _ in range(4)] == [503] * 4
+        assert server.paths.count("POST /slow/predictions/digits") == 1
+        server.reply(MODELS, description("READY"))
+        server.released.set()
+        time.sleep(0.3)  # what was seen is no longer held to be so
+        assert client.predict("digits", b"x").body == b"late"
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ LAYERS = [
     "comparing readiness sampling serving check_targets checking variants trial_server trial study "
     "tuning "
     "finals winning guarding server_logs watching canary "
-    "deployments placing draining proving beginning supervising operating rollout",
+    "deployments placing draining proving beginning reviving supervising operating rollout",
     "cli __main__ children pytest_plugin",
 ]
 LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names.split()}

@@ -1,0 +1,52 @@
+"""Workers that TorchServe gave up, or tries again after ever longer pauses, are started anew.
+
+It pauses for up to half an hour between two tries, and tries no more once five minutes are over
+(WorkerThread.java: BACK_OFF, isHealthy; `maxRetryTimeoutInSec`). What was wrong may have been put
+right by then: a file that was missing, a disk that was full, memory that others took.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import psutil
+
+from marsmith.client import Client, Model
+from marsmith.errors import ClientError
+
+PATIENCE = 30.0  # seconds for TorchServe to try itself: its first seven pauses are shorter
+
+
+@dataclass
+class Reviver:
+    """Remembers since when which version has no worker, neither up nor on its way."""
+
+    client: Client  # whose own timeout bounds each look that starts something
+    patience: float = PATIENCE
+    _gone_since: dict[tuple[str, str], float] = field(default_factory=dict, init=False)
+
+    def look(self, models: Iterable[Model]) -> None:
+        """Start anew what has been without workers for too long. Errors show at the next look."""
+        gone = {(one.name, one.version): one for one in models if _is_gone(one)}
+        now = time.monotonic()
+        self._gone_since = {key: self._gone_since.get(key, now) for key in gone}
+        for key, since in list(self._gone_since.items()):
+            if now - since > self.patience:
+                self._revive(gone[key])
+                del self._gone_since[key]
+
+    def _revive(self, model: Model) -> None:
+        # Only a worker that was scaled away and back forgets its pauses.
+        bounds = model.min_workers, model.max_workers
+        for low, high in ((0, 0), bounds):
+            with suppress(ClientError):  # that they are not up yet: nobody waits for them here
+                self.client.scale(model.name, low, high, 0.0, version=model.version)
+
+
+def _is_gone(model: Model) -> bool:
+    """Say whether a version is to have workers, and has not even one that is loading."""
+    running = any(one.pid > 0 and psutil.pid_exists(one.pid) for one in model.workers)
+    return model.min_workers > 0 and not model.ready_workers and not running
