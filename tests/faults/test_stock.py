@@ -22,6 +22,7 @@ from marsmith.client import ONCE, Client
 from marsmith.errors import UnreachableError
 from marsmith.messages import Response
 from marsmith.ports import free_ports
+from marsmith.processes import end_group
 from tests.faults.archives import project
 from tests.faults.conftest import Scale
 from tests.faults.load import DEADLINE, Tally, load
@@ -97,12 +98,13 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stock]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,  # TorchServe's Java does not end with the script that started it
     ) as process:
         running = Stock(port)
         for model in MODELS:
             wait_for(lambda name=model: running.is_whole(name), model, 120)  # type: ignore[misc]
         yield running
-        process.terminate()
+        end_group(process.pid)
     wait_for(lambda: not leftovers(str(temporary)), "TorchServe to stop")
     shutil.rmtree(temporary)
 
