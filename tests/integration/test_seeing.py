@@ -175,6 +175,11 @@ def test_top_prints_one_frame_into_a_pipe(served: Served) -> None:
     assert {"digits", "echo"} <= {line.split()[0] for line in frame.splitlines() if line.split()}
 
 
+def _in_the_foreground() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever runs the tests may ignore it
+
+
 @pytest.mark.parametrize("key", [b"q", b"\x03"], ids=["q", "Ctrl-C"])
 def test_top_ends_and_leaves_the_terminal_as_it_was(served: Served, key: bytes) -> None:
     own, terminal = pty.openpty()
@@ -188,7 +193,7 @@ def test_top_ends_and_leaves_the_terminal_as_it_was(served: Served, key: bytes) 
         stderr=terminal,
         env=os.environ | {"TERM": "xterm-256color"},
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        preexec_fn=_in_the_foreground,
     )
     seen = b""
     while b"q ends" not in seen:
