@@ -22,6 +22,7 @@ from marsmith.client.base import BaseClient
 from marsmith.client.retries import Deadline
 from marsmith.client.sending import Call, Sender
 from marsmith.client.tokens import Api, StaticToken
+from marsmith.client.workers_up import PATIENCE
 from marsmith.errors import ClientError, DeadlineError, RefusedError, UnreachableError
 from marsmith.messages import Response
 from marsmith.ports import free_ports
@@ -78,7 +79,7 @@ class Echo:
         assert self.state.certificate
         return Path(self.state.certificate)
 
-    def http(self, retries: Retries = ONCE) -> Client:
+    def http(self, retries: Retries = ONCE, patience: float | None = PATIENCE) -> Client:
         return Client(
             self.state.url,
             self.state.management_url,
@@ -86,15 +87,17 @@ class Echo:
             key_file=self.key_file,
             certificate=self.certificate,
             retries=retries,
+            worker_patience=patience,
         )
 
-    def grpc(self, retries: Retries = ONCE) -> GrpcClient:
+    def grpc(self, retries: Retries = ONCE, patience: float | None = PATIENCE) -> GrpcClient:
         return GrpcClient(
             f"127.0.0.1:{self.state.port + 3}",
             f"127.0.0.1:{self.state.port + 4}",
             key_file=self.key_file,
             certificate=self.certificate,
             retries=retries,
+            worker_patience=patience,
         )
 
     def rotate(self, api: Api) -> None:
@@ -235,7 +238,8 @@ def test_a_worker_that_is_killed_loses_no_request(echo: Echo, kind: str) -> None
         while not ended.is_set():
             answers.append(client.predict("echo", b"slowly"))
 
-    with echo.http(Retries()) if kind == "http" else echo.grpc(Retries()) as client:
+    # It waits for the new worker: it is the only one, and callers else get 503 within a second.
+    with echo.http(Retries(), None) if kind == "http" else echo.grpc(Retries(), None) as client:
         asking = [threading.Thread(target=ask, args=[client]) for _ in range(8)]
         for thread in asking:
             thread.start()
