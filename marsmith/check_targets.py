@@ -51,7 +51,8 @@ def _in_folder(path: Path) -> list[Target]:
         return _described(Project(path.absolute()))
     if (path / "MAR-INF").is_dir():
         return [_target(path)]
-    packed = [file for file in path.glob("*.*") if file.name.endswith(_ENDINGS)]
+    # What a running server keeps for itself lies beside them, under hidden names (placing.py).
+    packed = [file for file in path.glob("[!.]*.*") if file.name.endswith(_ENDINGS)]
     unpacked = [file.parent for file in path.glob("*/MAR-INF")]
     found = sorted({*packed, *unpacked})
     if not found:

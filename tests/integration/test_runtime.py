@@ -104,7 +104,7 @@ def test_the_runtime_answers_as_torchserve_does(odd: Served, name: str) -> None:
 
 
 def test_all_archives_answer_their_samples_as_torchserve_does(served: Served) -> None:
-    for path in sorted((served.kit.root / "model_store").glob("*.mar")):
+    for path in sorted((served.kit.root / "model_store").glob("[!.]*.mar")):
         with Runtime(path) as run:
             assert run.archive.samples
             for sample in run.archive.samples:
