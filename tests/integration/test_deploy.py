@@ -93,6 +93,7 @@ class Server:
     def asking(self, attempts: int = 4) -> Asking:
         folder = self.kit.root / f".marsmith/servers/{self.port}"
         client = client_of(self.state, 30.0, Retries(attempts=attempts), folder)
+        client._worker_patience = None  # they wait for workers that start, rather than be refused
         return Asking(client, "echo")
 
     def versions(self) -> list[dict[str, Any]]:
