@@ -93,3 +93,4 @@ def test_ten_times_over(station: Station, scale: Scale, report: Report) -> None:
             kit("rollback", "digest", *port)
             kit("scale", "digest", "2", *port)
     report("deploy, scale up, roll back, scale down; ten times", tally)
+    assert (tally.wrong, tally.lost) == (0, 0)

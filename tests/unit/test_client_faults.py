@@ -10,6 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -213,14 +214,14 @@ def test_what_was_never_sent_is_sent_again_whatever_it_is() -> None:
         later.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{later.getsockname()[1]}"
         with Client(url, url, retries=Retries(200, 0.05, 0.05)) as client:
-            asking = threading.Thread(target=client.register, args=["digits.mar"])
-            asking.start()
-            time.sleep(0.2)
-            later.listen()
-            connection, _ = later.accept()
-            with connection:
-                answer_well(connection)
-            asking.join()
+            with ThreadPoolExecutor(1) as pool:
+                asked = pool.submit(client.register, "digits.mar")
+                time.sleep(0.2)
+                later.listen()
+                connection, _ = later.accept()
+                with connection:
+                    answer_well(connection)
+            assert asked.exception() is None
 
 
 def test_setting_the_default_and_reading_are_repeated(server: Server, client: Client) -> None:

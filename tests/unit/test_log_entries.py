@@ -11,7 +11,7 @@ from marsmith.log_files import LogReader, log_files
 from marsmith.log_records import as_text, parse_line
 
 UNPACKED = "/tmp/marsmith-q9ewh4j6/models/0f3a61c2b7d84e5f9a0b1c2d3e4f5a6b"  # noqa: S108
-INSTALLED = "/work/.venv/lib/python3.11/site-packages"
+INSTALLED = "/home/ann/.venv/lib/python3.11/site-packages"
 STARTED = """\
 2026-11-21T13:44:10,719 pool-3-thread-1 WARN MetricCollector worker pid is not available yet.
 """
