@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 import warnings
@@ -22,7 +23,10 @@ class InProcessWorker:
         self._model = model
         os.chdir(model)
         sys.path.insert(0, str(model))
-        self._messages = importlib.import_module("ts.protocol.otf_message_handler")
+        self._messages: Any = importlib.import_module("ts.protocol.otf_message_handler")
+        # The kit's own handlers change both for the worker they run in.
+        self._read_before = self._messages._retrieve_buffer
+        self._filters_before = list(logging.getLogger().filters)
         worker = importlib.import_module("ts.model_service_worker")
         socket = model.parents[1] / ".ts.sock.9000"  # is never made
         metrics = torchserve_home() / "ts" / "configs" / "metrics.yaml"
@@ -39,7 +43,8 @@ class InProcessWorker:
     def send(self, message: bytes) -> None:
         """Do what a message of the front end's asks; what a handler raises at its load, comes."""
         self._parts = bytearray()
-        command, values = self._messages.retrieve_msg(_Socket(message))
+        self._messages._retrieve_buffer = _read
+        command, values = self._messages.retrieve_msg(BytesIO(message))
         if command == b"L":
             self._service, text, code = self._worker.load_model(values)
             if self._service:
@@ -66,6 +71,8 @@ class InProcessWorker:
         folder, path, modules = self._before
         os.chdir(folder)
         sys.path[:] = path
+        self._messages._retrieve_buffer = self._read_before
+        logging.getLogger().filters[:] = self._filters_before
         for name in set(sys.modules) - modules:
             file = getattr(sys.modules[name], "__file__", None) or ""
             if Path(file).is_relative_to(self._model):
@@ -73,11 +80,6 @@ class InProcessWorker:
         importlib.invalidate_caches()
 
 
-class _Socket:
-    """What `retrieve_msg` reads from."""
-
-    def __init__(self, message: bytes) -> None:
-        self._message = BytesIO(message)
-
-    def recv(self, size: int) -> bytes:
-        return self._message.read(size)
+def _read(message: BytesIO, length: int) -> bytearray:
+    """Take the place of what reads a worker's socket."""
+    return bytearray(message.read(length))

@@ -83,7 +83,6 @@ class Runtime:
             model = self._folder.resolve() / "models" / uuid.uuid4().hex
             model.mkdir(parents=True)
             self.archive.unpack(model)
-            self._worker = self._start_worker(model)
             message = encode_load(
                 self.archive.name,
                 str(model),
@@ -91,6 +90,8 @@ class Runtime:
                 batch_size=self.batch_size,
                 envelope=manifest.envelope or "",
             )
+            # Not before: in this process it changes the folder that relative paths start from.
+            self._worker = self._start_worker(model)
             self._worker.send(message)
             code, _ = read_loaded(self._worker.read)
             if code != 200:

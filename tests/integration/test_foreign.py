@@ -472,5 +472,5 @@ HOSTILE = {
 def test_hostile_code_is_bounded_and_nothing_of_it_stays(tmp_path: Path, name: str) -> None:
     text, expected = HOSTILE[name]
     path = write(tmp_path, name, {"own.py": text}, manifest(name, "own.py"))
-    assert rules(path, timeout=4) == expected
+    assert rules(path, timeout=4 if name == "hangs" else 60) == expected
     assert leftovers(MARK) == []

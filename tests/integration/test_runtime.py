@@ -139,6 +139,25 @@ def test_in_this_process_it_answers_the_same(store: Path) -> None:
     assert (Path.cwd(), sys.path) == before
 
 
+TWICE = """
+from pathlib import Path
+from marsmith.runtime import Runtime
+for _ in range(2):
+    with Runtime("model_store/digits.mar", in_process=True) as run:
+        for _ in range(2):
+            print(run.predict(Path("samples/seven.png").read_bytes()).json()["label"])
+"""
+
+
+def test_the_kits_own_handler_in_this_process(served: Served) -> None:
+    """It changes how its worker reads; the process that lends itself must not notice."""
+    command = [sys.executable, "-W", "error::ResourceWarning", "-c", TWICE]
+    result = subprocess.run(
+        command, cwd=served.kit.root, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (result.returncode, result.stdout.split()) == (0, ["7"] * 4), result.stderr
+
+
 def test_a_batch_is_answered_in_order(served: Served) -> None:
     with Runtime(served.kit.root / "model_store" / "digits.mar") as run:
         bodies = [

@@ -30,7 +30,7 @@ OFFERED = {
 }
 ARCHIVES = [name for name in OFFERED if f"[archives.{name}]" in SPEC]
 CAT = Image.open(ROOT / "samples" / "cat.jpg").resize((90, 60))
-SEVEN = Image.open(ROOT / "samples" / "seven.png")
+SEVEN = Image.open(ROOT / "samples" / "seven.png").copy()
 
 
 def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
