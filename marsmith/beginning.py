@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -140,7 +139,6 @@ def _entry(archive: Archive, config: dict[str, object], values: dict[str, str]) 
         batch_size=number("batchSize", _BATCH_SIZE),
         max_batch_delay=number("maxBatchDelay", _BATCH_DELAY),
         response_timeout=number("responseTimeout", waits),
-        since=time.time(),
     )
 
 

@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from marsmith.client import Model
@@ -32,13 +32,13 @@ class Version:
     version: str
     file: str  # of the model store
     sha256: str  # empty where somebody else than the kit registered it
-    default: bool
-    min_workers: int
-    max_workers: int
-    batch_size: int
-    max_batch_delay: int  # ms
-    response_timeout: int  # seconds
-    since: float  # when it was registered
+    since: float = field(default_factory=time.time)  # when it was registered
+    default: bool = False
+    min_workers: int = 0
+    max_workers: int = 0
+    batch_size: int = 0
+    max_batch_delay: int = 0  # ms
+    response_timeout: int = 0  # seconds
     default_since: float = 0.0  # when it last became the default version; 0: never
     deployed: bool = False  # whether it is to be served again after a stop
     signed_by: str | None = None  # the fingerprint of the key that its signature was proven with
@@ -118,20 +118,7 @@ def observed(record: Record, models: Iterable[Model]) -> Record:
 
 
 def _observed(known: Version | None, model: Model, lasting: bool) -> Version:
-    version = known or Version(
-        model.name,
-        model.version,
-        model.url,
-        "",
-        default=False,
-        min_workers=0,
-        max_workers=0,
-        batch_size=0,
-        max_batch_delay=0,
-        response_timeout=0,
-        since=time.time(),
-        deployed=lasting,
-    )
+    version = known or Version(model.name, model.version, model.url, "", deployed=lasting)
     became = model.default and not version.default
     return replace(
         version,

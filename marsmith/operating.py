@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from marsmith.client import ONCE, Client, Model, Retries
+from marsmith.connecting import client_of, find_server
 from marsmith.contents import source_names
 from marsmith.deployments import (
     Record,
@@ -28,7 +29,6 @@ from marsmith.proving import replay
 from marsmith.readiness import Start
 from marsmith.running import RunningServer
 from marsmith.server_state import ServerState, server_folder
-from marsmith.serving import client_of, find_server
 from marsmith.stop_signals import StopRequest, stop_signals
 
 # What must come about although the server is being brought back meanwhile: about a minute.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,13 +11,14 @@ from marsmith.archive import Archive
 from marsmith.canary import trial
 from marsmith.check_targets import Target
 from marsmith.checking import check
+from marsmith.connecting import client_of, find_server
 from marsmith.deployments import Record, Version, default_of, observed, of, previous, read_record
 from marsmith.errors import MarsmithError, ProjectError, RefusedError, RolloutError
 from marsmith.findings import FindingsError, Severity
 from marsmith.operating import Operation, operating, switch
 from marsmith.placing import discard, place, with_version
 from marsmith.project import Project
-from marsmith.serving import DEFAULT_TIMEOUT, client_of, find_server
+from marsmith.serving import DEFAULT_TIMEOUT
 from marsmith.signing import require_signature
 from marsmith.spec_schema import did_you_mean
 
@@ -194,20 +194,7 @@ def _placed(operation: Operation, source: Path, name: str, version: str) -> Vers
     if path.name not in kept:
         operation.on_failure(lambda: discard(operation.project, [path.name]))
     archive = Archive(path)
-    return Version(
-        name,
-        version,
-        path.name,
-        archive.digest,
-        default=False,
-        min_workers=0,
-        max_workers=0,
-        batch_size=0,
-        max_batch_delay=0,
-        response_timeout=0,
-        since=time.time(),
-        deployed=True,
-    )
+    return Version(name, version, path.name, archive.digest, deployed=True)
 
 
 def _signed_by(operation: Operation, wish: Deployment, source: Path, name: str) -> str | None:

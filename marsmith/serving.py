@@ -11,28 +11,24 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import psutil
-
 from marsmith.archive import Archive
 from marsmith.beginning import Beginning, beginning
-from marsmith.client import ONCE, Client, Retries
-from marsmith.client.tokens import Api
+from marsmith.client import ONCE
+from marsmith.connecting import client_of, server_properties
 from marsmith.contents import source_names
 from marsmith.deployments import Record, deployed, read_record, recording, write_record
-from marsmith.errors import ServerError
 from marsmith.exposure import asks_for_tokens, token_lifetime
-from marsmith.guarding import Guard, certificate_of, guard
+from marsmith.guarding import Guard, guard
 from marsmith.log_config import LogFormat
 from marsmith.placing import discard_all_but
 from marsmith.ports import free_ports, require_free
 from marsmith.processes import identity
 from marsmith.project import Project
-from marsmith.properties import addresses, with_ports
+from marsmith.properties import addresses
 from marsmith.readiness import Start
 from marsmith.server import KEY_FILE, TorchServe
 from marsmith.server_state import (
     ServerState,
-    end_abandoned,
     forget_state,
     running_servers,
     server_folder,
@@ -42,7 +38,7 @@ from marsmith.signing import require_signatures
 from marsmith.signing_keys import fingerprint
 from marsmith.stop_signals import stop_signals
 from marsmith.supervising import Supervisor
-from marsmith.tokens import KeyRotation, read_key
+from marsmith.tokens import KeyRotation
 
 DEFAULT_TIMEOUT = 120.0  # seconds for all models to load and answer; TorchServe's own, per model
 BACKGROUND_LOG = "serve.log"
@@ -83,7 +79,7 @@ def serve(
     that the owner of the public key did not sign, ProjectError and CertificateError for a
     configuration that cannot be guarded. No process is left in any case.
     """
-    values = _properties(project, wish.port)
+    values = server_properties(project, wish.port)
     port = addresses(values)[0].port
     begun = beginning(project, wish.names, port, fresh=wish.fresh)
     archives = begun.archives(project)
@@ -140,7 +136,7 @@ def serve_in_background(project: Project, wish: Wish) -> ServerState | str:
     """
     if wish.port == 0:
         wish = replace(wish, port=free_ports(5))
-    places = addresses(_properties(project, wish.port))
+    places = addresses(server_properties(project, wish.port))
     for place in places:
         require_free(place)  # before the log of a server that runs there is touched
     log = server_folder(project, places[0].port) / BACKGROUND_LOG
@@ -165,103 +161,6 @@ def serve_in_background(project: Project, wish: Wish) -> ServerState | str:
     return log.read_text(errors="replace")
 
 
-def find_server(project: Project, port: int | None = None) -> ServerState:
-    """Return the project's one running server, or the one on `port`.
-
-    Raises ServerError if there is none, or more than one and no port to choose.
-    """
-    chosen = [state for state in running_servers(project) if port in (None, state.port)]
-    if not chosen:
-        where = f" on port {port}" if port is not None else ""
-        raise ServerError(f"no server of this project runs{where}", "start one: marsmith serve")
-    if len(chosen) > 1:
-        ports = ", ".join(str(state.port) for state in chosen)
-        raise ServerError(f"several servers run, on ports {ports}", "choose one: --port N")
-    return chosen[0]
-
-
-def stop_server(project: Project, port: int | None = None) -> ServerState:
-    """Stop the project's one server, or the one on `port`; returns when nothing of it is left."""
-    state = find_server(project, port)
-    if state.abandoned:
-        end_abandoned(project, state)
-        return state
-    pid = state.supervisor[0]
-    try:
-        supervisor = psutil.Process(pid)
-        supervisor.terminate()
-        supervisor.wait(timeout=30)
-    except psutil.NoSuchProcess:
-        pass
-    except psutil.AccessDenied as error:
-        raise ServerError(
-            f"the server on port {state.port} belongs to {psutil.Process(pid).username()}",
-            "stop it as that user",
-        ) from error
-    except psutil.TimeoutExpired as error:
-        raise ServerError(
-            f"the server on port {state.port} does not stop (pid {pid})",
-            f"end it: kill -9 {pid}; then: marsmith stop --port {state.port}",
-        ) from error
-    return state
-
-
-def connect(project: Project, port: int | None = None) -> Client:
-    """Return a client for the project's server, however it was started.
-
-    `port` is the inference port, management listens on the next one. Without it: the one server
-    that `marsmith serve` runs here, else the addresses of config.properties.
-    """
-    states = running_servers(project)
-    if len(states) > 1 or any(state.port == port for state in states):
-        return _connected(project, find_server(project, port))
-    if port is None and states:
-        return _connected(project, states[0])
-    properties = _properties(project, port)
-    inference, management = (place.local_url for place in addresses(properties)[:2])
-    return Client(inference, management, certificate=certificate_of(project, properties))
-
-
-def token(project: Project, api: Api, port: int | None = None) -> str:
-    """Return the present key of an API of the project's one server, or the one on `port`.
-
-    Raises ServerError if there is no such server, or it asks for no token.
-    """
-    state = find_server(project, port)
-    if not state.secure:
-        raise ServerError(
-            f"the server on port {state.port} asks for no token",
-            "serve with tokens: marsmith serve --secure",
-        )
-    return read_key(Path(state.folder) / KEY_FILE, api).value
-
-
-def _connected(project: Project, state: ServerState) -> Client:
-    """Return a client that takes part in trials of new versions."""
-    return client_of(state, routes=server_folder(project, state.port))
-
-
-def client_of(
-    state: ServerState,
-    timeout: float = 60.0,
-    retries: Retries | None = None,
-    routes: Path | None = None,
-) -> Client:
-    """Return a client for a server; `routes` is its folder, if trials are its affair."""
-    key_file = Path(state.folder) / KEY_FILE
-    certificate = Path(state.certificate) if state.certificate else None
-    return Client(
-        state.url,
-        state.management_url,
-        key_file=key_file,
-        metrics_url=state.metrics_url,
-        certificate=certificate,
-        timeout=timeout,
-        retries=retries,
-        routes=routes,
-    )
-
-
 def _rotation(state: ServerState, properties: dict[str, str]) -> AbstractContextManager[object]:
     """Renew the server's keys before they end, if it asks for any."""
     if not asks_for_tokens(properties):
@@ -270,13 +169,6 @@ def _rotation(state: ServerState, properties: dict[str, str]) -> AbstractContext
     key_file = Path(state.folder) / KEY_FILE
     lifetime = token_lifetime(properties)
     return KeyRotation(state.management_url, key_file, lifetime, certificate)
-
-
-def _properties(project: Project, port: int | None) -> dict[str, str]:
-    """Return config.properties as this server needs it."""
-    overridden = ("model_store", "load_models", "model_snapshot")  # what we say ourselves
-    properties = {key: value for key, value in project.config.items() if key not in overridden}
-    return properties if port is None else with_ports(properties, port or free_ports(5))
 
 
 def _state(

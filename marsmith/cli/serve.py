@@ -11,6 +11,7 @@ import click
 from marsmith import serving
 from marsmith.building import is_stale
 from marsmith.cli.options import names_argument, port_option, project_of
+from marsmith.connecting import stop_server
 from marsmith.log_config import LogFormat
 from marsmith.server_state import ServerState
 
@@ -110,5 +111,5 @@ def _print_ready(state: ServerState, end: str = "stop with: Ctrl-C") -> None:
 @click.pass_context
 def stop(context: click.Context, port: int | None) -> None:
     """Stop this project's server."""
-    state = serving.stop_server(project_of(context), port)
+    state = stop_server(project_of(context), port)
     click.echo(f"stopped the server on port {state.port}")

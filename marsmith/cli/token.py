@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from marsmith import serving
+from marsmith import connecting
 from marsmith.cli.options import port_option, project_of
 from marsmith.client.tokens import Api
 from marsmith.self_signed import DEFAULT_DAYS, new_certificate
@@ -24,7 +24,7 @@ def token(context: click.Context, api: Api, header: bool, port: int | None) -> N
 
     marsmith token --header | curl -H @- http://127.0.0.1:8080/predictions/NAME -T FILE
     """
-    key = serving.token(project_of(context), api, port)
+    key = connecting.token(project_of(context), api, port)
     click.echo(f"Authorization: Bearer {key}" if header else key)
 
 

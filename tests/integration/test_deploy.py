@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from marsmith.client import Retries
+from marsmith.connecting import client_of, find_server
 from marsmith.ports import free_ports
 from marsmith.project import Project
 from marsmith.server_state import ServerState
-from marsmith.serving import client_of, find_server
 from tests.integration.asking import Asking
 from tests.integration.kit import BIN, ROOT, Kit, leftovers, wait_for
 

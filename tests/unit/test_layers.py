@@ -24,9 +24,8 @@ LAYERS = [
     "certificates self_signed tokens signing_keys signing requirements distributions calibration "
     "load_connection load measurements",
     "verify building locked_building bill_of_materials exporting extracting inspecting "
-    "comparing readiness sampling serving check_targets checking variants trial_server trial study "
-    "tuning "
-    "finals winning guarding server_logs watching canary "
+    "comparing readiness sampling connecting serving check_targets checking variants trial_server "
+    "trial study tuning finals winning guarding server_logs watching canary "
     "deployments placing draining proving beginning reviving supervising operating rollout",
     "cli __main__ children pytest_plugin",
 ]

@@ -1,0 +1,122 @@
+"""A project's servers, as commands find, ask and stop them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+
+from marsmith.client import Client, Retries
+from marsmith.client.tokens import Api
+from marsmith.errors import ServerError
+from marsmith.guarding import certificate_of
+from marsmith.ports import free_ports
+from marsmith.project import Project
+from marsmith.properties import addresses, with_ports
+from marsmith.server import KEY_FILE
+from marsmith.server_state import ServerState, end_abandoned, running_servers, server_folder
+from marsmith.tokens import read_key
+
+
+def server_properties(project: Project, port: int | None) -> dict[str, str]:
+    """Return config.properties as a server on `port` needs it; 0 stands for five free ports."""
+    overridden = ("model_store", "load_models", "model_snapshot")  # what we say ourselves
+    properties = {key: value for key, value in project.config.items() if key not in overridden}
+    return properties if port is None else with_ports(properties, port or free_ports(5))
+
+
+def find_server(project: Project, port: int | None = None) -> ServerState:
+    """Return the project's one running server, or the one on `port`.
+
+    Raises ServerError if there is none, or more than one and no port to choose.
+    """
+    chosen = [state for state in running_servers(project) if port in (None, state.port)]
+    if not chosen:
+        where = f" on port {port}" if port is not None else ""
+        raise ServerError(f"no server of this project runs{where}", "start one: marsmith serve")
+    if len(chosen) > 1:
+        ports = ", ".join(str(state.port) for state in chosen)
+        raise ServerError(f"several servers run, on ports {ports}", "choose one: --port N")
+    return chosen[0]
+
+
+def stop_server(project: Project, port: int | None = None) -> ServerState:
+    """Stop the project's one server, or the one on `port`; returns when nothing of it is left."""
+    state = find_server(project, port)
+    if state.abandoned:
+        end_abandoned(project, state)
+        return state
+    pid = state.supervisor[0]
+    try:
+        supervisor = psutil.Process(pid)
+        supervisor.terminate()
+        supervisor.wait(timeout=30)
+    except psutil.NoSuchProcess:
+        pass
+    except psutil.AccessDenied as error:
+        raise ServerError(
+            f"the server on port {state.port} belongs to {psutil.Process(pid).username()}",
+            "stop it as that user",
+        ) from error
+    except psutil.TimeoutExpired as error:
+        raise ServerError(
+            f"the server on port {state.port} does not stop (pid {pid})",
+            f"end it: kill -9 {pid}; then: marsmith stop --port {state.port}",
+        ) from error
+    return state
+
+
+def connect(project: Project, port: int | None = None) -> Client:
+    """Return a client for the project's server, however it was started.
+
+    `port` is the inference port, management listens on the next one. Without it: the one server
+    that `marsmith serve` runs here, else the addresses of config.properties.
+    """
+    states = running_servers(project)
+    if len(states) > 1 or any(state.port == port for state in states):
+        return _connected(project, find_server(project, port))
+    if port is None and states:
+        return _connected(project, states[0])
+    properties = server_properties(project, port)
+    inference, management = (place.local_url for place in addresses(properties)[:2])
+    return Client(inference, management, certificate=certificate_of(project, properties))
+
+
+def token(project: Project, api: Api, port: int | None = None) -> str:
+    """Return the present key of an API of the project's one server, or the one on `port`.
+
+    Raises ServerError if there is no such server, or it asks for no token.
+    """
+    state = find_server(project, port)
+    if not state.secure:
+        raise ServerError(
+            f"the server on port {state.port} asks for no token",
+            "serve with tokens: marsmith serve --secure",
+        )
+    return read_key(Path(state.folder) / KEY_FILE, api).value
+
+
+def _connected(project: Project, state: ServerState) -> Client:
+    """Return a client that takes part in trials of new versions."""
+    return client_of(state, routes=server_folder(project, state.port))
+
+
+def client_of(
+    state: ServerState,
+    timeout: float = 60.0,
+    retries: Retries | None = None,
+    routes: Path | None = None,
+) -> Client:
+    """Return a client for a server; `routes` is its folder, if trials are its affair."""
+    key_file = Path(state.folder) / KEY_FILE
+    certificate = Path(state.certificate) if state.certificate else None
+    return Client(
+        state.url,
+        state.management_url,
+        key_file=key_file,
+        metrics_url=state.metrics_url,
+        certificate=certificate,
+        timeout=timeout,
+        retries=retries,
+        routes=routes,
+    )
