@@ -11,11 +11,14 @@ from marsmith.client.tokens import Api
 from marsmith.errors import ServerError
 from marsmith.guarding import certificate_of
 from marsmith.ports import free_ports
+from marsmith.processes import have_ended
 from marsmith.project import Project
 from marsmith.properties import addresses, with_ports
 from marsmith.server import KEY_FILE
 from marsmith.server_state import ServerState, end_abandoned, running_servers, server_folder
 from marsmith.tokens import read_key
+
+_STOPPING = 30.0  # seconds
 
 
 def server_properties(project: Project, port: int | None) -> dict[str, str]:
@@ -50,19 +53,19 @@ def stop_server(project: Project, port: int | None = None) -> ServerState:
     try:
         supervisor = psutil.Process(pid)
         supervisor.terminate()
-        supervisor.wait(timeout=30)
+        ended = have_ended([supervisor], _STOPPING)
     except psutil.NoSuchProcess:
-        pass
+        return state
     except psutil.AccessDenied as error:
         raise ServerError(
             f"the server on port {state.port} belongs to {psutil.Process(pid).username()}",
             "stop it as that user",
         ) from error
-    except psutil.TimeoutExpired as error:
+    if not ended:
         raise ServerError(
             f"the server on port {state.port} does not stop (pid {pid})",
             f"end it: kill -9 {pid}; then: marsmith stop --port {state.port}",
-        ) from error
+        )
     return state
 
 

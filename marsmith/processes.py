@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
+
+_FAREWELL = 1.0  # seconds for a worker that is not busy to end
 
 
 def identity(pid: int) -> tuple[int, float]:
@@ -36,20 +40,64 @@ def _start_time(pid: int) -> float:
     return float(stat.rpartition(")")[2].split()[19])  # proc(5): starttime, in ticks since boot
 
 
-def end_group(leader: int, patience: float = 10.0) -> None:
-    """Ask a process to end, wait up to `patience` seconds, then end what is left of its group.
+def have_ended(processes: Iterable[psutil.Process], patience: float) -> bool:
+    """Wait up to `patience` seconds for processes to end; say whether they have.
 
-    A TorchServe that is told to stop leaves workers behind that are busy or still starting.
+    What has ended and was not waited for by its parent (pid 1 of a container may never) has ended.
     """
+    deadline = time.monotonic() + patience
+    left = list(processes)
+    while left := [process for process in left if not _has_ended(process)]:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def end_group(leader: int, patience: float = 10.0) -> None:
+    """Ask a process to end, wait up to `patience` seconds, then end what is left of its group."""
     members = _group(leader)
     for process in members:
         if process.pid == leader:
             _signal(process, signal.SIGTERM)
-            psutil.wait_procs([process], timeout=patience)
+            have_ended([process], patience)
     left = {*members, *_group(leader)}
     for process in left:
         _signal(process, signal.SIGKILL)
-    psutil.wait_procs(left, timeout=patience)
+    have_ended(left, patience)
+
+
+def end_server(leader: int, patience: float = 10.0) -> None:
+    """End a TorchServe and all of its group; its front end has `patience` seconds to close.
+
+    Told to stop, it closes its ports and every connection at once, and only then waits for some
+    seconds, for what can no longer come (ServerGroups.java); so it is not waited for. Its workers
+    end by themselves when it is gone.
+    """
+    deadline = time.monotonic() + patience
+    for process in _group(leader):
+        if process.pid == leader:
+            _signal(process, signal.SIGTERM)
+            while _listens(process) and time.monotonic() < deadline:
+                time.sleep(0.02)
+            _signal(process, signal.SIGKILL)
+    have_ended(_group(leader), _FAREWELL)
+    end_group(leader, patience)
+
+
+def _listens(process: psutil.Process) -> bool:
+    try:
+        connections = process.net_connections("tcp")
+    except psutil.Error:
+        return False  # gone
+    return any(one.status == psutil.CONN_LISTEN for one in connections)
 
 
 def end_mentioning(text: str) -> None:
@@ -61,7 +109,7 @@ def end_mentioning(text: str) -> None:
     ]
     for process in found:
         _signal(process, signal.SIGKILL)
-    psutil.wait_procs(found, timeout=10)
+    have_ended(found, 10)
 
 
 def end_children_of(folder: Path) -> None:
@@ -69,7 +117,7 @@ def end_children_of(folder: Path) -> None:
     found = [process for process in psutil.process_iter() if _temporary_folder(process) == folder]
     for process in found:
         _signal(process, signal.SIGKILL)
-    psutil.wait_procs(found, timeout=10)
+    have_ended(found, 10)
 
 
 def _temporary_folder(process: psutil.Process) -> Path | None:

@@ -16,7 +16,7 @@ from marsmith.log_config import LogFormat, format_log_config
 from marsmith.log_files import log_files
 from marsmith.log_tails import LogTails
 from marsmith.ports import require_free
-from marsmith.processes import end_group
+from marsmith.processes import end_server
 from marsmith.properties import addresses, format_properties
 
 SERVER_LOG = "server.log"  # the front end: warnings and errors
@@ -70,7 +70,7 @@ class TorchServe:
         What is left of it is ended. Its folder stays where clients know its key file to be, and
         the logs go on. Raises as `start` does.
         """
-        end_group(self.pid)
+        end_server(self.pid)
         self._properties |= changed
         self._archives = {}
         self._logs = LogTails(self.log_folder, LOGS)
@@ -145,6 +145,6 @@ class TorchServe:
     def stop(self, patience: float = 10.0) -> None:
         """End the front end and every worker, and remove the folder. `patience` is in seconds."""
         if self.process is not None:
-            end_group(self.process.pid, patience)
+            end_server(self.process.pid, patience)
             self.process.wait()
             shutil.rmtree(self.folder, ignore_errors=True)

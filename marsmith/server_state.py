@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from marsmith.environment import FOLDER_PREFIX
-from marsmith.processes import end_group, end_mentioning, lives
+from marsmith.processes import end_mentioning, end_server, lives
 from marsmith.project import Project
 from marsmith.replacing import replacing
 
@@ -86,7 +86,7 @@ def running_servers(project: Project) -> list[ServerState]:
 def end_abandoned(project: Project, state: ServerState) -> None:
     """End a TorchServe whose `marsmith serve` is gone, and remove what it left."""
     if lives(state.front_end):
-        end_group(state.front_end[0])
+        end_server(state.front_end[0])
     # Workers outlive a front end that was killed while they are busy. Its pid may be another's by
     # now, but no other process has its socket in our folder.
     if Path(state.folder).name.startswith(FOLDER_PREFIX):
