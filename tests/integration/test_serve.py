@@ -323,30 +323,26 @@ def test_one_line_per_request_is_not_logged(kit: Kit) -> None:
     kit("stop")
 
 
-@pytest.mark.parametrize(
-    ("handler", "code", "runtime"),
-    [
-        (
-            "own.py:predict",
-            "def predict(data, context):\n    return data and ['right']\n",
-            "python",
-        ),
-        ("own.py", "def handle(data, context):\n    return data and ['right']\n", "python3"),
-    ],
-)
-def test_handlers_that_are_functions_serve(
-    empty: Kit, handler: str, code: str, runtime: str
-) -> None:
-    empty.write("handlers/own.py", code)
-    empty.write(
-        "archives.toml",
-        f'[archives.own]\nversion = "2"\nhandler = "handlers/{handler}"\nruntime = "{runtime}"\n'
-        'serving = { minWorkers = 1 }\nsamples = [{ request = "in.txt", response = "out.txt" }]\n',
-    )
+FUNCTION = """[archives.{name}]
+version = "2"
+handler = "handlers/{handler}"
+runtime = "{runtime}"
+serving = {{ minWorkers = 1 }}
+samples = [{{ request = "in.txt", response = "out.txt" }}]
+"""
+
+
+def test_handlers_that_are_functions_serve(empty: Kit) -> None:
+    code = "def {name}(data, context):\n    return data and ['right']\n"
+    empty.write("handlers/named.py", code.format(name="predict"))
+    empty.write("handlers/plain.py", code.format(name="handle"))
+    named = FUNCTION.format(name="named", handler="named.py:predict", runtime="python")
+    plain = FUNCTION.format(name="plain", handler="plain.py", runtime="python3")
+    empty.write("archives.toml", named + plain)
     empty.write("in.txt", "anything")
     empty.write("out.txt", "right")
     empty("build")
-    assert "ready: own" in empty("serve", "--background", "--port", 0).stdout
+    assert "ready: named, plain" in empty("serve", "--background", "--port", 0).stdout
     empty("stop")
 
 
