@@ -6,7 +6,9 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
+from marsmith.archive import Archive
 from marsmith.deployments import Version, path_of
 from marsmith.errors import RolloutError
 from marsmith.exposition import parse_metrics
@@ -14,7 +16,8 @@ from marsmith.operating import Operation
 from marsmith.placing import PlacedArchive
 from marsmith.proving import complaint
 from marsmith.replacing import replacing
-from marsmith.routing import FAILURES_FILE, ROUTES_FILE, Route, format_routes
+from marsmith.routing import REPORTS_FILE, ROUTES_FILE, Route, count_reports, format_routes
+from marsmith.samples import LARGEST
 from marsmith.server_state import server_folder
 
 MOST_FAILURES = 0.01  # of the requests that it got
@@ -22,8 +25,18 @@ SLOWER = 1.5  # times the mean of the version before …
 MARGIN = 5.0  # … and so many ms
 ENOUGH = 20  # requests of each version, for their latencies to be compared
 _PAUSE = 0.5  # seconds between two rounds of samples
+_LATE = 10.0  # seconds that an answer to one of them may take beyond the trial
 _REQUESTS = "ts_inference_requests_total"
 _LATENCY = "ts_inference_latency_microseconds"
+
+
+@dataclass(frozen=True)
+class Canary:
+    """How a new version is tried before it is the default one."""
+
+    share: float  # 0…1 of the requests
+    seconds: float = 30.0
+    agreement: float = 0.0  # the share 0…1 of compared answers that must agree
 
 
 @dataclass(frozen=True)
@@ -43,42 +56,58 @@ class Seen:
         return self.microseconds / 1000 / self.requests if self.requests else 0.0
 
 
-def trial(operation: Operation, new: Version, old: Version, share: float, seconds: float) -> None:
-    """Send a share 0…1 of the requests of the kit's clients to `new` for so many seconds.
+def trial(operation: Operation, new: Version, old: Version, wish: Canary) -> None:
+    """Send a share of the requests of the kit's clients to `new` for some seconds.
 
-    Raises RolloutError if it answers a sample wrongly, fails too often, or is slower.
+    Raises RolloutError if it answers a sample wrongly, fails too often, is slower, or answers
+    otherwise than the version before more often than it may.
     """
-    operation.step(f"send {share:.0%} of the requests to {new.name} {new.version}")
+    operation.step(f"send {wish.share:.0%} of the requests to {new.name} {new.version}")
+    archive = PlacedArchive(path_of(operation.project, new), new.name)
     folder = server_folder(operation.project, operation.state.port)
-    routes, failures = folder / ROUTES_FILE, folder / FAILURES_FILE
+    routes, reports = folder / ROUTES_FILE, folder / REPORTS_FILE
     before = _seen(operation, old), _seen(operation, new)
     probes = 0
     try:
-        failures.write_bytes(b"")
+        reports.write_bytes(b"")
         with replacing(routes) as file:
-            file.write(format_routes({new.name: Route(new.version, share)}))
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+            file.write(format_routes({new.name: _route(archive, new, wish.share)}))
+        end = time.monotonic() + wish.seconds
+        while (left := end - time.monotonic()) > 0:
             operation.require_going()
-            probes += _compare(operation, new, old)
-            _require_few(failures.read_text().count("\n"), _seen(operation, new).since(before[1]))
+            counts = count_reports(reports.read_text())
+            _require_few(counts["failed"], _seen(operation, new).since(before[1]))
+            probe = partial(_probe, operation, archive, new, old, left + _LATE)
+            probes += operation.waiting_for(probe)
             time.sleep(_PAUSE)
+        counts = count_reports(reports.read_text())
     finally:
-        for path in (routes, failures):
+        for path in (routes, reports):
             with suppress(OSError):
                 path.unlink(missing_ok=True)
     was = _seen(operation, old).since(before[0])
     now = _seen(operation, new).since(before[1])
     _judge(operation, was, now, probes)
+    _require_agreement(operation, counts["alike"], counts["other"], wish.agreement)
 
 
-def _compare(operation: Operation, new: Version, old: Version) -> int:
+def _route(archive: Archive, new: Version, share: float) -> Route:
+    """Answers agree where they would for a sample."""
+    tolerance = max((one.tolerance for one in archive.samples), default=0.0)
+    largest = max((one.largest for one in archive.samples), default=LARGEST)
+    return Route(new.version, share, tolerance, largest)
+
+
+def _probe(
+    operation: Operation, archive: Archive, new: Version, old: Version, seconds: float
+) -> int:
     """Ask both versions for each sample; return how many requests that were for each of them."""
-    archive = PlacedArchive(path_of(operation.project, new), new.name)
     for sample in archive.samples:
         body, expected = archive.read(sample.request), archive.read(sample.response)
-        operation.client.predict(old.name, body, version=old.version)  # so that both are as loaded
-        answer = operation.client.predict(new.name, body, version=new.version)
+        for version in (old, new):  # both, so that they are as loaded
+            answer = operation.client.predict(
+                new.name, body, version=version.version, deadline=seconds
+            )
         if wrong := complaint(sample, expected, answer):
             raise RolloutError(
                 f"beside {old.version}, it answers its sample {sample.request} wrongly: {wrong}",
@@ -91,8 +120,8 @@ def _require_few(failures: int, seen: Seen) -> None:
     """Raise RolloutError if more requests failed than may; one alone is no share yet."""
     if failures > max(1.0, MOST_FAILURES * seen.requests):
         raise RolloutError(
-            f"it failed on {failures} of the {seen.requests:.0f} requests that it got (they were "
-            "answered by the version before)",
+            f"it failed on {failures} requests, and answered {seen.requests:.0f} (the version "
+            "before was asked instead)",
             "its workers say why: marsmith logs",
         )
 
@@ -106,6 +135,17 @@ def _judge(operation: Operation, was: Seen, now: Seen, probes: int) -> None:
         raise RolloutError(f"it takes {words}", "make it faster, or give it more: --workers")
     else:
         operation.tell(f"on trial it answered {real:.0f} requests, {words}")
+
+
+def _require_agreement(operation: Operation, alike: int, other: int, wanted: float) -> None:
+    """Tell how often both versions were asked the same and agreed; raise if that is too rare."""
+    if not alike + other:
+        operation.tell("warning: no request was compared with the version before")
+        return
+    words = f"{alike} of {alike + other} answers agree with those of the version before"
+    if alike < wanted * (alike + other):
+        raise RolloutError(words, "see what changed: marsmith diff; or ask for less agreement")
+    operation.tell(words)
 
 
 def _seen(operation: Operation, version: Version) -> Seen:

@@ -20,7 +20,8 @@ from marsmith.errors import RolloutError
 from marsmith.running import RunningServer
 from marsmith.server import JAVA_LOG
 
-_PAUSE = 0.1  # seconds between two looks
+_PAUSE = 0.1  # seconds between two looks at first; each of them is 30 KB in Java's log
+_LONGEST_PAUSE = 2.0
 _MARGIN = 0.1  # seconds beyond the batch delay in which a request gets from the queue to a worker
 _DUMP = 2.0  # seconds for Java to print its threads: it needs some milliseconds
 _END = "JNI global refs"  # the last line that it prints
@@ -46,6 +47,7 @@ def drain(
     """
     end = time.monotonic() + patience
     quiet_since: float | None = None
+    pause = _PAUSE
     while True:
         require_going()
         now = time.monotonic()
@@ -53,11 +55,13 @@ def drain(
             quiet_since = now if quiet_since is None else quiet_since
             if now - quiet_since > model.max_batch_delay / 1000 + _MARGIN:
                 return True
+            pause = _PAUSE
         else:
             quiet_since = None
+            pause = min(1.5 * pause, _LONGEST_PAUSE)
         if now > end:
             return False
-        time.sleep(_PAUSE)
+        time.sleep(pause)
 
 
 def _is_quiet(server: RunningServer, front_end: int, client: Client, model: Model) -> bool:

@@ -26,12 +26,16 @@ LET_THROUGH = "MARSMITH_PASS_ENVIRONMENT"
 # An archive's code is not to find what opens other doors. By name: whole words, since TOKENIZERS_…
 # and KEYBOARD_… are settings; what others write in one word; and what leads to keys elsewhere.
 _SECRET_NAME = re.compile(
-    r"(?:^|_)(?:KEYS?|TOKENS?|PASS|PAT|AUTH|CREDS|COOKIE|DSN)(?:_|$)"
-    r"|APIKEY|ACCESSKEY|TOKEN$|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|.PWD$(?<!^OLDPWD)"
+    r"(?:^|_)(?:KEYS?|TOKENS?|PASS|PASSCODE|PW|PAT|AUTH|CREDS?|COOKIE|DSN|JWT|BEARER|PEM|PRIVATE"
+    r"|WEBHOOK)(?:_|$)"
+    r"|APIKEY|ACCESSKEY|ENCRYPTIONKEY|CONNECTION_?STRING|TOKEN$|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|.PWD$(?<!^OLDPWD)"
     r"|^(?:AWS|AZURE|GITHUB|GITLAB|GOOGLE_APPLICATION|SSH|GPG|VAULT|DOCKER)_|^(?:KUBECONFIG|NETRC)$",
     re.IGNORECASE,
 )
-_URL_WITH_PASSWORD = re.compile(r"://[^/\s@:]*:[^/\s@]+@")
+# `https://user:password@host`, and what connection strings say: `Server=…;Password=…`.
+_VALUE_WITH_PASSWORD = re.compile(
+    r"://[^/\s@:]*:[^/\s@]+@|(?:^|;)\s*(?:password|pwd|\w*accesskey|accountkey)\s*=", re.IGNORECASE
+)
 
 
 def temporary_folder() -> Path:
@@ -47,7 +51,7 @@ def temporary_folder() -> Path:
 
 
 def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
-    """Leave out variables that look secret, by their name or as a URL with a password.
+    """Leave out variables that look secret, by their name, or as they hold a password.
 
     Those that MARSMITH_PASS_ENVIRONMENT names stay. Raises ServerError if it names one that is not
     set, since whoever wrote that name relies on it.
@@ -61,7 +65,7 @@ def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environ.items()
-        if name in passed or not (_SECRET_NAME.search(name) or _URL_WITH_PASSWORD.search(value))
+        if name in passed or not (_SECRET_NAME.search(name) or _VALUE_WITH_PASSWORD.search(value))
     }
 
 

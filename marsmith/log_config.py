@@ -35,7 +35,10 @@ _CONFIG = """\
   </Loggers>
 </Configuration>
 """
-_TEXT = {"server": "%d{ISO8601} %t %p %c{1} %m%n%ex{short}", "workers": "%d{ISO8601} %t %m%n"}
+_TEXT = {
+    "server": "%d{ISO8601} %t %p %c{1} %m%n%notEmpty{%ex{short}%n}",
+    "workers": "%d{ISO8601} %t %m%n",
+}
 # log4j's own JSON layouts need Jackson, which TorchServe's jar does not hold.
 _FIELDS = {
     "time": "%d{yyyy-MM-dd'T'HH:mm:ss.SSSXXX}",

@@ -15,6 +15,7 @@ SourceName = Callable[[str, str], str]  # (archive, entry) → the project's fil
 
 _UNPACKED = re.compile(r"(/[^\s'\"]*)?/models/[0-9a-f]{32}/(?P<entry>[^\s'\"]+)")
 _AT_ONCE = 0.5  # seconds
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")  # before each dump
 _INSTALLED = re.compile(r"(?<=[\"'\s])/[^\s'\"]*?/(site|dist)-packages/")
 
 
@@ -34,7 +35,8 @@ class Entry:
     def concerns(self, model: str) -> bool:
         """Whether it is of a model's worker, or names the model."""
         if stream := self.record.stream:
-            return stream.model == model
+            # Both may hold underscores, and the log joins them by one.
+            return f"{stream.model}_{stream.version}".startswith(f"{model}_")
         return any(re.search(rf"(?<![\w.-]){re.escape(model)}(?![\w-])", x) for x in self.lines)
 
     def text(self, source_name: SourceName) -> str:
@@ -65,16 +67,29 @@ class Entries:
 
     def __init__(self) -> None:
         self._open: dict[str, Entry] = {}  # by thread: what may go on; last touched last
+        self._dump: Literal["none", "threads", "heap"] = "none"
 
     def add(self, lines: Iterable[str]) -> Iterator[Entry]:
         """Take lines of the log; give each entry once another one of its thread has begun."""
         for line in lines:
-            yield from self._add(line)
+            if not self._is_of_dump(line):
+                yield from self._add(line)
 
     def rest(self) -> list[Entry]:
         """Give the entries that nothing more came of."""
         left, self._open = list(self._open.values()), {}
         return left
+
+    def _is_of_dump(self, line: str) -> bool:
+        """Tell whether Java prints its threads there, which draining.py asks for and reads."""
+        if line.startswith("Full thread dump"):
+            self._dump = "threads"
+        elif self._dump == "heap" and line.strip() and not line.startswith((" ", "Heap")):
+            self._dump = "none"
+        elif self._dump == "threads" and line.startswith("JNI global refs"):
+            self._dump = "heap"
+            return True
+        return self._dump != "none" or _MOMENT.fullmatch(line) is not None
 
     def _add(self, line: str) -> Iterator[Entry]:
         record = parse_line(line)

@@ -6,6 +6,7 @@ The format is that of model_archiver/manifest_components (torch-model-archiver 0
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,15 @@ class Manifest:
     config_file: str | None = None
     envelope: str | None = None  # of old archives: a wrapper around requests and answers
     runtime: str = "python"
+
+
+def is_version(text: str) -> bool:
+    """Say whether a model version can stand in the management API's URLs, where `all` is taken."""
+    return (
+        text != "all"
+        and re.fullmatch(r"[\w.+~-]+", text, re.ASCII) is not None
+        and bool(text.strip("."))
+    )
 
 
 def parse_manifest(text: str | bytes) -> Manifest:

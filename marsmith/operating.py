@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from marsmith.client import ONCE, Client, Model, Retries
-from marsmith.connecting import client_of, find_server
+from marsmith.connecting import client_of, connect, find_server
 from marsmith.contents import source_names
 from marsmith.deployments import (
     Record,
@@ -28,7 +28,7 @@ from marsmith.project import Project
 from marsmith.proving import replay
 from marsmith.readiness import Start
 from marsmith.running import RunningServer
-from marsmith.server_state import ServerState, server_folder
+from marsmith.server_state import ServerState, running_servers, server_folder
 from marsmith.stop_signals import StopRequest, stop_signals
 
 # What must come about although the server is being brought back meanwhile: about a minute.
@@ -36,6 +36,7 @@ _PATIENT = Retries(attempts=60, first=0.2, longest=2.0)
 _LONGEST_DRAIN = 300.0  # seconds; a queue may be long, and who is in it shall be answered
 _LONGEST_LOOK = 6.0  # seconds that `marsmith serve` may need to see what is served
 _PAUSE = 0.05
+_RETURN = 60.0  # seconds for a front end that died to be back
 
 _Result = TypeVar("_Result")
 
@@ -187,16 +188,31 @@ class Operation:
         step = self.now
         if self._undo:
             self.tell("going back to what was served before")
-        with suppress(MarsmithError):  # its front end may have been started again
-            self.state = find_server(self.project, self.state.port)
-            self.server = RunningServer(self.state, self.server.log_folder)
-        with client_of(self.state, 60.0, _PATIENT) as self.client:
+        stands = self._is_back()
+        if not stands:
+            why, hint = "the server has ended", "start it again: marsmith serve"
+        with client_of(self.state, 60.0, _PATIENT if stands else ONCE) as self.client:
             while self._undo:
                 with suppress(MarsmithError, OSError):
                     self._undo.pop()()
-            left = self._left_over(before)
+            left = self._left_over(before) if stands else ""
         end = f"; {left}" if left else "; what was served before still is"
         return RolloutError(f"{what} failed at the step '{step}': {why}{end}", hint)
+
+    def _is_back(self) -> bool:
+        """Wait for a server whose front end may just be started again; say whether it stands."""
+        end = time.monotonic() + _RETURN
+        while time.monotonic() < end:
+            try:
+                self.state = find_server(self.project, self.state.port)
+            except MarsmithError:
+                return False  # somebody stopped it
+            self.server = RunningServer(self.state, self.server.log_folder)
+            with suppress(ClientError), client_of(self.state, _LONGEST_LOOK, ONCE) as client:
+                client.models()
+                return True
+            time.sleep(_PAUSE)
+        return False
 
     def _left_over(self, before: Record) -> str:
         """Say how the server differs from what it was; nothing if it does not."""
@@ -219,6 +235,29 @@ def _outline(record: Record) -> set[tuple[str, str, bool, int, int]]:
 
 
 @contextmanager
+def _turn(project: Project, port: int) -> Iterator[None]:
+    with recording_within(project, port, _LONGEST_LOOK) as alone:
+        if not alone:
+            raise RolloutError(
+                f"another change to the server on port {port} is under way",
+                "wait until it is done, and try again",
+            )
+        yield
+
+
+def scale(project: Project, port: int | None, name: str, bounds: tuple[int, int]) -> Model:
+    """Set how many workers a model has; return it once they are up.
+
+    Raises RolloutError while another change to the project's server is under way.
+    """
+    ours = [state.port for state in running_servers(project) if port in (None, state.port)]
+    with connect(project, port) as client, ExitStack() as stack:
+        if ours:
+            stack.enter_context(_turn(project, ours[0]))
+        return client.scale(name, *bounds)
+
+
+@contextmanager
 def operating(
     project: Project, port: int | None, timeout: float, tell: Callable[[str], None]
 ) -> Iterator[Operation]:
@@ -234,14 +273,9 @@ def operating(
         )
     with (
         stop_signals() as stop,
-        recording_within(project, state.port, _LONGEST_LOOK) as alone,
+        _turn(project, state.port),
         client_of(state, timeout, ONCE) as client,
     ):
-        if not alone:
-            raise RolloutError(
-                f"another change to the server on port {state.port} is under way",
-                "wait until it is done, and try again",
-            )
         server = RunningServer(state, server_folder(project, state.port))
         record = read_record(project, state.port)
         operation = Operation(project, state, client, server, stop, timeout, tell, record)
@@ -267,6 +301,7 @@ def switch(operation: Operation, new: Version, old: Version | None) -> Record:
     )
     if old is not None:
         operation.step(f"make {new.name} {new.version} the default version")
+        _require_workers(operation, new)
         before = operation.record
         operation.on_failure(lambda: operation.client.set_default(old.name, old.version))
         operation.on_failure(lambda: operation.write(before))
@@ -275,6 +310,7 @@ def switch(operation: Operation, new: Version, old: Version | None) -> Record:
         operation.client.set_default(new.name, new.version)
         operation.step(f"drain {old.name} {old.version}")
         if operation.drained(old):
+            _require_workers(operation, new)
             operation.done()
             operation.now = f"take the workers of {old.name} {old.version}"
             operation.scale(old, (0, 0))
@@ -283,3 +319,12 @@ def switch(operation: Operation, new: Version, old: Version | None) -> Record:
     operation.done()
     operation.write(observed(record, operation.client.models()))
     return operation.record
+
+
+def _require_workers(operation: Operation, version: Version) -> None:
+    """Raise RolloutError if nobody is there any more to answer what a version gets."""
+    if not operation.described(version.name, version.version).ready_workers:
+        raise RolloutError(
+            f"no worker of {version.name} {version.version} is up any more",
+            f"its workers say why: marsmith logs {version.name}",
+        )

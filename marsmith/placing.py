@@ -29,8 +29,8 @@ class PlacedArchive(Archive):
     """An archive whose file is not called as its model is."""
 
     def __init__(self, path: Path, name: str) -> None:
+        self._name = name  # first: what cannot be opened is named by it
         super().__init__(path)
-        self._name = name
 
     @property
     def name(self) -> str:

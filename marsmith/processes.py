@@ -147,7 +147,12 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
 
 
 def resident_memory(pid: int) -> int:
-    """Return the bytes that a process of this machine holds in memory, 0 if it is gone."""
+    """Return the bytes that a process of this machine holds in memory, 0 if it is gone.
+
+    TorchServe says -1 of a worker that is only starting.
+    """
+    if pid < 0:
+        return 0
     try:
         return int(psutil.Process(pid).memory_info().rss)
     except psutil.Error:

@@ -20,7 +20,7 @@ from marsmith.findings import Finding
 from marsmith.messages import Response
 from marsmith.samples import Sample, difference
 from marsmith.server import JAVA_LOG, SERVER_LOG, WORKERS_LOG
-from marsmith.stop_signals import StopRequest
+from marsmith.stop_signals import Stop
 from marsmith.worker_log import explain, find_failure, model_lines
 
 _PAUSE = 0.1  # seconds between two looks
@@ -57,7 +57,7 @@ class Start:
     client: Client
     archives: list[Archive]
     deadline: float  # on time.monotonic()'s clock
-    stop: StopRequest
+    stop: Stop
     source_name: Callable[[str, str], str]  # an archive's and an entry's name → the project's file
     end: str = "did not start"  # what it means that TorchServe does not run
 

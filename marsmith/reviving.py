@@ -27,10 +27,18 @@ class Reviver:
     client: Client  # whose own timeout bounds each look that starts something
     patience: float = PATIENCE
     _gone_since: dict[tuple[str, str], float] = field(default_factory=dict, init=False)
+    # Scaled away, and not seen with workers since.
+    _owed: dict[tuple[str, str], Model] = field(default_factory=dict, init=False)
 
     def look(self, models: Iterable[Model]) -> None:
         """Start anew what has been without workers for too long. Errors show at the next look."""
-        gone = {(one.name, one.version): one for one in models if _is_gone(one)}
+        known = {(one.name, one.version): one for one in models}
+        for key, owed in list(self._owed.items()):
+            if key in known and not known[key].min_workers:
+                self._scale(owed, owed.min_workers, owed.max_workers)
+            else:
+                del self._owed[key]
+        gone = {key: one for key, one in known.items() if _is_gone(one)}
         now = time.monotonic()
         self._gone_since = {key: self._gone_since.get(key, now) for key in gone}
         for key, since in list(self._gone_since.items()):
@@ -40,10 +48,13 @@ class Reviver:
 
     def _revive(self, model: Model) -> None:
         # Only a worker that was scaled away and back forgets its pauses.
-        bounds = model.min_workers, model.max_workers
-        for low, high in ((0, 0), bounds):
-            with suppress(ClientError):  # that they are not up yet: nobody waits for them here
-                self.client.scale(model.name, low, high, 0.0, version=model.version)
+        self._owed[model.name, model.version] = model
+        self._scale(model, 0, 0)
+        self._scale(model, model.min_workers, model.max_workers)
+
+    def _scale(self, model: Model, least: int, most: int) -> None:
+        with suppress(ClientError):  # that they are not up yet: nobody waits for them here
+            self.client.scale(model.name, least, most, 0.0, version=model.version)
 
 
 def _is_gone(model: Model) -> bool:

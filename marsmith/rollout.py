@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from marsmith.archive import Archive
-from marsmith.canary import trial
+from marsmith.canary import Canary, trial
 from marsmith.check_targets import Target
 from marsmith.checking import check
 from marsmith.connecting import client_of, find_server
 from marsmith.deployments import Record, Version, default_of, observed, of, previous, read_record
 from marsmith.errors import MarsmithError, ProjectError, RefusedError, RolloutError
 from marsmith.findings import FindingsError, Severity
+from marsmith.manifest import is_version
 from marsmith.operating import Operation, operating, switch
 from marsmith.placing import discard, place, with_version
 from marsmith.project import Project
+from marsmith.server_state import ServerState
 from marsmith.serving import DEFAULT_TIMEOUT
 from marsmith.signing import require_signature
 from marsmith.spec_schema import did_you_mean
@@ -36,8 +39,7 @@ class Deployment:
     keep: int = 1  # how many versions besides the default one stay, for rollbacks
     workers: tuple[int, int] | None = None  # None: as many as the default version has
     timeout: float = DEFAULT_TIMEOUT  # seconds for the model to load and answer
-    canary: float = 0.0  # the share 0…1 of the clients' requests that it gets on trial
-    canary_for: float = 30.0  # seconds
+    canary: Canary | None = None  # how it is tried by the clients' requests first
     checked: bool = True  # whether `check` proves it before the server is touched
 
 
@@ -53,13 +55,15 @@ def deploy(project: Project, wish: Deployment, tell: Callable[[str], None]) -> R
         if version is None:
             raise ProjectError(f"{source} has no model version", "name one: --version 1.1")
         _require_possible(operation, name, version)
-        signed_by = _admitted(operation, wish, source, name)
+        _admitted(operation, wish, source, name)
         with operation.backing_out(f"the deployment of {name} {version}"):
-            new = replace(_placed(operation, source, name, version), signed_by=signed_by)
+            new = _placed(operation, wish, source, name, version)
             old = default_of(operation.record, name)
             _register(operation, new, wish.workers or _bounds(old))
             if wish.canary and old is not None:
-                trial(operation, new, old, wish.canary, wish.canary_for)
+                trial(operation, new, old, wish.canary)
+            elif wish.canary:
+                operation.tell(f"warning: no version of {name} serves yet: there is no trial")
             switch(operation, new, old)
         return _pruned(operation, name, wish.keep)
 
@@ -73,7 +77,9 @@ def rollback(
     """
     with operating(project, port, timeout, tell) as operation:
         old, new = default_of(operation.record, name), previous(operation.record, name)
-        if old is None or new is None:
+        if old is None:
+            raise _unknown(operation.state, operation.record, name)
+        if new is None:
             raise RolloutError(
                 f"no earlier version of {name} is kept", "deploy one: marsmith deploy FILE.mar"
             )
@@ -126,17 +132,20 @@ def versions(project: Project, name: str | None, port: int | None) -> Record:
         record = observed(read_record(project, state.port), client.models())
     found = of(record, name) if name else record
     if name and not found:
-        known = sorted({one.name for one in record})
-        raise RolloutError(
-            f"the server on port {state.port} serves no {name}", did_you_mean(name, known)
-        )
+        raise _unknown(state, record, name)
     return tuple(sorted(found, key=lambda one: (one.name, one.since)))
+
+
+def _unknown(state: ServerState, record: Record, name: str) -> RolloutError:
+    known = sorted({one.name for one in record})
+    message = f"the server on port {state.port} serves no {name}"
+    return RolloutError(message, did_you_mean(name, known))
 
 
 def _source(project: Project, text: str) -> tuple[Path, str]:
     """Return the archive's file, and the name of the model that it is a version of."""
     path = Path(text)
-    if path.suffix or path.parent != Path():
+    if path.suffix or os.sep in text:
         if path.is_dir():
             raise ProjectError(f"{path} is a folder", "TorchServe takes files: pack it into a .mar")
         return path, Archive(path).manifest.model_name
@@ -147,6 +156,10 @@ def _source(project: Project, text: str) -> tuple[Path, str]:
 
 
 def _require_possible(operation: Operation, name: str, version: str) -> None:
+    if not is_version(version):
+        raise ProjectError(
+            f"{version!r} is no version: it becomes part of a URL", "take one such as 1.1"
+        )
     _require_model_api(operation)
     if any(one.version == version for one in of(operation.record, name)):
         raise RolloutError(
@@ -169,9 +182,11 @@ def _require_model_api(operation: Operation) -> None:
             ) from error
 
 
-def _admitted(operation: Operation, wish: Deployment, source: Path, name: str) -> str | None:
-    """Prove an archive before the server is touched; return who signed it, if that is asked."""
-    signed_by = _signed_by(operation, wish, source, name)
+def _admitted(operation: Operation, wish: Deployment, source: Path, name: str) -> None:
+    """Prove an archive before the server is touched."""
+    if wish.public_key or operation.state.public_key:
+        operation.step(f"verify the signature of {source.name}")
+        _signed_by(operation, wish, source, name)
     if wish.checked:
         operation.step(f"check {source.name}")
         result = operation.waiting_for(
@@ -180,11 +195,12 @@ def _admitted(operation: Operation, wish: Deployment, source: Path, name: str) -
         if result.errors:
             wrong = [one for one in result.findings if one.severity is Severity.ERROR]
             raise FindingsError(wrong)
-    return signed_by
 
 
-def _placed(operation: Operation, source: Path, name: str, version: str) -> Version:
-    """Put an archive where TorchServe can load it."""
+def _placed(
+    operation: Operation, wish: Deployment, source: Path, name: str, version: str
+) -> Version:
+    """Put an archive where TorchServe can load it; what is there is what was signed."""
     operation.step(f"copy {source.name} into the model store")
     with tempfile.TemporaryDirectory(dir=operation.project.state_folder("deploy")) as folder:
         if version != Archive(source).manifest.model_version:
@@ -193,16 +209,17 @@ def _placed(operation: Operation, source: Path, name: str, version: str) -> Vers
     kept = {one.file for one in operation.record}
     if path.name not in kept:
         operation.on_failure(lambda: discard(operation.project, [path.name]))
-    archive = Archive(path)
-    return Version(name, version, path.name, archive.digest, deployed=True)
+    signed_by = _signed_by(operation, wish, path, name)
+    digest = Archive(path).digest
+    return Version(name, version, path.name, digest, deployed=True, signed_by=signed_by)
 
 
 def _signed_by(operation: Operation, wish: Deployment, source: Path, name: str) -> str | None:
+    """Return who signed an archive, proven, if that is asked."""
     required = operation.state.public_key
     key = wish.public_key or (Path(required) if required else None)
     if key is None:
         return None
-    operation.step(f"verify the signature of {source.name}")
     if wish.version not in (None, Archive(source).manifest.model_version):
         raise RolloutError(
             f"{source.name} is signed as another version than {wish.version}",

@@ -1,17 +1,22 @@
 """Which version of a model a request goes to, while a new one is on trial; no IO.
 
-Whoever sends requests reads the same file, `routes.json` beside the server's state, and decides
-alike.
+Whoever sends requests reads the same file, `routes.json` beside the server's state, decides alike,
+and adds what came of it to the reports.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Literal
 
 ROUTES_FILE = "routes.json"
-FAILURES_FILE = "routes-failed.jsonl"  # a line for each request that the version on trial failed
+REPORTS_FILE = "routes-reports.jsonl"
+
+# `failed`: the version before answered instead. The others say of some requests, which both were
+# asked for, whether their answers agree.
+Outcome = Literal["failed", "alike", "other"]
 
 
 @dataclass(frozen=True)
@@ -20,39 +25,41 @@ class Route:
 
     version: str
     share: float
+    tolerance: float = 0.0  # within which answers agree, as those to samples do
+    largest: float = 0.0  # the same for any one value of a picture
 
 
 def parse_routes(text: str) -> dict[str, Route]:
     """Read the routes file, by model; nothing of one that cannot be read: nobody is on trial."""
     try:
-        return {
-            str(model): Route(str(route["version"]), float(route["share"]))
-            for model, route in json.loads(text).items()
-        }
-    except (ValueError, TypeError, KeyError, AttributeError):
+        return {str(model): Route(**route) for model, route in json.loads(text).items()}
+    except (ValueError, TypeError, AttributeError):
         return {}
 
 
 def format_routes(routes: Mapping[str, Route]) -> bytes:
     """Write the routes file."""
-    values = {
-        model: {"version": route.version, "share": route.share} for model, route in routes.items()
-    }
-    return json.dumps(values).encode()
+    return json.dumps({model: asdict(route) for model, route in routes.items()}).encode()
 
 
-def routed(routes: Mapping[str, Route], model: str, draw: float) -> str | None:
+def routed(routes: Mapping[str, Route], model: str, draw: float) -> Route | None:
     """Return the version that a request goes to; None: the default one.
 
     `draw` is a number 0…1, another one for each request.
     """
     route = routes.get(model)
-    return route.version if route is not None and draw < route.share else None
+    return route if route is not None and draw < route.share else None
 
 
-def failed(status: int) -> bool:
-    """Say whether an answer of a version on trial is its own failure, and the default one better.
+def format_report(model: str, version: str, outcome: Outcome) -> bytes:
+    """Write a line of the reports."""
+    return json.dumps({"model": model, "version": version, "outcome": outcome}).encode() + b"\n"
 
-    A refusal that the request itself is the cause of is an answer. 404: it was withdrawn just now.
-    """
-    return status >= 500 or status == 404
+
+def count_reports(text: str) -> dict[Outcome, int]:
+    """Count what the reports say; a line that is still being written counts the next time."""
+    counts: dict[Outcome, int] = {"failed": 0, "alike": 0, "other": 0}
+    for line in text.splitlines(keepends=True):
+        if line.endswith("\n"):
+            counts[json.loads(line)["outcome"]] += 1
+    return counts

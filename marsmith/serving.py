@@ -16,7 +16,15 @@ from marsmith.beginning import Beginning, beginning
 from marsmith.client import ONCE
 from marsmith.connecting import client_of, server_properties
 from marsmith.contents import source_names
-from marsmith.deployments import Record, deployed, read_record, recording, write_record
+from marsmith.deployments import (
+    Record,
+    deployed,
+    read_record,
+    recording,
+    recording_within,
+    write_record,
+)
+from marsmith.errors import ServerError
 from marsmith.exposure import asks_for_tokens, token_lifetime
 from marsmith.guarding import Guard, guard
 from marsmith.log_config import LogFormat
@@ -87,6 +95,7 @@ def serve(
     if wish.public_key is not None:
         signed_by = fingerprint(wish.public_key)
         require_signatures(begun.paths(project), wish.public_key, begun.names(project))
+    _require_no_abandoned(project, port)
     guarded = guard(project, values, secure=wish.secure, tls=wish.tls)
     properties = guarded.properties | begun.properties(values)
     log_folder = server_folder(project, port)
@@ -120,9 +129,20 @@ def serve(
     return state.ready
 
 
+def _require_no_abandoned(project: Project, port: int) -> None:
+    for state in running_servers(project):
+        if state.port == port and state.abandoned:
+            raise ServerError(
+                f"a TorchServe of this project is left on port {port}, without its marsmith serve",
+                f"end it: marsmith stop --port {port}",
+            )
+
+
 def _tidy(project: Project, port: int, aside: Record) -> None:
     """Leave of what was served what was deployed; the rest is served as it is built."""
-    with recording(project, port):
+    with recording_within(project, port) as alone:
+        if not alone:
+            return  # a deployment goes back on what it did; whoever serves next tidies up
         lasting = (*deployed(read_record(project, port)), *aside)
         lasting = tuple({(one.name, one.version): one for one in lasting}.values())
         write_record(project, port, lasting)

@@ -7,6 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+from typing import Protocol
+
+
+class Stop(Protocol):
+    """Whether to stop, as whoever works through steps asks between two of them."""
+
+    @property
+    def requested(self) -> bool:
+        """Whether somebody wants to stop."""
 
 
 @dataclass

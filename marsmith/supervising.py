@@ -14,7 +14,6 @@ from marsmith.archive import Archive
 from marsmith.client import Client
 from marsmith.contents import source_names
 from marsmith.deployments import (
-    Record,
     observed,
     path_of,
     read_record,
@@ -30,7 +29,7 @@ from marsmith.readiness import Start
 from marsmith.reviving import Reviver
 from marsmith.server import TorchServe
 from marsmith.server_state import ServerState, write_state
-from marsmith.stop_signals import StopRequest
+from marsmith.stop_signals import Stop
 
 _PAUSE = 0.1  # seconds between two looks at the front end
 _LOOK = 2.0  # seconds between two looks at what is served
@@ -40,13 +39,30 @@ _FIRST_PAUSE = 0.5  # seconds before the second restart, doubled with each
 
 
 @dataclass
+class _StopOrChange:
+    """Asked to stop waiting as soon as something else is to be served than at the beginning."""
+
+    project: Project
+    port: int
+    stop: Stop
+
+    def __post_init__(self) -> None:
+        self.record = read_record(self.project, self.port)
+
+    @property
+    def requested(self) -> bool:
+        """Whether the user wants to stop, or another record was written."""
+        return self.stop.requested or read_record(self.project, self.port) != self.record
+
+
+@dataclass
 class Supervisor:
     """Watches one server that is ready."""
 
     project: Project
     server: TorchServe
     client: Client
-    stop: StopRequest
+    stop: Stop
     timeout: float  # seconds for the models to load and answer
     state: ServerState
     _restarts: deque[float] = field(default_factory=deque, init=False)
@@ -95,7 +111,7 @@ class Supervisor:
                 record = read_record(self.project, self.state.port)
                 self.server.restart({"model_snapshot": snapshot(record)})
                 self._write(restarts=self.state.restarts + 1, front_end=identity(self.server.pid))
-                self._wait(record)
+                self._wait()
             except MarsmithError as error:
                 self._require_worth_trying(error)
             else:
@@ -103,13 +119,24 @@ class Supervisor:
                     self._write(ready=True)
                 return
 
-    def _wait(self, record: Record) -> None:
-        archives: list[Archive] = [
-            PlacedArchive(path_of(self.project, one), one.name) for one in record if one.min_workers
-        ]
+    def _wait(self) -> None:
+        """Return when all that is recorded is loaded and proven; a deployment may go back on it."""
         deadline = time.monotonic() + self.timeout
         sources = source_names(self.project)
-        Start(self.server, self.client, archives, deadline, self.stop, sources).wait()
+        while True:
+            change = _StopOrChange(self.project, self.state.port, self.stop)
+            archives: list[Archive] = [
+                PlacedArchive(path_of(self.project, one), one.name)
+                for one in change.record
+                if one.min_workers
+            ]
+            try:
+                Start(self.server, self.client, archives, deadline, change, sources).wait()
+            except MarsmithError:
+                if not change.requested:
+                    raise
+            if self.stop.requested or not change.requested:
+                return
 
     def _pause(self) -> None:
         now = time.monotonic()

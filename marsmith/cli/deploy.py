@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from marsmith import rollout
+from marsmith.canary import Canary
 from marsmith.cli.models import WorkerCount
-from marsmith.cli.options import json_option, port_option, project_of
+from marsmith.cli.options import Number, json_option, port_option, project_of
 from marsmith.cli.output import print_json, print_table
 from marsmith.deployments import Record, Version
 from marsmith.serving import DEFAULT_TIMEOUT
@@ -19,7 +20,7 @@ from marsmith.serving import DEFAULT_TIMEOUT
 _timeout_option = click.option(
     "--timeout",
     metavar="SECONDS",
-    type=click.FloatRange(min=1),
+    type=Number(min=1),
     default=DEFAULT_TIMEOUT,
     show_default=True,
     help="How long a version may take to load, and a request to be answered.",
@@ -66,7 +67,7 @@ class _Share(click.ParamType[float]):
 @click.option(
     "--workers",
     metavar="MIN[:MAX]",
-    type=WorkerCount(),
+    type=WorkerCount(least=1),
     help="How many workers it gets (default: as many as the version before).",
 )
 @click.option(
@@ -79,10 +80,17 @@ class _Share(click.ParamType[float]):
 @click.option(
     "--canary-for",
     metavar="SECONDS",
-    type=click.FloatRange(min=1),
+    type=Number(min=1),
     default=30.0,
     show_default=True,
     help="For how long; it must not fail more often, nor be slower.",
+)
+@click.option(
+    "--canary-agreement",
+    metavar="SHARE",
+    type=_Share(),
+    default="0%",
+    help="How many of its answers must agree with the version before, such as 90%.",
 )
 @click.option("--no-check", is_flag=True, help="Leave `marsmith check` out: the server proves all.")
 @_timeout_option
@@ -98,6 +106,7 @@ def deploy(
     workers: tuple[int, int] | None,
     canary: float,
     canary_for: float,
+    canary_agreement: float,
     no_check: bool,
     timeout: float,
     port: int | None,
@@ -117,8 +126,7 @@ def deploy(
         keep,
         workers,
         timeout,
-        canary,
-        canary_for,
+        Canary(canary, canary_for, canary_agreement) if canary else None,
         checked=not no_check,
     )
     _print(rollout.deploy(project_of(context), wish, _tell), as_json=as_json)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from marsmith.agreement import Agreement
-from marsmith.cli.options import project_of
+from marsmith.cli.options import Number, project_of
 from marsmith.cli.output import file_size
 from marsmith.exporting import DTYPES, FORMATS, Limits
 from marsmith.exporting import export as export_model
@@ -33,21 +33,21 @@ from marsmith.exporting import export as export_model
     "--agreement",
     default=Limits.agreement,
     show_default=True,
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     help="Of bfloat16 and int8: share of photos that must be answered as eager does.",
 )
 @click.option(
     "--tolerance",
     default=Limits.outputs,
     show_default=True,
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     help="Of float32: largest difference to eager, as a share of the largest output.",
 )
 @click.option(
     "--sample-tolerance",
     default=Limits.samples,
     metavar="T",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     help="The samples' tolerance in the new archive, where their own is less.",
 )
 @click.option(

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from marsmith import operating
 from marsmith.cli.answers import cells, shown
 from marsmith.cli.options import json_option, port_option, project_of
 from marsmith.cli.output import file_size, print_json, print_table
@@ -110,6 +111,9 @@ class WorkerCount(click.ParamType[tuple[int, int]]):
 
     name = "MIN[:MAX]"
 
+    def __init__(self, least: int = 0) -> None:
+        self._least = least
+
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, int]:
@@ -119,6 +123,8 @@ class WorkerCount(click.ParamType[tuple[int, int]]):
         bounds = int(low), int(high) if colon else int(low)
         if bounds[0] > bounds[1] or bounds[1] == 0:
             self.fail(f"{value!r}: MAX must be at least 1 and no less than MIN", param, ctx)
+        if bounds[0] < self._least:
+            self.fail(f"{value!r}: without a worker nothing is answered", param, ctx)
         return bounds
 
 
@@ -129,6 +135,5 @@ class WorkerCount(click.ParamType[tuple[int, int]]):
 @click.pass_context
 def scale(context: click.Context, name: str, workers: tuple[int, int], port: int | None) -> None:
     """Set how many workers NAME has; returns when they are up."""
-    with connect(project_of(context), port) as client:
-        model = client.scale(name, *workers)
+    model = operating.scale(project_of(context), port, name, workers)
     print_table(("name", "version", "workers"), [(name, model.version, _row(model)[3])])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,6 +13,19 @@ from marsmith.building import is_stale
 from marsmith.errors import ProjectError
 from marsmith.project import Project
 from marsmith.runtime import DEFAULT_TIMEOUT
+
+
+class Number(click.FloatRange):
+    """A number in a range; infinity and `nan`, which Python reads as well, are none."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number", param, ctx)
+        return number
+
 
 names_argument = click.argument("names", metavar="[NAME]...", nargs=-1)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -24,7 +39,7 @@ port_option = click.option(
 timeout_option = click.option(
     "--timeout",
     metavar="SECONDS",
-    type=click.FloatRange(min=0.1),
+    type=Number(min=0.1),
     default=DEFAULT_TIMEOUT,
     show_default=True,
     help="How long a model may take to load, and a batch to be answered.",

@@ -9,7 +9,7 @@ import click
 
 from marsmith import sampling
 from marsmith.cli.answers import cells, keep
-from marsmith.cli.options import project_of
+from marsmith.cli.options import Number, project_of
 from marsmith.cli.output import print_table
 from marsmith.errors import ProjectError
 from marsmith.pictures import picture_kind, picture_sheet
@@ -29,13 +29,13 @@ from marsmith.spec import SampleSpec
 )
 @click.option(
     "--tolerance",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     help="How far numbers may differ, and a picture's values on average (default: as the spec "
     f"has it, else {SampleSpec.tolerance:g}, or 0.01 where the answer is a picture).",
 )
 @click.option(
     "--largest",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     help="How far any one value 0…1 of a picture may differ (default: as the spec has it, else "
     f"{SampleSpec.largest:g}).",
 )

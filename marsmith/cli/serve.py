@@ -10,7 +10,7 @@ import click
 
 from marsmith import serving
 from marsmith.building import is_stale
-from marsmith.cli.options import names_argument, port_option, project_of
+from marsmith.cli.options import Number, names_argument, port_option, project_of
 from marsmith.connecting import stop_server
 from marsmith.log_config import LogFormat
 from marsmith.server_state import ServerState
@@ -28,7 +28,7 @@ from marsmith.server_state import ServerState
 @click.option(
     "--timeout",
     metavar="SECONDS",
-    type=click.FloatRange(min=1),
+    type=Number(min=1),
     default=serving.DEFAULT_TIMEOUT,
     show_default=True,
     help="How long the models may take to load and answer.",

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from marsmith.cli.options import json_option, project_of
+from marsmith.cli.options import Number, json_option, project_of
 from marsmith.cli.output import print_json, print_table
 from marsmith.client.description import Model
 from marsmith.figures import ModelFigures, ServerFigures
@@ -27,7 +27,7 @@ MODEL_COLUMNS = (
 @click.option(
     "--interval",
     metavar="SECONDS",
-    type=click.FloatRange(0),
+    type=Number(0),
     default=0.0,
     help="Count for so long; 0: what was counted since the server's start.",
 )

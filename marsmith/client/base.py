@@ -65,9 +65,10 @@ class BaseClient(Managing):
         """Send what a file holds, as `predict` does."""
         try:
             body = Path(path).read_bytes()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: no path at all
+            why = getattr(error, "strerror", None) or error
             raise ClientError(
-                f"{path} cannot be read: {error.strerror}", "name a file that can be"
+                f"{str(path)!r} cannot be read: {why}", "name a file that can be"
             ) from error
         return self.predict(model, body, accept, version=version, deadline=deadline)
 

@@ -18,7 +18,7 @@ from marsmith.client.tokens import TokenSource, token_source
 from marsmith.client.workers_up import LOOK, PATIENCE, WorkersUp
 from marsmith.errors import ClientError, RefusedError
 from marsmith.messages import Response
-from marsmith.routing import failed
+from marsmith.samples import difference
 
 
 class Client(BaseClient):
@@ -163,17 +163,29 @@ class Client(BaseClient):
         version: str | None,
         deadline: float | None,
     ) -> Response:
-        trial = self._routes.version(model) if version is None else None
-        seconds = self._deadline if deadline is None else deadline
-        left = Deadline(seconds)
-        if trial is not None:
-            status = 0
+        left = Deadline(self._deadline if deadline is None else deadline)
+        trial = self._routes.trial(model) if version is None else None
+        if trial is None:
+            return self._asked(api, model, body, accept, version, left)
+        tried = None
+        with suppress(ClientError):
+            tried = self._asked(api, model, body, accept, trial.version, left.half())
+        if tried is None:
+            self._routes.report(model, trial.version, "failed")
+            return self._asked(api, model, body, accept, None, left)
+        if not tried.ok:
+            usual = self._asked(api, model, body, accept, None, left)
+            if usual.ok:  # else it is the request that is wrong
+                self._routes.report(model, trial.version, "failed")
+            return usual
+        if self._routes.compares():
             with suppress(ClientError):
-                answer = self._asked(api, model, body, accept, trial, left)
-                if not failed(status := answer.status):
-                    return answer
-            self._routes.report(model, trial, status)
-        return self._asked(api, model, body, accept, version, left)
+                usual = self._asked(api, model, body, accept, None, left)
+                agree = usual.ok and not difference(
+                    usual.body, tried.body, trial.tolerance, trial.largest
+                )
+                self._routes.report(model, trial.version, "alike" if agree else "other")
+        return tried
 
     def _asked(
         self,

@@ -63,6 +63,10 @@ class Deadline:
         self.seconds = math.inf if seconds is None else seconds
         self._end = time.monotonic() + self.seconds
 
+    def half(self) -> Deadline:
+        """Return one that leaves as much time again after it."""
+        return Deadline(None if math.isinf(self.left) else self.left / 2)
+
     @property
     def left(self) -> float:
         """Seconds until then; 0 or less once it has passed, infinite if there is none."""

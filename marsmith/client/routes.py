@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 from contextlib import suppress
 from pathlib import Path
 
-from marsmith.routing import FAILURES_FILE, ROUTES_FILE, Route, parse_routes, routed
+from marsmith.routing import (
+    REPORTS_FILE,
+    ROUTES_FILE,
+    Outcome,
+    Route,
+    format_report,
+    parse_routes,
+    routed,
+)
+
+_COMPARED = 0.25  # of the requests on trial: each of them costs two
 
 
 class Routes:
@@ -19,7 +28,7 @@ class Routes:
         self._folder = folder
         self._read: tuple[tuple[int, int] | None, dict[str, Route]] = (None, {})
 
-    def version(self, model: str) -> str | None:
+    def trial(self, model: str) -> Route | None:
         """Return the version on trial if this request is one of its share."""
         if self._folder is None:
             return None
@@ -33,16 +42,20 @@ class Routes:
             return None
         return routed(self._read[1], model, random.random())  # noqa: S311 (no secret)
 
-    def report(self, model: str, version: str, status: int) -> None:
-        """Tell whoever runs the trial that a request failed; 0: no answer came."""
+    @staticmethod
+    def compares() -> bool:
+        """Say whether a request on trial is to be asked of the version before as well."""
+        return random.random() < _COMPARED  # noqa: S311 (no secret)
+
+    def report(self, model: str, version: str, outcome: Outcome) -> None:
+        """Tell whoever runs the trial what came of a request."""
         if self._folder is None:
             return
-        line = json.dumps({"model": model, "version": version, "status": status}) + "\n"
-        # The request is answered by another version all the same.
+        # The request is answered all the same.
         with suppress(OSError):
             flags = os.O_WRONLY | os.O_APPEND  # made by the trial; none is under way without it
-            handle = os.open(self._folder / FAILURES_FILE, flags)
+            handle = os.open(self._folder / REPORTS_FILE, flags)
             try:
-                os.write(handle, line.encode())
+                os.write(handle, format_report(model, version, outcome))
             finally:
                 os.close(handle)

@@ -183,10 +183,11 @@ def _retry_after(answer: Response) -> float:
 
 def server_url(url: str, what: str) -> str:
     """Return an address without a slash at its end. Raises ClientError for one that is none."""
-    with suppress(ValueError):
+    with suppress(ValueError, httpx.InvalidURL):
         parts = urlsplit(url)
         if parts.username is not None:  # not quoted: a password would be in it
             raise ClientError(f"the {what} holds a user's name", "leave it out, and pass a token")
         if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            httpx.URL(url)
             return url.rstrip("/")
     raise ClientError(f"{url!r} is no {what}", "write it as http://127.0.0.1:8080")

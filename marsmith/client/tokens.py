@@ -113,10 +113,10 @@ class KeyFile:
             return {}
 
 
-def token_source(token: str | TokenSource | None, key_file: Path | None) -> TokenSource:
+def token_source(token: str | TokenSource | None, key_file: Path | str | None) -> TokenSource:
     """Return the one source that the caller named. Raises ClientError if there are two."""
     if token is not None and key_file is not None:
         raise ClientError("a token and a key file were given", "give one of them")
     if key_file is not None:
-        return KeyFile(key_file)
+        return KeyFile(Path(key_file))
     return StaticToken(token) if token is None or isinstance(token, str) else token

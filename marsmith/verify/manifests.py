@@ -6,19 +6,17 @@ know. What else a manifest lacks, older archivers did not write, and TorchServe 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from marsmith.distributions import is_installed
 from marsmith.errors import ArchiveError
 from marsmith.findings import Finding, Severity
-from marsmith.manifest import MANIFEST_FILE
+from marsmith.manifest import MANIFEST_FILE, is_version
 from marsmith.spec import DEFAULT_HANDLERS
 from marsmith.spec_schema import did_you_mean
 from marsmith.verify.subject import Subject
 
 _AGAIN = "make the archive anew: marsmith build, or torch-model-archiver"
-_VERSION = re.compile(r"[\w.+~-]+")
 _RUNTIMES = ("python", "python3")
 
 
@@ -67,7 +65,7 @@ def _check_version(subject: Subject) -> Iterator[Finding]:
         yield subject.finding(
             "manifest-version", message, _AGAIN, MANIFEST_FILE, severity=Severity.WARNING
         )
-    elif not _VERSION.fullmatch(version):
+    elif not is_version(version):
         message = f"{version!r} is no version: it becomes part of a URL"
         yield subject.finding("manifest-version", message, 'write one such as "1.0"', MANIFEST_FILE)
 

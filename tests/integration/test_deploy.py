@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -158,8 +159,8 @@ def test_deploy_rollback_and_undeploy_lose_no_request(server: Server) -> None:
 
 
 def test_a_version_on_trial_gets_its_share_and_goes_if_it_is_worse(server: Server) -> None:
-    def canary(made: Path, seconds: int) -> subprocess.Popen[str]:
-        options: list[str | int] = ["--no-check", "--canary", "30%", "--canary-for", seconds]
+    def canary(made: Path, seconds: int, *more: str) -> subprocess.Popen[str]:
+        options: list[str | int] = ["--no-check", "--canary", "30%", "--canary-for", seconds, *more]
         return server.kit.start("deploy", str(made), *options, "--port", server.port)
 
     before = server.outline()
@@ -189,7 +190,15 @@ def test_a_version_on_trial_gets_its_share_and_goes_if_it_is_worse(server: Serve
         _, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
         assert "on trial it answered" in errors
+        assert "answers agree with those of the version before" in errors
     assert (asking.wrong, asking.lost) == ([], [])
+    assert [one[0] for one in server.outline() if one[1]] == ["5.0"]
+    # They all hold their version, so that no answer agrees.
+    with server.asking():
+        process = canary(make(server.kit, "5-other"), 4, "--canary-agreement", "50%")
+        _, errors = process.communicate(timeout=120)
+    assert "echo 5-other failed" in errors
+    assert re.search(r": 0 of [1-9]\d* answers agree", errors)
     assert [one[0] for one in server.outline() if one[1]] == ["5.0"]
 
 
@@ -216,6 +225,16 @@ def test_what_check_finds_never_reaches_the_server(server: Server) -> None:
     failed = server.kit("deploy", made, "--port", server.port, check=False)
     assert "KeyError: 'size'" in failed.stderr
     assert "register" not in failed.stderr
+    assert (server.versions(), server.files()) == before
+
+
+@pytest.mark.parametrize("version", ["2/0", "../x", "all", "a b", "..", "é"])
+def test_what_is_no_version_is_refused(server: Server, version: str) -> None:
+    before = server.versions(), server.files()
+    made = make(server.kit, "9-other")
+    refused = server.kit("deploy", made, "--version", version, "--port", server.port, check=False)
+    assert f"{version!r} is no version" in refused.stderr
+    assert "  hint: " in refused.stderr
     assert (server.versions(), server.files()) == before
 
 
@@ -301,6 +320,29 @@ def test_a_front_end_that_dies_in_the_middle_comes_back_as_it_was(
     assert (server.outline(), server.files()) == before
 
 
+def test_a_front_end_that_dies_while_the_old_version_drains_comes_back_as_it_was(
+    server: Server,
+) -> None:
+    """The record says already that the new one is the default, until the deployment goes back."""
+    kit, before = server.kit, server.outline()
+    made = make(kit, "9-drained")
+    with server.asking(attempts=60) as asking:
+        process = kit.start("deploy", str(made), "--no-check", "--port", server.port)
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("drain echo"):
+                break
+        os.kill(server.state.front_end[0], signal.SIGKILL)
+        process.communicate(timeout=120)
+        wait_for(lambda: server.state.ready, "the server to come back")
+        if process.returncode:  # else it had drained before the front end died
+            assert server.outline() == before
+        restarts = server.state.restarts
+        time.sleep(3)
+        assert (server.state.ready, server.state.restarts) == (True, restarts)
+    assert asking.wrong == []
+
+
 def test_a_dead_front_end_comes_back_with_versions_default_and_scale(server: Server) -> None:
     kit = server.kit
     kit("deploy", make(kit, "4.0"), "--port", server.port)
@@ -364,3 +406,18 @@ def test_a_server_that_dies_again_and_again_is_given_up(tmp_path: Path) -> None:
         time.sleep(0.2)
     wait_for(lambda: server.kit.json("status") == [], "its state to be forgotten")
     assert leftovers(f"{tmp_path}/model_store") == []
+
+
+def test_a_server_that_is_stopped_while_a_version_loads_stops_and_says_so(tmp_path: Path) -> None:
+    server = serve(tmp_path, "--secure")
+    slow = make(server.kit, "2.0", initialize="time.sleep(600)")
+    process = server.kit.start("deploy", str(slow), "--no-check", "--port", server.port)
+    _until_it_loads(process)
+    server.kit("stop", "--port", server.port)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "failed at the step 'load echo 2.0': the server has ended" in errors
+    server.kit("serve", "--background", "--port", server.port, "--secure")
+    assert server.outline() == [("1.0", True, 1)]
+    server.kit("stop", "--port", server.port)
+    assert not [name for name in server.files() if name.startswith(".")]

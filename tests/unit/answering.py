@@ -34,7 +34,8 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.replies: dict[str, list[Reply]] = {}
         self.requests: list[Request] = []
-        self.released = threading.Event()  # paths that start with /slow wait for it
+        self.released = threading.Event()  # these paths, and all that start with /slow, wait for it
+        self.silent: set[str] = set()
         # The key that each path wants, and what is said without it.
         self.guard: tuple[dict[str, str], bytes] = {}, b""
 
@@ -57,7 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         content_type = self.headers.get("content-type")
         self.server.requests.append(Request(self.command, self.path, body, content_type))
-        if self.path.startswith("/slow"):
+        if self.path.startswith("/slow") or self.path in self.server.silent:
             self.server.released.wait(10)
         replies = self.server.replies.get(self.path, [Reply(404, b"{}")])
         keys, refusal = self.server.guard

@@ -157,3 +157,34 @@ def test_the_latest_of_the_files_that_were_cut_off_has_the_highest_number(tmp_pa
         (tmp_path / f"server.{number}.log").touch()
     names = [path.name for path in log_files(tmp_path / "server.log")]
     assert names == ["server.2.log", "server.10.log", "server.log"]
+
+
+DUMP = """\
+2026-11-21 13:50:00
+Full thread dump OpenJDK 64-Bit Server VM (21.0.8+9-LTS mixed mode):
+
+"main" #1 [77] prio=5 os_prio=0 cpu=1.00ms elapsed=9.00s tid=0x1 nid=77 waiting on condition
+   java.lang.Thread.State: WAITING (parking)
+
+JNI global refs: 35, weak refs: 0
+
+Heap
+ def new generation   total 116224K, used 8916K [0x1, 0x2, 0x3)
+  class space    used 3767K, committed 3968K, reserved 1048576K
+
+"""
+
+
+def test_what_java_prints_of_its_threads_is_no_entry() -> None:
+    assert texts(
+        f"{DUMP}Model server started.\n{DUMP}{DUMP}2026-11-21T13:50:00,001 main WARN X y"
+    ) == [
+        "Model server started.",
+        "y",
+    ]
+
+
+def test_versions_may_hold_underscores() -> None:
+    (entry,) = read("2026-11-21T13:44:12,492 W-9000-echo_5_0-stdout hello\n")
+    assert entry.concerns("echo")
+    assert not entry.concerns("other")

@@ -61,6 +61,8 @@ WITHHELD = """
     AWS_ACCESS_KEY_ID AWS_PROFILE GITHUB_TOKEN GH_TOKEN HF_TOKEN HUGGING_FACE_HUB_TOKEN
     OPENAI_API_KEY api_key DB_PASSWORD PGPASSWORD MYSQL_PWD MARSMITH_KEY_PASSWORD DJANGO_SECRET_KEY
     GOOGLE_APPLICATION_CREDENTIALS SSH_AUTH_SOCK KUBECONFIG SENTRY_DSN GITLAB_PAT NPM_CONFIG__AUTH
+    JWT CI_JOB_JWT BEARER DB_PW PASSCODE CLIENT_CRED ENCRYPTIONKEY PRIVATE_PEM SLACK_WEBHOOK_URL
+    AZURE_STORAGE_CONNECTION_STRING
 """
 HARMLESS = """
     TOKENIZERS_PARALLELISM KEYBOARD_LAYOUT PWD OLDPWD HF_HOME HF_HUB_OFFLINE OMP_NUM_THREADS
@@ -84,6 +86,9 @@ def test_settings_whose_names_resemble_secrets_are_handed_on(tmp_path: Path, nam
         ("http://user:word@proxy.example:3128", False),
         ("postgresql://me:word@db/data", False),
         ("http://proxy.example:3128", True),
+        ("Server=db;Database=data;User=me;Password=word", False),
+        ("DefaultEndpointsProtocol=https;AccountName=me;AccountKey=word", False),
+        ("level=info;password_policy=strict", True),
         ("http://user@proxy.example:3128", True),
     ],
 )
