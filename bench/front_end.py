@@ -13,7 +13,6 @@ from bench.rounds import Effort
 from bench.systems import System
 
 _CONNECTIONS = 64
-_WARM_UP = 20.0  # seconds: what is used often Java compiles again, slowly, and then it is quicker
 _SETTINGS: dict[str, dict[str, str]] = {
     "Java's own choice": {"vmargs": ""},
     "serial collector": {"vmargs": "-XX:+UseSerialGC"},
@@ -63,7 +62,7 @@ def _values(setup: Setup, settings: dict[str, str], effort: Effort) -> tuple[flo
     system = marsmith_system(folder, [setup.archive], tasks.digits(), "Marsmith")
     try:
         system.start()
-        measure(system, _CONNECTIONS, max(effort.warm_up, _WARM_UP))
+        measure(system, _CONNECTIONS, effort.warm_up)
         java = _java(system)
         before = sum(java.cpu_times()[:2])
         load = measure(system, _CONNECTIONS, effort.seconds)

@@ -21,7 +21,7 @@ class Effort:
 
     rounds: int = 5
     seconds: float = 5.0
-    warm_up: float = 4.0
+    warm_up: float = 15.0  # Java compiles its code again after some 10,000 requests
 
 
 FULL = Effort()
@@ -30,6 +30,7 @@ TRIAL = Effort(rounds=1, seconds=1.0, warm_up=1.0)
 
 
 _LOOK = 1.0  # seconds of looking at how busy the cores are while all servers are idle
+_WARM_UP_CONNECTIONS = 32  # where one alone would take minutes to warm a server up
 _MOST_BUSY = 10.0  # percent; idle servers, Ray's before all, take some of that
 
 
@@ -79,7 +80,8 @@ class Bout:
     def _start(self, system: System) -> None:
         click.echo(f"  starting {system.name}", err=True)
         system.start()
-        measure(system, self._connections, self._effort.warm_up)
+        connections = self._connections if self._connections > 1 else _WARM_UP_CONNECTIONS
+        measure(system, connections, self._effort.warm_up)
 
     def _round(self, system: System) -> None:
         load = measure(system, self._connections, self._effort.seconds)
