@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from marsmith.ports import free_ports
+from marsmith.project import Project
+from marsmith.server_state import running_servers
 from tests.integration.kit import ROOT, Kit, Served, copy_project, leftovers
 
 
@@ -18,8 +19,8 @@ def kit(tmp_path: Path) -> Iterator[Kit]:
     """The repository's digits, copied; whatever runs in it at the end is stopped."""
     kit = copy_project(tmp_path)
     yield kit
-    for state in json.loads(kit("status", "--json").stdout):
-        kit("stop", "--port", state["port"])
+    for state in running_servers(Project(kit.root)):
+        kit("stop", "--port", state.port)
 
 
 @pytest.fixture

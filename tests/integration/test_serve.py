@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
 from marsmith.ports import free_ports
 from tests.integration.kit import Kit, leftovers, wait_for
@@ -126,9 +127,7 @@ def test_port_0_takes_free_ports_and_prints_them(empty: Kit) -> None:
     ("initialize", "top", "cause", "hint"),
     [
         ("pass", "import not_there\n", "handlers/broken.py:1: ModuleNotFoundError", "extra_files"),
-        ("pass", "from not_there import x\n", "No module named 'not_there'", "requirements_file"),
         ("{}['size']", "", "handlers/broken.py:3: KeyError: 'size'", "workers.log"),
-        ("raise RuntimeError('no such layer')", "", "RuntimeError: no such layer", "workers.log"),
         ("import os; os._exit(3)", "", "ended without an error message", "exit()"),
         ("import sys; sys.exit('bye')", "", "its worker", "workers.log"),
     ],
@@ -155,32 +154,15 @@ def test_the_background_says_the_same(empty: Kit) -> None:
     assert "  hint: " in result.stderr
 
 
-WEIGHTS = {
-    "another architecture": (
-        "torch.save({'fc1.weight': torch.zeros(2, 2)}, path)",
-        "Missing key(s) in state_dict",
-        "another architecture",
-    ),
-    "other shapes": (
-        "state = torch.load(path, weights_only=True); state['fc2.bias'] = torch.zeros(7);"
-        "torch.save(state, path)",
-        "size mismatch for fc2.bias",
-        "another architecture",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", WEIGHTS)
-def test_weights_that_do_not_fit_are_named(kit: Kit, case: str) -> None:
-    code, cause, hint = WEIGHTS[case]
+def test_weights_that_do_not_fit_are_named(kit: Kit) -> None:
     path = kit.root / "weights" / "convnet.pth"
-    script = f"import sys, torch; path = sys.argv[1]; {code}"
-    subprocess.run([sys.executable, "-c", script, str(path)], check=True)
+    state = torch.load(path, weights_only=True)
+    torch.save(state | {"fc2.bias": torch.zeros(7)}, path)
     kit("build")
     result = kit("serve", "--port", free_ports(5), check=False)
     assert result.returncode == 1
-    assert cause in result.stderr
-    assert hint in result.stderr
+    assert "size mismatch for fc2.bias" in result.stderr
+    assert "another architecture" in result.stderr
 
 
 def test_a_wrong_answer_to_the_sample_is_not_ready(kit: Kit) -> None:
