@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ import pytest
 
 from marsmith.project import Project
 
+from .answering import Server, answering
 from .tiny import SPEC, make_project
 
 
@@ -88,3 +89,10 @@ def saved() -> SavedByTorch:
         module_legacy=save(net, _use_new_zipfile_serialization=False),
         torchscript=script.getvalue(),
     )
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """An HTTP server that answers as it is told to."""
+    with answering() as running:
+        yield running

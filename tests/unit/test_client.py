@@ -14,13 +14,7 @@ from marsmith.client import ONCE, Client
 from marsmith.errors import ClientError, RefusedError, UnreachableError
 from marsmith.messages import Response
 
-from .answering import Reply, Request, Server, answering
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with answering() as running:
-        yield running
+from .answering import Reply, Request, Server
 
 
 @pytest.fixture

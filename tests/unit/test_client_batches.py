@@ -13,13 +13,7 @@ from marsmith.client.batches import in_parallel
 from marsmith.errors import ClientError, RefusedError
 from marsmith.messages import Response
 
-from .answering import Reply, Request, Server, answering
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with answering() as running:
-        yield running
+from .answering import Reply, Request, Server
 
 
 @pytest.fixture

@@ -21,16 +21,10 @@ from marsmith.client.retries import Deadline
 from marsmith.errors import ClientError, DeadlineError, RefusedError, UnreachableError
 from marsmith.messages import Response
 
-from .answering import Reply, Server, answering
+from .answering import Reply, Server
 
 QUICK = Retries(attempts=4, first=0.001, longest=0.001)
 ASK = "/predictions/digits"
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with answering() as running:
-        yield running
 
 
 @pytest.fixture

@@ -10,16 +10,15 @@ import pytest
 from marsmith.client import ONCE, Client
 from marsmith.routing import REPORTS_FILE, ROUTES_FILE, Outcome, Route, count_reports, format_routes
 
-from .answering import Server, answering
+from .answering import Server
 
 USUAL, TRIED = "/predictions/digits", "/predictions/digits/2.0"
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with answering() as running:
-        running.reply(USUAL, {"label": "7", "confidence": 0.90})
-        yield running
+def server(server: Server) -> Server:
+    server.reply(USUAL, {"label": "7", "confidence": 0.90})
+    return server
 
 
 @pytest.fixture

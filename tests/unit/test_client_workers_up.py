@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,7 +12,7 @@ from marsmith.client import Client, Retries
 from marsmith.client.workers_up import BLIND, NoWorkerUpError, Watch, WorkersUp
 from marsmith.errors import DeadlineError, RefusedError
 
-from .answering import Reply, Server, answering
+from .answering import Reply, Server
 
 MODELS = "/models/digits"
 
@@ -35,10 +34,9 @@ def description(*states: str) -> list[dict[str, object]]:
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with answering() as running:
-        running.replies["/slow/predictions/digits"] = [Reply(200, b"late")]
-        yield running
+def server(server: Server) -> Server:
+    server.replies["/slow/predictions/digits"] = [Reply(200, b"late")]
+    return server
 
 
 def ask(server: Server, **how: float | None) -> Client:
