@@ -25,9 +25,10 @@ from bench.torchserve import stock_server
 
 _CONNECTIONS = (1, 4, 16, 64, 256)
 _MODELS = (1, 2, 4, 8)
-_SIDES = (28, 224, 1000, 2000, 3464, 4899)  # pixels of square pictures: to 24 megapixels
+_SIDES = (28, 256, 1000, 2000, 3464, 4899)  # pixels of square pictures: to 24 megapixels
 _SIZE_CONNECTIONS = 4
 _MODEL_CONNECTIONS = 64
+_WARM_UP_CONNECTIONS = 32  # TorchServe's own queue holds 100 requests, and refuses one more
 # How much more than in proportion a cost may grow between two points: what two runs of the same
 # differ by here.
 _NOISE = 1.15
@@ -54,15 +55,18 @@ def _connections(effort: Effort) -> tuple[list[Table], Sequence[float], Comparis
 
 
 def _over(system: System, connections: Sequence[int], effort: Effort) -> list[Load]:
+    """Measure with ever more connections, as far as the system gets."""
+    loads: list[Load] = []
     try:
         system.start()
-        measure(system, max(connections), effort.warm_up)
-        return [measure(system, count, effort.seconds) for count in connections]
+        measure(system, min(_WARM_UP_CONNECTIONS, max(connections)), effort.warm_up)
+        for count in connections:
+            loads.append(measure(system, count, effort.seconds))  # noqa: PERF401 (some may come)
     except SystemFailedError as error:
         click.echo(f"  {system.name} failed: {error}", err=True)
-        return []
     finally:
         system.stop()
+    return loads
 
 
 def _models(effort: Effort) -> tuple[list[Table], Sequence[float], Comparison]:
