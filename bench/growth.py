@@ -61,7 +61,7 @@ def _over(system: System, connections: Sequence[int], effort: Effort) -> list[Lo
         system.start()
         measure(system, min(_WARM_UP_CONNECTIONS, max(connections)), effort.warm_up)
         for count in connections:
-            loads.append(measure(system, count, effort.seconds))  # noqa: PERF401 (some may come)
+            loads.append(measure(system, count, effort.seconds))
     except SystemFailedError as error:
         click.echo(f"  {system.name} failed: {error}", err=True)
     finally:
