@@ -120,8 +120,7 @@ def _require_few(failures: int, seen: Seen) -> None:
     """Raise RolloutError if more requests failed than may; one alone is no share yet."""
     if failures > max(1.0, MOST_FAILURES * seen.requests):
         raise RolloutError(
-            f"it failed on {failures} requests, and answered {seen.requests:.0f} (the version "
-            "before was asked instead)",
+            f"it failed on {failures} requests, which the version before was asked instead",
             "its workers say why: marsmith logs",
         )
 
