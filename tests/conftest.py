@@ -1,4 +1,4 @@
-"""A fixture that tests of all kinds share."""
+"""What tests of all kinds share."""
 
 from __future__ import annotations
 
@@ -17,6 +17,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption("--faults-results", metavar="FILE", help="keep the figures of each fault")
     parser.addoption("--soak-minutes", type=float, default=10.0, help="length of the soak")
+
+
+_SHARE_A_SERVER = ("test_ask", "test_seeing", "test_ways")  # one of four models: dear to start
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let tests of one file, and of those that share a server, run in one process."""
+    for item in items:
+        name = item.path.stem
+        group = "served" if name in _SHARE_A_SERVER else name
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture

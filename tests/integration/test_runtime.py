@@ -111,15 +111,6 @@ def test_the_runtime_answers_as_torchserve_does(odd: Served, running: Runtime, d
         assert_same(served, own)
 
 
-def test_all_archives_answer_their_samples_as_torchserve_does(served: Served) -> None:
-    for path in sorted((served.kit.root / "model_store").glob("[!.]*.mar")):
-        with Runtime(path) as run:
-            assert run.archive.samples
-            for sample in run.archive.samples:
-                body = run.archive.read(sample.request)
-                assert_same(over_http(served, path.stem, body, ""), run.predict(body))
-
-
 @pytest.fixture
 def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing is left, neither process nor file, of what a test runs."""
@@ -157,17 +148,19 @@ for _ in range(2):
 """
 
 
-def test_the_kits_own_handler_in_this_process(served: Served) -> None:
+def test_the_kits_own_handler_in_this_process(kit: Kit) -> None:
     """It changes how its worker reads; the process that lends itself must not notice."""
+    kit("build")
     command = [sys.executable, "-W", "error::ResourceWarning", "-c", TWICE]
     result = subprocess.run(
-        command, cwd=served.kit.root, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=kit.root, capture_output=True, text=True, timeout=120, check=False
     )
     assert (result.returncode, result.stdout.split()) == (0, ["7"] * 4), result.stderr
 
 
-def test_a_batch_is_answered_in_order(served: Served) -> None:
-    with Runtime(served.kit.root / "model_store" / "digits.mar") as run:
+def test_a_batch_is_answered_in_order(kit: Kit) -> None:
+    kit("build")
+    with Runtime(kit.root / "model_store" / "digits.mar") as run:
         bodies = [
             (ROOT / "samples" / name).read_bytes() for name in ("seven.png", "three-photo.jpg")
         ]
