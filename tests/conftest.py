@@ -25,8 +25,8 @@ _SHARE_A_SERVER = ("test_ask", "test_seeing", "test_ways")  # one of four models
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let tests of one file, and of those that share a server, run in one process."""
     for item in items:
-        name = item.path.stem
-        group = "served" if name in _SHARE_A_SERVER else name
+        file = item.path
+        group = "served" if file.stem in _SHARE_A_SERVER else f"{file.parent.name}/{file.stem}"
         item.add_marker(pytest.mark.xdist_group(group))
 
 
