@@ -22,6 +22,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 _SHARE_A_SERVER = ("test_ask", "test_seeing", "test_ways")  # one of four models: dear to start
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let tests of one file, and of those that share a server, run in one process."""
     for item in items:

@@ -417,6 +417,7 @@ def test_a_server_that_is_stopped_while_a_version_loads_stops_and_says_so(tmp_pa
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 1
     assert "failed at the step 'load echo 2.0': the server has ended" in errors
+    make(server.kit, "1.0").rename(tmp_path / "model_store/echo.mar")
     server.kit("serve", "--background", "--port", server.port, "--secure")
     assert server.outline() == [("1.0", True, 1)]
     server.kit("stop", "--port", server.port)
