@@ -1,4 +1,4 @@
-"""What tests of all kinds share."""
+"""A fixture that tests of all kinds share."""
 
 from __future__ import annotations
 
@@ -17,18 +17,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption("--faults-results", metavar="FILE", help="keep the figures of each fault")
     parser.addoption("--soak-minutes", type=float, default=10.0, help="length of the soak")
-
-
-_SHARE_A_SERVER = ("test_ask", "test_seeing", "test_ways")  # one of four models: dear to start
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let tests of one file, and of those that share a server, run in one process."""
-    for item in items:
-        file = item.path
-        group = "served" if file.stem in _SHARE_A_SERVER else f"{file.parent.name}/{file.stem}"
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture
