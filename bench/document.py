@@ -30,6 +30,8 @@ _METHODS = """
   surrounds the model (`bench/peers/work.py`), so only the serving differs; processes x
   threads = cores;
   those that batch take up to 32 requests and wait for at most 2 ms, BentoML by its own rule.
+- Each server is loaded for 4 to 15 seconds before it is measured, in which Java compiles its code
+  again. All environments hold bytecode, as pip leaves it.
 - wrk sends one request again and again over kept connections. Beside it, each system is asked all
   test requests four times a second, and after each round once more, behind what is still queued.
 - Digits are framed as MNIST's are, because TorchServe's handler takes nothing else. Answers must be
