@@ -27,6 +27,7 @@ from bench.results import Result, Series, Table
 from bench.rounds import Effort
 from bench.systems import System
 
+_SLEEPS = "WorkerMetrics._go_on"  # in time.sleep, which py-spy takes for work
 _RATE = 500  # samples a second
 _MOST = 14  # functions that are worth a row
 _REPEATS = 30
@@ -53,7 +54,7 @@ def _profile(system: System, task: str, connections: int, effort: Effort) -> lis
     title = f"{task}, {connections} connection{'s' if connections > 1 else ''}"
     spent, requests = _processor_time(system, connections, effort)
     dearest = sorted(spent, key=spent.__getitem__, reverse=True)[:_MOST]
-    per_request = [Series(name, [1e6 * spent[name] / requests]) for name in dearest]
+    per_request = [Series(name, [1e6 * spent[name] / requests]) for name in dearest if spent[name]]
     with _sampled(system) as samples:
         measure(system, connections, effort.seconds)
     total = sum(samples.values())
@@ -135,7 +136,8 @@ def _sampled(system: System) -> Iterator[Counter[str]]:
             raise SystemFailedError(f"py-spy gave no samples: {complaint.strip()[-200:]}")
         for line in raw.read_text().splitlines():
             stack, _, count = line.rpartition(" ")
-            samples[stack.rpartition(";")[2]] += int(count)
+            if _SLEEPS not in stack:
+                samples[stack.rpartition(";")[2]] += int(count)
 
 
 def _limit(cases: Sequence[Case], effort: Effort, result: Result) -> Table:
