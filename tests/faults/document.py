@@ -32,7 +32,7 @@ def _cells(figures: dict[str, float] | None) -> tuple[str, str]:
 
 def soak_table(values: dict[str, Any]) -> list[str]:
     """Return the figures of the soak."""
-    rows = [f"| {name} | {value:,.6g} |" for name, value in values.get("soak", {}).items()]
+    rows = [f"| {name} | {value:,.12g} |" for name, value in values.get("soak", {}).items()]
     return ["| soak | |", "| --- | ---: |", *rows]
 
 
