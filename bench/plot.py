@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 
 from bench.results import Comparison, Table
 
-_WIDTH, _LEFT, _ROW = 860, 440, 26
+_WIDTH, _LEFT, _ROW = 900, 480, 26
 _OURS, _SHORT, _GREY = "#2b6cb0", "#c05621", "#718096"
 _LINES = ("#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#b7791f", "#c53030", "#2c7a7b", "#718096")
 
@@ -31,7 +31,7 @@ def ratios(comparisons: Sequence[Comparison]) -> str:
         y = 40 + number * _ROW
         label = f"{one.goal.work} / {one.goal.against}"
         colour = _OURS if one.reached else _SHORT
-        parts.append(_text(_LEFT - 8, y + 12, _clipped(label, 70), "end"))
+        parts.append(_text(_LEFT - 8, y + 12, _clipped(label, 64), "end"))
         parts.append(_box(_LEFT, y, across(share) - _LEFT, 16, colour))
         parts.append(_text(across(share) + 6, y + 12, f"{one.ratio:.2f} x", "start"))
     bottom = 40 + len(measured) * _ROW
@@ -61,8 +61,8 @@ def _panel(table: Table, xs: Sequence[float], top: int) -> list[str]:
 
     parts = [_text(left, top, f"{table.title} ({table.unit})", "start")]
     parts.append(_line([(left, top + 12), (left, bottom + 8), (right, bottom + 8)], _GREY))
-    parts += [_text(point(x, low)[0], bottom + 24, f"{x:g}", "middle") for x in xs]
-    parts += [_text(left - 6, point(xs[0], y)[1] + 4, f"{y:,.3g}", "end") for y in (low, high)]
+    parts += [_text(point(x, low)[0], bottom + 24, _short(x), "middle") for x in xs]
+    parts += [_text(left - 6, point(xs[0], y)[1] + 4, _short(y), "end") for y in (low, high)]
     for number, series in enumerate(table.series):
         colour = _LINES[number % len(_LINES)]
         pairs = zip(xs, series.values, strict=False)
@@ -74,6 +74,10 @@ def _panel(table: Table, xs: Sequence[float], top: int) -> list[str]:
 def _share(one: Comparison) -> float:
     ratio = one.ratio or 0.0
     return one.goal.ratio / ratio if one.goal.at_most else ratio / one.goal.ratio
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _clipped(text: str, most: int) -> str:
