@@ -31,7 +31,7 @@ def ratios(comparisons: Sequence[Comparison]) -> str:
         y = 40 + number * _ROW
         label = f"{one.goal.work} / {one.goal.against}"
         colour = _OURS if one.reached else _SHORT
-        parts.append(_text(_LEFT - 8, y + 12, _clipped(label, 74), "end"))
+        parts.append(_text(_LEFT - 8, y + 12, _clipped(label, 71), "end"))
         parts.append(_box(_LEFT, y, across(share) - _LEFT, 16, colour))
         parts.append(_text(across(share) + 6, y + 12, f"{one.ratio:.2f} x", "start"))
     bottom = 40 + len(measured) * _ROW
