@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from marsmith.client import ONCE, Client, Model, Retries
@@ -195,8 +195,7 @@ class Operation:
             while self._undo:
                 with suppress(MarsmithError, OSError):
                     self._undo.pop()()
-            left = self._left_over(before) if stands else ""
-        end = f"; {left}" if left else "; what was served before still is"
+            end = f"; {self._left_over(before)}" if stands else ""
         return RolloutError(f"{what} failed at the step '{step}': {why}{end}", hint)
 
     def _is_back(self) -> bool:
@@ -215,14 +214,14 @@ class Operation:
         return False
 
     def _left_over(self, before: Record) -> str:
-        """Say how the server differs from what it was; nothing if it does not."""
+        """Say whether the server is as it was, or how it differs."""
         try:
             now = _outline(observed(before, self.client.models()))
         except ClientError as error:
             return f"and whether that is served still, nobody knows: {error.message}"
         was = _outline(before)
         if now == was:
-            return ""
+            return "what was served before still is"
         return f"and the server is not as it was: {sorted(now ^ was)}, see marsmith versions"
 
 
@@ -281,50 +280,3 @@ def operating(
         operation = Operation(project, state, client, server, stop, timeout, tell, record)
         operation.record = operation.observe()
         yield operation
-
-
-def switch(operation: Operation, new: Version, old: Version | None) -> Record:
-    """Let `new` answer from now on, and `old` nobody any more; both stay registered.
-
-    Until `old` gives its workers up, whatever goes wrong brings it back.
-    """
-    record = tuple(
-        replace(
-            one,
-            deployed=one.deployed or one.name == new.name,
-            default=one.version == new.version if one.name == new.name else one.default,
-            default_since=time.time()
-            if (one.name, one.version) == (new.name, new.version)
-            else one.default_since,
-        )
-        for one in observed((*operation.record, new), operation.client.models())
-    )
-    if old is not None:
-        operation.step(f"make {new.name} {new.version} the default version")
-        _require_workers(operation, new)
-        before = operation.record
-        operation.on_failure(lambda: operation.client.set_default(old.name, old.version))
-        operation.on_failure(lambda: operation.write(before))
-        # Recorded first: who starts the server again between the two shall serve the new one.
-        operation.write(record)
-        operation.client.set_default(new.name, new.version)
-        operation.step(f"drain {old.name} {old.version}")
-        if operation.drained(old):
-            _require_workers(operation, new)
-            operation.done()
-            operation.now = f"take the workers of {old.name} {old.version}"
-            operation.scale(old, (0, 0))
-        else:
-            operation.tell(f"warning: {old.name} {old.version} is still busy and keeps its workers")
-    operation.done()
-    operation.write(observed(record, operation.client.models()))
-    return operation.record
-
-
-def _require_workers(operation: Operation, version: Version) -> None:
-    """Raise RolloutError if nobody is there any more to answer what a version gets."""
-    if not operation.described(version.name, version.version).ready_workers:
-        raise RolloutError(
-            f"no worker of {version.name} {version.version} is up any more",
-            f"its workers say why: marsmith logs {version.name}",
-        )

@@ -17,13 +17,14 @@ from marsmith.deployments import Record, Version, default_of, observed, of, prev
 from marsmith.errors import MarsmithError, ProjectError, RefusedError, RolloutError
 from marsmith.findings import FindingsError, Severity
 from marsmith.manifest import is_version
-from marsmith.operating import Operation, operating, switch
+from marsmith.operating import Operation, operating
 from marsmith.placing import discard, place, with_version
 from marsmith.project import Project
 from marsmith.server_state import ServerState
 from marsmith.serving import DEFAULT_TIMEOUT
 from marsmith.signing import require_signature
 from marsmith.spec_schema import did_you_mean
+from marsmith.switching import switch
 
 _DISABLED = 405  # what TorchServe says where enable_model_api is false
 

@@ -157,6 +157,7 @@ def serve_in_background(project: Project, wish: Wish) -> ServerState | str:
     if wish.port == 0:
         wish = replace(wish, port=free_ports(5))
     places = addresses(server_properties(project, wish.port))
+    _require_no_abandoned(project, places[0].port)
     for place in places:
         require_free(place)  # before the log of a server that runs there is touched
     log = server_folder(project, places[0].port) / BACKGROUND_LOG
