@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,3 +36,11 @@ def split_photos(folder: Path) -> Photos:
     random.Random(0).shuffle(files)  # noqa: S311 (sorted folders have one class after the other)
     middle = min(MOST_CALIBRATING, len(files) // 2)
     return Photos(tuple(files[:middle]), tuple(files[middle : middle + MOST_HELD_OUT]))
+
+
+def digest(photos: Photos) -> str:
+    """Return a digest of what is calibrated on and judged by: their contents, in order."""
+    whole = hashlib.sha256()
+    for path in (*photos.calibrating, Path(), *photos.held_out):
+        whole.update(hashlib.sha256(path.read_bytes() if path.name else b"").digest())
+    return whole.hexdigest()[:16]

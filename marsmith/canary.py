@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from marsmith.archive import Archive
 from marsmith.deployments import Version, path_of
@@ -16,9 +17,15 @@ from marsmith.operating import Operation
 from marsmith.placing import PlacedArchive
 from marsmith.proving import complaint
 from marsmith.replacing import replacing
-from marsmith.routing import REPORTS_FILE, ROUTES_FILE, Route, count_reports, format_routes
+from marsmith.routing import (
+    REPORTS_FILE,
+    ROUTES_FILE,
+    Outcome,
+    Route,
+    count_reports,
+    format_routes,
+)
 from marsmith.samples import LARGEST
-from marsmith.server_state import server_folder
 
 MOST_FAILURES = 0.01  # of the requests that it got
 SLOWER = 1.5  # times the mean of the version before …
@@ -64,23 +71,22 @@ def trial(operation: Operation, new: Version, old: Version, wish: Canary) -> Non
     """
     operation.step(f"send {wish.share:.0%} of the requests to {new.name} {new.version}")
     archive = PlacedArchive(path_of(operation.project, new), new.name)
-    folder = server_folder(operation.project, operation.state.port)
+    folder = Path(operation.state.folder)
     routes, reports = folder / ROUTES_FILE, folder / REPORTS_FILE
     before = _seen(operation, old), _seen(operation, new)
     probes = 0
     try:
         reports.write_bytes(b"")
         with replacing(routes) as file:
-            file.write(format_routes({new.name: _route(archive, new, wish.share)}))
+            file.write(format_routes({new.name: _route(archive, new, wish)}))
         end = time.monotonic() + wish.seconds
         while (left := end - time.monotonic()) > 0:
             operation.require_going()
-            counts = count_reports(reports.read_text())
-            _require_few(counts["failed"], _seen(operation, new).since(before[1]))
+            _require_few(_counts(reports)["failed"], _seen(operation, new).since(before[1]))
             probe = partial(_probe, operation, archive, new, old, left + _LATE)
             probes += operation.waiting_for(probe)
             time.sleep(_PAUSE)
-        counts = count_reports(reports.read_text())
+        counts = _counts(reports)
     finally:
         for path in (routes, reports):
             with suppress(OSError):
@@ -91,11 +97,21 @@ def trial(operation: Operation, new: Version, old: Version, wish: Canary) -> Non
     _require_agreement(operation, counts["alike"], counts["other"], wish.agreement)
 
 
-def _route(archive: Archive, new: Version, share: float) -> Route:
+def _counts(reports: Path) -> dict[Outcome, int]:
+    try:
+        return count_reports(reports.read_text())
+    except FileNotFoundError as error:
+        raise RolloutError(
+            "the server was started again meanwhile", "marsmith logs says why; then try it again"
+        ) from error
+
+
+def _route(archive: Archive, new: Version, wish: Canary) -> Route:
     """Answers agree where they would for a sample."""
     tolerance = max((one.tolerance for one in archive.samples), default=0.0)
     largest = max((one.largest for one in archive.samples), default=LARGEST)
-    return Route(new.version, share, tolerance, largest)
+    until = time.time() + wish.seconds + _LATE
+    return Route(new.version, wish.share, tolerance, largest, until)
 
 
 def _probe(

@@ -15,7 +15,7 @@ from marsmith.processes import have_ended
 from marsmith.project import Project
 from marsmith.properties import addresses, with_ports
 from marsmith.server import KEY_FILE
-from marsmith.server_state import ServerState, end_abandoned, running_servers, server_folder
+from marsmith.server_state import ServerState, end_abandoned, running_servers
 from marsmith.tokens import read_key
 
 _STOPPING = 30.0  # seconds
@@ -77,9 +77,9 @@ def connect(project: Project, port: int | None = None) -> Client:
     """
     states = running_servers(project)
     if len(states) > 1 or any(state.port == port for state in states):
-        return _connected(project, find_server(project, port))
+        return client_of(find_server(project, port))
     if port is None and states:
-        return _connected(project, states[0])
+        return client_of(states[0])
     properties = server_properties(project, port)
     inference, management = (place.local_url for place in addresses(properties)[:2])
     return Client(inference, management, certificate=certificate_of(project, properties))
@@ -99,18 +99,12 @@ def token(project: Project, api: Api, port: int | None = None) -> str:
     return read_key(Path(state.folder) / KEY_FILE, api).value
 
 
-def _connected(project: Project, state: ServerState) -> Client:
-    """Return a client that takes part in trials of new versions."""
-    return client_of(state, routes=server_folder(project, state.port))
-
-
 def client_of(
     state: ServerState,
     timeout: float = 60.0,
     retries: Retries | None = None,
-    routes: Path | None = None,
 ) -> Client:
-    """Return a client for a server; `routes` is its folder, if trials are its affair."""
+    """Return a client for a server."""
     key_file = Path(state.folder) / KEY_FILE
     certificate = Path(state.certificate) if state.certificate else None
     return Client(
@@ -121,5 +115,4 @@ def client_of(
         certificate=certificate,
         timeout=timeout,
         retries=retries,
-        routes=routes,
     )

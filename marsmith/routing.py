@@ -1,12 +1,13 @@
 """Which version of a model a request goes to, while a new one is on trial; no IO.
 
-Whoever sends requests reads the same file, `routes.json` beside the server's state, decides alike,
+Whoever sends requests reads the same file, `routes.json` beside the server's keys, decides alike,
 and adds what came of it to the reports.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -27,6 +28,7 @@ class Route:
     share: float
     tolerance: float = 0.0  # within which answers agree, as those to samples do
     largest: float = 0.0  # the same for any one value of a picture
+    until: float = math.inf  # of time.time(): then it is over, even if whoever began it is gone
 
 
 def parse_routes(text: str) -> dict[str, Route]:
@@ -42,13 +44,13 @@ def format_routes(routes: Mapping[str, Route]) -> bytes:
     return json.dumps({model: asdict(route) for model, route in routes.items()}).encode()
 
 
-def routed(routes: Mapping[str, Route], model: str, draw: float) -> Route | None:
+def routed(routes: Mapping[str, Route], model: str, draw: float, now: float) -> Route | None:
     """Return the version that a request goes to; None: the default one.
 
-    `draw` is a number 0…1, another one for each request.
+    `draw` is a number 0…1, another one for each request, `now` that of time.time().
     """
     route = routes.get(model)
-    return route if route is not None and draw < route.share else None
+    return route if route is not None and draw < route.share and now < route.until else None
 
 
 def format_report(model: str, version: str, outcome: Outcome) -> bytes:

@@ -32,7 +32,7 @@ from marsmith.spec import ArchiveSpec
 from marsmith.stop_signals import StopRequest
 from marsmith.stored_zip import Content, write_stored_zip
 from marsmith.tuning_space import Configuration, Variant, applied
-from marsmith.variants import make
+from marsmith.variants import Calibration, make
 
 _TIMEOUT = 120.0  # seconds for a model to load and to answer; TorchServe's own
 _PATIENCE = 30.0  # seconds for workers to end
@@ -62,10 +62,17 @@ class TemporaryProject(Project):
 class TrialServer:
     """Serves configurations of one archive. Use it as a context manager; nothing of it is left."""
 
-    def __init__(self, project: Project, spec: ArchiveSpec, stop: StopRequest) -> None:
+    def __init__(
+        self,
+        project: Project,
+        spec: ArchiveSpec,
+        stop: StopRequest,
+        calibration: Calibration | None = None,
+    ) -> None:
         """Prepare; TorchServe starts with the first configuration."""
         self._spec = spec
         self._stop = stop
+        self._calibration = calibration
         self._temporary = tempfile.TemporaryDirectory(prefix="marsmith-tune-")
         self._store = TemporaryProject(project.root, Path(self._temporary.name))
         self._unmakeable: dict[Variant, BuildError] = {}
@@ -175,7 +182,7 @@ class TrialServer:
         if error := self._unmakeable.get(variant):
             raise error
         try:
-            make(self._store, self._spec, variant)
+            make(self._store, self._spec, variant, self._calibration)
         except BuildError as error:
             self._unmakeable[variant] = error
             raise

@@ -26,7 +26,7 @@ from marsmith.study import BETTER, Study, require_optuna
 from marsmith.trial import Conditions, Trial, failed, is_hopeless, measure
 from marsmith.trial_server import TrialServer
 from marsmith.tuning_space import Configuration, Space, present
-from marsmith.variants import ENGINES, forget_files_of_others, reads, variants
+from marsmith.variants import ENGINES, Calibration, forget_files_of_others, reads, variants
 
 _FINALISTS = 3
 # Measurements that may bring nothing better by 2 %, one after the other, before only what is near
@@ -62,6 +62,7 @@ class Tuning:
         trials: int | None = None,
         stop: StopRequest,
         engines: tuple[str, ...] = ENGINES,
+        calibration: Calibration | None = None,
         say: Callable[[Measurement], None] = lambda _: None,
     ) -> None:
         """Build the archive, and prepare. `budget` is in seconds; `trials` the most to search.
@@ -81,6 +82,7 @@ class Tuning:
         )
         forget_files_of_others(project, self.spec, self.known.inputs)
         self._engines = engines
+        self._calibration = calibration
         self._project = project
         self._stop = stop
         self._say = say
@@ -96,7 +98,7 @@ class Tuning:
         Raises what the archive's own configuration fails with, if it does. Whatever happens, no
         process or folder of the search is left, and what was measured is remembered.
         """
-        with TrialServer(self._project, self.spec, self._stop) as server:
+        with self._server() as server:
             self.result.now = self._measure(server, self._present(), 0.0)
             if self.result.now is not None:
                 self._require_sound(self.result.now)
@@ -110,7 +112,7 @@ class Tuning:
     def sweep(self, space: Space, budget: float) -> bool:
         """Measure every configuration of a space in full; say whether all of them are."""
         end = time.perf_counter() + budget
-        with TrialServer(self._project, self.spec, self._stop) as server:
+        with self._server() as server:
             for configuration in space:
                 if time.perf_counter() > end or self._stop.requested:
                     return False
@@ -120,7 +122,7 @@ class Tuning:
     def space(self) -> Space:
         """Return what there is to try."""
         return Space.of(
-            variants(self._project, self.spec, self._engines),
+            variants(self._project, self.spec, self._engines, self._calibration),
             cores=os.cpu_count() or 1,
             connections=self.conditions.connections,
             goal=self.conditions.goal,
@@ -129,8 +131,11 @@ class Tuning:
 
     def finals(self, candidates: Iterable[Configuration]) -> list[Measurement]:
         """Measure configurations in turns; return the medians of those that did not fail."""
-        with TrialServer(self._project, self.spec, self._stop) as server:
+        with self._server() as server:
             return self._finals(server, list(candidates))
+
+    def _server(self) -> TrialServer:
+        return TrialServer(self._project, self.spec, self._stop, self._calibration)
 
     def _present(self) -> Configuration:
         configuration = present(self.spec, os.cpu_count() or 1)

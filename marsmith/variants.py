@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
+from marsmith.calibration import digest, split_photos
 from marsmith.contents import sources
-from marsmith.exporting import ENGINES_FILE, FORMATS, export
+from marsmith.exporting import ENGINES_FILE, FORMATS, Limits, export
 from marsmith.project import Project
 from marsmith.spec import ArchiveSpec
 from marsmith.tuning_space import Variant
@@ -20,14 +23,30 @@ _KINDS = ("torchscript-trace", "aotinductor", "onnx", "openvino")
 _NEEDS = {"onnxruntime": "onnxruntime", "openvino": "openvino"}
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """The folder of photos that int8 is calibrated on and judged by, and how well it must agree."""
+
+    photos: Path
+    agreement: float = Limits.agreement
+
+    @property
+    def digest(self) -> str:
+        """A name for what is made with it. Raises BuildError where photos are too few."""
+        return f"{digest(split_photos(self.photos))}-{self.agreement:g}"
+
+
 def variants(
-    project: Project, spec: ArchiveSpec, engines: tuple[str, ...] = ENGINES
+    project: Project,
+    spec: ArchiveSpec,
+    engines: tuple[str, ...] = ENGINES,
+    calibration: Calibration | None = None,
 ) -> tuple[Variant, ...]:
     """Return the forms worth trying: the present one, and with each engine that is installed.
 
     Only of an archive that has weights with their model_file, and a handler that knows engines;
-    others are served as they are. int8 is left out: how well it agrees with eager takes photos
-    to tell (marsmith export --calibrate), and samples are too few. Nothing is exported yet.
+    others are served as they are. int8 takes a `calibration`: samples are too few to tell how well
+    it agrees with eager. Nothing is exported yet. Raises BuildError where photos are too few.
     """
     found = [Variant()]
     knows = any(Path(file).name == ENGINES_FILE for file in spec.extra_files)
@@ -35,13 +54,15 @@ def variants(
         return tuple(found)
     for engine in _WITHOUT_FILE:
         found += [Variant(engine, dtype) for dtype in ("float32", "bfloat16")]
+    folder = _folder(project, spec).relative_to(project.root)
+    calibrated = folder / calibration.digest if calibration else None
     for kind in _KINDS:
         form = FORMATS[kind]
         for dtype in form.dtypes:
             stem = "-".join([spec.name, kind, *([dtype] if dtype != "float32" else [])])
-            folder = _folder(project, spec).relative_to(project.root)
-            files = tuple(str(folder / f"{stem}{ending}") for ending in form.endings)
-            if dtype != "int8":
+            place = calibrated if dtype == "int8" else folder
+            if place is not None:
+                files = tuple(str(place / f"{stem}{ending}") for ending in form.endings)
                 found.append(Variant(form.engine, dtype, kind, files))
     now = (spec.handler_config.get("engine", "eager"), spec.handler_config.get("dtype", "float32"))
     return tuple(
@@ -52,14 +73,25 @@ def variants(
     )
 
 
-def make(project: Project, spec: ArchiveSpec, variant: Variant) -> None:
+def make(
+    project: Project, spec: ArchiveSpec, variant: Variant, calibration: Calibration | None = None
+) -> None:
     """Export the files of a variant, unless they are there.
 
     Raises BuildError if the model cannot be exported, or answers otherwise than eager does.
     """
     files = [project.root / file for file in variant.files]
     if variant.kind and not all(file.exists() for file in files):
-        export(project, spec.name, variant.kind, dtype=str(variant.dtype), keep=files[0].parent)
+        judged = calibration if variant.dtype == "int8" else None
+        export(
+            project,
+            spec.name,
+            variant.kind,
+            dtype=str(variant.dtype),
+            photos=judged.photos if judged else None,
+            keep=files[0].parent,
+            limits=Limits(agreement=judged.agreement) if judged else None,
+        )
 
 
 def forget_files_of_others(project: Project, spec: ArchiveSpec, inputs: str) -> None:
@@ -68,8 +100,8 @@ def forget_files_of_others(project: Project, spec: ArchiveSpec, inputs: str) -> 
     mark = folder / "inputs"
     if mark.exists() and mark.read_text() == inputs:
         return
-    for file in folder.iterdir():
-        file.unlink()
+    shutil.rmtree(folder)
+    folder.mkdir()
     mark.write_text(inputs)
 
 

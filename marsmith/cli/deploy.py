@@ -81,15 +81,12 @@ class _Share(click.ParamType[float]):
     "--canary-for",
     metavar="SECONDS",
     type=Number(min=1),
-    default=30.0,
-    show_default=True,
-    help="For how long; it must not fail more often, nor be slower.",
+    help="For how long (default: 30); it must not fail more often, nor be slower.",
 )
 @click.option(
     "--canary-agreement",
     metavar="SHARE",
     type=_Share(),
-    default="0%",
     help="How many of its answers must agree with the version before, such as 90%.",
 )
 @click.option("--no-check", is_flag=True, help="Leave `marsmith check` out: the server proves all.")
@@ -105,8 +102,8 @@ def deploy(
     keep: int,
     workers: tuple[int, int] | None,
     canary: float,
-    canary_for: float,
-    canary_agreement: float,
+    canary_for: float | None,
+    canary_agreement: float | None,
     no_check: bool,
     timeout: float,
     port: int | None,
@@ -126,7 +123,7 @@ def deploy(
         keep,
         workers,
         timeout,
-        Canary(canary, canary_for, canary_agreement) if canary else None,
+        _trial(canary, canary_for, canary_agreement),
         checked=not no_check,
     )
     _print(rollout.deploy(project_of(context), wish, _tell), as_json=as_json)
@@ -168,6 +165,16 @@ def undeploy(
     """Forget a version of NAME, once its last request is answered."""
     project = project_of(context)
     _print(rollout.undeploy(project, name, version, port, timeout, _tell), as_json=as_json)
+
+
+def _trial(share: float, seconds: float | None, agreement: float | None) -> Canary | None:
+    wish = {"seconds": seconds, "agreement": agreement}
+    given = {name: value for name, value in wish.items() if value is not None}
+    if share:
+        return Canary(share, **given)
+    if given:
+        raise click.UsageError("there is no trial without its share of the requests: --canary 10%")
+    return None
 
 
 def _tell(words: str) -> None:

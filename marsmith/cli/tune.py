@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from marsmith import winning
-from marsmith.cli.options import project_of
+from marsmith.cli.options import Number, project_of
 from marsmith.cli.tuned import none_fits, say, show
 from marsmith.errors import ProjectError
 from marsmith.measurements import Measurement
@@ -18,7 +18,7 @@ from marsmith.spec import SPEC_FILE
 from marsmith.stop_signals import stop_signals
 from marsmith.trial import Conditions
 from marsmith.tuning import Tuned, Tuning
-from marsmith.variants import ENGINES
+from marsmith.variants import ENGINES, Calibration
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -62,6 +62,19 @@ class _Duration(click.ParamType[float]):
     type=click.Choice(ENGINES),
     help="Try these engines besides the present one; repeatable (default: all installed).",
 )
+@click.option(
+    "--calibrate",
+    metavar="FOLDER",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Photos: int8 is tried too, calibrated on some, and others tell how well it agrees.",
+)
+@click.option(
+    "--agreement",
+    default=Calibration.agreement,
+    show_default=True,
+    type=Number(0, 1),
+    help="Of int8: share of those others that must be answered as eager does.",
+)
 @click.option("--force", is_flag=True, help="Measure again what was measured before.")
 @click.option("--yes", is_flag=True, help="Write the winner without asking.")
 @click.pass_context
@@ -74,6 +87,8 @@ def tune(
     connections: int,
     samples: tuple[str, ...],
     engines: tuple[str, ...],
+    calibrate: Path | None,
+    agreement: float,
     force: bool,
     yes: bool,
 ) -> None:
@@ -93,6 +108,7 @@ def tune(
             trials=trials,
             stop=stop,
             engines=engines or ENGINES,
+            calibration=Calibration(calibrate, agreement) if calibrate else None,
             say=say,
         )
         if force:
@@ -106,6 +122,8 @@ def tune(
         f"{len(tuned.measurements)} configurations in {tuned.seconds:.0f} s, "
         f"{tuned.remembered} of them measured before: {_shown(project, tuning)}"
     )
+    if calibrate is None and len(tuning.space().variants) > 1:
+        click.echo("int8 was not tried, which takes photos: --calibrate FOLDER", err=True)
     if tuned.winner is None:
         raise none_fits(tuned)
     _offer(project, name, tuned, tuned.winner, yes)

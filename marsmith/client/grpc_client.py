@@ -12,6 +12,7 @@ from marsmith.client.base import BaseClient
 from marsmith.client.description import expecting_torchserve
 from marsmith.client.grpc_refusals import Refusal
 from marsmith.client.retries import Deadline, Retries
+from marsmith.client.routes import Routes
 from marsmith.client.tokens import TokenSource, token_source
 from marsmith.client.workers_up import LOOK, PATIENCE, NoWorkerUpError, WorkersUp
 from marsmith.errors import ClientError, RefusedError
@@ -41,6 +42,7 @@ class GrpcClient(BaseClient):
         deadline: float | None = None,
         retries: Retries | None = None,
         worker_patience: float | None = PATIENCE,
+        routes: Path | None = None,
     ) -> None:
         """`timeout` is in seconds, for each try; `deadline` for each call, with all its tries.
 
@@ -58,6 +60,7 @@ class GrpcClient(BaseClient):
             certificate=certificate,
         )
         self._worker_patience = worker_patience
+        self._routes = Routes(routes or (key_file.parent if key_file else None))
         self._workers_up = WorkersUp(self._described_soon)
 
     def close(self) -> None:
@@ -84,7 +87,14 @@ class GrpcClient(BaseClient):
                 f"TorchServe's gRPC cannot ask for {accept}: it has no Accept header",
                 "ask over HTTP: marsmith.client.Client",
             )
-        until = Deadline(self._deadline if deadline is None else deadline)
+        left = Deadline(self._deadline if deadline is None else deadline)
+
+        def ask(version: str | None, left: Deadline) -> Response:
+            return self._predicted(model, body, version, left)
+
+        return self._routes.answered(model, version, ask, left)
+
+    def _predicted(self, model: str, body: bytes, version: str | None, until: Deadline) -> Response:
         watch = self._workers_up.watch(model, version, self._worker_patience)
         try:
             watch.before_sending(until.left)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -16,9 +15,8 @@ from marsmith.client.routes import Routes
 from marsmith.client.sending import Call, Sender, refuses_token, server_url
 from marsmith.client.tokens import TokenSource, token_source
 from marsmith.client.workers_up import LOOK, PATIENCE, WorkersUp
-from marsmith.errors import ClientError, RefusedError
+from marsmith.errors import RefusedError
 from marsmith.messages import Response
-from marsmith.samples import difference
 
 
 class Client(BaseClient):
@@ -55,8 +53,9 @@ class Client(BaseClient):
         whether any worker of its model is up. If none is, its answer is a 503 with the reason,
         made here; None: it waits, as TorchServe lets it.
 
-        `routes` is the server's folder: while `marsmith deploy --canary` runs, a share of the
-        requests that name no version goes to the new one; what it fails on, the default answers.
+        `routes` is the server's folder, unless told that of the `key_file`: while `marsmith deploy
+        --canary` runs, a share of the requests that name no version goes to the new one; what it
+        fails on, the default answers.
         """
         self._url = server_url(url, "inference address")
         self._management_url = server_url(
@@ -69,7 +68,7 @@ class Client(BaseClient):
         tokens = token_source(token, key_file)
         self._sender = Sender(timeout, retries or Retries(), tokens, certificate)
         self._worker_patience = worker_patience
-        self._routes = Routes(routes)
+        self._routes = Routes(routes or (key_file.parent if key_file else None))
         self._workers_up = WorkersUp(self._described_soon)
 
     def close(self) -> None:
@@ -164,28 +163,11 @@ class Client(BaseClient):
         deadline: float | None,
     ) -> Response:
         left = Deadline(self._deadline if deadline is None else deadline)
-        trial = self._routes.trial(model) if version is None else None
-        if trial is None:
+
+        def ask(version: str | None, left: Deadline) -> Response:
             return self._asked(api, model, body, accept, version, left)
-        tried = None
-        with suppress(ClientError):
-            tried = self._asked(api, model, body, accept, trial.version, left.half())
-        if tried is None:
-            self._routes.report(model, trial.version, "failed")
-            return self._asked(api, model, body, accept, None, left)
-        if not tried.ok:
-            usual = self._asked(api, model, body, accept, None, left)
-            if usual.ok:  # else it is the request that is wrong
-                self._routes.report(model, trial.version, "failed")
-            return usual
-        if self._routes.compares():
-            with suppress(ClientError):
-                usual = self._asked(api, model, body, accept, None, left)
-                agree = usual.ok and not difference(
-                    usual.body, tried.body, trial.tolerance, trial.largest
-                )
-                self._routes.report(model, trial.version, "alike" if agree else "other")
-        return tried
+
+        return self._routes.answered(model, version, ask, left)
 
     def _asked(
         self,

@@ -1,12 +1,17 @@
-"""The routes file of a server: read again whenever it changes."""
+"""The routes file of a server: read again whenever it changes, and followed."""
 
 from __future__ import annotations
 
 import os
 import random
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from marsmith.client.retries import Deadline
+from marsmith.errors import ClientError
+from marsmith.messages import Response
 from marsmith.routing import (
     REPORTS_FILE,
     ROUTES_FILE,
@@ -16,6 +21,10 @@ from marsmith.routing import (
     parse_routes,
     routed,
 )
+from marsmith.samples import difference
+
+# Asks a version, None being the default one, once and for its answer, by a deadline.
+Ask = Callable[[str | None, Deadline], Response]
 
 _COMPARED = 0.25  # of the requests on trial: each of them costs two
 
@@ -27,6 +36,35 @@ class Routes:
         """`folder` is the server's own; None: no version is ever on trial."""
         self._folder = folder
         self._read: tuple[tuple[int, int] | None, dict[str, Route]] = (None, {})
+
+    def answered(self, model: str, version: str | None, ask: Ask, deadline: Deadline) -> Response:
+        """Ask the version that is named; without one that on trial for its share, else the default.
+
+        What the one on trial fails on, the default one answers; a part of what it answers is
+        asked of both, to compare. Raises ClientError as `ask` of the default one does.
+        """
+        trial = self.trial(model) if version is None else None
+        if trial is None:
+            return ask(version, deadline)
+        tried = None
+        with suppress(ClientError):
+            tried = ask(trial.version, deadline.half())
+        if tried is None:
+            self.report(model, trial.version, "failed")
+            return ask(None, deadline)
+        if not tried.ok:
+            usual = ask(None, deadline)
+            if usual.ok:  # else it is the request that is wrong
+                self.report(model, trial.version, "failed")
+            return usual
+        if random.random() < _COMPARED:  # noqa: S311 (no secret)
+            with suppress(ClientError):
+                usual = ask(None, deadline)
+                agree = usual.ok and not difference(
+                    usual.body, tried.body, trial.tolerance, trial.largest
+                )
+                self.report(model, trial.version, "alike" if agree else "other")
+        return tried
 
     def trial(self, model: str) -> Route | None:
         """Return the version on trial if this request is one of its share."""
@@ -40,12 +78,7 @@ class Routes:
                 self._read = (seen.st_ino, seen.st_mtime_ns), routes
         except OSError:  # as a rule there is none
             return None
-        return routed(self._read[1], model, random.random())  # noqa: S311 (no secret)
-
-    @staticmethod
-    def compares() -> bool:
-        """Say whether a request on trial is to be asked of the version before as well."""
-        return random.random() < _COMPARED  # noqa: S311 (no secret)
+        return routed(self._read[1], model, random.random(), time.time())  # noqa: S311 (no secret)
 
     def report(self, model: str, version: str, outcome: Outcome) -> None:
         """Tell whoever runs the trial what came of a request."""

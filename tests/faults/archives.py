@@ -69,6 +69,18 @@ response = "samples/response"
 """
 
 
+# How the next version of `digest` fails, and what is said of it.
+BROKEN = {
+    "at import": ("import nothing_of_that_name\n", "nothing_of_that_name"),
+    "at load": ("def initialize(self, context):\n        raise RuntimeError('shut')", "shut"),
+    "at its samples": ("return 'something else'", "wrongly"),
+    "at half of its requests": (
+        "if self.requests % 2:\n            raise RuntimeError('half')",
+        "half",
+    ),
+}
+
+
 def handler(name: str, root: Path) -> str:
     """Return the source of a handler."""
     load = {
@@ -102,3 +114,27 @@ def project(root: Path, *names: str) -> Kit:
     kit.write("archives.toml", spec)
     kit("build")
     return kit
+
+
+def version_of_digest(kit: Kit, version: str, source: str | None = None) -> Path:
+    """Build another version of a project's `digest`, beside it; return its archive."""
+    other = Kit(kit.root / "next")
+    for name in ("config.properties", "samples/request", "samples/response"):
+        other.write(name, (kit.root / name).read_text())
+    spec = _SPEC.format(name="digest", workers=2, timeout=2, more="")
+    other.write("archives.toml", spec.replace('version = "1.0"', f'version = "{version}"'))
+    other.write("handlers/digest.py", source or handler("digest", kit.root))
+    other("build", "--force")
+    return other.root / "model_store" / "digest.mar"
+
+
+def broken(kit: Kit, how: str) -> Path:
+    """Build the next version of a project's `digest`, which fails; return its archive."""
+    source, fault = handler("digest", kit.root), BROKEN[how][0]
+    if how == "at import":
+        source = fault + source
+    elif how == "at load":
+        source = source.replace("def initialize(self, context):\n        pass", fault)
+    else:
+        source = source.replace("self.requests += 1\n", f"self.requests += 1\n        {fault}\n")
+    return version_of_digest(kit, f"9.{list(BROKEN).index(how)}", source)

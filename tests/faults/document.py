@@ -25,7 +25,7 @@ def faults_table(values: dict[str, Any]) -> list[str]:
 
 def _cells(figures: dict[str, float] | None) -> tuple[str, str]:
     if figures is None:
-        return "", ""
+        return "—", ""
     counts = " / ".join(f"{int(figures[name]):,}" for name in _COUNTS)
     return counts, f"{figures['slowest']:.1f} s"
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
-from tests.faults.archives import project
-from tests.faults.conftest import Scale, Station, served
+from tests.faults.conftest import Scale
 from tests.faults.disks import fill, read_only, small_disk
 from tests.faults.load import Tally
+from tests.faults.servers import Station, served
 from tests.integration.kit import Kit
 
 Report = Callable[[str, Tally], None]
@@ -34,50 +32,52 @@ def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
             yield running
 
 
-def served_now(station: Station) -> list[tuple[str, bool, int, int]]:
-    """Return what is served: version, whether it is the default, and scale."""
-    with station.client() as client:
-        return sorted(
-            (one.version, one.default, one.min_workers, one.max_workers)
-            for one in client.describe("chatty")
-        )
-
-
-def test_a_full_disk_while_building(tmp_path: Path) -> None:
-    kit = project(tmp_path, "digest")
-    shutil.rmtree(tmp_path / "model_store")
-    with small_disk(tmp_path / "model_store", 64) as store:
-        kit("build", "--force")
-        before = (store / "digest.mar").read_bytes()
-        kit.write("handlers/digest.py", (tmp_path / "handlers/digest.py").read_text() + "# " * 9000)
-        full = fill(store)
+def test_a_full_disk_while_building(station: Station, scale: Scale, report: Report) -> None:
+    """The archive that is served stays as it was; room made, the same command builds the next."""
+    kit, store = station.kit, station.kit.root / "model_store"
+    archive, source = store / "chatty.mar", kit.root / "handlers/chatty.py"
+    before, text = archive.read_bytes(), source.read_text()
+    source.write_text(text + "# " * 9000)
+    full, names = fill(store), sorted(path.name for path in store.iterdir())
+    with station.loaded("chatty", scale.connections) as tally:
         failed = kit("build", check=False)
-        assert failed.returncode == 1
-        assert "hint:" in failed.stderr
-        assert "space" in failed.stderr
-        assert (store / "digest.mar").read_bytes() == before
-        assert sorted(path.name for path in store.iterdir()) == ["digest.mar", "filling"]
-        full.unlink()
-        kit("build")
-        assert (store / "digest.mar").read_bytes() != before
+        time.sleep(scale.seconds)
+    report("disk full while building", tally)
+    assert tally.refused == 0
+    assert failed.returncode == 1
+    assert "hint:" in failed.stderr
+    assert "space" in failed.stderr
+    assert archive.read_bytes() == before
+    assert sorted(path.name for path in store.iterdir()) == names
+    full.unlink()
+    kit("build")
+    assert archive.read_bytes() != before
+    source.write_text(text)
+    kit("build")
+    assert archive.read_bytes() == before
 
 
-def test_a_read_only_model_store_while_building(tmp_path: Path) -> None:
-    kit = project(tmp_path, "digest")
-    shutil.rmtree(tmp_path / "model_store")
-    with small_disk(tmp_path / "model_store", 64) as store:
-        kit("build", "--force")
-        before = (store / "digest.mar").read_bytes()
-        with read_only(store):
-            failed = kit("build", "--force", check=False)
-            assert failed.returncode == 1
-            assert "hint:" in failed.stderr
-            assert (store / "digest.mar").read_bytes() == before
+def test_a_read_only_model_store_while_building(
+    station: Station, scale: Scale, report: Report
+) -> None:
+    archive = station.kit.root / "model_store" / "chatty.mar"
+    before = archive.read_bytes()
+    with (
+        read_only(archive.parent),
+        station.loaded("chatty", scale.connections) as tally,
+    ):
+        failed = station.kit("build", "--force", check=False)
+        time.sleep(scale.seconds)
+    report("model store read-only while building", tally)
+    assert tally.refused == 0
+    assert failed.returncode == 1
+    assert "hint:" in failed.stderr
+    assert archive.read_bytes() == before
 
 
 @pytest.mark.faults
 def test_a_full_disk_while_deploying(station: Station, scale: Scale, report: Report) -> None:
-    store, before = station.kit.root / "model_store", served_now(station)
+    store, before = station.kit.root / "model_store", station.versions("chatty")
     full = fill(store)
     with station.loaded("chatty", scale.connections) as tally:
         end = time.monotonic() + scale.seconds
@@ -89,7 +89,7 @@ def test_a_full_disk_while_deploying(station: Station, scale: Scale, report: Rep
     assert failed.returncode == 1
     assert "No space left" in failed.stderr
     assert "hint:" in failed.stderr
-    assert served_now(station) == before
+    assert station.versions("chatty") == before
     assert tally.refused == 0
     assert not [path.name for path in store.iterdir() if "2.0" in path.name]
 
@@ -98,7 +98,7 @@ def test_a_full_disk_while_deploying(station: Station, scale: Scale, report: Rep
 def test_a_read_only_model_store_while_deploying(
     station: Station, scale: Scale, report: Report
 ) -> None:
-    before = served_now(station)
+    before = station.versions("chatty")
     with (
         read_only(station.kit.root / "model_store"),
         station.loaded("chatty", scale.connections) as tally,
@@ -107,11 +107,11 @@ def test_a_read_only_model_store_while_deploying(
         how = ("deploy", "chatty", "--version", "2.0", "--no-check", "--port", station.port)
         failed = station.kit(*how, check=False)
         time.sleep(max(0.0, end - time.monotonic()))
-    report("model store read-only", tally)
+    report("model store read-only while deploying", tally)
     assert failed.returncode == 1
     assert "Read-only" in failed.stderr
     assert "hint:" in failed.stderr
-    assert served_now(station) == before
+    assert station.versions("chatty") == before
     assert tally.refused == 0
 
 

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.faults.conftest import PATIENT, Scale, Station, served
+from tests.faults.conftest import Scale
 from tests.faults.load import Tally
+from tests.faults.servers import PATIENT, Station, served
 from tests.integration.kit import wait_for
 
 Report = Callable[[str, Tally], None]
@@ -22,15 +23,6 @@ def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
         yield running
 
 
-def described(station: Station) -> list[tuple[str, bool, int, int]]:
-    """Return what is served: version, whether it is the default, and scale."""
-    with station.client() as client:
-        return [
-            (one.version, one.default, one.min_workers, one.max_workers)
-            for one in client.describe("digest")
-        ]
-
-
 @pytest.mark.faults  # tests/integration/test_deploy.py has a quick one
 def test_a_front_end_that_was_killed_comes_back_as_it_was(
     station: Station, scale: Scale, report: Report
@@ -38,12 +30,12 @@ def test_a_front_end_that_was_killed_comes_back_as_it_was(
     station.kit("deploy", "digest", "--version", "2.0", "--port", station.port)
     station.kit("scale", "digest", "3", "--port", station.port)
     time.sleep(2.5)  # what the management API was told is recorded every two seconds
-    before, restarts = described(station), station.state.restarts
+    before, restarts = station.versions("digest"), station.state.restarts
     assert ("2.0", True, 3, 3) in before
     with station.loaded("digest", scale.connections, PATIENT) as tally:
         time.sleep(scale.seconds / 2)
-        os.kill(station.state.front_end[0], signal.SIGKILL)
+        os.kill(station.front_end, signal.SIGKILL)
         wait_for(lambda: station.state.restarts > restarts and station.state.ready, "it to be back")
         time.sleep(scale.seconds / 2)
     report("front end killed (-9)", tally)
-    assert sorted(described(station)) == sorted(before)
+    assert station.versions("digest") == before

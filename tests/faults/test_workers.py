@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from marsmith.reviving import PATIENCE
-from tests.faults.conftest import Scale, Station, served
+from tests.faults.conftest import Scale
 from tests.faults.load import Tally, expected
+from tests.faults.servers import Station, served
 from tests.faults.worker_faults import FAULTS, MODELS
 from tests.integration.kit import wait_for
 

@@ -92,8 +92,7 @@ class Server:
         return find_server(Project(self.kit.root), self.port)
 
     def asking(self, attempts: int = 4) -> Asking:
-        folder = self.kit.root / f".marsmith/servers/{self.port}"
-        client = client_of(self.state, 30.0, Retries(attempts=attempts), folder)
+        client = client_of(self.state, 30.0, Retries(attempts=attempts))
         client._worker_patience = None  # they wait for workers that start, rather than be refused
         return Asking(client, "echo")
 
@@ -164,7 +163,7 @@ def test_a_version_on_trial_gets_its_share_and_goes_if_it_is_worse(server: Serve
         return server.kit.start("deploy", str(made), *options, "--port", server.port)
 
     before = server.outline()
-    folder = server.kit.root / f".marsmith/servers/{server.port}"
+    routes = Path(server.state.folder) / "routes.json"
     # Right on samples, which is all that it was asked so far, and not on what others ask.
     worse = make(
         server.kit, "5-worse", handle="assert all(row['body'] == b'hello' for row in data)"
@@ -180,10 +179,10 @@ def test_a_version_on_trial_gets_its_share_and_goes_if_it_is_worse(server: Serve
             assert process.returncode == 1, (made, errors)
             assert cause in errors
             assert server.outline() == before
-            assert not (folder / "routes.json").exists()
+            assert not routes.exists()
         assert asking.versions["5-slower"] > 0
         process = canary(better, 5)
-        wait_for((folder / "routes.json").exists, "the trial to begin")
+        wait_for(routes.exists, "the trial to begin")
         asking.versions.clear()
         wait_for(lambda: asking.answered > 400, "answers")
         assert 0.15 < asking.versions["5.0"] / asking.answered < 0.45

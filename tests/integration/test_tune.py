@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import signal
 from pathlib import Path
+from typing import Any
+
+from PIL import Image
 
 from marsmith.project import Project
-from tests.integration.kit import Kit, leftovers, wait_for
+from tests.integration.kit import ROOT, Kit, leftovers, wait_for
 
 # Right alone, wrong in company: no batch larger than 1 may win.
 LONER = """\
@@ -31,7 +34,7 @@ response = "alone.txt"
 EASY = ("--p99", "60s", "--connections", "8")
 
 
-def measurements(kit: Kit, name: str) -> list[dict[str, object]]:
+def measurements(kit: Kit, name: str) -> list[dict[str, Any]]:
     """Return what was remembered."""
     lines = (kit.root / ".marsmith" / "tune" / f"{name}.jsonl").read_text().splitlines()
     return [json.loads(line) for line in lines]
@@ -57,6 +60,19 @@ def test_the_winner_is_written_and_proven_and_nothing_is_measured_twice(
     assert list(temporary_folder.iterdir()) == []
     checked, *_ = kit.json("check", "digits")
     assert [one for one in checked["findings"] if one["severity"] == "error"] == []
+
+
+def test_int8_is_tried_where_photos_tell_how_well_it_agrees(kit: Kit, tmp_path: Path) -> None:
+    spec = (kit.root / "archives.toml").read_text()
+    kit.write("archives.toml", spec.replace("tolerance = 1e-3", "tolerance = 0.1"))
+    for number in range(4):
+        picture = Image.open(ROOT / "samples" / "seven.png").rotate(2 * number)
+        picture.save(tmp_path / f"{number}.png")
+    load = (*EASY, "--sample", "seven.png", "--trials", "3")
+    kind = ("--engine", "onnxruntime", "--calibrate", str(tmp_path), "--agreement", "0.5")
+    kit("tune", "digits", *load, *kind, "--yes")
+    found = {str(variant(one)["dtype"]): one["failure"] for one in measurements(kit, "digits")}
+    assert found == {"None": None, "float32": None, "int8": None}
 
 
 def test_what_answers_wrongly_under_load_is_no_candidate(empty: Kit) -> None:
@@ -122,8 +138,12 @@ def write_loner(kit: Kit) -> None:
     kit.write("alone.txt", "alone")
 
 
-def batch(one: dict[str, object]) -> int:
+def batch(one: dict[str, Any]) -> int:
     """Return the batch size of a measurement."""
-    configuration = one["configuration"]
-    assert isinstance(configuration, dict)
-    return int(configuration["batch_size"])
+    return int(one["configuration"]["batch_size"])
+
+
+def variant(one: dict[str, Any]) -> dict[str, Any]:
+    """Return in which form the model was measured."""
+    found: dict[str, Any] = one["configuration"]["variant"]
+    return found

@@ -22,6 +22,7 @@ from marsmith.client.grpc_refusals import refusal_of
 from marsmith.client.grpc_wire import SERVICES
 from marsmith.client.tokens import Api
 from marsmith.errors import ClientError, DeadlineError, RefusedError, UnreachableError
+from marsmith.routing import REPORTS_FILE, ROUTES_FILE, Route, count_reports, format_routes
 
 QUICK = Retries(attempts=4, first=0.001, longest=0.001)
 EXCEPTION = "\norg.pytorch.serve.http.InternalServerException"
@@ -34,6 +35,7 @@ class Server:
     failures: list[tuple[grpc.StatusCode, str]] = field(default_factory=list)
     answers: dict[str, dict[str, Any]] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
+    versions: list[str] = field(default_factory=list)  # that predictions were asked of
     token: str | None = None
     address: str = ""
     released: threading.Event = field(default_factory=threading.Event)
@@ -49,6 +51,7 @@ class Server:
         if name == "Predictions":
             if request.input["body"] == b"wait":
                 self.released.wait(10)
+            self.versions.append(request.model_version)
             return {"prediction": request.input["body"]}
         return self.answers.get(name, {"msg": "{}"})
 
@@ -288,3 +291,22 @@ def test_without_grpc_the_error_says_what_to_install() -> None:
         "except ClientError as error:\n    print(error.hint)"
     )
     assert said == "install it: pip install 'marsmith[grpc]'"
+
+
+# ---- a version on trial
+
+
+def test_a_share_of_the_requests_goes_to_a_version_on_trial(server: Server, tmp_path: Path) -> None:
+    (tmp_path / ROUTES_FILE).write_bytes(format_routes({"digits": Route("2.0", 0.5)}))
+    (tmp_path / REPORTS_FILE).touch()
+    key_file = tmp_path / "key_file.json"  # of a server without tokens, so that there is none
+    with GrpcClient(server.address, server.address, retries=ONCE, key_file=key_file) as client:
+        for _ in range(100):
+            assert client.predict("digits", b"x").body == b"x"
+        client.predict("digits", b"x", version="1.0")
+    counts = count_reports((tmp_path / REPORTS_FILE).read_text())
+    assert counts["failed"] == counts["other"] == 0
+    assert counts["alike"] > 0
+    assert set(server.versions) == {"", "1.0", "2.0"}
+    assert server.versions.count("1.0") == 1
+    assert 20 < server.versions.count("2.0") < 80

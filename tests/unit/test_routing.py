@@ -32,8 +32,14 @@ def test_a_file_that_cannot_be_read_routes_nothing(text: str) -> None:
 
 def test_a_share_of_the_requests_of_one_model_goes_to_the_version_on_trial() -> None:
     draws = [number / 100 for number in range(100)]
-    assert sum(routed(ROUTES, "digits", draw) == ROUTES["digits"] for draw in draws) == 25
-    assert {routed(ROUTES, "cartoon", draw) for draw in draws} == {None}
+    assert sum(routed(ROUTES, "digits", draw, 0.0) == ROUTES["digits"] for draw in draws) == 25
+    assert {routed(ROUTES, "cartoon", draw, 0.0) for draw in draws} == {None}
+
+
+def test_a_trial_ends_even_if_nobody_ends_it() -> None:
+    routes = {"digits": Route("2.0", 1.0, until=100.0)}
+    assert routed(routes, "digits", 0.5, 99.0) == routes["digits"]
+    assert routed(routes, "digits", 0.5, 100.0) is None
 
 
 def test_the_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
@@ -59,7 +65,3 @@ def test_reports_are_written_only_for_a_trial(tmp_path: Path) -> None:
     text = (tmp_path / REPORTS_FILE).read_text()
     assert count_reports(text) == {"failed": 1, "alike": 2, "other": 0}
     assert count_reports(text + '{"model": "dig') == count_reports(text)
-
-
-def test_some_of_the_requests_on_trial_are_compared() -> None:
-    assert 0 < sum(Routes.compares() for _ in range(1000)) < 1000
