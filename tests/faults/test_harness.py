@@ -58,7 +58,7 @@ def test_figures_stand_between_their_marks() -> None:
         filled(page, "faults", [])
 
 
-def test_a_fault_without_figures_of_torchserve_has_empty_cells() -> None:
+def test_a_fault_without_figures_of_torchserve_has_a_dash() -> None:
     tally = Tally(sent=1200, right=1200, slowest=0.25)
     head, _, one, two = faults_table(
         {
@@ -67,5 +67,5 @@ def test_a_fault_without_figures_of_torchserve_has_empty_cells() -> None:
         }
     )
     assert head.count("|") == one.count("|") == two.count("|") == 6
-    assert one == "| a | 1,200 / 1,200 / 0 / 0 / 0 | 0.2 s |  |  |"
+    assert one == "| a | 1,200 / 1,200 / 0 / 0 / 0 | 0.2 s | — |  |"
     assert two.count("1,200 / 1,200 / 0 / 0 / 0") == 2
