@@ -31,6 +31,7 @@ MOST_FAILURES = 0.01  # of the requests that it got
 SLOWER = 1.5  # times the mean of the version before …
 MARGIN = 5.0  # … and so many ms
 ENOUGH = 20  # requests of each version, for their latencies to be compared
+MOST_DIFFER = 0.1  # of the answers that were compared, before it is a warning
 _PAUSE = 0.5  # seconds between two rounds of samples
 _LATE = 10.0  # seconds that an answer to one of them may take beyond the trial
 _REQUESTS = "ts_inference_requests_total"
@@ -93,6 +94,7 @@ def trial(operation: Operation, new: Version, old: Version, wish: Canary) -> Non
                 path.unlink(missing_ok=True)
     was = _seen(operation, old).since(before[0])
     now = _seen(operation, new).since(before[1])
+    _require_few(counts["failed"], now)
     _judge(operation, was, now, probes)
     _require_agreement(operation, counts["alike"], counts["other"], wish.agreement)
 
@@ -160,7 +162,8 @@ def _require_agreement(operation: Operation, alike: int, other: int, wanted: flo
     words = f"{alike} of {alike + other} answers agree with those of the version before"
     if alike < wanted * (alike + other):
         raise RolloutError(words, "see what changed: marsmith diff; or ask for less agreement")
-    operation.tell(words)
+    differ = other > MOST_DIFFER * (alike + other)
+    operation.tell(f"warning: only {words}" if differ else words)
 
 
 def _seen(operation: Operation, version: Version) -> Seen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -16,6 +17,7 @@ from marsmith.project import Project
 from marsmith.properties import addresses, with_ports
 from marsmith.server import KEY_FILE
 from marsmith.server_state import ServerState, end_abandoned, running_servers
+from marsmith.tidying import keep_deployed
 from marsmith.tokens import read_key
 
 _STOPPING = 30.0  # seconds
@@ -48,6 +50,8 @@ def stop_server(project: Project, port: int | None = None) -> ServerState:
     state = find_server(project, port)
     if state.abandoned:
         end_abandoned(project, state)
+        with suppress(OSError):  # it is stopped all the same
+            keep_deployed(project, state.port)
         return state
     pid = state.supervisor[0]
     try:

@@ -68,14 +68,14 @@ def _is_quiet(server: RunningServer, front_end: int, client: Client, model: Mode
     (described,) = client.describe(model.name, model.version)
     if described.pending_requests:
         return False
-    dump = _threads(server, front_end)
+    dump = threads(server, front_end)
     # One that still loads, or has died, has no request; it may do so for minutes.
     ready = [worker.id for worker in described.workers if worker.state == "READY"]
     return not busy_workers(dump, ready)
 
 
-def _threads(server: RunningServer, front_end: int) -> str:
-    """Return what Java prints of all its threads."""
+def threads(server: RunningServer, front_end: int) -> str:
+    """Return what Java prints of all its threads. Raises RolloutError if it does not."""
     before = len(server.log(JAVA_LOG))
     try:
         os.kill(front_end, signal.SIGQUIT)

@@ -26,15 +26,23 @@ LET_THROUGH = "MARSMITH_PASS_ENVIRONMENT"
 # An archive's code is not to find what opens other doors. By name: whole words, since TOKENIZERS_…
 # and KEYBOARD_… are settings; what others write in one word; and what leads to keys elsewhere.
 _SECRET_NAME = re.compile(
-    r"(?:^|_)(?:KEYS?|TOKENS?|PASS|PASSCODE|PW|PAT|AUTH|CREDS?|COOKIE|DSN|JWT|BEARER|PEM|PRIVATE"
-    r"|WEBHOOK)(?:_|$)"
-    r"|APIKEY|ACCESSKEY|ENCRYPTIONKEY|CONNECTION_?STRING|TOKEN$|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|.PWD$(?<!^OLDPWD)"
+    r"(?:^|_)(?:KEYS?|TOKENS?|PASS|PASSCODE|PW|PAT|O?AUTH|CREDS?|COOKIE|JWT|BEARER|PEM|PRIVATE"
+    r"|WEBHOOK)\d*(?:_|$)"
+    r"|(?:API|ACCESS|ENCRYPTION|PRIVATE|MASTER|SIGNING|CLIENT|SERVER|SSH|HOST)KEYS?\d*(?:_|$)"
+    r"|APIKEY|ACCESSKEY|ENCRYPTIONKEY|CONNECTION_?STRING|TOKENS?\d*$|SECRET|PASSWORD|PASSWD"
+    r"|PASSPHRASE|PASSFILE|CREDENTIAL|DSN\d*(?:_|$)|.PWD$(?<!^OLDPWD)"
     r"|^(?:AWS|AZURE|GITHUB|GITLAB|GOOGLE_APPLICATION|SSH|GPG|VAULT|DOCKER)_|^(?:KUBECONFIG|NETRC)$",
     re.IGNORECASE,
 )
-# `https://user:password@host`, and what connection strings say: `Server=…;Password=…`.
+# `https://user:password@host`, what connection strings, URLs and JSON say of passwords and keys,
+# keys in PEM, headers with tokens, and what tokens of well-known services begin with.
 _VALUE_WITH_PASSWORD = re.compile(
-    r"://[^/\s@:]*:[^/\s@]+@|(?:^|;)\s*(?:password|pwd|\w*accesskey|accountkey)\s*=", re.IGNORECASE
+    r"://[^/\s@:]*:[^/\s@]+@"
+    r"|(?:^|[;?&\s])(?:password|passwd|pwd|\w*accesskey|accountkey|api_?key|\w*token|\w*secret)\s*="
+    r"|\"\w*(?:password|passwd|secret|token|private_key)\"\s*:"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY|\bauthorization:\s*\w|\bbearer [\w.~+/=-]{16}"
+    r"|^(?:gh[oprsu]_|github_pat_|glpat-|xox[abprs]-|sk-|hf_|AKIA)[\w-]{12}|hooks\.slack\.com/services/",
+    re.IGNORECASE,
 )
 
 

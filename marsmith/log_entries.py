@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -32,11 +32,13 @@ class Entry:
         """When its first line was written, by the local clock; empty where that is not known."""
         return self.record.time
 
-    def concerns(self, model: str) -> bool:
-        """Whether it is of a model's worker, or names the model."""
+    def concerns(self, model: str, others: Collection[str] = ()) -> bool:
+        """Whether it is of a model's worker, or names the model; `others` are models beside it."""
         if stream := self.record.stream:
-            # Both may hold underscores, and the log joins them by one.
-            return f"{stream.model}_{stream.version}".startswith(f"{model}_")
+            # Name and version may both hold underscores, and the log joins them by one.
+            whole = f"{stream.model}_{stream.version}"
+            names = [one for one in (model, *others) if whole.startswith(f"{one}_")]
+            return max(names, key=len, default=None) == model
         return any(re.search(rf"(?<![\w.-]){re.escape(model)}(?![\w-])", x) for x in self.lines)
 
     def text(self, source_name: SourceName) -> str:
@@ -77,7 +79,7 @@ class Entries:
 
     def rest(self) -> list[Entry]:
         """Give the entries that nothing more came of."""
-        left, self._open = list(self._open.values()), {}
+        left, self._open = [one for one in self._open.values() if one.lines], {}
         return left
 
     def _is_of_dump(self, line: str) -> bool:
@@ -103,10 +105,14 @@ class Entries:
             entry.lines.append(record.message)
             return
         if entry:
-            yield self._open.pop(record.thread)
-        exception = record.exception.splitlines()
-        if record.message or exception:
-            new = Entry(record, [record.message, *exception])
+            del self._open[record.thread]
+            if entry.lines:
+                yield entry
+        lines = [record.message] if record.message else []
+        lines += record.exception.splitlines()
+        # Where the front end's line says nothing, what it says is an exception in the next ones.
+        if lines or not record.printed:
+            new = Entry(record, lines)
             new.phase = "frames" if record.message == TRACEBACK else "plain"
             self._open[record.thread] = new
 

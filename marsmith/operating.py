@@ -22,7 +22,8 @@ from marsmith.deployments import (
     write_record,
 )
 from marsmith.draining import drain
-from marsmith.errors import ClientError, MarsmithError, RolloutError
+from marsmith.errors import ClientError, MarsmithError, RefusedError, RolloutError
+from marsmith.holding import holding
 from marsmith.placing import PlacedArchive
 from marsmith.project import Project
 from marsmith.proving import replay
@@ -36,6 +37,7 @@ _PATIENT = Retries(attempts=60, first=0.2, longest=2.0)
 _LONGEST_DRAIN = 300.0  # seconds; a queue may be long, and who is in it shall be answered
 _LONGEST_LOOK = 6.0  # seconds that `marsmith serve` may need to see what is served
 _PAUSE = 0.05
+_FAILED = 500  # what TorchServe answers when workers do not come up
 _RETURN = 60.0  # seconds for a front end that died to be back
 
 _Result = TypeVar("_Result")
@@ -55,6 +57,7 @@ class Operation:
     record: Record  # as it was written last
     now: str = field(default="start", init=False)  # the step that is under way
     _undo: list[Callable[[], object]] = field(default_factory=list, init=False)
+    _goes_back: bool = field(default=False, init=False)
 
     def step(self, words: str) -> None:
         """Begin a step. Raises RolloutError if the user wants to stop."""
@@ -63,8 +66,8 @@ class Operation:
         self.tell(words)
 
     def require_going(self) -> None:
-        """Raise RolloutError if the user wants to stop."""
-        if self.stop.requested:
+        """Raise RolloutError if the user wants to stop; the way back is gone to its end."""
+        if self.stop.requested and not self._goes_back:
             raise RolloutError("it was told to stop", "run it again when it suits")
 
     def on_failure(self, call: Callable[[], object]) -> None:
@@ -128,6 +131,16 @@ class Operation:
         """Set a version's number of workers, and wait until that is so."""
         return self.client.scale(version.name, *bounds, self.timeout, version=version.version)
 
+    def start_workers(self, version: Version, bounds: tuple[int, int]) -> int:
+        """Give a version that has none its workers, and prove it; returns what `prove` does."""
+        try:
+            self.waiting_for(lambda: self.scale(version, bounds))
+        except RefusedError as error:
+            if error.status != _FAILED:
+                raise
+            # They do not load: what proves the version finds the cause in the logs.
+        return self.prove(version)
+
     def scale_back(self, version: Version, bounds: tuple[int, int]) -> None:
         """Undo a scaling, once nobody waits for the version, or else anyway."""
         with suppress(MarsmithError):
@@ -163,9 +176,19 @@ class Operation:
     def unregister(self, version: Version) -> None:
         """Unregister a version that failed, once nobody waits for it, or else anyway."""
         with suppress(MarsmithError):
+            self._await_worker(version)
             self.retire(version)
         if _is_there(self.observe(), version):
             self.client.unregister(version.name, version.version)
+
+    def _await_worker(self, version: Version) -> None:
+        """Wait for somebody to answer what is queued: TorchServe never answers what it forgets."""
+        end = time.monotonic() + self.timeout
+        while time.monotonic() < end:
+            model = self.described(version.name, version.version)
+            if model.ready_workers or not model.pending_requests:
+                return
+            time.sleep(_PAUSE)
 
     @contextmanager
     def backing_out(self, what: str) -> Iterator[None]:
@@ -184,7 +207,7 @@ class Operation:
             raise
 
     def _undone(self, what: str, why: str, hint: str, before: Record) -> RolloutError:
-        self.stop.requested = False  # asked for once more, it would leave half of it
+        self._goes_back = True  # stopped once more, it would leave half of it
         step = self.now
         if self._undo:
             self.tell("going back to what was served before")
@@ -247,13 +270,28 @@ def _turn(project: Project, port: int) -> Iterator[None]:
 def scale(project: Project, port: int | None, name: str, bounds: tuple[int, int]) -> Model:
     """Set how many workers a model has; return it once they are up.
 
-    Raises RolloutError while another change to the project's server is under way.
+    Raises RolloutError while another change to the project's server is under way. Where they do
+    not come up, it has again as many as before.
     """
-    ours = [state.port for state in running_servers(project) if port in (None, state.port)]
+    ours = [state for state in running_servers(project) if port in (None, state.port)]
     with connect(project, port) as client, ExitStack() as stack:
-        if ours:
-            stack.enter_context(_turn(project, ours[0]))
-        return client.scale(name, *bounds)
+        if not ours:
+            return client.scale(name, *bounds)
+        stack.enter_context(_turn(project, ours[0].port))
+        now = next(one for one in client.describe(name) if one.default)
+        if bounds[1] < len(now.workers):
+            server = RunningServer(ours[0], server_folder(project, ours[0].port))
+            stack.enter_context(holding(server, ours[0].front_end[0], now, bounds[1]))
+        try:
+            return client.scale(name, *bounds)
+        except RefusedError as error:
+            if error.status == _FAILED:
+                with suppress(ClientError):
+                    client.scale(name, now.min_workers, now.max_workers, 0.0)
+                raise RolloutError(
+                    error.message, f"its workers say why: marsmith logs {name}"
+                ) from error
+            raise
 
 
 @contextmanager

@@ -23,9 +23,11 @@ from marsmith.project import Project
 from marsmith.server_state import ServerState
 from marsmith.serving import DEFAULT_TIMEOUT
 from marsmith.signing import require_signature
+from marsmith.spec import is_name
 from marsmith.spec_schema import did_you_mean
 from marsmith.switching import switch
 
+_PACKED = (".mar", ".tgz", ".gz")
 _DISABLED = 405  # what TorchServe says where enable_model_api is false
 
 
@@ -52,7 +54,7 @@ def deploy(project: Project, wish: Deployment, tell: Callable[[str], None]) -> R
     """
     source, name = _source(project, wish.archive)
     with operating(project, wish.port, wish.timeout, tell) as operation:
-        version = wish.version or Archive(source).manifest.model_version
+        version = Archive(source).manifest.model_version if wish.version is None else wish.version
         if version is None:
             raise ProjectError(f"{source} has no model version", "name one: --version 1.1")
         _require_possible(operation, name, version)
@@ -89,8 +91,7 @@ def rollback(
             operation.step(f"start the workers of {name} {new.version}")
             had = new.min_workers, new.max_workers
             operation.on_failure(lambda: operation.scale_back(new, had))
-            operation.waiting_for(lambda: operation.scale(new, bounds))
-            operation.prove(new)
+            operation.start_workers(new, bounds)
             return of(switch(operation, new, old), name)
 
 
@@ -104,7 +105,8 @@ def undeploy(
 ) -> Record:
     """Forget a version that is not the default one; return the others.
 
-    Raises RolloutError for the default version, and for one that is not there.
+    The last one of a model may go; then nobody answers for it. Raises RolloutError for the default
+    version beside others, and for one that is not there.
     """
     with operating(project, port, timeout, tell) as operation:
         found = [one for one in of(operation.record, name) if one.version == version]
@@ -113,7 +115,7 @@ def undeploy(
             raise RolloutError(
                 f"no version {version} of {name} is served", f"its versions: {known}"
             )
-        if found[0].default:
+        if found[0].default and len(of(operation.record, name)) > 1:
             raise RolloutError(
                 f"{name} {version} is the default version: requests are answered by it",
                 f"let another one answer first: marsmith rollback {name}, or marsmith deploy",
@@ -146,7 +148,7 @@ def _unknown(state: ServerState, record: Record, name: str) -> RolloutError:
 def _source(project: Project, text: str) -> tuple[Path, str]:
     """Return the archive's file, and the name of the model that it is a version of."""
     path = Path(text)
-    if path.suffix or os.sep in text:
+    if path.suffix in _PACKED or os.sep in text:
         if path.is_dir():
             raise ProjectError(f"{path} is a folder", "TorchServe takes files: pack it into a .mar")
         return path, Archive(path).manifest.model_name
@@ -157,6 +159,11 @@ def _source(project: Project, text: str) -> tuple[Path, str]:
 
 
 def _require_possible(operation: Operation, name: str, version: str) -> None:
+    if not is_name(name):
+        raise ProjectError(
+            f"{name!r} is no name for a model: it becomes part of a URL",
+            "build it with another one: letters, digits, and - _ . after the first",
+        )
     if not is_version(version):
         raise ProjectError(
             f"{version!r} is no version: it becomes part of a URL", "take one such as 1.1"

@@ -7,7 +7,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from marsmith.environment import clean_environment, temporary_folder, torchserve_home
 from marsmith.errors import ServerError
@@ -22,8 +25,9 @@ from marsmith.properties import addresses, format_properties
 SERVER_LOG = "server.log"  # the front end: warnings and errors
 WORKERS_LOG = "workers.log"  # what handlers print and raise
 JAVA_LOG = "java.log"  # what Java itself prints: usually nothing of interest
+SUPERVISOR_LOG = "supervisor.log"  # the kit's own: what ended and is started again
 KEY_FILE = "key_file.json"  # written by TorchServe into its working directory
-LOGS = (SERVER_LOG, WORKERS_LOG, JAVA_LOG)
+LOGS = (SERVER_LOG, WORKERS_LOG, JAVA_LOG, SUPERVISOR_LOG)
 # Which metrics there are: what config.properties calls metrics_config, if it names no other.
 METRICS_CONFIG = Path(__file__).with_name("metrics.yaml")
 
@@ -85,7 +89,7 @@ class TorchServe:
 
     def _launch(self, java: Path) -> None:
         try:
-            with (self.log_folder / JAVA_LOG).open("ab") as output:
+            with self._java_log() as output:
                 command = self._command(java)
                 self.process = subprocess.Popen(  # noqa: S603
                     command,
@@ -104,6 +108,13 @@ class TorchServe:
                     "unset JAVA_HOME to use the Java that comes with marsmith",
                 ) from error
             raise
+
+    def _java_log(self) -> BinaryIO:
+        """Open what Java prints to; what serves does not need a disk that can be written."""
+        try:
+            return (self.log_folder / JAVA_LOG).open("ab")
+        except OSError:
+            return Path(os.devnull).open("ab")
 
     def _command(self, java: Path) -> list[str]:
         home = torchserve_home()
@@ -137,6 +148,18 @@ class TorchServe:
     def is_running(self) -> bool:
         """Whether the front end's process lives."""
         return self.process is not None and self.process.poll() is None
+
+    @property
+    def ending(self) -> str:
+        """How the front end's process ended."""
+        status = None if self.process is None else self.process.returncode
+        return f"by signal {-status}" if status is not None and status < 0 else f"with {status}"
+
+    def note(self, words: str) -> None:
+        """Add a line to the kit's own log of this server, in the form of TorchServe's."""
+        now = datetime.now().isoformat(timespec="milliseconds").replace(".", ",")
+        with suppress(OSError), (self.log_folder / SUPERVISOR_LOG).open("a") as log:
+            log.write(f"{now} supervisor WARN marsmith {words}\n")
 
     def log(self, name: str) -> str:
         """Return one of this run's logs, as text whichever format it has."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from marsmith.errors import ServerError
@@ -15,9 +16,13 @@ from marsmith.server_state import running_servers
 class ServerLogs:
     """Reads a server's logs, and what is added to them. Use it as a context manager."""
 
-    def __init__(self, folder: Path, model: str | None = None) -> None:
-        """Read the logs in a server's folder; with `model`, only what concerns that one."""
+    def __init__(self, folder: Path, model: str | None = None, others: Iterable[str] = ()) -> None:
+        """Read the logs in a server's folder; with `model`, only what concerns that one.
+
+        `others` are the models that it serves beside that one.
+        """
         self._model = model
+        self._others = tuple(others)
         self._logs = [(LogReader(folder / name), Entries()) for name in LOGS]
 
     def __enter__(self) -> ServerLogs:
@@ -45,8 +50,9 @@ class ServerLogs:
         return self._chosen([entry for _, entries in self._logs for entry in entries.rest()])
 
     def _chosen(self, found: list[Entry]) -> list[Entry]:
-        wanted = (entry for entry in found if self._model is None or entry.concerns(self._model))
-        return sorted(wanted, key=lambda entry: entry.time)
+        if self._model is not None:
+            found = [entry for entry in found if entry.concerns(self._model, self._others)]
+        return sorted(found, key=lambda entry: entry.time)
 
 
 def logs_folder(project: Project, port: int | None = None) -> Path:

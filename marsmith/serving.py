@@ -6,8 +6,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,19 +16,12 @@ from marsmith.beginning import Beginning, beginning
 from marsmith.client import ONCE
 from marsmith.connecting import client_of, server_properties
 from marsmith.contents import source_names
-from marsmith.deployments import (
-    Record,
-    deployed,
-    read_record,
-    recording,
-    recording_within,
-    write_record,
-)
+from marsmith.deployments import recording, write_record
 from marsmith.errors import ServerError
 from marsmith.exposure import asks_for_tokens, token_lifetime
 from marsmith.guarding import Guard, guard
+from marsmith.locking import locked_within
 from marsmith.log_config import LogFormat
-from marsmith.placing import discard_all_but
 from marsmith.ports import free_ports, require_free
 from marsmith.processes import identity
 from marsmith.project import Project
@@ -46,10 +39,12 @@ from marsmith.signing import require_signatures
 from marsmith.signing_keys import fingerprint
 from marsmith.stop_signals import stop_signals
 from marsmith.supervising import Supervisor
+from marsmith.tidying import keep_deployed
 from marsmith.tokens import KeyRotation
 
 DEFAULT_TIMEOUT = 120.0  # seconds for all models to load and answer; TorchServe's own, per model
 BACKGROUND_LOG = "serve.log"
+_LOCK = "serving.lock"
 _LOOKING = 5.0  # seconds for an answer about what is served
 
 
@@ -101,7 +96,7 @@ def serve(
     log_folder = server_folder(project, port)
     files = {} if begun.restored else begun.files
     server = TorchServe(properties, project.model_store, files, log_folder, wish.log_format)
-    with stop_signals() as stop, ExitStack() as stack:
+    with stop_signals() as stop, ExitStack() as stack, _only_one(project, port):
         server.start()
         try:
             pinned = begun.pinned(project, port, signed_by)
@@ -124,9 +119,22 @@ def serve(
         finally:
             stack.close()
             server.stop()
-            forget_state(project, port)
-            _tidy(project, port, begun.aside)
+            with suppress(OSError):  # a disk that is read-only now: whoever looks next forgets it
+                forget_state(project, port)
+                keep_deployed(project, port, begun.aside)
     return state.ready
+
+
+@contextmanager
+def _only_one(project: Project, port: int) -> Iterator[None]:
+    """Hold what says that the port is ours: another one would take the files of the first away."""
+    with locked_within(server_folder(project, port) / _LOCK, 0.0) as alone:
+        if not alone:
+            raise ServerError(
+                f"another marsmith serve of this project has port {port}",
+                "see it: marsmith status; stop it: marsmith stop; or take another port: --port N",
+            )
+        yield
 
 
 def _require_no_abandoned(project: Project, port: int) -> None:
@@ -136,17 +144,6 @@ def _require_no_abandoned(project: Project, port: int) -> None:
                 f"a TorchServe of this project is left on port {port}, without its marsmith serve",
                 f"end it: marsmith stop --port {port}",
             )
-
-
-def _tidy(project: Project, port: int, aside: Record) -> None:
-    """Leave of what was served what was deployed; the rest is served as it is built."""
-    with recording_within(project, port) as alone:
-        if not alone:
-            return  # a deployment goes back on what it did; whoever serves next tidies up
-        lasting = (*deployed(read_record(project, port)), *aside)
-        lasting = tuple({(one.name, one.version): one for one in lasting}.values())
-        write_record(project, port, lasting)
-        discard_all_but(project, port, [one.file for one in lasting])
 
 
 def serve_in_background(project: Project, wish: Wish) -> ServerState | str:

@@ -41,6 +41,11 @@ DEFAULT_HANDLERS = (
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-.]*")
 
 
+def is_name(text: str) -> bool:
+    """Say whether an archive, and so its model, can be called that."""
+    return _NAME.fullmatch(text) is not None
+
+
 @dataclass(frozen=True)
 class SampleSpec:
     """A request and the answer it must get.
@@ -154,7 +159,7 @@ def _syntax_finding(error: tomllib.TOMLDecodeError, text: str) -> Finding:
 
 
 def _name_findings(name: str, lines: TomlLines) -> Iterator[Finding]:
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         yield Finding(
             f"{name!r} cannot name an archive",
             "start with a letter or digit, go on with letters, digits, '_', '-' and '.'",

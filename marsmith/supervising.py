@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from marsmith.archive import Archive
-from marsmith.client import Client
+from marsmith.client import Client, Model
 from marsmith.contents import source_names
 from marsmith.deployments import (
     observed,
@@ -66,6 +68,8 @@ class Supervisor:
     timeout: float  # seconds for the models to load and answer
     state: ServerState
     _restarts: deque[float] = field(default_factory=deque, init=False)
+    _workers: dict[tuple[str, str, str], int] = field(default_factory=dict, init=False)
+    _written: bool = field(default=True, init=False)  # whether what is known is recorded
 
     def __post_init__(self) -> None:
         self._reviver = Reviver(self.client)
@@ -85,6 +89,13 @@ class Supervisor:
 
     def look(self) -> None:
         """Record what is served, unless somebody is changing it."""
+        # The disk is full or read-only: what serves does not need it, and the next look tells.
+        with suppress(OSError):
+            self._look()
+        if not self._written:
+            self._write()
+
+    def _look(self) -> None:
         with recording_within(self.project, self.state.port) as alone:
             if not alone:
                 return
@@ -95,15 +106,27 @@ class Supervisor:
                 if now and set(now) != set(before):
                     write_record(self.project, self.state.port, now)
                 models = sorted({one.name for one in now})
+                self._note_ended(described)
                 self._reviver.look(described)
-            except (ClientError, ServerError, OSError):
-                return  # it is ending, or the disk is full: the next look tells
+            except (ClientError, ServerError):
+                return  # it is ending: the next look tells
         if models and models != sorted(self.state.models):
-            self.state = replace(self.state, models=models)
-            write_state(self.project, self.state)
+            self._write(models=models)
+
+    def _note_ended(self, described: Iterable[Model]) -> None:
+        """Tell the log which workers are no longer the processes that they were."""
+        now = {(m.name, m.version, w.id): w.pid for m in described for w in m.workers}
+        for key, pid in self._workers.items():
+            if pid > 0 and now.get(key, pid) != pid:
+                name, version, worker = key
+                words = f"worker {worker} of {name} {version} (pid {pid}) ended"
+                self.server.note(f"{words}; TorchServe starts it again")
+        self._workers = now
 
     def _bring_back(self) -> None:
         """Start what died again. Raises ServerError after too many times."""
+        self._workers = {}
+        self.server.note(f"the front end ended {self.server.ending}; it is started again")
         self._write(ready=False)
         while not self.stop.requested:
             self._pause()
@@ -112,11 +135,12 @@ class Supervisor:
                 self.server.restart({"model_snapshot": snapshot(record)})
                 self._write(restarts=self.state.restarts + 1, front_end=identity(self.server.pid))
                 self._wait()
-            except MarsmithError as error:
+            except (MarsmithError, OSError) as error:
                 self._require_worth_trying(error)
             else:
                 if not self.stop.requested:
                     self._write(ready=True)
+                    self.server.note("the front end is back, with what it served before")
                 return
 
     def _wait(self) -> None:
@@ -148,15 +172,21 @@ class Supervisor:
             time.sleep(_PAUSE)
         self._restarts.append(time.monotonic())
 
-    def _require_worth_trying(self, error: MarsmithError | None) -> None:
+    def _require_worth_trying(self, error: MarsmithError | OSError | None) -> None:
         if len(self._restarts) < ATTEMPTS:
             return
-        why = f"; the last time: {error.message}" if error else ""
+        hint = f"its logs say why: {self.server.log_folder}"
+        hint = error.hint if isinstance(error, MarsmithError) else hint
+        why = f"; the last time: {error}" if error else ""
         raise ServerError(
-            f"TorchServe ended by itself, {ATTEMPTS} times within a minute{why}",
-            error.hint if error else f"its logs say why: {self.server.log_folder}",
+            f"TorchServe ended by itself, {ATTEMPTS} times within a minute{why}", hint
         )
 
     def _write(self, **changed: object) -> None:
+        """Record the server's state; where the disk does not let that, later."""
         self.state = replace(self.state, **changed)  # type: ignore[arg-type]
-        write_state(self.project, self.state)
+        try:
+            write_state(self.project, self.state)
+            self._written = True
+        except OSError:
+            self._written = False

@@ -6,12 +6,14 @@ import json
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 
 import click
 
 from marsmith.cli.options import project_of
 from marsmith.cli.output import plain
 from marsmith.contents import source_names
+from marsmith.deployments import read_record
 from marsmith.errors import ProjectError, ServerError
 from marsmith.log_entries import Entry, SourceName
 from marsmith.project import Project
@@ -57,7 +59,8 @@ def logs(
             else:
                 click.echo(_line(entry, source_name))
 
-    with ServerLogs(logs_folder(project, port), name) as server_logs:
+    folder = logs_folder(project, port)
+    with ServerLogs(folder, name, _others(project, folder)) as server_logs:
         found = server_logs.read()
         if not follow:
             found = sorted([*found, *server_logs.rest()], key=lambda entry: entry.time)
@@ -77,6 +80,13 @@ def _known(project: Project) -> list[str]:
         return list(project.archives)
     except ProjectError:
         return []
+
+
+def _others(project: Project, folder: Path) -> list[str]:
+    """Return which models there are beside one: those that are built, and that are served."""
+    with suppress(ServerError):  # a damaged record is no reason to show no logs
+        return [*_known(project), *(one.name for one in read_record(project, int(folder.name)))]
+    return _known(project)
 
 
 def _source_names(project: Project) -> SourceName:

@@ -12,9 +12,9 @@ from marsmith.client.base import BaseClient
 from marsmith.client.description import expecting_torchserve
 from marsmith.client.grpc_refusals import Refusal
 from marsmith.client.retries import Deadline, Retries
-from marsmith.client.routes import Routes
+from marsmith.client.routes import routes_of
 from marsmith.client.tokens import TokenSource, token_source
-from marsmith.client.workers_up import LOOK, PATIENCE, NoWorkerUpError, WorkersUp
+from marsmith.client.workers_up import PATIENCE, NoWorkerUpError, WorkersUp
 from marsmith.errors import ClientError, RefusedError
 from marsmith.messages import Response
 
@@ -33,34 +33,35 @@ class GrpcClient(BaseClient):
     def __init__(
         self,
         address: str = "127.0.0.1:7070",
-        management_address: str = "127.0.0.1:7071",
+        management_address: str | None = None,
         *,
         token: str | TokenSource | None = None,
-        key_file: Path | None = None,
+        key_file: Path | str | None = None,
         certificate: Path | None = None,
         timeout: float = 60.0,
         deadline: float | None = None,
         retries: Retries | None = None,
         worker_patience: float | None = PATIENCE,
-        routes: Path | None = None,
+        routes: Path | str | None = None,
     ) -> None:
         """`timeout` is in seconds, for each try; `deadline` for each call, with all its tries.
 
-        Addresses are HOST:PORT. The rest is as in `Client`; `certificate` turns TLS on. Raises
-        ClientError where grpc is not installed.
+        Addresses are HOST:PORT, management's one port after inference's unless given. The rest is
+        as in `Client`; `certificate` turns TLS on. Raises ClientError where grpc is not installed.
         """
-        places = (_address(address), _address(management_address))
+        places = (_address(address), _address(management_address or _next_port(address)))
         tokens = token_source(token, key_file)
+        retries = retries or Retries()
         self._deadline = deadline
         self._inference, self._manager = _wires(
             places,
             timeout=timeout,
-            retries=retries or Retries(),
+            retries=retries,
             tokens=tokens,
             certificate=certificate,
         )
         self._worker_patience = worker_patience
-        self._routes = Routes(routes or (key_file.parent if key_file else None))
+        self._routes = routes_of(routes, key_file, retries)
         self._workers_up = WorkersUp(self._described_soon)
 
     def close(self) -> None:
@@ -141,10 +142,9 @@ class GrpcClient(BaseClient):
         answer = self._manage("DescribeModel", model_name=model, model_version=version or "")
         return json.loads(answer)
 
-    def _described_soon(self, model: str, version: str | None) -> Any:
-        soon = Deadline(LOOK)
+    def _described_soon(self, model: str, version: str | None, until: Deadline) -> Any:
         answer = self._manager.call(
-            "DescribeModel", soon, model_name=model, model_version=version or ""
+            "DescribeModel", until, model_name=model, model_version=version or ""
         )
         return json.loads(answer.msg)
 
@@ -188,6 +188,11 @@ def _address(address: str) -> str:
     if re.fullmatch(r"[\w.-]+|\[[0-9a-fA-F:.]+\]", host) and port.isdecimal():
         return address
     raise ClientError(f"{address!r} is no gRPC address", "write it as 127.0.0.1:7070")
+
+
+def _next_port(address: str) -> str:
+    host, _, port = _address(address).rpartition(":")
+    return f"{host}:{int(port) + 1}"
 
 
 def _require_sayable(numbers: Mapping[str, Any]) -> None:

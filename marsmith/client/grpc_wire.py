@@ -118,12 +118,12 @@ class Wire:
         )
 
     def _with_token(self, method: str, request: Any, deadline: Deadline, watch: Watch) -> Any:
-        token = self._tokens.token(self._api)
+        token = self._tokens.token(self._api, deadline.left)
         for _ in range(2):  # rotations that one call can meet
             answer = self._once(method, request, token, deadline, watch)
             if not isinstance(answer, Refusal) or not answer.about_token:
                 return answer
-            if (new := self._tokens.renewed(self._api, token)) is None:
+            if (new := self._tokens.renewed(self._api, token, deadline.left)) is None:
                 return answer
             token = new
         return self._once(method, request, token, deadline, watch)
@@ -135,9 +135,13 @@ class Wire:
         timeout = deadline.bounded(self._timeout)
         try:
             under_way = self._calls[method].future(request, timeout=timeout, metadata=metadata)
-            return _awaited(under_way, watch)
+            return _awaited(under_way, watch, deadline)
         except grpc.RpcError as error:
             return self._refusal(method, error, deadline)
+        except ValueError as error:  # what grpc says of a channel that was closed
+            raise ClientError(
+                "the client is closed", "open another one: it is not reused"
+            ) from error
 
     def _refusal(self, method: str, error: Any, deadline: Deadline) -> Refusal:
         """Return what TorchServe said; raise ClientError where it did not say it."""
@@ -159,14 +163,14 @@ class Wire:
         return refusal_of(code, details)
 
 
-def _awaited(under_way: Any, watch: Watch) -> Any:
+def _awaited(under_way: Any, watch: Watch, deadline: Deadline) -> Any:
     patience = None if math.isinf(watch.patience) else watch.patience
     while True:
         try:
             return under_way.result(timeout=patience)
         except grpc.FutureTimeoutError:
             try:
-                watch.look()
+                watch.look(deadline.left)
             except BaseException:
                 under_way.cancel()
                 raise

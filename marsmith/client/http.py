@@ -11,10 +11,10 @@ from urllib.parse import quote, urlencode, urlsplit
 from marsmith.client.base import BaseClient
 from marsmith.client.description import expecting_torchserve
 from marsmith.client.retries import Deadline, Retries
-from marsmith.client.routes import Routes
+from marsmith.client.routes import routes_of
 from marsmith.client.sending import Call, Sender, refuses_token, server_url
 from marsmith.client.tokens import TokenSource, token_source
-from marsmith.client.workers_up import LOOK, PATIENCE, WorkersUp
+from marsmith.client.workers_up import PATIENCE, WorkersUp
 from marsmith.errors import RefusedError
 from marsmith.messages import Response
 
@@ -32,13 +32,13 @@ class Client(BaseClient):
         *,
         metrics_url: str | None = None,
         token: str | TokenSource | None = None,
-        key_file: Path | None = None,
+        key_file: Path | str | None = None,
         certificate: Path | None = None,
         timeout: float = 60.0,
         deadline: float | None = None,
         retries: Retries | None = None,
         worker_patience: float | None = PATIENCE,
-        routes: Path | None = None,
+        routes: Path | str | None = None,
     ) -> None:
         """`timeout` is in seconds, for each read and write; `deadline` for each call as a whole,
         with all its tries.
@@ -55,7 +55,7 @@ class Client(BaseClient):
 
         `routes` is the server's folder, unless told that of the `key_file`: while `marsmith deploy
         --canary` runs, a share of the requests that name no version goes to the new one; what it
-        fails on, the default answers.
+        fails on, the default answers. With `ONCE` none does: a trial asks some of both.
         """
         self._url = server_url(url, "inference address")
         self._management_url = server_url(
@@ -66,9 +66,10 @@ class Client(BaseClient):
         )
         self._deadline = deadline
         tokens = token_source(token, key_file)
-        self._sender = Sender(timeout, retries or Retries(), tokens, certificate)
+        retries = retries or Retries()
+        self._sender = Sender(timeout, retries, tokens, certificate)
         self._worker_patience = worker_patience
-        self._routes = Routes(routes or (key_file.parent if key_file else None))
+        self._routes = routes_of(routes, key_file, retries)
         self._workers_up = WorkersUp(self._described_soon)
 
     def close(self) -> None:
@@ -184,9 +185,9 @@ class Client(BaseClient):
         watch = self._workers_up.watch(model, version, self._worker_patience)
         return self._sender.send(call, deadline, watch)
 
-    def _described_soon(self, model: str, version: str | None) -> Any:
+    def _described_soon(self, model: str, version: str | None, until: Deadline) -> Any:
         call = Call("management", "GET", self._management_url, f"/models/{_path(model, version)}")
-        return json.loads(self._sender.send_once(call, Deadline(LOOK)).body)
+        return json.loads(self._sender.send_once(call, until).body)
 
     def _manage(self, method: str, path: str, *, repeatable: bool = True) -> Response:
         return self._send(Call("management", method, self._management_url, path, repeatable))

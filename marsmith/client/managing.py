@@ -116,6 +116,10 @@ class Managing(ABC):
 
         Raises ClientError if they are not up within `timeout` seconds.
         """
+        if not 0 <= min_workers <= max_workers:
+            raise ClientError(
+                f"{min_workers} to {max_workers} workers cannot be", "the first is the smaller one"
+            )
         self._set_workers(model, version, (min_workers, max_workers))
         end = time.monotonic() + timeout
         while True:
@@ -129,7 +133,7 @@ class Managing(ABC):
                 raise ClientError(
                     f"{model} has {ready} of {min_workers} workers, "
                     f"{timeout:.0f} s after it was told to",
-                    "its log says why: .marsmith/servers/PORT/workers.log",
+                    f"its workers say why: marsmith logs {model}",
                 )
             time.sleep(_PAUSE)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from marsmith.client.retries import Deadline
+from marsmith.client.retries import Deadline, Retries
 from marsmith.errors import ClientError
 from marsmith.messages import Response
 from marsmith.routing import (
@@ -27,6 +27,15 @@ from marsmith.samples import difference
 Ask = Callable[[str | None, Deadline], Response]
 
 _COMPARED = 0.25  # of the requests on trial: each of them costs two
+
+
+def routes_of(folder: Path | str | None, key_file: Path | str | None, retries: Retries) -> Routes:
+    """Return those of a server, known by its folder or by its key file.
+
+    Who never asks twice takes no part: in a trial some requests are asked of two versions.
+    """
+    place = folder or (Path(key_file).parent if key_file else None)
+    return Routes(Path(place) if place and retries.attempts > 1 else None)
 
 
 class Routes:

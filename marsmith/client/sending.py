@@ -53,7 +53,9 @@ class Sender:
     def __init__(
         self, timeout: float, retries: Retries, tokens: TokenSource, certificate: Path | None
     ) -> None:
-        """`timeout` is in seconds, for each read and write."""
+        """`timeout` is in seconds, for each read and write. Raises ClientError if it is none."""
+        if not timeout > 0:
+            raise ClientError(f"a timeout of {timeout} s leaves no time", "give some seconds")
         self.timeout = timeout
         self._retries = retries
         self._tokens = tokens
@@ -64,6 +66,10 @@ class Sender:
     def close(self) -> None:
         """Close all connections."""
         self._http.close()
+
+    def _require_open(self) -> None:
+        if self._http.is_closed:
+            raise ClientError("the client is closed", "open another one: it is not reused")
 
     def authorization(self, api: Api) -> dict[str, str]:
         """Return the header that an API asks for, if it asks for one."""
@@ -99,11 +105,13 @@ class Sender:
         """Return the answer of one try. Raises ClientError, or what `watch` raises."""
         if not call.with_token:
             return self._once(call, {}, deadline, watch)
-        token = self._tokens.token(call.api)
+        token = self._tokens.token(call.api, deadline.left)
         for _ in range(_ROTATIONS):
             answer = self._once(call, _authorization(token), deadline, watch)
             # What is refused was not carried out, so this is safe for every call.
-            if not refuses_token(answer) or not (new := self._tokens.renewed(call.api, token)):
+            if not refuses_token(answer):
+                return answer
+            if not (new := self._tokens.renewed(call.api, token, deadline.left)):
                 return answer
             token = new
         return self._once(call, _authorization(token), deadline, watch)
@@ -111,6 +119,7 @@ class Sender:
     def _once(
         self, call: Call, token: Mapping[str, str], deadline: Deadline, watch: Watch
     ) -> Response:
+        self._require_open()
         times = httpx.Timeout(self.timeout, pool=deadline.bounded(self.timeout))
         with bounded_by(deadline, watch), _own_errors(call, deadline):
             got = self._http.request(
@@ -146,7 +155,7 @@ def _own_errors(call: Call, deadline: Deadline) -> Iterator[None]:
             f"{where} cannot be asked, or its answer not be read: {error}",
             "see what listens there; name the server's inference port: --port N",
         ) from error
-    except ValueError as error:  # a header that is no ASCII
+    except (ValueError, httpx.InvalidURL) as error:  # a header that is no ASCII; a name too long
         raise ClientError(f"{where} cannot be asked: {error}", "see what was passed on") from error
 
 

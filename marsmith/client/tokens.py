@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from pathlib import Path
@@ -21,12 +22,15 @@ _PAUSE = 0.01
 
 
 class TokenSource(Protocol):
-    """Knows the token of each API. It must be safe to ask from several threads."""
+    """Knows the token of each API. It must be safe to ask from several threads.
 
-    def token(self, api: Api) -> str | None:
+    `left` is in how many seconds the call that asks must be over.
+    """
+
+    def token(self, api: Api, left: float = math.inf) -> str | None:
         """Return the token to send, None where the server wants none."""
 
-    def renewed(self, api: Api, refused: str | None) -> str | None:
+    def renewed(self, api: Api, refused: str | None, left: float = math.inf) -> str | None:
         """Return another token than the one that was refused, None if there is none."""
 
 
@@ -51,11 +55,11 @@ class StaticToken:
             bearer(token)
         self._token = token
 
-    def token(self, _api: Api) -> str | None:
+    def token(self, _api: Api, _left: float = math.inf) -> str | None:
         """Return it."""
         return self._token
 
-    def renewed(self, _api: Api, _refused: str | None) -> None:
+    def renewed(self, _api: Api, _refused: str | None, _left: float = math.inf) -> None:
         """There is no other."""
         return
 
@@ -71,23 +75,23 @@ class KeyFile:
         self._lock = threading.Lock()
         self._keys: dict[str, str] = {}
 
-    def token(self, api: Api) -> str | None:
+    def token(self, api: Api, left: float = math.inf) -> str | None:
         """Return the key of an API. Raises ClientError if the file is there without it."""
         with self._lock:
             if not self._keys:
                 self._keys = self._read()
             if api in self._keys:
                 return self._keys[api]
-        key = self.renewed(api, None)  # it may be being written just now
+        key = self.renewed(api, None, left)  # it may be being written just now
         if key is None and self._path.exists():
             raise ClientError(
                 f"{self._path} holds no {api} key", "the server may still be starting: try again"
             )
         return key
 
-    def renewed(self, api: Api, refused: str | None) -> str | None:
+    def renewed(self, api: Api, refused: str | None, left: float = math.inf) -> str | None:
         """Read the file until it holds another key than the refused one, for 2 s at most."""
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + min(_PATIENCE, left)
         while True:
             with self._lock:
                 self._keys = self._read() or self._keys

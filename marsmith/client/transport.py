@@ -47,7 +47,7 @@ class _Stream(httpcore.NetworkStream):
             try:
                 return self._stream.read(max_bytes, watch.patience)
             except httpcore.ReadTimeout:
-                watch.look()
+                watch.look(min(mine.left, _deadline.get().left))
         return self._stream.read(max_bytes, _deadline.get().bounded(mine.bounded(None)))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:

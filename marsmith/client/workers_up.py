@@ -11,10 +11,12 @@ import json
 import math
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
 from marsmith.client.description import Model, model_of
+from marsmith.client.retries import Deadline
 from marsmith.errors import ClientError
 from marsmith.messages import Response
 
@@ -46,11 +48,11 @@ class Watch:
 
     def __init__(
         self,
-        look: Callable[[], str | None] | None = None,
+        look: Callable[[float], str | None] | None = None,
         patience: float = PATIENCE,
         was_down: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`look` says why nobody will answer, or None; `patience` is in seconds.
+        """`look` says within so many seconds why nobody will answer, or None. `patience`: seconds.
 
         `was_down` says whether the last look, not long ago, found nobody.
         """
@@ -67,14 +69,14 @@ class Watch:
         if self._look is None or not self._was_down():
             return
         end = time.monotonic() + min(self.patience, left)
-        while (reason := self._look()) is not None:
+        while (reason := self._look(left)) is not None:
             if time.monotonic() >= end:
                 raise NoWorkerUpError(reason)
             time.sleep(_PAUSE)
 
-    def look(self) -> None:
-        """Raise NoWorkerUpError if it is in vain to wait on."""
-        if self._look is not None and (reason := self._look()) is not None:
+    def look(self, left: float) -> None:
+        """Raise NoWorkerUpError if it is in vain to wait on; `left` is in seconds."""
+        if self._look is not None and (reason := self._look(left)) is not None:
             raise NoWorkerUpError(reason)
 
 
@@ -84,10 +86,12 @@ BLIND = Watch()
 class WorkersUp:
     """Looks at the workers of models, at most so often for all threads of a client."""
 
-    def __init__(self, describe: Callable[[str, str | None], Any]) -> None:
+    def __init__(self, describe: Callable[[str, str | None, Deadline], Any]) -> None:
         """`describe` returns the management API's description of a version, as JSON values."""
         self._describe = describe
-        self._lock = threading.Lock()
+        # One for each model: who asks for one does not wait for another's look.
+        self._looking: defaultdict[tuple[str, str | None], threading.Lock]
+        self._looking = defaultdict(threading.Lock)
         self._seen: dict[tuple[str, str | None], tuple[float, str | None]] = {}
 
     def watch(self, model: str, version: str | None, patience: float | None) -> Watch:
@@ -95,27 +99,32 @@ class WorkersUp:
         if patience is None:
             return BLIND
         return Watch(
-            lambda: self.complaint(model, version),
+            lambda left: self.complaint(model, version, left),
             patience,
             lambda: self._was_down(model, version),
         )
 
-    def complaint(self, model: str, version: str | None) -> str | None:
-        """Say that a version has no worker that is up; None if it has, or nobody tells."""
-        with self._lock:
+    def complaint(self, model: str, version: str | None, left: float = math.inf) -> str | None:
+        """Say that a version has no worker that is up; None if it has, or nobody tells in time."""
+        until, looking = Deadline(min(LOOK, max(left, 0.0))), self._looking[model, version]
+        if not looking.acquire(timeout=max(until.left, 0.0)):
+            return None
+        try:
             seen, said = self._seen.get((model, version), (-math.inf, None))
             if time.monotonic() - seen > _FRESH:
-                said = self._asked(model, version)
+                said = self._asked(model, version, until)
                 self._seen[model, version] = (time.monotonic(), said)
             return said
+        finally:
+            looking.release()
 
     def _was_down(self, model: str, version: str | None) -> bool:
         seen, said = self._seen.get((model, version), (-math.inf, None))
         return said is not None and time.monotonic() - seen < _RECENT
 
-    def _asked(self, model: str, version: str | None) -> str | None:
+    def _asked(self, model: str, version: str | None, until: Deadline) -> str | None:
         try:
-            (values,) = self._describe(model, version)
+            (values,) = self._describe(model, version, until)
             return _complaint(model_of(values, ""))
         # Another server's answer, or a refusal: the request itself will say what is wrong.
         except (ClientError, ValueError, KeyError, TypeError, AttributeError):

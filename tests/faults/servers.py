@@ -17,6 +17,7 @@ import httpx
 import psutil
 
 from marsmith.client import ONCE, Client, Retries
+from marsmith.client.workers_up import PATIENCE
 from marsmith.errors import UnreachableError
 from marsmith.messages import Response
 from marsmith.ports import free_ports
@@ -28,7 +29,7 @@ from tests.faults.archives import project
 from tests.faults.load import DEADLINE, Ask, Tally, load
 from tests.integration.kit import BIN, Kit, leftovers, wait_for
 
-# Outlasts a front end that is started again: about half a minute of asking.
+# Outlasts a front end that is started again, with worker_patience=None: half a minute of asking.
 PATIENT = Retries(attempts=60, first=0.1, longest=1.0)
 _PAUSE = 0.1  # seconds between the tries of somebody who cannot connect
 
@@ -96,6 +97,7 @@ class Station(Server):
             key_file=Path(self.state.folder) / KEY_FILE,
             retries=retries,
             deadline=DEADLINE,
+            worker_patience=None if retries is PATIENT else PATIENCE,
         )
 
     @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -11,8 +13,8 @@ import pytest
 from tests.faults.conftest import Scale
 from tests.faults.disks import fill, read_only, small_disk
 from tests.faults.load import Tally
-from tests.faults.servers import Station, served
-from tests.integration.kit import Kit
+from tests.faults.servers import PATIENT, Station, served
+from tests.integration.kit import Kit, wait_for
 
 Report = Callable[[str, Tally], None]
 
@@ -126,3 +128,20 @@ def test_a_full_disk_while_logging(station: Station, scale: Scale, report: Repor
     report("disk full while logging", tally)
     assert tally.refused == 0
     assert station.state.ready
+
+
+@pytest.mark.faults
+def test_a_front_end_that_dies_while_the_disk_is_full_comes_back(
+    station: Station, scale: Scale, report: Report
+) -> None:
+    """What is known of the server cannot be recorded then; it is once there is room."""
+    restarts = station.state.restarts
+    full = fill(station.kit.root / ".marsmith" / "servers")
+    with station.loaded("chatty", scale.connections, PATIENT) as tally:
+        time.sleep(scale.seconds / 2)
+        os.kill(station.front_end, signal.SIGKILL)
+        time.sleep(scale.seconds / 2)
+    full.unlink()
+    report("front end killed (-9) while the disk is full", tally)
+    assert tally.refused == 0
+    wait_for(lambda: station.state.restarts == restarts + 1 and station.state.ready, "its record")

@@ -38,4 +38,5 @@ def test_a_front_end_that_was_killed_comes_back_as_it_was(
         wait_for(lambda: station.state.restarts > restarts and station.state.ready, "it to be back")
         time.sleep(scale.seconds / 2)
     report("front end killed (-9)", tally)
+    assert tally.refused == 0
     assert station.versions("digest") == before

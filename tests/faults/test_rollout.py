@@ -10,7 +10,7 @@ import pytest
 from tests.faults.archives import BROKEN, broken
 from tests.faults.conftest import Scale
 from tests.faults.load import Tally
-from tests.faults.servers import PATIENT, Station, served
+from tests.faults.servers import Station, served
 
 # tests/integration/test_deploy.py has quick ones.
 pytestmark = pytest.mark.faults
@@ -44,13 +44,13 @@ def test_an_archive_that_fails_is_backed_out(
 def test_ten_times_over(station: Station, scale: Scale, report: Report) -> None:
     """Deploy, scale up, roll back, scale down: nobody who asks notices."""
     kit, port = station.kit, ("--port", station.port)
-    with station.loaded("digest", scale.connections, PATIENT) as tally:
+    with station.loaded("digest", scale.connections) as tally:
         for turn in range(10 if scale.full else 2):
             kit("deploy", "digest", "--version", f"2.{turn}", *port)
             kit("scale", "digest", "3", *port)
             kit("rollback", "digest", *port)
-            kit("scale", "digest", "2", *port)
+            kit("scale", "digest", "1", *port)
     report("deploy, scale up, roll back, scale down; ten times", tally)
     assert (tally.wrong, tally.refused, tally.lost) == (0, 0, 0)
     (default,) = [one for one in kit.json("versions", "digest", *port) if one["default"]]
-    assert (default["version"], default["min_workers"]) == ("1.0", 2)
+    assert (default["version"], default["min_workers"]) == ("1.0", 1)

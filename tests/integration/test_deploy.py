@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from marsmith.client import Retries
+from marsmith.client import Client, Retries
 from marsmith.connecting import client_of, find_server
 from marsmith.ports import free_ports
 from marsmith.project import Project
@@ -90,6 +90,9 @@ class Server:
     @property
     def state(self) -> ServerState:
         return find_server(Project(self.kit.root), self.port)
+
+    def client(self) -> Client:
+        return client_of(self.state)
 
     def asking(self, attempts: int = 4) -> Asking:
         client = client_of(self.state, 30.0, Retries(attempts=attempts))
@@ -227,7 +230,31 @@ def test_what_check_finds_never_reaches_the_server(server: Server) -> None:
     assert (server.versions(), server.files()) == before
 
 
-@pytest.mark.parametrize("version", ["2/0", "../x", "all", "a b", "..", "é"])
+def test_workers_of_the_new_version_that_die_while_the_old_one_drains_lose_nothing(
+    server: Server,
+) -> None:
+    """What they were asked for meanwhile waits in TorchServe's queue, which forgets it unanswered
+    if the version is unregistered: so the way back waits for a worker."""
+    before = server.outline(), server.files()
+    made = make(server.kit, "9-killed", handle="time.sleep(0.3)")
+    with server.asking() as asking, server.client() as client:
+        process = server.kit.start("deploy", str(made), "--no-check", "--port", server.port)
+        _until(process, "drain echo")
+        (new,) = client.describe("echo", "9-killed")
+        for worker in new.workers:
+            os.kill(worker.pid, signal.SIGKILL)
+        _, errors = process.communicate(timeout=120)
+    if process.returncode:  # else it had drained before they died
+        assert "no worker of echo 9-killed is up any more" in errors
+        assert "what was served before still is" in errors
+        assert (server.outline(), server.files()) == before
+    assert (asking.wrong, asking.lost) == ([], [])
+    if not process.returncode:
+        server.kit("rollback", "echo", "--port", server.port)
+        server.kit("undeploy", "echo", "9-killed", "--port", server.port)
+
+
+@pytest.mark.parametrize("version", ["", "2/0", "../x", "all", "a b", "..", "é"])
 def test_what_is_no_version_is_refused(server: Server, version: str) -> None:
     before = server.versions(), server.files()
     made = make(server.kit, "9-other")
@@ -274,11 +301,15 @@ def slow(server: Server) -> Path:
 
 
 def _until_it_loads(process: subprocess.Popen[str]) -> None:
+    _until(process, "load echo")
+
+
+def _until(process: subprocess.Popen[str], step: str) -> None:
     assert process.stderr is not None
     for line in process.stderr:
-        if line.startswith("load echo"):
+        if line.startswith(step):
             return
-    pytest.fail("it ended before it loaded")
+    pytest.fail(f"it ended before: {step}")
 
 
 def test_ctrl_c_in_the_middle_backs_out(server: Server, slow: Path) -> None:
@@ -327,10 +358,7 @@ def test_a_front_end_that_dies_while_the_old_version_drains_comes_back_as_it_was
     made = make(kit, "9-drained")
     with server.asking(attempts=60) as asking:
         process = kit.start("deploy", str(made), "--no-check", "--port", server.port)
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith("drain echo"):
-                break
+        _until(process, "drain echo")
         os.kill(server.state.front_end[0], signal.SIGKILL)
         process.communicate(timeout=120)
         wait_for(lambda: server.state.ready, "the server to come back")
@@ -421,3 +449,25 @@ def test_a_server_that_is_stopped_while_a_version_loads_stops_and_says_so(tmp_pa
     assert server.outline() == [("1.0", True, 1)]
     server.kit("stop", "--port", server.port)
     assert not [name for name in server.files() if name.startswith(".")]
+
+
+def test_a_rollback_to_what_cannot_load_any_more_names_the_cause(tmp_path: Path) -> None:
+    server = serve(tmp_path, "--secure")
+    kit, port = server.kit, ("--port", server.port)
+    shut = tmp_path / "shut"
+    closing = f"assert not __import__('os').path.exists({str(shut)!r}), 'the door is shut'"
+    try:
+        kit("deploy", make(kit, "2.0", initialize=closing), *port)
+        kit("deploy", make(kit, "3.0"), *port)
+        before = server.outline()
+        shut.touch()
+        failed = kit("rollback", "echo", *port, check=False)
+        assert "the door is shut" in failed.stderr
+        assert "what was served before still is" in failed.stderr
+        assert server.outline() == before
+        shut.unlink()
+        kit("undeploy", "echo", "2.0", *port)
+        kit("undeploy", "echo", "3.0", *port)  # the last one, so that it may go
+        assert server.outline() == []
+    finally:
+        kit("stop", *port)

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -239,11 +240,33 @@ def test_a_front_end_that_is_killed_takes_its_workers_along_and_comes_back(empty
     wait_for(is_back, "the front end to come back")
     assert not any(psutil.pid_exists(pid) for pid in workers)
     assert empty.json("predict", "echo", empty.root / "archives.toml")[0]["answer"] == "right"
+    (model,) = empty.json("models")
+    (worker,) = model["workers"]
+    time.sleep(2.5)  # for the supervisor to have seen it
+    os.kill(worker["pid"], signal.SIGKILL)
+    wait_for(lambda: f"(pid {worker['pid']}) ended" in empty("logs").stdout, "the log to say so")
+    assert "the front end ended by signal 9; it is started again" in empty("logs").stdout
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     assert leftovers(str(folder)) == []
     assert not folder.exists()
+
+
+def test_a_second_serve_on_the_same_port_takes_nothing_from_the_first(empty: Kit) -> None:
+    _archive(empty, "echo")
+    empty("build")
+    port = free_ports(5)
+    first = empty.start("serve", "--port", port)
+    wait_for((empty.root / f".marsmith/servers/{port}/serving.lock").exists, "the first to begin")
+    second = empty("serve", "--port", port, check=False)
+    assert second.returncode == 1
+    assert f"another marsmith serve of this project has port {port}" in second.stderr
+    wait_for(lambda: [one["state"] for one in empty.json("status")] == ["ready"], "it to be ready")
+    assert list((empty.root / "model_store").glob(f".{port}-echo-*.mar"))
+    first.send_signal(signal.SIGINT)
+    _, errors = first.communicate(timeout=60)
+    assert first.returncode == 0, errors
 
 
 def test_a_killed_marsmith_can_still_be_stopped(empty: Kit) -> None:
@@ -260,6 +283,7 @@ def test_a_killed_marsmith_can_still_be_stopped(empty: Kit) -> None:
     empty("stop")
     assert leftovers(str(folder)) == []
     assert not folder.exists()
+    assert not list((empty.root / "model_store").glob(f".{port}-*"))
 
 
 def test_the_callers_python_path_does_not_reach_the_worker(empty: Kit, tmp_path: Path) -> None:

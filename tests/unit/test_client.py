@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from marsmith.client import ONCE, Client
+from marsmith.client.tokens import REFUSAL
 from marsmith.errors import ClientError, RefusedError, UnreachableError
 from marsmith.messages import Response
 
@@ -367,3 +370,53 @@ def test_the_default_is_set_and_versions_are_unregistered(server: Server, client
         "DELETE /models/digits/1.0",
         "DELETE /models/digits",
     ]
+
+
+# ---- what is passed wrongly
+
+
+def test_a_closed_client_says_so(server: Server) -> None:
+    client = Client(server.url, server.url)
+    client.close()
+    with pytest.raises(ClientError, match="the client is closed"):
+        client.predict("digits", b"x")
+
+
+def test_a_name_that_no_url_can_hold_is_no_traceback(client: Client) -> None:
+    with pytest.raises(ClientError, match="cannot be asked"):
+        client.predict("a" * 70_000, b"x")
+
+
+def test_a_timeout_that_is_none_is_refused(server: Server) -> None:
+    with pytest.raises(ClientError, match="leaves no time"):
+        Client(server.url, server.url, timeout=0)
+
+
+@pytest.mark.parametrize("bounds", [(-1, 1), (2, 1)])
+def test_workers_that_cannot_be_are_never_asked_for(
+    server: Server, client: Client, bounds: tuple[int, int]
+) -> None:
+    with pytest.raises(ClientError, match="workers cannot be"):
+        client.scale("digits", *bounds)
+    assert server.requests == []
+
+
+def test_a_key_file_may_be_named_as_text(server: Server, tmp_path: Path) -> None:
+    server.reply("/predictions/digits", 1)
+    with Client(server.url, server.url, key_file=str(tmp_path / "none.json")) as client:
+        assert client.predict("digits", b"x").ok
+
+
+@pytest.mark.parametrize(
+    "content", ["{", '{"inference": {"key": "a"}, "management": {"key": "b"}}']
+)
+def test_a_deadline_holds_while_a_key_file_is_read_again(
+    server: Server, tmp_path: Path, content: str
+) -> None:
+    key_file = tmp_path / "key_file.json"
+    key_file.write_text(content)
+    server.reply("/predictions/digits", {"code": 400, "message": REFUSAL}, status=400)
+    begun = time.monotonic()
+    with Client(server.url, server.url, key_file=key_file) as client, suppress(ClientError):
+        client.predict("digits", b"x", deadline=0.3)
+    assert time.monotonic() - begun < 1.5  # the file is read for 2 s where there is time

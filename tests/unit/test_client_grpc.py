@@ -300,7 +300,7 @@ def test_a_share_of_the_requests_goes_to_a_version_on_trial(server: Server, tmp_
     (tmp_path / ROUTES_FILE).write_bytes(format_routes({"digits": Route("2.0", 0.5)}))
     (tmp_path / REPORTS_FILE).touch()
     key_file = tmp_path / "key_file.json"  # of a server without tokens, so that there is none
-    with GrpcClient(server.address, server.address, retries=ONCE, key_file=key_file) as client:
+    with GrpcClient(server.address, server.address, key_file=key_file) as client:
         for _ in range(100):
             assert client.predict("digits", b"x").body == b"x"
         client.predict("digits", b"x", version="1.0")
@@ -310,3 +310,14 @@ def test_a_share_of_the_requests_goes_to_a_version_on_trial(server: Server, tmp_
     assert set(server.versions) == {"", "1.0", "2.0"}
     assert server.versions.count("1.0") == 1
     assert 20 < server.versions.count("2.0") < 80
+
+
+def test_a_closed_client_says_so(client: GrpcClient) -> None:
+    client.close()
+    with pytest.raises(ClientError, match="the client is closed"):
+        client.predict("digits", b"x")
+
+
+def test_management_is_the_next_port() -> None:
+    with GrpcClient("127.0.0.1:31103") as client:
+        assert client._manager.address == "127.0.0.1:31104"

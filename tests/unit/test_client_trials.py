@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from marsmith.client import ONCE, Client
+from marsmith.client import ONCE, Client, Retries
 from marsmith.routing import REPORTS_FILE, ROUTES_FILE, Outcome, Route, count_reports, format_routes
 
 from .answering import Server
 
+TWICE = Retries(attempts=2, first=0.0)
 USUAL, TRIED = "/predictions/digits", "/predictions/digits/2.0"
 
 
@@ -26,7 +27,7 @@ def client(server: Server, tmp_path: Path) -> Iterator[Client]:
     """A client all of whose requests are on trial."""
     (tmp_path / ROUTES_FILE).write_bytes(format_routes({"digits": Route("2.0", 1.0, 0.05)}))
     (tmp_path / REPORTS_FILE).touch()
-    with Client(server.url, server.url, timeout=5, retries=ONCE, routes=tmp_path) as opened:
+    with Client(server.url, server.url, timeout=5, retries=TWICE, routes=tmp_path) as opened:
         yield opened
 
 
@@ -83,3 +84,11 @@ def test_a_request_that_names_its_version_is_never_on_trial(server: Server, clie
     server.reply(f"{USUAL}/1.0", {"label": "7"})
     client.predict("digits", b"x", version="1.0")
     assert server.paths == [f"POST {USUAL}/1.0"]
+
+
+def test_who_never_asks_twice_is_never_on_trial(server: Server, tmp_path: Path) -> None:
+    (tmp_path / ROUTES_FILE).write_bytes(format_routes({"digits": Route("2.0", 1.0)}))
+    with Client(server.url, server.url, retries=ONCE, routes=tmp_path) as once:
+        for _ in range(50):
+            once.predict("digits", b"x")
+    assert server.paths == [f"POST {USUAL}"] * 50

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
 from marsmith.client import Client, Retries
+from marsmith.client.retries import Deadline
 from marsmith.client.workers_up import BLIND, NoWorkerUpError, Watch, WorkersUp
 from marsmith.errors import DeadlineError, RefusedError
 
@@ -104,7 +106,7 @@ def test_without_patience_for_workers_nobody_looks(server: Server) -> None:
 def test_many_who_wait_look_once_for_all() -> None:
     looks = []
 
-    def describe(model: str, version: str | None) -> object:
+    def describe(model: str, version: str | None, _: Deadline) -> object:
         looks.append((model, version))
         return description()
 
@@ -119,10 +121,35 @@ def test_many_who_wait_look_once_for_all() -> None:
 
 
 def test_what_cannot_be_seen_is_no_complaint() -> None:
-    def refused(_: str, __: str | None) -> object:
+    def refused(_: str, __: str | None, ___: Deadline) -> object:
         raise RefusedError("no", "none", 400)
 
-    WorkersUp(refused).watch("digits", None, 0.5).look()
-    BLIND.look()
+    WorkersUp(refused).watch("digits", None, 0.5).look(1.0)
+    BLIND.look(1.0)
     with pytest.raises(NoWorkerUpError, match="gone"):
-        Watch(lambda: "gone").look()
+        Watch(lambda _: "gone").look(1.0)
+
+
+def test_who_asks_for_one_model_does_not_wait_for_the_look_at_another() -> None:
+    over = threading.Event()
+
+    def describe(model: str, _: str | None, __: Deadline) -> object:
+        if model == "slow":
+            over.wait(10)
+        return description("READY")
+
+    workers = WorkersUp(describe)
+    slow = threading.Thread(target=workers.complaint, args=("slow", None))
+    slow.start()
+    wait_until(lambda: "slow" in {model for model, _ in workers._looking})
+    assert workers.complaint("digits", None) is None
+    assert slow.is_alive()
+    assert workers.complaint("slow", None, 0.05) is None  # nor longer than there is time
+    assert slow.is_alive()
+    over.set()
+    slow.join()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        time.sleep(0.001)

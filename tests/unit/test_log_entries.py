@@ -187,4 +187,19 @@ def test_what_java_prints_of_its_threads_is_no_entry() -> None:
 def test_versions_may_hold_underscores() -> None:
     (entry,) = read("2026-11-21T13:44:12,492 W-9000-echo_5_0-stdout hello\n")
     assert entry.concerns("echo")
+    assert entry.concerns("echo", ["ech", "echo_6"])
+    assert not entry.concerns("echo", ["echo_5"])
     assert not entry.concerns("other")
+
+
+def test_an_exception_below_a_line_that_says_nothing_is_an_entry_of_that_line() -> None:
+    first, second = read(
+        "2026-11-21T19:34:45,100 main WARN org.x.A worker pid is not available yet\n"
+        "2026-11-21T19:35:50,418 epollEventLoopGroup-3-1 ERROR org.x.HttpRequestHandler \n"
+        "java.util.ConcurrentModificationException: null\n"
+        "\tat java.util.HashMap.next(HashMap.java:1)\n"
+    )
+    assert first.text(name) == "worker pid is not available yet"
+    assert second.time == "2026-11-21T19:35:50.418"
+    assert second.record.level == "ERROR"
+    assert second.text(name).splitlines()[0] == "java.util.ConcurrentModificationException: null"

@@ -62,10 +62,12 @@ WITHHELD = """
     OPENAI_API_KEY api_key DB_PASSWORD PGPASSWORD MYSQL_PWD MARSMITH_KEY_PASSWORD DJANGO_SECRET_KEY
     GOOGLE_APPLICATION_CREDENTIALS SSH_AUTH_SOCK KUBECONFIG SENTRY_DSN GITLAB_PAT NPM_CONFIG__AUTH
     JWT CI_JOB_JWT BEARER DB_PW PASSCODE CLIENT_CRED ENCRYPTIONKEY PRIVATE_PEM SLACK_WEBHOOK_URL
-    AZURE_STORAGE_CONNECTION_STRING
+    AZURE_STORAGE_CONNECTION_STRING TOKEN2 API_KEY2 KEY1 PRIVATEKEY MASTERKEY SIGNINGKEY CLIENTKEY
+    MYTOKENS SENTRYDSN PGPASSFILE OAUTH_CLIENT
 """
 HARMLESS = """
     TOKENIZERS_PARALLELISM KEYBOARD_LAYOUT PWD OLDPWD HF_HOME HF_HUB_OFFLINE OMP_NUM_THREADS
+    KEYNOTE AUTHORIZED_HOSTS DSNAP MONKEYS2
     CUDA_VISIBLE_DEVICES LD_LIBRARY_PATH AUTHOR COMPASS_HOME MONKEY XDG_CACHE_HOME SSL_CERT_FILE
 """
 
@@ -88,6 +90,14 @@ def test_settings_whose_names_resemble_secrets_are_handed_on(tmp_path: Path, nam
         ("http://proxy.example:3128", True),
         ("Server=db;Database=data;User=me;Password=word", False),
         ("DefaultEndpointsProtocol=https;AccountName=me;AccountKey=word", False),
+        ("postgresql://h/db?user=u&password=word", False),
+        ("host=h user=u password=word", False),
+        ('{"user": "u", "password": "word"}', False),
+        ("-----BEGIN RSA PRIVATE KEY-----\nMIIE", False),
+        ("Authorization: Bearer word", False),
+        ("ghp_0123456789abcdef0123456789abcdef0123", False),
+        ("https://hooks.slack.com/services/T0/B0/x", False),
+        ("-Dtoken.cache=/tmp --basic layout", True),
         ("level=info;password_policy=strict", True),
         ("http://user@proxy.example:3128", True),
     ],

@@ -1,0 +1,21 @@
+"""What a server leaves when it is gone: what was deployed to it, and nothing else."""
+
+from __future__ import annotations
+
+from marsmith.deployments import Record, deployed, read_record, recording_within, write_record
+from marsmith.placing import discard_all_but
+from marsmith.project import Project
+
+
+def keep_deployed(project: Project, port: int, aside: Record = ()) -> None:
+    """Leave of what was served what was deployed, and `aside`; the rest is served as it is built.
+
+    Raises OSError.
+    """
+    with recording_within(project, port) as alone:
+        if not alone:
+            return  # a deployment goes back on what it did; whoever serves next tidies up
+        lasting = (*deployed(read_record(project, port)), *aside)
+        lasting = tuple({(one.name, one.version): one for one in lasting}.values())
+        write_record(project, port, lasting)
+        discard_all_but(project, port, [one.file for one in lasting])
