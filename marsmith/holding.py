@@ -21,7 +21,7 @@ from marsmith.errors import RolloutError
 from marsmith.running import RunningServer
 
 _PATIENCE = 1.0  # seconds; a worker that is asked for nothing by then is not asked for much
-_PAUSE = 0.02
+_PAUSE = 0.1
 
 
 @contextmanager
@@ -34,7 +34,7 @@ def holding(server: RunningServer, front_end: int, model: Model, left: int) -> I
     names = [one.id for one in held]
     try:
         for one in held:
-            with suppress(ProcessLookupError):  # it just died: its thread has no request
+            with suppress(OSError):  # it just died, and its thread has no request; or is not ours
                 os.kill(one.pid, signal.SIGSTOP)
         end = time.monotonic() + _PATIENCE
         while time.monotonic() < end:
@@ -45,5 +45,5 @@ def holding(server: RunningServer, front_end: int, model: Model, left: int) -> I
         yield
     finally:
         for one in held:
-            with suppress(ProcessLookupError):
+            with suppress(OSError):
                 os.kill(one.pid, signal.SIGCONT)
