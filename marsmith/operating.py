@@ -25,6 +25,7 @@ from marsmith.draining import drain
 from marsmith.errors import ClientError, MarsmithError, RefusedError, RolloutError
 from marsmith.holding import holding
 from marsmith.placing import PlacedArchive
+from marsmith.processes import end_own
 from marsmith.project import Project
 from marsmith.proving import replay
 from marsmith.readiness import Start
@@ -90,11 +91,13 @@ class Operation:
         self.record = record
 
     def waiting_for(self, call: Callable[[], _Result]) -> _Result:
-        """Return what `call` does; leave it to itself if the user wants to stop."""
+        """Return what `call` does. If the user wants to stop, what it started is ended."""
         pool = ThreadPoolExecutor(max_workers=1)
         try:
             answer = pool.submit(call)
             while not answer.done():
+                while self.stop.requested and end_own() and not answer.done():
+                    time.sleep(_PAUSE)
                 self.require_going()
                 time.sleep(_PAUSE)
             return answer.result()

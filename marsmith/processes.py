@@ -112,6 +112,15 @@ def end_mentioning(text: str) -> None:
     have_ended(found, 10)
 
 
+def end_own() -> bool:
+    """End the processes that this one started, and what they started; say if there were any."""
+    found = [one for one in psutil.Process().children(recursive=True) if not _has_ended(one)]
+    for process in found:
+        _signal(process, signal.SIGKILL)
+    have_ended(found, 10)
+    return bool(found)
+
+
 def end_children_of(folder: Path) -> None:
     """End the processes that left the group of a worker, whose temporary folder they inherited."""
     found = [process for process in psutil.process_iter() if _temporary_folder(process) == folder]

@@ -327,6 +327,18 @@ def test_ctrl_c_in_the_middle_backs_out(server: Server, slow: Path) -> None:
     assert (asking.wrong, asking.lost) == ([], [])
 
 
+def test_ctrl_c_ends_a_check_at_once(server: Server, slow: Path, temporary_folder: Path) -> None:
+    process = server.kit.start("deploy", str(slow), "--port", server.port)
+    _until(process, "check echo")
+    wait_for(lambda: bool(leftovers(str(temporary_folder))), "the check's worker")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "it was told to stop" in errors
+    assert leftovers(str(temporary_folder)) == []
+    assert list(temporary_folder.iterdir()) == []
+
+
 def test_a_version_that_takes_too_long_is_given_up(server: Server, slow: Path) -> None:
     before = server.versions(), server.files()
     failed = server.kit(
