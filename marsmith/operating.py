@@ -179,12 +179,11 @@ class Operation:
     def unregister(self, version: Version) -> None:
         """Unregister a version that failed, once nobody waits for it, or else anyway."""
         with suppress(MarsmithError):
-            self._await_worker(version)
             self.retire(version)
         if _is_there(self.observe(), version):
             self.client.unregister(version.name, version.version)
 
-    def _await_worker(self, version: Version) -> None:
+    def await_worker(self, version: Version) -> None:
         """Wait for somebody to answer what is queued: TorchServe never answers what it forgets."""
         end = time.monotonic() + self.timeout
         while time.monotonic() < end:

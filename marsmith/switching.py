@@ -30,6 +30,7 @@ def switch(operation: Operation, new: Version, old: Version | None) -> Record:
         operation.step(f"make {new.name} {new.version} the default version")
         _require_workers(operation, new)
         before = operation.record
+        operation.on_failure(lambda: operation.await_worker(new))
         operation.on_failure(lambda: operation.client.set_default(old.name, old.version))
         operation.on_failure(lambda: operation.write(before))
         # Recorded first: who starts the server again between the two shall serve the new one.

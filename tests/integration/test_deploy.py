@@ -480,6 +480,6 @@ def test_a_rollback_to_what_cannot_load_any_more_names_the_cause(tmp_path: Path)
         shut.unlink()
         kit("undeploy", "echo", "2.0", *port)
         kit("undeploy", "echo", "3.0", *port)  # the last one, so that it may go
-        assert server.outline() == []
+        assert kit.json("versions", *port) == []
     finally:
         kit("stop", *port)

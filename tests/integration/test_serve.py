@@ -104,7 +104,7 @@ def test_background_status_and_stop(kit: Kit) -> None:
 
     again = kit("serve", "--port", ports, check=False)
     assert again.returncode == 1
-    assert f"port {ports} (inference) is in use by java" in again.stderr
+    assert f"another marsmith serve of this project has port {ports}" in again.stderr
 
     folders = [_temporary_folder(state["port"], kit) for state in states]
     kit("stop", "--port", ports)
@@ -262,7 +262,7 @@ def test_a_second_serve_on_the_same_port_takes_nothing_from_the_first(empty: Kit
     second = empty("serve", "--port", port, check=False)
     assert second.returncode == 1
     assert f"another marsmith serve of this project has port {port}" in second.stderr
-    wait_for(lambda: [one["state"] for one in empty.json("status")] == ["ready"], "it to be ready")
+    wait_for(lambda: empty.json("status")[0]["state"].startswith("ready"), "it to be ready")
     assert list((empty.root / "model_store").glob(f".{port}-echo-*.mar"))
     first.send_signal(signal.SIGINT)
     _, errors = first.communicate(timeout=60)

@@ -10,6 +10,7 @@ from typing import Any
 from PIL import Image
 
 from marsmith.project import Project
+from marsmith.variants import Calibration, make, variants
 from tests.integration.kit import ROOT, Kit, leftovers, wait_for
 
 # Right alone, wrong in company: no batch larger than 1 may win.
@@ -62,17 +63,17 @@ def test_the_winner_is_written_and_proven_and_nothing_is_measured_twice(
     assert [one for one in checked["findings"] if one["severity"] == "error"] == []
 
 
-def test_int8_is_tried_where_photos_tell_how_well_it_agrees(kit: Kit, tmp_path: Path) -> None:
-    spec = (kit.root / "archives.toml").read_text()
-    kit.write("archives.toml", spec.replace("tolerance = 1e-3", "tolerance = 0.1"))
+def test_int8_is_made_where_photos_tell_how_well_it_agrees(kit: Kit, tmp_path: Path) -> None:
     for number in range(4):
         picture = Image.open(ROOT / "samples" / "seven.png").rotate(2 * number)
         picture.save(tmp_path / f"{number}.png")
-    load = (*EASY, "--sample", "seven.png", "--trials", "3")
-    kind = ("--engine", "onnxruntime", "--calibrate", str(tmp_path), "--agreement", "0.5")
-    kit("tune", "digits", *load, *kind, "--yes")
-    found = {str(variant(one)["dtype"]): one["failure"] for one in measurements(kit, "digits")}
-    assert found == {"None": None, "float32": None, "int8": None}
+    project = Project(kit.root)
+    (spec,) = project.specs(("digits",))
+    calibration = Calibration(tmp_path, agreement=0.5)
+    found = variants(project, spec, ("onnxruntime",), calibration)
+    (int8,) = [one for one in found if one.dtype == "int8"]
+    make(project, spec, int8, calibration)
+    assert all((kit.root / file).is_file() for file in int8.files)
 
 
 def test_what_answers_wrongly_under_load_is_no_candidate(empty: Kit) -> None:
@@ -141,9 +142,3 @@ def write_loner(kit: Kit) -> None:
 def batch(one: dict[str, Any]) -> int:
     """Return the batch size of a measurement."""
     return int(one["configuration"]["batch_size"])
-
-
-def variant(one: dict[str, Any]) -> dict[str, Any]:
-    """Return in which form the model was measured."""
-    found: dict[str, Any] = one["configuration"]["variant"]
-    return found

@@ -415,7 +415,7 @@ def test_a_deadline_holds_while_a_key_file_is_read_again(
 ) -> None:
     key_file = tmp_path / "key_file.json"
     key_file.write_text(content)
-    server.reply("/predictions/digits", {"code": 400, "message": REFUSAL}, status=400)
+    server.reply("/predictions/digits", {"code": 400, "message": REFUSAL.decode()}, status=400)
     begun = time.monotonic()
     with Client(server.url, server.url, key_file=key_file) as client, suppress(ClientError):
         client.predict("digits", b"x", deadline=0.3)
