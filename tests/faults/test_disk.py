@@ -135,13 +135,15 @@ def test_a_front_end_that_dies_while_the_disk_is_full_comes_back(
     station: Station, scale: Scale, report: Report
 ) -> None:
     """What is known of the server cannot be recorded then; it is once there is room."""
-    restarts = station.state.restarts
-    full = fill(station.kit.root / ".marsmith" / "servers")
+    restarts, servers = station.state.restarts, station.kit.root / ".marsmith" / "servers"
+    full = fill(servers)
     with station.loaded("chatty", scale.connections, PATIENT) as tally:
         time.sleep(scale.seconds / 2)
         os.kill(station.front_end, signal.SIGKILL)
         time.sleep(scale.seconds / 2)
     full.unlink()
+    for log in servers.rglob("*.log"):  # the handler's words took what room there was
+        os.truncate(log, 0)
     report("front end killed (-9) while the disk is full", tally)
     assert tally.refused == 0
     wait_for(lambda: station.state.restarts == restarts + 1 and station.state.ready, "its record")
