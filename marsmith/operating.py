@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from marsmith.client import ONCE, Client, Model, Retries
-from marsmith.connecting import client_of, connect, find_server
+from marsmith.connecting import client_of, find_server
 from marsmith.contents import source_names
 from marsmith.deployments import (
     Record,
@@ -23,14 +23,13 @@ from marsmith.deployments import (
 )
 from marsmith.draining import drain
 from marsmith.errors import ClientError, MarsmithError, RefusedError, RolloutError
-from marsmith.holding import holding
 from marsmith.placing import PlacedArchive
 from marsmith.processes import end_own
 from marsmith.project import Project
 from marsmith.proving import replay
 from marsmith.readiness import Start
 from marsmith.running import RunningServer
-from marsmith.server_state import ServerState, running_servers, server_folder
+from marsmith.server_state import ServerState, server_folder
 from marsmith.stop_signals import StopRequest, stop_signals
 
 # What must come about although the server is being brought back meanwhile: about a minute.
@@ -38,7 +37,7 @@ _PATIENT = Retries(attempts=60, first=0.2, longest=2.0)
 _LONGEST_DRAIN = 300.0  # seconds; a queue may be long, and who is in it shall be answered
 _LONGEST_LOOK = 6.0  # seconds that `marsmith serve` may need to see what is served
 _PAUSE = 0.05
-_FAILED = 500  # what TorchServe answers when workers do not come up
+FAILED = 500  # what TorchServe answers when workers do not come up
 _RETURN = 60.0  # seconds for a front end that died to be back
 
 _Result = TypeVar("_Result")
@@ -139,7 +138,7 @@ class Operation:
         try:
             self.waiting_for(lambda: self.scale(version, bounds))
         except RefusedError as error:
-            if error.status != _FAILED:
+            if error.status != FAILED:
                 raise
             # They do not load: what proves the version finds the cause in the logs.
         return self.prove(version)
@@ -259,7 +258,8 @@ def _outline(record: Record) -> set[tuple[str, str, bool, int, int]]:
 
 
 @contextmanager
-def _turn(project: Project, port: int) -> Iterator[None]:
+def turn(project: Project, port: int) -> Iterator[None]:
+    """Be the only one who changes what a server serves. Raises RolloutError if another one is."""
     with recording_within(project, port, _LONGEST_LOOK) as alone:
         if not alone:
             raise RolloutError(
@@ -267,33 +267,6 @@ def _turn(project: Project, port: int) -> Iterator[None]:
                 "wait until it is done, and try again",
             )
         yield
-
-
-def scale(project: Project, port: int | None, name: str, bounds: tuple[int, int]) -> Model:
-    """Set how many workers a model has; return it once they are up.
-
-    Raises RolloutError while another change to the project's server is under way. Where they do
-    not come up, it has again as many as before.
-    """
-    ours = [state for state in running_servers(project) if port in (None, state.port)]
-    with connect(project, port) as client, ExitStack() as stack:
-        if not ours:
-            return client.scale(name, *bounds)
-        stack.enter_context(_turn(project, ours[0].port))
-        now = next(one for one in client.describe(name) if one.default)
-        if bounds[1] < len(now.workers):
-            server = RunningServer(ours[0], server_folder(project, ours[0].port))
-            stack.enter_context(holding(server, ours[0].front_end[0], now, bounds[1]))
-        try:
-            return client.scale(name, *bounds)
-        except RefusedError as error:
-            if error.status == _FAILED:
-                with suppress(ClientError):
-                    client.scale(name, now.min_workers, now.max_workers, 0.0)
-                raise RolloutError(
-                    error.message, f"its workers say why: marsmith logs {name}"
-                ) from error
-            raise
 
 
 @contextmanager
@@ -312,7 +285,7 @@ def operating(
         )
     with (
         stop_signals() as stop,
-        _turn(project, state.port),
+        turn(project, state.port),
         client_of(state, timeout, ONCE) as client,
     ):
         server = RunningServer(state, server_folder(project, state.port))

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from marsmith import operating
+from marsmith import scaling
 from marsmith.cli.answers import cells, shown
 from marsmith.cli.options import json_option, port_option, project_of
 from marsmith.cli.output import file_size, print_json, print_table
@@ -135,5 +135,5 @@ class WorkerCount(click.ParamType[tuple[int, int]]):
 @click.pass_context
 def scale(context: click.Context, name: str, workers: tuple[int, int], port: int | None) -> None:
     """Set how many workers NAME has; returns when they are up."""
-    model = operating.scale(project_of(context), port, name, workers)
+    model = scaling.scale(project_of(context), port, name, workers)
     print_table(("name", "version", "workers"), [(name, model.version, _row(model)[3])])

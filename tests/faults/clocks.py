@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,9 +29,11 @@ class Clock:
     file: Path
     environment: dict[str, str]  # that server's, to be started with
 
-    def set_back_a_day(self) -> None:
-        """Set it back, now."""
+    def set_back_half_way(self, seconds: float) -> None:
+        """Let so many seconds pass; in their middle it is set back by a day."""
+        time.sleep(seconds / 2)
         self.file.write_text("-1d")
+        time.sleep(seconds / 2)
 
 
 def clock_of_java(folder: Path) -> Clock:

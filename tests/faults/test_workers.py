@@ -13,7 +13,7 @@ from marsmith.reviving import PATIENCE
 from tests.faults.conftest import Scale
 from tests.faults.load import Tally, expected
 from tests.faults.servers import Station, served
-from tests.faults.worker_faults import FAULTS, MODELS
+from tests.faults.worker_faults import FAULTS, MODELS, nobody_up
 from tests.integration.kit import wait_for
 
 Report = Callable[[str, Tally], None]
@@ -50,20 +50,13 @@ def test_no_answer_is_wrong_or_lost(
 def test_a_model_without_workers_is_refused_and_not_waited_for(
     station: Station, scale: Scale, report: Report
 ) -> None:
-    closed = station.kit.root / "closed"
-    closed.touch()
-    for pid in station.pids("closing"):
-        os.kill(pid, signal.SIGKILL)
-    with station.client() as client:
-        wait_for(lambda: client.describe("closing")[0].ready_workers == 0, "the workers to be gone")
-    with station.loaded("closing", scale.connections) as tally:
+    with nobody_up(station), station.loaded("closing", scale.connections) as tally:
         time.sleep(scale.seconds)
     report("no worker comes up", tally)
     assert tally.right == 0
     assert all("503 closing 1.0 cannot answer" in reason for reason in tally.reasons)
     if scale.full:  # the promise; elsewhere other tests share the cores
         assert tally.slowest < 1.0
-    closed.unlink()
     wait_for(lambda: station.is_whole("closing"), "its workers to come up again")
     with station.client() as client:
         assert client.predict("closing", b"again").body == expected(b"again")

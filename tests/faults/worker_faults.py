@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tests.faults.servers import Server
+from tests.integration.kit import wait_for
 
 Pids = Callable[[], list[int]]
 Injection = Callable[[Pids], None]
@@ -38,3 +42,18 @@ FAULTS: dict[str, tuple[str, Injection]] = {
     "handler exits on every 300th request": ("exiting", _nothing_more),
 }
 MODELS = list(dict.fromkeys(model for model, _ in FAULTS.values()))
+
+
+@contextmanager
+def nobody_up(server: Server) -> Iterator[None]:
+    """Let no worker of `closing` come up."""
+    closed = server.kit.root / "closed"
+    closed.touch()
+    for pid in server.pids("closing"):
+        os.kill(pid, signal.SIGKILL)
+    with server.client() as client:
+        wait_for(lambda: client.describe("closing")[0].ready_workers == 0, "the workers to be gone")
+    try:
+        yield
+    finally:
+        closed.unlink()

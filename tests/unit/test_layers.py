@@ -26,7 +26,7 @@ LAYERS = [
     "verify building locked_building bill_of_materials exporting extracting inspecting "
     "comparing readiness sampling connecting serving check_targets checking variants trial_server "
     "trial study tuning finals winning guarding server_logs watching canary deployments "
-    "placing tidying draining holding proving beginning reviving supervising operating switching "
+    "placing tidying draining scaling proving beginning reviving supervising operating switching "
     "rollout",
     "cli __main__ children pytest_plugin",
 ]

@@ -1,0 +1,80 @@
+"""Give a model more workers or fewer while it is asked all the time, without losing a request.
+
+TorchServe ends a worker whatever it is at (WorkLoadManager.modelChanged): what is in its hands
+goes back into the queue, or is refused with 500, which clients ask again. But a request that its
+thread is just taking from the queue (WorkerThread.shutdown while in BatchAggregator.pollBatch) is
+in neither place, and is never answered. So the processes are stopped first (SIGSTOP): each thread
+soon waits for its worker with a batch in its hands, and takes nothing more from the queue.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+from marsmith.client import Model
+from marsmith.connecting import connect
+from marsmith.draining import busy_workers, threads
+from marsmith.errors import ClientError, RefusedError, RolloutError
+from marsmith.operating import FAILED, turn
+from marsmith.project import Project
+from marsmith.running import RunningServer
+from marsmith.server_state import running_servers, server_folder
+
+_PATIENCE = 1.0  # seconds; a worker that is asked for nothing by then is not asked for much
+_PAUSE = 0.1
+
+
+def scale(project: Project, port: int | None, name: str, bounds: tuple[int, int]) -> Model:
+    """Set how many workers a model has; return it once they are up.
+
+    Raises RolloutError while another change to the project's server is under way. Where they do
+    not come up, it has again as many as before.
+    """
+    ours = [state for state in running_servers(project) if port in (None, state.port)]
+    with connect(project, port) as client, ExitStack() as stack:
+        if not ours:
+            return client.scale(name, *bounds)
+        stack.enter_context(turn(project, ours[0].port))
+        now = next(one for one in client.describe(name) if one.default)
+        if bounds[1] < len(now.workers):
+            server = RunningServer(ours[0], server_folder(project, ours[0].port))
+            stack.enter_context(_holding(server, ours[0].front_end[0], now, bounds[1]))
+        try:
+            return client.scale(name, *bounds)
+        except RefusedError as error:
+            if error.status == FAILED:
+                with suppress(ClientError):
+                    client.scale(name, now.min_workers, now.max_workers, 0.0)
+                raise RolloutError(
+                    error.message, f"its workers say why: marsmith logs {name}"
+                ) from error
+            raise
+
+
+@contextmanager
+def _holding(server: RunningServer, front_end: int, model: Model, left: int) -> Iterator[None]:
+    """Hold the workers that TorchServe ends when a version is scaled to `left` of them.
+
+    Those that are not ended meanwhile go on. `front_end` is its pid.
+    """
+    held = [one for one in model.workers[left:] if one.pid > 0]  # it ends the last ones
+    names = [one.id for one in held]
+    try:
+        for one in held:
+            with suppress(OSError):  # it just died, and its thread has no request; or is not ours
+                os.kill(one.pid, signal.SIGSTOP)
+        end = time.monotonic() + _PATIENCE
+        while time.monotonic() < end:
+            with suppress(RolloutError):
+                if set(busy_workers(threads(server, front_end), names)) == set(names):
+                    break
+            time.sleep(_PAUSE)
+        yield
+    finally:
+        for one in held:
+            with suppress(OSError):
+                os.kill(one.pid, signal.SIGCONT)
