@@ -27,10 +27,14 @@ def test_a_process_group_is_ended_even_if_it_ignores_the_request() -> None:
         assert leader.poll() == -signal.SIGKILL
 
 
-# Has a child that ends at once, and does not ask what became of it.
-NEGLIGENT = (
-    "import subprocess, time; print(subprocess.Popen('true').pid, flush=True); time.sleep(60)"
-)
+# Has a child that ends at once, and does not ask what became of it: a Popen that nobody refers to
+# would ask as it is thrown away.
+NEGLIGENT = """
+import subprocess, time
+child = subprocess.Popen("true")
+print(child.pid, flush=True)
+time.sleep(60)
+"""
 
 
 def test_what_its_parent_never_asks_about_has_ended() -> None:
