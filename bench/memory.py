@@ -106,7 +106,13 @@ def _pss(system: System, model: str, workers: int) -> int:
     for _ in range(3 * workers):
         system.check()
     time.sleep(_REST)
-    return sum(psutil.Process(pid).memory_full_info().pss for pid in found)
+    # What workers are forked from, and what stands for them, is part of what they take.
+    if system.process is None:
+        raise SystemFailedError("it does not run")
+    family = psutil.Process(system.process.pid).children(recursive=True)
+    if not set(found) <= {one.pid for one in family}:
+        raise SystemFailedError(f"its workers {found} are not among its processes")
+    return sum(one.memory_full_info().pss for one in family if one.name() != "java")
 
 
 def _ready(client: httpx.Client, url: str) -> list[int]:

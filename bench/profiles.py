@@ -107,7 +107,10 @@ def _processes(system: System) -> list[psutil.Process]:
 
 
 def _is_worker(process: psutil.Process) -> bool:
-    return any("model_service_worker" in word for word in process.cmdline())
+    """Whether it is a worker: one of Marsmith's is forked, one of TorchServe's a command."""
+    command = " ".join(process.cmdline())
+    started = "model_service_worker" in command and "forked_worker" not in command
+    return started or process.name() == "ts_worker"
 
 
 @contextmanager

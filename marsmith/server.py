@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from marsmith.environment import clean_environment, temporary_folder, torchserve_home
 from marsmith.errors import ServerError
+from marsmith.forking import ForkServer, fork_server
 from marsmith.java import java_executable
 from marsmith.log_config import LogFormat, format_log_config
 from marsmith.log_files import log_files
@@ -42,13 +43,20 @@ class TorchServe:
         archives: Mapping[str, str],
         log_folder: Path,
         log_format: LogFormat = "text",
+        *,
+        fork: bool = True,
     ) -> None:
-        """Prepare to serve `archives` (model name → file in the model store)."""
+        """Prepare to serve `archives` (model name → file in the model store).
+
+        With `fork`, workers are forked from one process, where the system lets us.
+        """
         self._properties = {"metrics_config": str(METRICS_CONFIG)} | dict(properties)
         self._model_store = model_store
         self._archives = archives
         self.log_folder = log_folder
         self._log_format = log_format
+        self._fork = fork
+        self._fork_server: ForkServer | None = None
         self.process: subprocess.Popen[bytes] | None = None
         self.folder = Path()
         self._logs = LogTails(log_folder, LOGS)
@@ -74,7 +82,7 @@ class TorchServe:
         What is left of it is ended. Its folder stays where clients know its key file to be, and
         the logs go on. Raises as `start` does.
         """
-        end_server(self.pid)
+        self._end()
         self._properties |= changed
         self._archives = {}
         self._logs = LogTails(self.log_folder, LOGS)
@@ -90,17 +98,23 @@ class TorchServe:
     def _launch(self, java: Path) -> None:
         try:
             with self._java_log() as output:
+                environment = clean_environment(os.environ, self.folder)
+                self._fork_server = fork_server(self.folder) if self._fork else None
                 command = self._command(java)
                 self.process = subprocess.Popen(  # noqa: S603
                     command,
                     cwd=self.folder,
-                    env=clean_environment(os.environ, self.folder),
+                    env=environment,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,  # a terminal's Ctrl-C is for us; and one group to end
                 )
+                if self._fork_server:
+                    self._fork_server.start(self.pid, environment, output)
         except BaseException as error:
+            if self.is_running():
+                self._end()
             shutil.rmtree(self.folder, ignore_errors=True)
             if isinstance(error, OSError) and error.filename == str(java):
                 raise ServerError(
@@ -125,6 +139,7 @@ class TorchServe:
         class_path = [str(home / "ts" / "frontend" / "*")]
         if plugins := self._properties.get("plugins_path"):
             class_path.append(plugins if "*" in plugins else f"{plugins}/*")
+        python = self._fork_server.python if self._fork_server else sys.executable
         models = [f"{name}={file}" for name, file in self._archives.items()]
         return [
             str(java),
@@ -134,7 +149,7 @@ class TorchServe:
             "-XX:-UsePerfData",  # a folder for monitors in the system's temporary folder
             *self._properties.get("vmargs", "").split(),
             *("-cp", os.pathsep.join(class_path), "org.pytorch.serve.ModelServer"),
-            *("--python", sys.executable, "-f", str(config), "-s", str(self._model_store)),
+            *("--python", str(python), "-f", str(config), "-s", str(self._model_store)),
             *("-ncs", *(["-m", *models] if models else [])),
         ]
 
@@ -168,6 +183,11 @@ class TorchServe:
     def stop(self, patience: float = 10.0) -> None:
         """End the front end and every worker, and remove the folder. `patience` is in seconds."""
         if self.process is not None:
-            end_server(self.process.pid, patience)
+            self._end(patience)
             self.process.wait()
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _end(self, patience: float = 10.0) -> None:
+        end_server(self.pid, patience)
+        if self._fork_server is not None:
+            self._fork_server.stop()

@@ -60,6 +60,7 @@ class Wish:
     tls: bool = False
     log_format: LogFormat = "text"
     fresh: bool = False  # whether what was deployed is forgotten
+    fork: bool = True  # whether workers are forked from one process, or each imports PyTorch
 
     def arguments(self) -> list[str]:
         """Return it as arguments of `marsmith serve`."""
@@ -67,7 +68,7 @@ class Wish:
         given += ["--port", str(self.port)] if self.port is not None else []
         given += [f"--require-signature={self.public_key.absolute()}"] if self.public_key else []
         given += ["--log-format", self.log_format] if self.log_format != "text" else []
-        given += ["--fresh"] if self.fresh else []
+        given += ["--fresh"] * self.fresh + ["--no-fork"] * (not self.fork)
         return given + ["--secure"] * self.secure + ["--tls"] * self.tls
 
 
@@ -95,7 +96,8 @@ def serve(
     properties = guarded.properties | begun.properties(values)
     log_folder = server_folder(project, port)
     files = {} if begun.restored else begun.files
-    server = TorchServe(properties, project.model_store, files, log_folder, wish.log_format)
+    store = project.model_store
+    server = TorchServe(properties, store, files, log_folder, wish.log_format, fork=wish.fork)
     with stop_signals() as stop, ExitStack() as stack, _only_one(project, port):
         server.start()
         try:

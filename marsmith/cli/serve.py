@@ -50,6 +50,12 @@ from marsmith.server_state import ServerState
     help="What a line of the server's logs is: text, or a JSON object.",
 )
 @click.option("--fresh", is_flag=True, help="Serve what is built; forget what was deployed.")
+@click.option(
+    "--fork/--no-fork",
+    default=True,
+    show_default=True,
+    help="Fork workers from one process that has imported PyTorch, or start each by itself.",
+)
 @click.pass_context
 def serve(
     context: click.Context,
@@ -62,6 +68,7 @@ def serve(
     tls: bool,
     log_format: LogFormat,
     fresh: bool,
+    fork: bool,
 ) -> None:
     """Run TorchServe with the archives NAME, or all.
 
@@ -73,7 +80,7 @@ def serve(
         if (project.model_store / f"{name}.mar").exists() and is_stale(project, name):
             click.echo(f"warning: {name}.mar is older than its sources", err=True)
             click.echo(f"  hint: marsmith build {name}", err=True)
-    wish = serving.Wish(names, port, timeout, public_key, secure, tls, log_format, fresh)
+    wish = serving.Wish(names, port, timeout, public_key, secure, tls, log_format, fresh, fork)
     if not background:
         if not serving.serve(project, wish, _print_ready):
             click.echo("stopped before it was ready", err=True)

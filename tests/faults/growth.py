@@ -23,15 +23,16 @@ class Moment:
     temporary: int  # files and folders below the server's temporary folder
 
 
-def moment(second: float, front_end: int, folder: Path) -> Moment:
-    """Look at a server: its front end's pid, its temporary folder."""
-    parent = psutil.Process(front_end)
-    workers = [one for one in parent.children() if "model_service_worker" in str(one.cmdline())]
+def moment(second: float, supervisor: int, folder: Path) -> Moment:
+    """Look at a server: the pid of its `marsmith serve`, its temporary folder."""
+    family = psutil.Process(supervisor).children(recursive=True)
+    front_end = next(one for one in family if one.name() == "java")
+    workers = [one for one in family if one != front_end]  # and what they are forked from
     return Moment(
         second,
-        parent.memory_info().rss / MIB,
-        sum(one.memory_info().rss for one in workers) / MIB,
-        parent.num_fds(),
+        front_end.memory_info().rss / MIB,
+        sum(one.memory_full_info().pss for one in workers) / MIB,  # they share most of it
+        front_end.num_fds(),
         sum(one.num_fds() for one in workers),
         sum(1 for _ in folder.rglob("*")),
     )

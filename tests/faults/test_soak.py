@@ -56,7 +56,7 @@ def test_nothing_grows(server: ServerState, request: pytest.FixtureRequest) -> N
     with Load(url, requests, CONNECTIONS, rate=peak / 2) as load:
         while time.monotonic() - begun < 60 * minutes:
             slices.append(load.run(SLICE))
-            moments.append(moment(time.monotonic() - begun, server.front_end[0], root))
+            moments.append(moment(time.monotonic() - begun, server.supervisor[0], root))
         load.rest()
     figures = told(moments, slices, peak)
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():

@@ -19,8 +19,8 @@ LAYERS = [
     "tensors stand_ins inert_pickle pickle_scan torch_zip torch_legacy safetensors_file checkpoint "
     "state_dict_file state_dicts weights exported_program onnx_file model_files archive_parts "
     "tensor_differences file_differences java "
-    "log_files log_tails environment server server_state running protos client stop_signals "
-    "worker_notes worker_process in_process runtime "
+    "log_files log_tails environment forking server server_state running protos client "
+    "stop_signals worker_notes worker_process in_process runtime "
     "certificates self_signed tokens signing_keys signing requirements distributions calibration "
     "load_connection load measurements",
     "verify building locked_building bill_of_materials exporting extracting inspecting "

@@ -1,0 +1,208 @@
+"""Imports PyTorch once, and forks TorchServe's workers from itself.
+
+    python fork_server.py LISTENER FRONT_END
+
+LISTENER is the descriptor of a Unix socket that listens, FRONT_END the pid of TorchServe's front
+end, with which this ends. Who connects is TorchServe's child (forked_worker.py) and says what to
+run; the worker shares with all others what importing took, which is most of what a worker holds.
+
+The fork is made before PyTorch has threads or a GPU, so that a worker is as one that was started.
+Where it would not be, since its model brings modules of names that are imported here, it is.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib
+import json
+import os
+import runpy
+import selectors
+import signal
+import socket
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+# What TorchServe's worker imports, and what handlers of images do.
+_PRELOADED = ["torch", "numpy", "PIL.Image", "PIL.ImageOps", "ts.arg_parser", "ts.async_service"]
+_PRELOADED += ["ts.metrics.metric_cache_yaml_impl", "ts.model_loader"]
+_PRELOADED += ["ts.protocol.otf_message_handler"]
+_ON_START = {"sitecustomize", "usercustomize"}  # Python imports them by itself, if there are any
+_STREAMS = 3  # standard input, output and error come with a request
+_PATIENCE = 5.0  # seconds for the rest of a request
+_SIGNALLED = 128  # a status above it is a signal's number more, as in shells
+_SET_DEATH_SIGNAL, _SET_NAME = 1, 15  # prctl(2)
+_NAME = b"ts_worker"  # what ps and top show instead of "python"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a worker is to run: Python's arguments, and what else a process begins with."""
+
+    arguments: list[str]
+    folder: str
+    environment: dict[str, str]
+    streams: list[int]
+
+
+@dataclass(eq=False)
+class Worker:
+    """A worker, and the connection to TorchServe's child that stands for it."""
+
+    pid: int
+    ended: int  # a descriptor that tells
+    child: socket.socket
+
+
+class ForkServer:
+    """Waits for requests, for the ends of workers, and of those who asked for them."""
+
+    def __init__(self, listener: socket.socket, front_end: int) -> None:
+        """Prepare to fork as long as the process `front_end` lives."""
+        self._pid = os.getpid()
+        self._listener = listener
+        self._front_end = os.pidfd_open(front_end)
+        self._front_end_lives = True
+        self._workers: set[Worker] = set()
+        self._selector = selectors.DefaultSelector()
+        self._on(listener.fileno(), self._fork)
+        self._on(self._front_end, self._stop)
+
+    def serve(self) -> Request | None:
+        """Return a request in each new process, and None in this one, at its end."""
+        while self._front_end_lives:
+            for key, _ in self._selector.select():
+                request: Request | None = key.data()
+                if request:
+                    return request
+        return None
+
+    def _on(self, descriptor: int, act: Callable[[], Request | None]) -> None:
+        self._selector.register(descriptor, selectors.EVENT_READ, act)
+
+    def _stop(self) -> None:
+        self._front_end_lives = False
+
+    def _fork(self) -> Request | None:
+        """Start a worker. Return what it is to do, in the new process alone."""
+        child, _ = self._listener.accept()
+        try:
+            request = _received(child)
+        except (OSError, ValueError, TypeError):  # it ended meanwhile, or is none of TorchServe's
+            child.close()
+            return None
+        with warnings.catch_warnings():
+            # NumPy's threads end before a fork and begin anew after it; Python only counts them.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
+        if pid == 0:
+            self._leave(child)
+            return request
+        for stream in request.streams:
+            os.close(stream)
+        worker = Worker(pid, os.pidfd_open(pid), child)
+        self._workers.add(worker)
+        self._on(worker.ended, partial(self._tell, worker))
+        self._on(child.fileno(), partial(self._end, worker))
+        _send(child, b"\0")  # it runs
+        return None
+
+    def _leave(self, child: socket.socket) -> None:
+        """Keep nothing of the fork server's, in a process that ends with it."""
+        system = ctypes.CDLL(None)
+        if system.prctl(_SET_DEATH_SIGNAL, signal.SIGKILL) or os.getppid() != self._pid:
+            os._exit(1)
+        system.prctl(_SET_NAME, _NAME)
+        self._selector.close()
+        os.close(self._front_end)
+        for worker in self._workers:
+            os.close(worker.ended)
+        for connection in [self._listener, child, *(worker.child for worker in self._workers)]:
+            connection.close()
+
+    def _tell(self, worker: Worker) -> None:
+        """Say how a worker ended to who stands for it."""
+        self._workers.remove(worker)
+        _, status = os.waitpid(worker.pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        _send(worker.child, bytes([code if code >= 0 else _SIGNALLED - code]))
+        for descriptor in {worker.ended, worker.child.fileno()} & self._selector.get_map().keys():
+            self._selector.unregister(descriptor)
+        os.close(worker.ended)
+        worker.child.close()
+
+    def _end(self, worker: Worker) -> None:
+        """End a worker for which nobody stands any longer: TorchServe has ended its child."""
+        if worker in self._workers:  # else its end was told with the same look at all of them
+            os.kill(worker.pid, signal.SIGKILL)
+            self._selector.unregister(worker.child)
+
+
+def _received(child: socket.socket) -> Request:
+    """Read a request: its length in four bytes, with the streams, and JSON."""
+    child.settimeout(_PATIENCE)
+    start, streams, _, _ = socket.recv_fds(child, 4, _STREAMS)
+    try:
+        with child.makefile("rb") as rest:
+            request = json.loads(rest.read(int.from_bytes(start, "big")))
+        return Request(**request, streams=streams)
+    except BaseException:
+        for stream in streams:
+            os.close(stream)
+        raise
+
+
+def _send(child: socket.socket, message: bytes) -> None:
+    try:
+        child.sendall(message)
+    except OSError:
+        return  # it has ended: the selector tells
+
+
+def run(request: Request) -> None:
+    """Be the process that Python would have been with these arguments."""
+    for number, stream in enumerate(request.streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    os.chdir(request.folder)
+    os.environ.clear()
+    os.environ.update(request.environment)
+    script = request.arguments[0]
+    given = request.environment.get("PYTHONPATH")
+    # An empty one among them is the working directory.
+    path = [str(Path.cwd() / folder) for folder in given.split(os.pathsep)] if given else []
+    if _brings_own([folder for folder in path if folder not in sys.path]):
+        os.execv(sys.executable, [sys.executable, *request.arguments])  # noqa: S606
+    sys.argv = list(request.arguments)
+    sys.path[0:1] = [str(Path(script).parent), *path]
+    sys.modules["numpy"].random.seed()  # as at a start; `random` and `torch` see to it themselves
+    runpy.run_path(script, run_name="__main__")
+
+
+def _brings_own(folders: list[str]) -> bool:
+    """Say whether a model's folder has modules of names that are imported here."""
+    names = {name.partition(".")[0] for name in sys.modules} | _ON_START
+    found = (PathFinder.find_spec(name, folders) for name in names)
+    return any(spec and spec.origin for spec in found)
+
+
+def main() -> None:
+    """Import, serve, and in each worker run it."""
+    listener, front_end = (int(number) for number in sys.argv[1:])
+    for name in _PRELOADED:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # what is imported is shared as long as nobody writes to it, as the collector does
+    request = ForkServer(socket.socket(fileno=listener), front_end).serve()
+    if request:
+        run(request)
+
+
+if __name__ == "__main__":
+    main()
