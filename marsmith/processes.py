@@ -100,18 +100,6 @@ def _listens(process: psutil.Process) -> bool:
     return any(one.status == psutil.CONN_LISTEN for one in connections)
 
 
-def end_mentioning(text: str) -> None:
-    """End the processes of which a command line argument contains `text`."""
-    found = [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if any(text in word for word in process.info["cmdline"] or ())
-    ]
-    for process in found:
-        _signal(process, signal.SIGKILL)
-    have_ended(found, 10)
-
-
 def end_own() -> bool:
     """End the processes that this one started, and what they started; say if there were any."""
     found = [one for one in psutil.Process().children(recursive=True) if not _has_ended(one)]
@@ -122,7 +110,7 @@ def end_own() -> bool:
 
 
 def end_children_of(folder: Path) -> None:
-    """End the processes that left the group of a worker, whose temporary folder they inherited."""
+    """End the processes that left a server's or worker's group, but have its temporary folder."""
     found = [process for process in psutil.process_iter() if _temporary_folder(process) == folder]
     for process in found:
         _signal(process, signal.SIGKILL)

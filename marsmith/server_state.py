@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from marsmith.environment import FOLDER_PREFIX
-from marsmith.processes import end_mentioning, end_server, lives
+from marsmith.processes import end_children_of, end_server, lives
 from marsmith.project import Project
 from marsmith.replacing import replacing
 
@@ -88,8 +88,8 @@ def end_abandoned(project: Project, state: ServerState) -> None:
     if lives(state.front_end):
         end_server(state.front_end[0])
     # Workers outlive a front end that was killed while they are busy. Its pid may be another's by
-    # now, but no other process has its socket in our folder.
+    # now, but no other server has that folder.
     if Path(state.folder).name.startswith(FOLDER_PREFIX):
-        end_mentioning(f"{state.folder}/.ts.sock.")
+        end_children_of(Path(state.folder))
         shutil.rmtree(state.folder, ignore_errors=True)
     forget_state(project, state.port)

@@ -120,6 +120,8 @@ def _compile(program: torch.export.ExportedProgram, path: Path) -> None:
 
     # Constants are folded and packed for oneDNN; nobody changes the weights of an archive.
     options = {"freezing": True, "cpp.dynamic_threads": True}
+    # Headers that are compiled once serve many compilations; here is one, and they take longer.
+    options["aot_inductor.precompile_headers"] = False
     with tempfile.TemporaryDirectory() as cache:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
         aoti_compile_and_package(program, package_path=str(path), inductor_configs=options)

@@ -200,8 +200,9 @@ def main() -> None:
     gc.collect()
     gc.freeze()  # what is imported is shared as long as nobody writes to it, as the collector does
     request = ForkServer(socket.socket(fileno=listener), front_end).serve()
-    if request:
-        run(request)
+    if request is None:
+        os._exit(0)  # at once: the workers end when this does
+    run(request)
 
 
 if __name__ == "__main__":

@@ -810,7 +810,7 @@ def more_workers_than_cores(tiny: Tiny) -> Checked:
 
 @finds("serving-threads", "torch.set_num_threads(1)", "warning")
 def threads_are_set_in_code(tiny: Tiny) -> Checked:
-    tiny.handler(("folder = context", "torch.set_num_threads(999)\n        folder = context"))
+    tiny.handler(("folder = context", "torch.set_num_threads(3)\n        folder = context"))
     return tiny.check()
 
 

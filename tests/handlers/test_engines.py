@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch._inductor.config as inductor
 from model_loader import ENGINES, default_engine, load_model
 
 from marsmith.children.exported_formats import write_format
@@ -48,6 +49,13 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def trusted_processor() -> Iterator[None]:
+    """Believe what the processor says it can: PyTorch would compile ten programs to see: 25 s."""
+    with inductor.patch({"cpp.vec_isa_ok": True}):
+        yield
 
 
 @pytest.fixture(scope="module")

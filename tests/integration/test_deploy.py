@@ -9,10 +9,12 @@ import shlex
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from marsmith.client import Client, Retries
@@ -398,7 +400,11 @@ def test_a_dead_front_end_comes_back_with_versions_default_and_scale(server: Ser
     assert set(asking.versions) == {"4.0"}
     assert server.outline() == before
     assert kit.json("status")[0]["restarts"] == restarts + 1
-    assert len(leftovers(server.state.folder)) == 3  # the front end and two workers
+    family = psutil.Process(server.state.supervisor[0]).children(recursive=True)
+    assert Counter(one.name() for one in family if one.name() != "python") == {
+        "java": 1,
+        "ts_worker": 2,
+    }
 
 
 def test_what_is_deployed_survives_a_stop_and_a_build_does_not_replace_it(server: Server) -> None:

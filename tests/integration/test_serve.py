@@ -289,7 +289,7 @@ def test_a_killed_marsmith_can_still_be_stopped(empty: Kit) -> None:
 def test_the_callers_python_path_does_not_reach_the_worker(empty: Kit, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "echo.py").write_text("raise RuntimeError('the wrong echo')\n")
-    _archive(empty, "echo")
+    _archive(empty, "echo", "print(f'here: {dict(os.environ)}', flush=True)", "import os\n")
     empty("build")
     environment = os.environ | {
         "PYTHONPATH": str(tmp_path / "elsewhere"),
@@ -297,11 +297,42 @@ def test_the_callers_python_path_does_not_reach_the_worker(empty: Kit, tmp_path:
     }
     port = free_ports(5)
     empty("serve", "--background", "--port", port, env=environment)
-    (worker,) = empty.json("models")[0]["workers"]
-    inherited = psutil.Process(worker["pid"]).environ()
-    assert str(tmp_path / "elsewhere") not in inherited["PYTHONPATH"]
-    assert "TS_INFERENCE_ADDRESS" not in inherited
+    inherited = next(line for line in empty("logs").stdout.splitlines() if "here: {" in line)
     empty("stop")
+    assert "'PYTHONPATH': " in inherited
+    assert str(tmp_path / "elsewhere") not in inherited
+    assert "TS_INFERENCE_ADDRESS" not in inherited
+
+
+def test_workers_are_forked_and_without_a_fork_server_start_by_themselves(empty: Kit) -> None:
+    _archive(empty, "echo")
+    empty("build")
+    port = free_ports(5)
+    empty("serve", "--background", "--port", port)
+    folder = _temporary_folder(port, empty)
+    (worker,) = empty.json("models")[0]["workers"]
+    parent = psutil.Process(psutil.Process(worker["pid"]).ppid())
+    assert parent.cmdline()[1].endswith("fork_server.py")
+    parent.kill()
+
+    def is_back() -> bool:
+        (now,) = empty.json("models")[0]["workers"]
+        return bool(now["pid"] != worker["pid"] and now["state"] == "READY")
+
+    wait_for(is_back, "the worker to come back")
+    assert "no fork server" in empty("logs").stdout
+    empty("stop")
+    assert leftovers(str(folder)) == []
+
+
+def test_workers_need_not_be_forked(empty: Kit) -> None:
+    _archive(empty, "echo")
+    empty("build")
+    empty("serve", "--background", "--no-fork", "--port", free_ports(5))
+    (worker,) = empty.json("models")[0]["workers"]
+    parent = psutil.Process(psutil.Process(worker["pid"]).ppid()).name()
+    empty("stop")
+    assert parent == "java"
 
 
 def test_no_java_to_run_names_the_next_step(empty: Kit) -> None:
