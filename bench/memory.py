@@ -51,8 +51,8 @@ def memory(effort: Effort) -> Result:
     result = Result("memory", [table], [compare(_GOAL, series[0], series[1:2], less=True)])
     result.notes.append(
         f"At rest, three seconds after the last request. `{_IMPORT}` alone is "
-        f"{alone.median / series[1].median:.2f} of a stock worker; its libraries for GPUs are "
-        "loaded on machines without one too, and PyTorch's own CPU builds have none."
+        f"{alone.median / series[1].median:.2f} of a stock worker; Marsmith's are forked from a "
+        "process that did it once."
     )
     result.notes.append("PSS counts a page that n processes share as 1/n for each of them.")
     return result
