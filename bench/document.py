@@ -13,9 +13,10 @@ _HEAD = """\
 # Benchmarks
 
 Written by `scripts/bench` from what it measured; nothing here is typed by hand. Each row compares
-within one run: all systems on this machine, loaded in turn by wrk on the same cores, every answer
-compared with the expected one before and while it is timed. Ratios are medians over the rounds of
-ours to theirs. A system that answers wrongly, or with a status of 400 or more, has failed.
+within one run: all systems on this machine, loaded in turn by wrk on the same cores. Answers are
+compared with the expected ones before a system is timed, and four times a second while it is; the
+status of each is counted. Ratios are medians over the rounds of ours to theirs. A system that
+answers wrongly, or with a status of 400 or more, has failed.
 
 ![ratios beside their goals](benchmarks.svg)
 

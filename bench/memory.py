@@ -112,7 +112,9 @@ def _pss(system: System, model: str, workers: int) -> int:
     family = psutil.Process(system.process.pid).children(recursive=True)
     if not set(found) <= {one.pid for one in family}:
         raise SystemFailedError(f"its workers {found} are not among its processes")
-    return sum(one.memory_full_info().pss for one in family if one.name() != "java")
+    parts = ("fork_server.py", "/ts/model_service_worker.py")
+    held = [one for one in family if any(part in " ".join(one.cmdline()) for part in parts)]
+    return sum(one.memory_full_info().pss for one in held)
 
 
 def _ready(client: httpx.Client, url: str) -> list[int]:

@@ -13,12 +13,15 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 from marsmith.processes import end_group
 
 _CHILDREN = Path(__file__).parent / "children"
+_SHELL = Path("/bin/sh")
+_FAREWELL = 2.0  # seconds; it gives workers one of them
 
 
 def fork_server(folder: Path) -> ForkServer | None:
@@ -28,7 +31,7 @@ def fork_server(folder: Path) -> ForkServer | None:
     except (AttributeError, OSError):  # not Linux, or an old one
         return None
     prepared = ForkServer(folder)
-    return prepared if os.access(prepared.python, os.X_OK) else None
+    return prepared if all(os.access(one, os.X_OK) for one in (_SHELL, prepared.python)) else None
 
 
 class ForkServer:
@@ -42,12 +45,16 @@ class ForkServer:
         words = [sys.executable, "-IS", _CHILDREN / "forked_worker.py", self._address]
         self.python = folder / "python"
         self.python.write_text(
-            f'#!/bin/sh\nexec {shlex.join(map(str, [*words, sys.executable]))} "$@"\n'
+            f'#!{_SHELL}\nexec {shlex.join(map(str, [*words, sys.executable]))} "$@"\n'
         )
         self.python.chmod(0o700)
 
-    def start(self, front_end: int, environment: Mapping[str, str], output: IO[bytes]) -> None:
-        """Start it beside the process `front_end`, with which it ends."""
+    def start(self, front_end: int, environment: Mapping[str, str], log: IO[bytes]) -> None:
+        """Start it beside the process `front_end`, with which it ends. Raises OSError.
+
+        `log` gets what importing warns of, and why a worker could not be forked.
+        """
+        self._address.unlink(missing_ok=True)
         # Workers that come before it is ready wait at the socket. Once it is gone they must not,
         # so that it alone keeps the socket open.
         with socket.socket(socket.AF_UNIX) as listener:
@@ -60,13 +67,21 @@ class ForkServer:
                 env=environment,
                 pass_fds=[listener.fileno()],
                 stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
                 start_new_session=True,
             )
 
+    @property
+    def was_killed(self) -> bool:
+        """Whether it has ended, and not by its own will."""
+        return self._process is not None and (self._process.poll() or 0) < 0
+
     def stop(self) -> None:
-        """End it, and the workers with it."""
+        """End it, and the workers with it; they have a second if the front end has just ended."""
         if self._process is not None:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_FAREWELL)
             end_group(self._process.pid)
             self._process.wait()
+            self._process = None

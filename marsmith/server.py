@@ -27,10 +27,12 @@ SERVER_LOG = "server.log"  # the front end: warnings and errors
 WORKERS_LOG = "workers.log"  # what handlers print and raise
 JAVA_LOG = "java.log"  # what Java itself prints: usually nothing of interest
 SUPERVISOR_LOG = "supervisor.log"  # the kit's own: what ended and is started again
+FORK_LOG = "fork_server.log"  # what importing PyTorch warns of, and why a worker was not forked
 KEY_FILE = "key_file.json"  # written by TorchServe into its working directory
-LOGS = (SERVER_LOG, WORKERS_LOG, JAVA_LOG, SUPERVISOR_LOG)
+LOGS = (SERVER_LOG, WORKERS_LOG, JAVA_LOG, SUPERVISOR_LOG, FORK_LOG)
 # Which metrics there are: what config.properties calls metrics_config, if it names no other.
 METRICS_CONFIG = Path(__file__).with_name("metrics.yaml")
+_REVIVALS = 5  # of a fork server; where it is killed more often, workers do without
 
 
 class TorchServe:
@@ -57,6 +59,7 @@ class TorchServe:
         self._log_format = log_format
         self._fork = fork
         self._fork_server: ForkServer | None = None
+        self._revivals = _REVIVALS
         self.process: subprocess.Popen[bytes] | None = None
         self.folder = Path()
         self._logs = LogTails(log_folder, LOGS)
@@ -74,7 +77,11 @@ class TorchServe:
             (self.log_folder / log).write_bytes(b"")
         self._logs = LogTails(self.log_folder, LOGS)
         self.folder = temporary_folder()
-        self._launch(java)
+        try:
+            self._launch(java)
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
 
     def restart(self, changed: Mapping[str, str]) -> None:
         """Start it again after its end, with `changed` properties instead of the archives.
@@ -97,36 +104,47 @@ class TorchServe:
 
     def _launch(self, java: Path) -> None:
         try:
-            with self._java_log() as output:
-                environment = clean_environment(os.environ, self.folder)
-                self._fork_server = fork_server(self.folder) if self._fork else None
+            self._fork_server = fork_server(self.folder) if self._fork else None
+            with self._log_file(JAVA_LOG) as output:
                 command = self._command(java)
                 self.process = subprocess.Popen(  # noqa: S603
                     command,
                     cwd=self.folder,
-                    env=environment,
+                    env=clean_environment(os.environ, self.folder),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,  # a terminal's Ctrl-C is for us; and one group to end
                 )
-                if self._fork_server:
-                    self._fork_server.start(self.pid, environment, output)
-        except BaseException as error:
-            if self.is_running():
-                self._end()
-            shutil.rmtree(self.folder, ignore_errors=True)
-            if isinstance(error, OSError) and error.filename == str(java):
+        except OSError as error:
+            if error.filename == str(java):
                 raise ServerError(
                     f"{java} cannot be run: {error.strerror}",
                     "unset JAVA_HOME to use the Java that comes with marsmith",
                 ) from error
             raise
+        self._start_fork_server()
 
-    def _java_log(self) -> BinaryIO:
-        """Open what Java prints to; what serves does not need a disk that can be written."""
+    def _start_fork_server(self) -> None:
+        if self._fork_server is not None:
+            environment = clean_environment(os.environ, self.folder)
+            try:
+                with self._log_file(FORK_LOG) as log:
+                    self._fork_server.start(self.pid, environment, log)
+            except OSError as error:
+                self.note(f"there is no fork server, so each worker imports PyTorch: {error}")
+
+    def revive_fork_server(self) -> None:
+        """Start the fork server again if it was killed, and its workers with it."""
+        if self._fork_server is not None and self._fork_server.was_killed and self._revivals:
+            self._revivals -= 1
+            self.note("the fork server was killed, and the workers with it; it is started again")
+            self._start_fork_server()
+
+    def _log_file(self, name: str) -> BinaryIO:
+        """Open what a process prints to; what serves does not need a disk that can be written."""
         try:
-            return (self.log_folder / JAVA_LOG).open("ab")
+            return (self.log_folder / name).open("ab")
         except OSError:
             return Path(os.devnull).open("ab")
 

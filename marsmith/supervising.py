@@ -80,7 +80,8 @@ class Supervisor:
         while not self.stop.requested:
             if not self.server.is_running():
                 self._bring_back()
-            elif time.monotonic() - looked > _LOOK:
+            self.server.revive_fork_server()
+            if time.monotonic() - looked > _LOOK:
                 self.look()
                 looked = time.monotonic()
             time.sleep(_PAUSE)

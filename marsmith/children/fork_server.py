@@ -6,8 +6,9 @@ LISTENER is the descriptor of a Unix socket that listens, FRONT_END the pid of T
 end, with which this ends. Who connects is TorchServe's child (forked_worker.py) and says what to
 run; the worker shares with all others what importing took, which is most of what a worker holds.
 
-The fork is made before PyTorch has threads or a GPU, so that a worker is as one that was started.
-Where it would not be, since its model brings modules of names that are imported here, it is.
+The fork is made before PyTorch has threads or a GPU. A model that brings modules of names which are
+imported here gets a Python of its own all the same. Whatever fails here, TorchServe's child starts
+its worker by itself.
 """
 
 from __future__ import annotations
@@ -16,26 +17,34 @@ import ctypes
 import gc
 import importlib
 import json
+import multiprocessing
 import os
+import resource
 import runpy
 import selectors
 import signal
 import socket
 import sys
+import threading
+import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.machinery import PathFinder
 from pathlib import Path
 
 # What TorchServe's worker imports, and what handlers of images do.
-_PRELOADED = ["torch", "numpy", "PIL.Image", "PIL.ImageOps", "ts.arg_parser", "ts.async_service"]
-_PRELOADED += ["ts.metrics.metric_cache_yaml_impl", "ts.model_loader"]
+_PRELOADED = ["torch", "numpy", "numpy.random", "PIL.Image", "PIL.ImageOps", "ts.arg_parser"]
+_PRELOADED += ["ts.async_service", "ts.metrics.metric_cache_yaml_impl", "ts.model_loader"]
 _PRELOADED += ["ts.protocol.otf_message_handler"]
 _ON_START = {"sitecustomize", "usercustomize"}  # Python imports them by itself, if there are any
 _STREAMS = 3  # standard input, output and error come with a request
 _PATIENCE = 5.0  # seconds for the rest of a request
+_FAREWELL = 1.0  # seconds for workers to end by themselves when the front end is gone
+_LARGEST = 4 << 20  # bytes of a request; the arguments and environment of a process are less
+_PAUSE = 0.1  # seconds
 _SIGNALLED = 128  # a status above it is a signal's number more, as in shells
 _SET_DEATH_SIGNAL, _SET_NAME = 1, 15  # prctl(2)
 _NAME = b"ts_worker"  # what ps and top show instead of "python"
@@ -64,23 +73,29 @@ class ForkServer:
     """Waits for requests, for the ends of workers, and of those who asked for them."""
 
     def __init__(self, listener: socket.socket, front_end: int) -> None:
-        """Prepare to fork as long as the process `front_end` lives."""
+        """Prepare to fork until the process of the descriptor `front_end` ends."""
         self._pid = os.getpid()
         self._listener = listener
-        self._front_end = os.pidfd_open(front_end)
+        self._front_end = front_end
         self._front_end_lives = True
         self._workers: set[Worker] = set()
         self._selector = selectors.DefaultSelector()
-        self._on(listener.fileno(), self._fork)
-        self._on(self._front_end, self._stop)
+        self._on(listener.fileno(), self._accept)
+        self._on(front_end, self._stop)
 
     def serve(self) -> Request | None:
-        """Return a request in each new process, and None in this one, at its end."""
+        """Return a request in each new process, and None in this one, when all have ended."""
         while self._front_end_lives:
             for key, _ in self._selector.select():
                 request: Request | None = key.data()
                 if request:
                     return request
+        end = time.monotonic() + _FAREWELL
+        while self._workers and (left := end - time.monotonic()) > 0:
+            for key, _ in self._selector.select(left):
+                key.data()
+        for worker in self._workers:
+            os.kill(worker.pid, signal.SIGKILL)
         return None
 
     def _on(self, descriptor: int, act: Callable[[], Request | None]) -> None:
@@ -88,30 +103,51 @@ class ForkServer:
 
     def _stop(self) -> None:
         self._front_end_lives = False
+        self._selector.unregister(self._front_end)
+        self._selector.unregister(self._listener)
 
-    def _fork(self) -> Request | None:
+    def _accept(self) -> Request | None:
         """Start a worker. Return what it is to do, in the new process alone."""
-        child, _ = self._listener.accept()
+        try:
+            child, _ = self._listener.accept()
+        except OSError:  # too many files are open: the next look finds it again
+            time.sleep(_PAUSE)
+            return None
         try:
             request = _received(child)
         except (OSError, ValueError, TypeError):  # it ended meanwhile, or is none of TorchServe's
             child.close()
             return None
+        try:
+            if self._forks(child):
+                return request
+        except OSError as error:  # too many processes or open files; it starts its worker itself
+            sys.stderr.write(f"a worker cannot be forked: {error}\n")
+            child.close()
+        for stream in request.streams:
+            os.close(stream)
+        return None
+
+    def _forks(self, child: socket.socket) -> bool:
+        """Say whether this is the new process. Raises OSError if there can be none."""
         with warnings.catch_warnings():
             # NumPy's threads end before a fork and begin anew after it; Python only counts them.
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
         if pid == 0:
             self._leave(child)
-            return request
-        for stream in request.streams:
-            os.close(stream)
-        worker = Worker(pid, os.pidfd_open(pid), child)
+            return True
+        try:
+            worker = Worker(pid, os.pidfd_open(pid), child)
+        except OSError:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
         self._workers.add(worker)
         self._on(worker.ended, partial(self._tell, worker))
         self._on(child.fileno(), partial(self._end, worker))
         _send(child, b"\0")  # it runs
-        return None
+        return False
 
     def _leave(self, child: socket.socket) -> None:
         """Keep nothing of the fork server's, in a process that ends with it."""
@@ -145,13 +181,23 @@ class ForkServer:
 
 
 def _received(child: socket.socket) -> Request:
-    """Read a request: its length in four bytes, with the streams, and JSON."""
+    """Read a request: its length in four bytes, with the streams, and JSON.
+
+    Raises OSError, ValueError or TypeError where it is none, or nobody waits for it any longer.
+    """
     child.settimeout(_PATIENCE)
     start, streams, _, _ = socket.recv_fds(child, 4, _STREAMS)
     try:
+        length = int.from_bytes(start, "big")
+        if length > _LARGEST:
+            raise ValueError(f"a request of {length} bytes")
         with child.makefile("rb") as rest:
-            request = json.loads(rest.read(int.from_bytes(start, "big")))
-        return Request(**request, streams=streams)
+            request = Request(**json.loads(rest.read(length)), streams=streams)
+        child.setblocking(False)
+        with suppress(BlockingIOError):
+            child.recv(1)  # nothing more comes; if not even that, its end does
+            raise ConnectionError("who asked for it has ended")
+        return request
     except BaseException:
         for stream in streams:
             os.close(stream)
@@ -180,8 +226,10 @@ def run(request: Request) -> None:
     if _brings_own([folder for folder in path if folder not in sys.path]):
         os.execv(sys.executable, [sys.executable, *request.arguments])  # noqa: S606
     sys.argv = list(request.arguments)
-    sys.path[0:1] = [str(Path(script).parent), *path]
-    sys.modules["numpy"].random.seed()  # as at a start; `random` and `torch` see to it themselves
+    sys.path[0:1] = [str(Path(script).resolve().parent), *path]
+    # As at a start; `random` and `torch` see to it themselves.
+    sys.modules["numpy.random"].seed()
+    multiprocessing.current_process().authkey = os.urandom(32)
     runpy.run_path(script, run_name="__main__")
 
 
@@ -195,13 +243,20 @@ def _brings_own(folders: list[str]) -> bool:
 def main() -> None:
     """Import, serve, and in each worker run it."""
     listener, front_end = (int(number) for number in sys.argv[1:])
+    watched = os.pidfd_open(front_end)
+    # As Java does for the processes that it starts (os_linux.cpp, MaxFDLimit).
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     for name in _PRELOADED:
         importlib.import_module(name)
+    if threading.active_count() > 1 or sys.modules["torch"].cuda.is_initialized():
+        sys.exit("what is imported has threads or a GPU, and cannot be forked")
     gc.collect()
     gc.freeze()  # what is imported is shared as long as nobody writes to it, as the collector does
-    request = ForkServer(socket.socket(fileno=listener), front_end).serve()
+    sys.stdout.flush()
+    request = ForkServer(socket.socket(fileno=listener), watched).serve()
     if request is None:
-        os._exit(0)  # at once: the workers end when this does
+        os._exit(0)
     run(request)
 
 

@@ -89,7 +89,7 @@ class _Share(click.ParamType[float]):
     type=_Share(),
     help="How many of its answers must agree with the version before, such as 90%.",
 )
-@click.option("--no-check", is_flag=True, help="Leave `marsmith check` out: the server proves all.")
+@click.option("--no-check", is_flag=True, help="Leave `marsmith check` out; its samples prove it.")
 @_timeout_option
 @port_option
 @json_option

@@ -401,10 +401,8 @@ def test_a_dead_front_end_comes_back_with_versions_default_and_scale(server: Ser
     assert server.outline() == before
     assert kit.json("status")[0]["restarts"] == restarts + 1
     family = psutil.Process(server.state.supervisor[0]).children(recursive=True)
-    assert Counter(one.name() for one in family if one.name() != "python") == {
-        "java": 1,
-        "ts_worker": 2,
-    }
+    counts = Counter(one.name() for one in family)
+    assert (counts["java"], counts["ts_worker"]) == (1, 2)
 
 
 def test_what_is_deployed_survives_a_stop_and_a_build_does_not_replace_it(server: Server) -> None:

@@ -304,23 +304,33 @@ def test_the_callers_python_path_does_not_reach_the_worker(empty: Kit, tmp_path:
     assert "TS_INFERENCE_ADDRESS" not in inherited
 
 
-def test_workers_are_forked_and_without_a_fork_server_start_by_themselves(empty: Kit) -> None:
+def test_workers_are_forked_and_come_back_where_the_fork_server_is_killed(empty: Kit) -> None:
     _archive(empty, "echo")
     empty("build")
     port = free_ports(5)
     empty("serve", "--background", "--port", port)
     folder = _temporary_folder(port, empty)
-    (worker,) = empty.json("models")[0]["workers"]
-    parent = psutil.Process(psutil.Process(worker["pid"]).ppid())
-    assert parent.cmdline()[1].endswith("fork_server.py")
-    parent.kill()
+
+    def worker() -> psutil.Process:
+        (now,) = empty.json("models")[0]["workers"]
+        assert now["state"] == "READY"
+        return psutil.Process(now["pid"])
+
+    def fork_server() -> psutil.Process:
+        parent = psutil.Process(worker().ppid())
+        assert parent.cmdline()[1].endswith("fork_server.py")
+        return parent
 
     def is_back() -> bool:
-        (now,) = empty.json("models")[0]["workers"]
-        return bool(now["pid"] != worker["pid"] and now["state"] == "READY")
+        try:
+            return fork_server() != first
+        except (AssertionError, psutil.NoSuchProcess):
+            return False
 
-    wait_for(is_back, "the worker to come back")
-    assert "no fork server" in empty("logs").stdout
+    first = fork_server()
+    first.kill()
+    wait_for(is_back, "a fork server and its worker to come back")
+    assert "the fork server was killed" in empty("logs").stdout
     empty("stop")
     assert leftovers(str(folder)) == []
 
