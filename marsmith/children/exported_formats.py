@@ -35,7 +35,8 @@ def write_format(
     calibration: list[torch.Tensor],
 ) -> None:
     """Write the model so that the batch may have any size, and also what varies over samples."""
-    example = torch.cat([inputs[0][:1], inputs[0][:1] * 0.5])  # a batch of 1 would be made constant
+    # A batch of 1 would be made constant, and eager handlers' channels_last be kept.
+    example = torch.cat([inputs[0][:1], inputs[0][:1] * 0.5]).contiguous()
     if kind == "torchscript-trace":
         _trace(model, example, path)
     elif kind == "torchscript-script":

@@ -28,7 +28,7 @@ class Small(torch.nn.Module):
         )
 
     def forward(self, images):
-        return self.layers(images)
+        return self.layers(images * 1.5)
 """
 EAGER = {"modelFile": "small_network.py", "serializedFile": "small.pth"}
 # engine, dtype → file, its format
@@ -113,8 +113,9 @@ def test_an_engine_answers_as_eager_does(
 ) -> None:
     name, kind = FILES[engine, dtype]
     require_compiler(engine)
+    example = images(2).contiguous(memory_format=torch.channels_last)  # as eager handlers have it
     with torch.no_grad():
-        write_format(eager, [images(2)], kind, dtype, folder / name, [images(8)])
+        write_format(eager, [example], kind, dtype, folder / name, [images(8)])
     assert_answers_as_eager(folder, {"serializedFile": name}, engine, dtype, eager)
     assert default_engine(folder / name, has_class=False) == engine
 
