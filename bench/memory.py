@@ -18,7 +18,7 @@ from bench.marsmith_server import Setup, make_project, marsmith, marsmith_system
 from bench.places import BENCH, ROOT, WORK
 from bench.results import Goal, Result, Series, Table, compare
 from bench.rounds import Effort
-from bench.systems import System
+from bench.systems import System, with_workers
 from bench.torchserve import StockArchive, pack, stock_system
 
 _GOAL = Goal("memory (PSS) of a further worker, 45 MB of weights", "a stock worker", 0.6, True)
@@ -109,11 +109,9 @@ def _pss(system: System, model: str, workers: int) -> int:
     # What workers are forked from, and what stands for them, is part of what they take.
     if system.process is None:
         raise SystemFailedError("it does not run")
-    family = psutil.Process(system.process.pid).children(recursive=True)
-    if not set(found) <= {one.pid for one in family}:
+    held = with_workers(system.process.pid)
+    if not set(found) <= {one.pid for one in held}:
         raise SystemFailedError(f"its workers {found} are not among its processes")
-    parts = ("fork_server.py", "/ts/model_service_worker.py")
-    held = [one for one in family if any(part in " ".join(one.cmdline()) for part in parts)]
     return sum(one.memory_full_info().pss for one in held)
 
 

@@ -8,10 +8,12 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import psutil
 
 from bench.answers import Case
 from bench.failures import SystemFailedError
@@ -138,3 +140,18 @@ class System:
             return case.check(answer.content)
         except (ValueError, KeyError, AttributeError) as error:
             return f"an answer of another form ({error}): {answer.text[:200]}"
+
+
+def with_workers(leader: int) -> list[psutil.Process]:
+    """Return what holds TorchServe's models, below the process that was started.
+
+    Its workers, what they are forked from, and what stands for them; not its collector of metrics,
+    which comes and goes.
+    """
+    parts = ("fork_server.py", "/ts/model_service_worker.py")
+    found = []
+    for one in psutil.Process(leader).children(recursive=True):
+        with suppress(psutil.Error):  # it ended meanwhile
+            if any(part in " ".join(one.cmdline()) for part in parts):
+                found.append(one)
+    return found

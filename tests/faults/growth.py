@@ -8,6 +8,8 @@ from pathlib import Path
 
 import psutil
 
+from bench.systems import with_workers
+
 MIB = 1 << 20
 
 
@@ -27,9 +29,7 @@ def moment(second: float, supervisor: int, folder: Path) -> Moment:
     """Look at a server: the pid of its `marsmith serve`, its temporary folder."""
     family = psutil.Process(supervisor).children(recursive=True)
     front_end = next(one for one in family if one.name() == "java")
-    # Not TorchServe's collector of metrics, which comes and goes.
-    parts = ("fork_server.py", "/ts/model_service_worker.py")
-    workers = [one for one in family if any(part in " ".join(one.cmdline()) for part in parts)]
+    workers = with_workers(supervisor)
     return Moment(
         second,
         front_end.memory_info().rss / MIB,
