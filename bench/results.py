@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from bench.places import RESULTS
+from bench.places import RESULTS, ROOT
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,8 @@ def save(result: Result) -> None:
     """Keep a result, in the place of an earlier one of the same trial."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{result.trial}.json"
-    path.write_text(json.dumps(asdict(result), indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(asdict(result), indent=1, ensure_ascii=False)
+    path.write_text(text.replace(f"{ROOT}/", "") + "\n")  # a failure may name files of this machine
 
 
 def read(path: Path) -> Result:

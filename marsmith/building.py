@@ -108,7 +108,7 @@ def _make(
         except FindingsError as error:
             return error.findings[0]
         path = project.model_store / f"{spec.name}.mar"
-        record = {"inputs": before, "output": _stat(path), "sha256": sha256}
+        record = {"inputs": before, "output": _output(path), "sha256": sha256}
         with replacing(_record_path(project, spec.name)) as file:
             file.write(json.dumps(record).encode())
     return Built(spec.name, path, path.stat().st_size, sha256, True, warnings)
@@ -119,7 +119,7 @@ def _unchanged(project: Project, spec: ArchiveSpec) -> Built | None:
     path = project.model_store / f"{spec.name}.mar"
     try:
         record = json.loads(_record_path(project, spec.name).read_text())
-        same = record["inputs"] == _inputs(project, spec) and record["output"] == _stat(path)
+        same = record["inputs"] == _inputs(project, spec) and record["output"] == _output(path)
         sha256 = record["sha256"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -152,6 +152,12 @@ def _package_file(name: str) -> Path:
     """Return an installed package's own file, which changes with every upgrade."""
     spec = importlib.util.find_spec(name)
     return Path((spec and spec.origin) or "")
+
+
+def _output(path: Path) -> list[int]:
+    """Return what tells whether it is the same file; links of servers move its change time."""
+    size, modified, _, inode = _stat(path)
+    return [size, modified, inode]
 
 
 def _stat(path: Path) -> list[int]:

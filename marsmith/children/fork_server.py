@@ -96,6 +96,8 @@ class ForkServer:
                 key.data()
         for worker in self._workers:
             os.kill(worker.pid, signal.SIGKILL)
+        for worker in self._workers:  # nobody else would: pid 1 of a container may not
+            os.waitpid(worker.pid, 0)
         return None
 
     def _on(self, descriptor: int, act: Callable[[], Request | None]) -> None:

@@ -214,6 +214,7 @@ def test_workers_and_fork_server_end_with_the_front_end(tmp_path: Path) -> None:
         front_end.kill()
         assert have_ended([worker, parent], 5)
         assert child.wait(5) == 1
+        assert not psutil.pid_exists(worker.pid)  # nor a zombie
 
 
 def test_without_a_fork_server_a_worker_is_started_by_itself(tmp_path: Path) -> None:
