@@ -1,4 +1,4 @@
-"""The layers of docs/architecture.md: a module imports from its own layer or lower ones."""
+"""The rooms of docs/architecture.md, their order, and what none of them may do."""
 
 from __future__ import annotations
 
@@ -8,43 +8,42 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LAYERS = [
-    "__init__ errors findings",
-    "toml_lines spec_schema spec archives_lock manifest properties pictures samples python_source "
-    "dtypes pickled_names state_dict_names layers bodies worker_log messages imported_names "
-    "downloads worker_protocol answer_differences agreement toml_editing tuning_space "
-    "frontier load_result exposure routing log_records log_entries log_config "
-    "exposition figures",
-    "replacing locking ports processes project stored_zip contents containers archive archiver "
-    "tensors stand_ins inert_pickle pickle_scan torch_zip torch_legacy safetensors_file checkpoint "
-    "state_dict_file state_dicts weights exported_program onnx_file model_files archive_parts "
-    "tensor_differences file_differences java "
-    "log_files log_tails environment forking server server_state running protos client "
-    "stop_signals worker_notes worker_process in_process runtime "
-    "certificates self_signed tokens signing_keys signing requirements distributions calibration "
-    "load_connection load measurements",
-    "verify building locked_building bill_of_materials exporting extracting inspecting "
-    "comparing readiness sampling connecting serving check_targets checking variants trial_server "
-    "trial study tuning finals winning guarding server_logs watching canary deployments "
-    "placing tidying draining scaling proving beginning reviving supervising operating switching "
-    "rollout",
-    "cli __main__ children pytest_plugin",
-]
-LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names.split()}
-# All that layers 0 and 1 import: nothing of it reads, writes, waits or connects.
+# A module imports from its own room and from rooms above it in this list.
+ROOM_ORDER = """
+core weights answers archive torchserve project client security worker building inspect check
+server deploy tune cli programs
+"""
+ROOMS = ROOM_ORDER.split()
+# These turn text into data: they read no file, wait for nothing and open no connection.
+NO_IO_MODULES = """
+core/errors core/findings
+weights/dtypes weights/pickle_names weights/state_dict_names
+answers/messages answers/pictures answers/samples answers/agreement
+archive/manifest
+torchserve/properties torchserve/worker_protocol torchserve/load_failure torchserve/log_records
+torchserve/log_entries torchserve/log_config torchserve/metrics_text torchserve/metrics
+project/toml_lines project/spec_schema project/spec project/lockfile project/python_outline
+project/python_imports project/toml_editor
+client/canary_routes security/exposure_rules
+inspect/answer_differences inspect/describe_body inspect/model_layers
+check/downloads tune/space tune/load_result tune/pareto
+"""
+NO_IO = NO_IO_MODULES.split()
+# All that they import.
 PURE = "__future__ _compat_pickle ast collections dataclasses datetime difflib enum ipaddress json "
 PURE += "marsmith math PIL http io prometheus_client pydantic_core re struct sys tomli tomllib "
 PURE += "typing urllib xml"
 IO = "open input exec eval sys.stdin sys.stdout sys.stderr sys.argv"
+MAY_PRINT = {"", "cli", "programs", "children"}
 PRINTS_OR_EXITS = "print exit quit sys.exit os._exit sys.stdout sys.stderr click rich"
 SOURCES = {str(path.relative_to(ROOT)): path for path in sorted((ROOT / "marsmith").rglob("*.py"))}
 SHIPPED = [path for name in ("handlers", "model_defs") for path in (ROOT / name).rglob("*.py")]
 NOT_OURS = {"torch", "torchvision", "ts", "handlers", "model_defs", *(p.stem for p in SHIPPED)}
 
 
-def own_module(source: str) -> str:
-    """Turn `marsmith/cli/build.py` into `cli`, `marsmith/spec.py` into `spec`."""
-    return source.split("/")[1].removesuffix(".py")
+def room(source: str) -> str:
+    """Turn `marsmith/cli/build.py` into `cli`, `marsmith/__init__.py` into nothing."""
+    return source.split("/")[1] if source.count("/") > 1 else ""
 
 
 def imports(path: Path) -> set[str]:
@@ -67,33 +66,35 @@ def names_used(path: Path) -> set[str]:
     return {ast.unparse(node) for node in nodes if isinstance(node, (ast.Name, ast.Attribute))}
 
 
-def test_every_module_is_in_a_layer_and_every_layer_names_modules_that_exist() -> None:
-    assert {own_module(source) for source in SOURCES} == LAYER_OF.keys()
+def rooms_of(path: Path) -> set[str]:
+    """Return the rooms that a file imports from; the package itself has none."""
+    own = [name.split(".")[1:] for name in imports(path) if name.startswith("marsmith.")]
+    return {parts[0] for parts in own if parts[0] in ROOMS}
 
 
-@pytest.mark.parametrize("source", SOURCES)
-def test_a_module_imports_only_from_its_own_layer_or_lower_ones(source: str) -> None:
-    own = {name.split(".")[1] for name in imports(SOURCES[source]) if name.startswith("marsmith.")}
-    modules = {name if name in LAYER_OF else "__init__" for name in own}
-    assert {name for name in modules if LAYER_OF[name] > LAYER_OF[own_module(source)]} == set()
+@pytest.mark.parametrize("source", [source for source in SOURCES if room(source) in ROOMS])
+def test_a_module_imports_only_from_its_own_room_or_rooms_above(source: str) -> None:
+    place = ROOMS.index(room(source))
+    assert {name for name in rooms_of(SOURCES[source]) if ROOMS.index(name) > place} == set()
 
 
-@pytest.mark.parametrize("source", [s for s in SOURCES if LAYER_OF.get(own_module(s), 0) < 2])
-def test_layers_0_and_1_do_no_io(source: str) -> None:
-    assert packages(SOURCES[source]) - set(PURE.split()) == set()
-    assert names_used(SOURCES[source]) & set(IO.split()) == set()
+@pytest.mark.parametrize("name", [n for n in NO_IO if f"marsmith/{n}.py" in SOURCES])
+def test_modules_that_turn_text_into_data_do_no_io(name: str) -> None:
+    path = SOURCES[f"marsmith/{name}.py"]
+    assert packages(path) - set(PURE.split()) == set()
+    assert names_used(path) & set(IO.split()) == set()
 
 
-@pytest.mark.parametrize("source", [s for s in SOURCES if LAYER_OF.get(own_module(s), 0) < 4])
-def test_layers_0_to_3_never_print_and_never_exit(source: str) -> None:
+@pytest.mark.parametrize("source", [s for s in SOURCES if room(s) not in MAY_PRINT])
+def test_only_the_command_line_prints_and_exits(source: str) -> None:
     used = names_used(SOURCES[source]) | packages(SOURCES[source])
     assert used & set(PRINTS_OR_EXITS.split()) == set()
 
 
-@pytest.mark.parametrize("source", [s for s in SOURCES if own_module(s) != "children"])
-def test_marsmith_imports_neither_torch_nor_what_runs_inside_a_worker(source: str) -> None:
+@pytest.mark.parametrize("source", [s for s in SOURCES if room(s) not in ("programs", "children")])
+def test_only_programs_import_torch_and_nothing_imports_programs(source: str) -> None:
     assert packages(SOURCES[source]) & NOT_OURS == set()
-    assert not any(name.startswith("marsmith.children") for name in imports(SOURCES[source]))
+    assert not any(name.startswith("marsmith.programs") for name in imports(SOURCES[source]))
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
