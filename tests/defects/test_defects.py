@@ -19,8 +19,7 @@ import torch
 
 from marsmith.checking import Checked
 from marsmith.manifest import MANIFEST_FILE
-
-from .tiny import Tiny, new_model
+from tests.defects.tiny import Tiny, new_model
 
 Defect = Callable[[Tiny], Checked]
 DEFECTS: dict[str, tuple[Defect, str, str, str]] = {}

@@ -19,8 +19,7 @@ from PIL import Image
 from marsmith.archive import Archive
 from marsmith.building import build
 from marsmith.runtime import Runtime
-
-from .tiny import Tiny, new_model
+from tests.defects.tiny import Tiny, new_model
 
 Project = Callable[[Tiny], None]
 SOUND: dict[str, Project] = {}

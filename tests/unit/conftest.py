@@ -12,9 +12,8 @@ from typing import Any, Protocol
 import pytest
 
 from marsmith.project import Project
-
-from .answering import Server, answering
-from .tiny import SPEC, make_project
+from tests.unit.answering import Server, answering
+from tests.unit.tiny import SPEC, make_project
 
 
 class MakeProject(Protocol):

@@ -13,8 +13,7 @@ import pytest
 from marsmith.archive import Archive
 from marsmith.archiver import write_archive
 from marsmith.errors import ArchiveError
-
-from .conftest import MakeProject
+from tests.unit.conftest import MakeProject
 
 MANIFEST = json.dumps({"model": {"modelName": "a", "handler": "h.py"}})
 WITH_CONFIG = json.dumps({"model": {"modelName": "a", "handler": "h.py", "configFile": "c.yaml"}})

@@ -17,9 +17,8 @@ from marsmith.contents import generated
 from marsmith.errors import BuildError
 from marsmith.manifest import MANIFEST_FILE
 from marsmith.project import Project
-
-from .conftest import MakeProject, SavedByTorch
-from .tiny import FILES, HANDLER, MODEL, SPEC, minimal_spec, write_files
+from tests.unit.conftest import MakeProject, SavedByTorch
+from tests.unit.tiny import FILES, HANDLER, MODEL, SPEC, minimal_spec, write_files
 
 FULL_SPEC = SPEC.replace(
     "extra_files",

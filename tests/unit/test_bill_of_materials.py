@@ -19,9 +19,8 @@ from marsmith.archive import Archive
 from marsmith.bill_of_materials import bill_of_materials
 from marsmith.building import build
 from marsmith.errors import ArchiveError
-
-from .conftest import MakeProject
-from .tiny import FILES, SPEC
+from tests.unit.conftest import MakeProject
+from tests.unit.tiny import FILES, SPEC
 
 WITH_REQUIREMENTS = SPEC.replace("extra_files", 'requirements_file = "needs.txt"\nextra_files')
 NEEDS = "numpy\nPillow==1.0 --hash=sha256:00\nhttps://me:secret@host/a.whl\n-r labels.txt\nnumpy\n"

@@ -16,9 +16,8 @@ from marsmith.building import build, is_stale
 from marsmith.errors import ProjectError
 from marsmith.findings import FindingsError, Severity
 from marsmith.project import Project
-
-from .conftest import MakeProject, SavedByTorch
-from .tiny import FILES, HANDLER, MODEL, SPEC, make_project, run_marsmith, write_files
+from tests.unit.conftest import MakeProject, SavedByTorch
+from tests.unit.tiny import FILES, HANDLER, MODEL, SPEC, make_project, run_marsmith, write_files
 
 FULL_SPEC = SPEC.replace(
     "extra_files",

@@ -26,8 +26,7 @@ from marsmith.pickled_names import is_harmless, is_hostile
 from marsmith.safetensors_file import write_safetensors
 from marsmith.stand_ins import Inert
 from marsmith.state_dict_file import write_torch_zip
-
-from .conftest import SavedByTorch
+from tests.unit.conftest import SavedByTorch
 
 
 def every_kind_of_tensor() -> dict[str, torch.Tensor]:

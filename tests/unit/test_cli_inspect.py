@@ -16,9 +16,8 @@ from click.testing import CliRunner, Result
 from marsmith.archiver import write_archive
 from marsmith.cli import cli
 from marsmith.cli.sheet import WIDTH, print_cells, print_pairs, print_rows
-
-from .conftest import MakeProject
-from .tiny import FILES, run_marsmith
+from tests.unit.conftest import MakeProject
+from tests.unit.tiny import FILES, run_marsmith
 
 
 @pytest.fixture

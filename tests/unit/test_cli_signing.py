@@ -14,10 +14,9 @@ from pathlib import Path
 import pytest
 
 from marsmith.signing_keys import PASSWORD_VARIABLE
-
-from .conftest import MakeProject
-from .test_cli import assert_error
-from .tiny import run_marsmith
+from tests.unit.conftest import MakeProject
+from tests.unit.test_cli import assert_error
+from tests.unit.tiny import run_marsmith
 
 SECRET = {PASSWORD_VARIABLE: "secret"}
 

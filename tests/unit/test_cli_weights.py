@@ -12,9 +12,8 @@ from click.testing import CliRunner
 
 from marsmith.cli import cli
 from marsmith.errors import WeightsError
-
-from .conftest import SavedByTorch
-from .tiny import run_marsmith
+from tests.unit.conftest import SavedByTorch
+from tests.unit.tiny import run_marsmith
 
 
 def run(*arguments: str | Path) -> str:

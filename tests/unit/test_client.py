@@ -16,8 +16,7 @@ from marsmith.client import ONCE, Client
 from marsmith.client.tokens import REFUSAL
 from marsmith.errors import ClientError, RefusedError, UnreachableError
 from marsmith.messages import Response
-
-from .answering import Reply, Request, Server
+from tests.unit.answering import Reply, Request, Server
 
 
 @pytest.fixture

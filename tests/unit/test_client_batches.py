@@ -12,8 +12,7 @@ from marsmith.client import ONCE, Client
 from marsmith.client.batches import in_parallel
 from marsmith.errors import ClientError, RefusedError
 from marsmith.messages import Response
-
-from .answering import Reply, Request, Server
+from tests.unit.answering import Reply, Request, Server
 
 
 @pytest.fixture

@@ -20,8 +20,7 @@ from marsmith.client import ONCE, Client, GrpcClient, Retries
 from marsmith.client.retries import Deadline
 from marsmith.errors import ClientError, DeadlineError, RefusedError, UnreachableError
 from marsmith.messages import Response
-
-from .answering import Reply, Server
+from tests.unit.answering import Reply, Server
 
 QUICK = Retries(attempts=4, first=0.001, longest=0.001)
 ASK = "/predictions/digits"

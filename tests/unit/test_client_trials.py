@@ -9,8 +9,7 @@ import pytest
 
 from marsmith.client import ONCE, Client, Retries
 from marsmith.routing import REPORTS_FILE, ROUTES_FILE, Outcome, Route, count_reports, format_routes
-
-from .answering import Server
+from tests.unit.answering import Server
 
 TWICE = Retries(attempts=2, first=0.0)
 USUAL, TRIED = "/predictions/digits", "/predictions/digits/2.0"

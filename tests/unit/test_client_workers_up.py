@@ -13,8 +13,7 @@ from marsmith.client import Client, Retries
 from marsmith.client.retries import Deadline
 from marsmith.client.workers_up import BLIND, NoWorkerUpError, Watch, WorkersUp
 from marsmith.errors import DeadlineError, RefusedError
-
-from .answering import Reply, Server
+from tests.unit.answering import Reply, Server
 
 MODELS = "/models/digits"
 

@@ -10,9 +10,8 @@ import yaml
 
 from marsmith.contents import contents, generated, matches, sources
 from marsmith.project import Project
-
-from .conftest import MakeProject
-from .tiny import FILES, minimal_spec, write_files
+from tests.unit.conftest import MakeProject
+from tests.unit.tiny import FILES, minimal_spec, write_files
 
 
 def names(project: Project) -> list[str]:

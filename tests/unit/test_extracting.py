@@ -16,9 +16,8 @@ from resnet_generator import ResnetGenerator
 
 from marsmith.errors import WeightsError
 from marsmith.extracting import extract
-
-from .conftest import SavedByTorch
-from .tiny import run_marsmith
+from tests.unit.conftest import SavedByTorch
+from tests.unit.tiny import run_marsmith
 
 NETWORK = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
 STATE: dict[str, Any] = {

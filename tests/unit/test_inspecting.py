@@ -20,8 +20,7 @@ from marsmith.bodies import body_of
 from marsmith.errors import ArchiveError
 from marsmith.inspecting import Inspection, inspect
 from marsmith.layers import layers_of
-
-from .conftest import MakeProject, SavedByTorch
+from tests.unit.conftest import MakeProject, SavedByTorch
 
 MANIFEST = "MAR-INF/MANIFEST.json"
 

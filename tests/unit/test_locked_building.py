@@ -13,9 +13,8 @@ from marsmith.errors import ProjectError
 from marsmith.findings import FindingsError
 from marsmith.locked_building import build_and_lock, build_locked
 from marsmith.project import Project
-
-from .conftest import MakeProject
-from .tiny import FILES, HANDLER, SPEC
+from tests.unit.conftest import MakeProject
+from tests.unit.tiny import FILES, HANDLER, SPEC
 
 OTHER = '\n[archives.other]\nversion = "2"\nhandler = "handlers/tiny_handler.py"\n'
 

@@ -8,9 +8,8 @@ import pytest
 
 from marsmith.errors import ProjectError
 from marsmith.project import Project
-
-from .conftest import MakeProject
-from .tiny import SPEC
+from tests.unit.conftest import MakeProject
+from tests.unit.tiny import SPEC
 
 
 def test_the_nearest_project_upward_is_found(

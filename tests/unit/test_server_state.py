@@ -22,8 +22,7 @@ from marsmith.server_state import (
     server_folder,
     write_state,
 )
-
-from .conftest import MakeProject
+from tests.unit.conftest import MakeProject
 
 GONE = (2**22 - 1, 1.0)  # as good as no process ever
 

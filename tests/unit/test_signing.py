@@ -18,9 +18,8 @@ from marsmith.errors import ArchiveError, SigningError
 from marsmith.findings import FindingsError
 from marsmith.signing import claimed_key, require_signatures, sign, signature_file, verify
 from marsmith.signing_keys import fingerprint, new_key_pair
-
-from .conftest import MakeProject
-from .tiny import write_files
+from tests.unit.conftest import MakeProject
+from tests.unit.tiny import write_files
 
 
 @pytest.fixture(scope="module")

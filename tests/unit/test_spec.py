@@ -9,8 +9,7 @@ import pytest
 from marsmith.findings import Finding, FindingsError
 from marsmith.spec import DEFAULT_HANDLERS, ArchiveSpec, parse_spec
 from marsmith.spec_schema import did_you_mean
-
-from .tiny import SPEC, minimal_spec
+from tests.unit.tiny import SPEC, minimal_spec
 
 
 def problems(text: str) -> list[Finding]:

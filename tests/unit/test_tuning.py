@@ -17,8 +17,7 @@ from marsmith.study import Study
 from marsmith.trial import is_hopeless
 from marsmith.tuning_space import Configuration, Space, Variant, applied, present, untuned
 from marsmith.variants import Calibration, reads, variants
-
-from .conftest import MakeProject
+from tests.unit.conftest import MakeProject
 
 ROOT = Path(__file__).parents[2]
 EAGER = Variant()

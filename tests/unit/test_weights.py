@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from marsmith.weights import problem
-
-from .conftest import SavedByTorch
+from tests.unit.conftest import SavedByTorch
 
 
 @pytest.fixture

@@ -9,9 +9,8 @@ import pytest
 from marsmith.findings import Finding, Severity
 from marsmith.project import Project
 from marsmith.verify.sources import check_spec
-
-from ..conftest import MakeProject, SavedByTorch
-from ..tiny import FILES, HANDLER, MODEL, SPEC, minimal_spec
+from tests.unit.conftest import MakeProject, SavedByTorch
+from tests.unit.tiny import FILES, HANDLER, MODEL, SPEC, minimal_spec
 
 WITH_MODEL = 'model_file = "net.py"\nserialized_file = "net.pth"\n'
 
