@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from marsmith.containers import Entry, open_container
-from marsmith.errors import ArchiveError
+from marsmith.core.errors import ArchiveError
 from marsmith.manifest import MANIFEST_FILE, Manifest, parse_manifest
 from marsmith.samples import SAMPLES_FILE, Sample, parse_samples
 

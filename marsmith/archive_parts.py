@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from marsmith.archive import Archive
+from marsmith.core.errors import ArchiveError, WeightsError
 from marsmith.environment import FOLDER_PREFIX
-from marsmith.errors import ArchiveError, WeightsError
 from marsmith.manifest import MANIFEST_FILE
 from marsmith.model_files import ENDINGS
 from marsmith.samples import SAMPLES_FOLDER

@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from marsmith.contents import MODEL_CONFIG_FILE, contents
-from marsmith.errors import BuildError
+from marsmith.core.atomic_write import replacing
+from marsmith.core.errors import BuildError
 from marsmith.manifest import MANIFEST_FILE, normalised_manifest
 from marsmith.project import Project
-from marsmith.replacing import replacing
 from marsmith.spec import ArchiveSpec
 from marsmith.stored_zip import Content, write_stored_zip
 

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from marsmith.errors import ProjectError
-from marsmith.findings import Finding
+from marsmith.core.errors import ProjectError
+from marsmith.core.findings import Finding
 from marsmith.toml_lines import TomlLines
 
 if sys.version_info >= (3, 11):

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from marsmith.archive import Archive
+from marsmith.core.errors import ArchiveError, ProjectError
 from marsmith.deployments import Record, Version, deployed, of, path_of, read_record, snapshot
-from marsmith.errors import ArchiveError, ProjectError
 from marsmith.placing import PlacedArchive, pin
 from marsmith.project import Project
 

@@ -23,7 +23,7 @@ from packageurl import PackageURL
 
 from marsmith import __version__
 from marsmith.archive import Archive
-from marsmith.errors import ArchiveError
+from marsmith.core.errors import ArchiveError
 from marsmith.requirements import Requirement, included_files, requirement_lines
 
 

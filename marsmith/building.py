@@ -12,10 +12,10 @@ from pathlib import Path
 from marsmith import __version__
 from marsmith.archives_lock import Lock, Locked
 from marsmith.contents import sources
-from marsmith.findings import Finding, FindingsError, Severity
-from marsmith.locking import locked
+from marsmith.core.atomic_write import replacing
+from marsmith.core.file_lock import locked
+from marsmith.core.findings import Finding, FindingsError, Severity
 from marsmith.project import Project
-from marsmith.replacing import replacing
 from marsmith.spec import ArchiveSpec
 
 

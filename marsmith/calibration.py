@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from marsmith.errors import BuildError
+from marsmith.core.errors import BuildError
 
 MOST_CALIBRATING, MOST_HELD_OUT = 200, 300
 _PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")

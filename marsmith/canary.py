@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 
 from marsmith.archive import Archive
+from marsmith.core.atomic_write import replacing
+from marsmith.core.errors import RolloutError
 from marsmith.deployments import Version, path_of
-from marsmith.errors import RolloutError
 from marsmith.exposition import parse_metrics
 from marsmith.operating import Operation
 from marsmith.placing import PlacedArchive
 from marsmith.proving import complaint
-from marsmith.replacing import replacing
 from marsmith.routing import (
     REPORTS_FILE,
     ROUTES_FILE,

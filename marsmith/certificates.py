@@ -10,7 +10,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from marsmith.errors import CertificateError
+from marsmith.core.errors import CertificateError
 
 if TYPE_CHECKING:  # cryptography is loaded by those commands alone that need it
     from cryptography.x509 import Certificate

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from marsmith.errors import ProjectError
+from marsmith.core.errors import ProjectError
 from marsmith.project import Project
 from marsmith.spec import SPEC_FILE, ArchiveSpec
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from marsmith.archive import Archive
 from marsmith.building import build, is_stale
 from marsmith.check_targets import Target
-from marsmith.errors import ArchiveError, WorkerError
-from marsmith.findings import Finding, FindingsError, Severity
+from marsmith.core.errors import ArchiveError, WorkerError
+from marsmith.core.findings import Finding, FindingsError, Severity
 from marsmith.project import Project
 from marsmith.verify.behaviour import Behaviour
 from marsmith.verify.causes import as_cause, causes_of

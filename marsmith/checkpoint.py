@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from marsmith.errors import WeightsError
+from marsmith.core.errors import WeightsError
 from marsmith.pickled_names import is_hostile
 from marsmith.safetensors_file import is_safetensors, read_safetensors
 from marsmith.stand_ins import Inert

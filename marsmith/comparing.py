@@ -16,7 +16,7 @@ from marsmith.archive_parts import (
     read_part,
     weights_files,
 )
-from marsmith.errors import ArchiveError, MarsmithError
+from marsmith.core.errors import ArchiveError, MarsmithError
 from marsmith.file_differences import FileDifference, file_differences
 from marsmith.manifest import MANIFEST_FILE
 from marsmith.messages import Response

@@ -9,10 +9,10 @@ import psutil
 
 from marsmith.client import Client, Retries
 from marsmith.client.tokens import Api
-from marsmith.errors import ServerError
+from marsmith.core.errors import ServerError
+from marsmith.core.processes import have_ended
 from marsmith.guarding import certificate_of
 from marsmith.ports import free_ports
-from marsmith.processes import have_ended
 from marsmith.project import Project
 from marsmith.properties import addresses, with_ports
 from marsmith.server import KEY_FILE

@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from marsmith.errors import ArchiveError
+from marsmith.core.errors import ArchiveError
 
 _AGAIN = "make the archive again, or copy it again"
 

@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from marsmith.client import Model
-from marsmith.errors import ServerError
-from marsmith.locking import locked, locked_within
+from marsmith.core.atomic_write import replacing
+from marsmith.core.errors import ServerError
+from marsmith.core.file_lock import locked, locked_within
 from marsmith.project import Project
-from marsmith.replacing import replacing
 from marsmith.server_state import server_folder
 
 _RECORD = "versions.json"

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from marsmith.client import Client, Model
-from marsmith.errors import RolloutError
+from marsmith.core.errors import RolloutError
 from marsmith.running import RunningServer
 from marsmith.server import JAVA_LOG
 

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from marsmith.errors import ServerError
+from marsmith.core.errors import ServerError
 
 FOLDER_PREFIX = "marsmith-"  # of each server's and runtime's temporary folder
 # A Unix socket's path has room for 107 bytes, of which TorchServe takes "/.ts.sock.65535".

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from marsmith.errors import WeightsError
+from marsmith.core.errors import WeightsError
 from marsmith.tensors import Storage, Tensor
 from marsmith.torch_zip import storage_of
 

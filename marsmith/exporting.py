@@ -19,10 +19,10 @@ from marsmith.archive import Archive
 from marsmith.archiver import write_archive
 from marsmith.building import build
 from marsmith.calibration import Photos, split_photos
+from marsmith.core.atomic_write import replacing
+from marsmith.core.errors import BuildError
 from marsmith.environment import without_secrets
-from marsmith.errors import BuildError
 from marsmith.project import Project
-from marsmith.replacing import replacing
 from marsmith.samples import difference
 from marsmith.spec import ArchiveSpec
 

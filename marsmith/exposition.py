@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from marsmith.errors import ClientError
+from marsmith.core.errors import ClientError
 
 Labels = dict[str, str]
 Wanted = Callable[[Labels], bool]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from marsmith.errors import ProjectError
+from marsmith.core.errors import ProjectError
 from marsmith.properties import CONFIG_FILE, Address, addresses
 
 # POST /workflows registers any .war in the workflow store and runs its code; no setting turns it

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from marsmith.checkpoint import Checkpoint, read_checkpoint
-from marsmith.errors import WeightsError
-from marsmith.replacing import replacing
+from marsmith.core.atomic_write import replacing
+from marsmith.core.errors import WeightsError
 from marsmith.safetensors_file import write_safetensors
 from marsmith.stand_ins import Inert
 from marsmith.state_dict_file import write_torch_zip

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from marsmith.archive import Archive
 from marsmith.archive_parts import on_disk, read_part
-from marsmith.errors import ArchiveError
+from marsmith.core.errors import ArchiveError
 
 _CHUNK = 1 << 20
 _LONGEST_TEXT = 200_000  # bytes; finding differences takes long where there are many lines

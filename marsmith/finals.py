@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from statistics import median
 
-from marsmith.errors import ServerError
+from marsmith.core.errors import ServerError
 from marsmith.measurements import Measurement
 from marsmith.trial import Conditions, Trial, measured
 from marsmith.trial_server import TrialServer

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from marsmith.processes import end_group
+from marsmith.core.processes import end_group
 
 _CHILDREN = Path(__file__).parent / "children"
 _SHELL = Path("/bin/sh")

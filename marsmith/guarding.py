@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from marsmith.certificates import keystore_certificate, require_usable, still_good
-from marsmith.errors import ProjectError
+from marsmith.core.atomic_write import replacing
+from marsmith.core.errors import ProjectError
 from marsmith.exposure import guarded
 from marsmith.project import Project
 from marsmith.properties import CONFIG_FILE, Address, addresses
-from marsmith.replacing import replacing
 from marsmith.self_signed import new_certificate
 
 _FILES = ("private_key_file", "certificate_file", "keystore", "metrics_config")

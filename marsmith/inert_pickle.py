@@ -7,8 +7,8 @@ import struct
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
+from marsmith.core.errors import WeightsError
 from marsmith.dtypes import DTYPES
-from marsmith.errors import WeightsError
 from marsmith.pickled_names import is_harmless, shown
 from marsmith.stand_ins import UNTYPED, Inert, TypedStorage, stand_in
 from marsmith.tensors import Storage

@@ -19,7 +19,7 @@ from marsmith.archive_parts import (
 )
 from marsmith.bodies import Body, body_of
 from marsmith.containers import Entry
-from marsmith.errors import ArchiveError, MarsmithError
+from marsmith.core.errors import ArchiveError, MarsmithError
 from marsmith.layers import Layer, is_parameter, layers_of
 from marsmith.model_files import ModelFile, read_model_file
 from marsmith.samples import SAMPLES_FOLDER

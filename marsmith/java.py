@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from marsmith.errors import ServerError
+from marsmith.core.errors import ServerError
 
 
 def java_executable() -> Path:

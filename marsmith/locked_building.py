@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from marsmith.archives_lock import LOCK_FILE, Lock, Locked, format_lock, parse_lock
 from marsmith.building import Built, build
-from marsmith.errors import ProjectError
+from marsmith.core.atomic_write import replacing
+from marsmith.core.errors import ProjectError
 from marsmith.project import Project
-from marsmith.replacing import replacing
 
 
 def build_and_lock(project: Project, *, force: bool = False) -> list[Built]:

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from marsmith.errors import ArchiveError
+from marsmith.core.errors import ArchiveError
 
 MANIFEST_FILE = "MAR-INF/MANIFEST.json"
 

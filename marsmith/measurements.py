@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from marsmith.contents import contents
-from marsmith.errors import ProjectError
+from marsmith.core.errors import ProjectError
 from marsmith.project import Project
 from marsmith.spec import ArchiveSpec
 from marsmith.tuning_space import Configuration, Variant, untuned

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from marsmith.checkpoint import Checkpoint, read_checkpoint
-from marsmith.errors import WeightsError
+from marsmith.core.errors import WeightsError
 from marsmith.exported_program import Program, is_exported_program, read_exported_program
 from marsmith.onnx_file import read_onnx
 from marsmith.state_dict_names import is_training_state

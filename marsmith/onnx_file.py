@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from marsmith.core.errors import WeightsError
 from marsmith.dtypes import DTYPES
-from marsmith.errors import WeightsError
 from marsmith.exported_program import Program
 from marsmith.tensors import Storage, Tensor, contiguous
 

@@ -12,6 +12,9 @@ from typing import TypeVar
 from marsmith.client import ONCE, Client, Model, Retries
 from marsmith.connecting import client_of, find_server
 from marsmith.contents import source_names
+from marsmith.core.errors import ClientError, MarsmithError, RefusedError, RolloutError
+from marsmith.core.interrupts import StopRequest, stop_signals
+from marsmith.core.processes import end_own
 from marsmith.deployments import (
     Record,
     Version,
@@ -22,15 +25,12 @@ from marsmith.deployments import (
     write_record,
 )
 from marsmith.draining import drain
-from marsmith.errors import ClientError, MarsmithError, RefusedError, RolloutError
 from marsmith.placing import PlacedArchive
-from marsmith.processes import end_own
 from marsmith.project import Project
 from marsmith.proving import replay
 from marsmith.readiness import Start
 from marsmith.running import RunningServer
 from marsmith.server_state import ServerState, server_folder
-from marsmith.stop_signals import StopRequest, stop_signals
 
 # What must come about although the server is being brought back meanwhile: about a minute.
 _PATIENT = Retries(attempts=60, first=0.2, longest=2.0)

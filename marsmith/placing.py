@@ -14,10 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from marsmith.archive import Archive
-from marsmith.errors import ArchiveError
+from marsmith.core.atomic_write import replacing
+from marsmith.core.errors import ArchiveError
 from marsmith.manifest import MANIFEST_FILE
 from marsmith.project import Project
-from marsmith.replacing import replacing
 from marsmith.signing import signature_file
 from marsmith.stored_zip import Content, write_stored_zip
 

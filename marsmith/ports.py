@@ -8,7 +8,7 @@ import socket
 
 import psutil
 
-from marsmith.errors import PortInUseError, ServerError
+from marsmith.core.errors import PortInUseError, ServerError
 from marsmith.properties import Address
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from marsmith.errors import ProjectError
-from marsmith.findings import FindingsError
+from marsmith.core.errors import ProjectError
+from marsmith.core.findings import FindingsError
 from marsmith.properties import CONFIG_FILE, parse_properties
 from marsmith.spec import SPEC_FILE, ArchiveSpec, SpecFile, parse_spec
 from marsmith.spec_schema import did_you_mean

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from marsmith.errors import ProjectError
+from marsmith.core.errors import ProjectError
 
 CONFIG_FILE = "config.properties"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from marsmith.archive import Archive
 from marsmith.client import Client
 from marsmith.client.batches import in_parallel
-from marsmith.errors import ClientError, RolloutError
+from marsmith.core.errors import ClientError, RolloutError
 from marsmith.messages import Response
 from marsmith.samples import Sample, difference
 

@@ -15,12 +15,12 @@ from typing import Protocol
 
 from marsmith.archive import Archive
 from marsmith.client import Client
-from marsmith.errors import ClientError, ServerError, WorkerError
-from marsmith.findings import Finding
+from marsmith.core.errors import ClientError, ServerError, WorkerError
+from marsmith.core.findings import Finding
+from marsmith.core.interrupts import Stop
 from marsmith.messages import Response
 from marsmith.samples import Sample, difference
 from marsmith.server import JAVA_LOG, SERVER_LOG, WORKERS_LOG
-from marsmith.stop_signals import Stop
 from marsmith.worker_log import explain, find_failure, model_lines
 
 _PAUSE = 0.1  # seconds between two looks

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import psutil
 
 from marsmith.client import Client, Model
-from marsmith.errors import ClientError
+from marsmith.core.errors import ClientError
 
 PATIENCE = 30.0  # seconds for TorchServe to try itself: its first seven pauses are shorter
 

@@ -13,9 +13,9 @@ from marsmith.canary import Canary, trial
 from marsmith.check_targets import Target
 from marsmith.checking import check
 from marsmith.connecting import client_of, find_server
+from marsmith.core.errors import MarsmithError, ProjectError, RefusedError, RolloutError
+from marsmith.core.findings import FindingsError, Severity
 from marsmith.deployments import Record, Version, default_of, observed, of, previous, read_record
-from marsmith.errors import MarsmithError, ProjectError, RefusedError, RolloutError
-from marsmith.findings import FindingsError, Severity
 from marsmith.manifest import is_version
 from marsmith.operating import Operation, operating
 from marsmith.placing import discard, place, with_version

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from marsmith.core.processes import lives
 from marsmith.log_tails import LogTails
-from marsmith.processes import lives
 from marsmith.server import LOGS
 from marsmith.server_state import ServerState
 

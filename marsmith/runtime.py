@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from marsmith.archive import Archive
+from marsmith.core.errors import WorkerError
+from marsmith.core.findings import Finding
 from marsmith.environment import temporary_folder
-from marsmith.errors import WorkerError
-from marsmith.findings import Finding
 from marsmith.in_process import InProcessWorker
 from marsmith.messages import Request, Response
 from marsmith.worker_log import explain, find_failure

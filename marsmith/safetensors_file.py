@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from marsmith.core.errors import WeightsError
 from marsmith.dtypes import DTYPES
-from marsmith.errors import WeightsError
 from marsmith.tensors import Storage, Tensor, contiguous
 
 _LENGTH = 8  # bytes of the header's length

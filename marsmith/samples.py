@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from marsmith.errors import ArchiveError
+from marsmith.core.errors import ArchiveError
 from marsmith.pictures import picture_difference, picture_kind
 
 SAMPLES_FOLDER = "samples"

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from marsmith.archive import Archive
 from marsmith.building import build
-from marsmith.errors import ProjectError
+from marsmith.core.atomic_write import replacing
+from marsmith.core.errors import ProjectError
 from marsmith.messages import Request, Response
 from marsmith.pictures import picture_kind
 from marsmith.project import Project
-from marsmith.replacing import replacing
 from marsmith.runtime import Runtime
 from marsmith.samples import LARGEST, SAMPLES_FOLDER, difference
 from marsmith.spec import SPEC_FILE, ArchiveSpec, SampleSpec, parse_spec

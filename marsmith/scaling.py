@@ -17,8 +17,8 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from marsmith.client import Model
 from marsmith.connecting import connect
+from marsmith.core.errors import ClientError, RefusedError, RolloutError
 from marsmith.draining import busy_workers, threads
-from marsmith.errors import ClientError, RefusedError, RolloutError
 from marsmith.operating import FAILED, turn
 from marsmith.project import Project
 from marsmith.running import RunningServer

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from marsmith.errors import CertificateError
+from marsmith.core.errors import CertificateError
 
 if TYPE_CHECKING:  # cryptography is loaded by those commands alone that need it
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey

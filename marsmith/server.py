@@ -12,15 +12,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from marsmith.core.errors import ServerError
+from marsmith.core.processes import end_server
 from marsmith.environment import clean_environment, temporary_folder, torchserve_home
-from marsmith.errors import ServerError
 from marsmith.forking import ForkServer, fork_server
 from marsmith.java import java_executable
 from marsmith.log_config import LogFormat, format_log_config
 from marsmith.log_files import log_files
 from marsmith.log_tails import LogTails
 from marsmith.ports import require_free
-from marsmith.processes import end_server
 from marsmith.properties import addresses, format_properties
 
 SERVER_LOG = "server.log"  # the front end: warnings and errors

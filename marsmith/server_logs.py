@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from marsmith.errors import ServerError
+from marsmith.core.errors import ServerError
 from marsmith.log_entries import Entries, Entry
 from marsmith.log_files import LogReader
 from marsmith.project import Project

@@ -11,10 +11,10 @@ import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from marsmith.core.atomic_write import replacing
+from marsmith.core.processes import end_children_of, end_server, lives
 from marsmith.environment import FOLDER_PREFIX
-from marsmith.processes import end_children_of, end_server, lives
 from marsmith.project import Project
-from marsmith.replacing import replacing
 
 _STATE_FILE = "state.json"
 

@@ -16,14 +16,15 @@ from marsmith.beginning import Beginning, beginning
 from marsmith.client import ONCE
 from marsmith.connecting import client_of, server_properties
 from marsmith.contents import source_names
+from marsmith.core.errors import ServerError
+from marsmith.core.file_lock import locked_within
+from marsmith.core.interrupts import stop_signals
+from marsmith.core.processes import identity
 from marsmith.deployments import recording, write_record
-from marsmith.errors import ServerError
 from marsmith.exposure import asks_for_tokens, token_lifetime
 from marsmith.guarding import Guard, guard
-from marsmith.locking import locked_within
 from marsmith.log_config import LogFormat
 from marsmith.ports import free_ports, require_free
-from marsmith.processes import identity
 from marsmith.project import Project
 from marsmith.properties import addresses
 from marsmith.readiness import Start
@@ -37,7 +38,6 @@ from marsmith.server_state import (
 )
 from marsmith.signing import require_signatures
 from marsmith.signing_keys import fingerprint
-from marsmith.stop_signals import stop_signals
 from marsmith.supervising import Supervisor
 from marsmith.tidying import keep_deployed
 from marsmith.tokens import KeyRotation

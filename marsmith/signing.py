@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from marsmith.archive import Archive
-from marsmith.errors import ArchiveError, MarsmithError, SigningError
-from marsmith.findings import Finding, FindingsError
-from marsmith.replacing import replacing
+from marsmith.core.atomic_write import replacing
+from marsmith.core.errors import ArchiveError, MarsmithError, SigningError
+from marsmith.core.findings import Finding, FindingsError
 from marsmith.signing_keys import fingerprint, unlock
 
 _SIGN = "sign it: marsmith sign {} --key KEY"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from marsmith.errors import SigningError
+from marsmith.core.errors import SigningError
 
 if TYPE_CHECKING:  # cryptography is loaded by those commands alone that need it
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from marsmith.checkpoint import Checkpoint, is_module, parts_of, text_of
-from marsmith.errors import WeightsError
+from marsmith.core.errors import WeightsError
 from marsmith.pickled_names import shown
 from marsmith.stand_ins import Inert
 from marsmith.state_dict_names import is_discriminator, is_training_state

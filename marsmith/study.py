@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from marsmith.errors import ProjectError
+from marsmith.core.errors import ProjectError
 from marsmith.measurements import Measurement
 from marsmith.tuning_space import Configuration, Space
 

@@ -15,6 +15,9 @@ from dataclasses import dataclass, field, replace
 from marsmith.archive import Archive
 from marsmith.client import Client, Model
 from marsmith.contents import source_names
+from marsmith.core.errors import ClientError, MarsmithError, ServerError
+from marsmith.core.interrupts import Stop
+from marsmith.core.processes import identity
 from marsmith.deployments import (
     observed,
     path_of,
@@ -23,15 +26,12 @@ from marsmith.deployments import (
     snapshot,
     write_record,
 )
-from marsmith.errors import ClientError, MarsmithError, ServerError
 from marsmith.placing import PlacedArchive
-from marsmith.processes import identity
 from marsmith.project import Project
 from marsmith.readiness import Start
 from marsmith.reviving import Reviver
 from marsmith.server import TorchServe
 from marsmith.server_state import ServerState, write_state
-from marsmith.stop_signals import Stop
 
 _PAUSE = 0.1  # seconds between two looks at the front end
 _LOOK = 2.0  # seconds between two looks at what is served

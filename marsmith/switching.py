@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+from marsmith.core.errors import RolloutError
 from marsmith.deployments import Record, Version, observed
-from marsmith.errors import RolloutError
 from marsmith.operating import Operation
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from marsmith.core.errors import WeightsError
 from marsmith.dtypes import DTYPES, NOT_FINITE
-from marsmith.errors import WeightsError
 
 _CHUNK = 1 << 24  # bytes; whole numbers of every dtype
 _REPEATED = 1 << 26  # bytes that a tensor may have beyond eight times its storage's

@@ -19,7 +19,7 @@ from typing import Any
 from marsmith.client.retries import ONCE, Deadline
 from marsmith.client.sending import Call, Sender
 from marsmith.client.tokens import Api, StaticToken
-from marsmith.errors import ClientError, ServerError
+from marsmith.core.errors import ClientError, ServerError
 
 APIS: tuple[Api, ...] = ("inference", "management")
 

@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from marsmith.errors import WeightsError
+from marsmith.core.errors import WeightsError
 from marsmith.inert_pickle import InertUnpickler
 from marsmith.tensors import Storage
 

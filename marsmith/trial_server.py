@@ -19,17 +19,17 @@ from marsmith.archive import Archive
 from marsmith.archiver import write_archive
 from marsmith.client import ONCE, Client
 from marsmith.contents import contents
-from marsmith.errors import BuildError, ClientError
+from marsmith.core.atomic_write import replacing
+from marsmith.core.errors import BuildError, ClientError
+from marsmith.core.interrupts import StopRequest
 from marsmith.exposure import NO_WORKFLOWS
 from marsmith.manifest import MANIFEST_FILE
 from marsmith.ports import free_ports
 from marsmith.project import Project
 from marsmith.properties import addresses, with_ports
 from marsmith.readiness import Start
-from marsmith.replacing import replacing
 from marsmith.server import KEY_FILE, TorchServe
 from marsmith.spec import ArchiveSpec
-from marsmith.stop_signals import StopRequest
 from marsmith.stored_zip import Content, write_stored_zip
 from marsmith.tuning_space import Configuration, Variant, applied
 from marsmith.variants import Calibration, make

@@ -16,12 +16,12 @@ from pathlib import Path
 
 from marsmith.archive import Archive
 from marsmith.building import build
-from marsmith.errors import BuildError, ClientError, ProjectError, ServerError
+from marsmith.core.errors import BuildError, ClientError, ProjectError, ServerError
+from marsmith.core.interrupts import StopRequest
 from marsmith.finals import ROUND, measure_in_turns
 from marsmith.measurements import Measurement, Measurements
 from marsmith.project import Project
 from marsmith.spec import ArchiveSpec
-from marsmith.stop_signals import StopRequest
 from marsmith.study import BETTER, Study, require_optuna
 from marsmith.trial import Conditions, Trial, failed, is_hopeless, measure
 from marsmith.trial_server import TrialServer

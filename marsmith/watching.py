@@ -11,7 +11,7 @@ import psutil
 
 from marsmith.client import ONCE, Client
 from marsmith.client.description import Model
-from marsmith.errors import ClientError
+from marsmith.core.errors import ClientError
 from marsmith.exposition import Scrape, parse_metrics
 from marsmith.figures import Figures
 from marsmith.server import KEY_FILE

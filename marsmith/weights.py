@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from marsmith.checkpoint import read_checkpoint
-from marsmith.errors import WeightsError
+from marsmith.core.errors import WeightsError
 
 
 def problem(path: Path) -> tuple[str, str] | None:

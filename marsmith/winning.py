@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from marsmith.building import build
-from marsmith.errors import ProjectError
+from marsmith.core.atomic_write import replacing
+from marsmith.core.errors import ProjectError
 from marsmith.project import Project
-from marsmith.replacing import replacing
 from marsmith.spec import SPEC_FILE, ArchiveSpec, parse_spec
 from marsmith.toml_editing import Value, with_items, with_values
 from marsmith.tuning_space import Configuration, applied

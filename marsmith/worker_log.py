@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from marsmith.findings import Finding
+from marsmith.core.findings import Finding
 
 _LINE = re.compile(r"^\S+ (?P<stream>W-\d+-(?P<worker>.+?)-std(?:out|err)) (?P<text>.*)$")
 TRACEBACK = "Traceback (most recent call last):"

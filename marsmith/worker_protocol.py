@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 
-from marsmith.errors import WorkerError
+from marsmith.core.errors import WorkerError
 from marsmith.messages import Request, Response
 
 Read = Callable[[int], bytes]  # returns exactly so many bytes

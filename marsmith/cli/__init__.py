@@ -12,7 +12,7 @@ import click
 
 from marsmith import __version__
 from marsmith.cli.output import print_error
-from marsmith.errors import MarsmithError
+from marsmith.core.errors import MarsmithError
 
 # Command → its module and its line in --help. Modules are imported when their command runs:
 # `marsmith --help` must not wait for all of them.

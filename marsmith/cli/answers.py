@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from marsmith.cli.output import file_size
-from marsmith.errors import MarsmithError
+from marsmith.core.atomic_write import replacing
+from marsmith.core.errors import MarsmithError
 from marsmith.messages import Response
 from marsmith.pictures import picture_kind
-from marsmith.replacing import replacing
 
 
 def shown(answer: Response, image: str, out: Path | None) -> Any:

@@ -11,7 +11,7 @@ from marsmith import checking
 from marsmith.check_targets import Target, targets
 from marsmith.cli.options import json_option, project_of, timeout_option
 from marsmith.cli.output import print_findings, print_json
-from marsmith.findings import Finding
+from marsmith.core.findings import Finding
 from marsmith.project import Project
 
 

@@ -14,7 +14,7 @@ from marsmith.cli.options import json_option, port_option, project_of
 from marsmith.cli.output import file_size, print_json, print_table
 from marsmith.client import Model, Worker
 from marsmith.connecting import connect
-from marsmith.processes import resident_memory
+from marsmith.core.processes import resident_memory
 
 
 @click.command()

@@ -10,7 +10,7 @@ import click
 
 from marsmith.archive import Archive
 from marsmith.building import is_stale
-from marsmith.errors import ProjectError
+from marsmith.core.errors import ProjectError
 from marsmith.project import Project
 from marsmith.runtime import DEFAULT_TIMEOUT
 

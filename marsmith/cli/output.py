@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from marsmith.errors import MarsmithError
-from marsmith.findings import Finding, FindingsError, Severity
+from marsmith.core.errors import MarsmithError
+from marsmith.core.findings import Finding, FindingsError, Severity
 
 _COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
 

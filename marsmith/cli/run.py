@@ -19,7 +19,7 @@ from rich.progress import track
 from marsmith.cli.answers import cells, keep, shown
 from marsmith.cli.options import archive_of, json_option, timeout_option
 from marsmith.cli.output import print_json, print_table
-from marsmith.errors import MarsmithError
+from marsmith.core.errors import MarsmithError
 from marsmith.messages import Request, Response
 from marsmith.pictures import picture_kind
 from marsmith.runtime import Runtime

@@ -10,7 +10,7 @@ import click
 
 from marsmith import signing
 from marsmith.cli.options import archive_of
-from marsmith.errors import SigningError
+from marsmith.core.errors import SigningError
 from marsmith.signing_keys import PASSWORD_VARIABLE, new_key_pair
 
 _file = click.Path(path_type=Path)

@@ -11,11 +11,11 @@ import click
 from marsmith import winning
 from marsmith.cli.options import Number, project_of
 from marsmith.cli.tuned import none_fits, say, show
-from marsmith.errors import ProjectError
+from marsmith.core.errors import ProjectError
+from marsmith.core.interrupts import stop_signals
 from marsmith.measurements import Measurement
 from marsmith.project import Project
 from marsmith.spec import SPEC_FILE
-from marsmith.stop_signals import stop_signals
 from marsmith.trial import Conditions
 from marsmith.tuning import Tuned, Tuning
 from marsmith.variants import ENGINES, Calibration

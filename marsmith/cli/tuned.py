@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from marsmith.cli.output import print_table
-from marsmith.errors import ServerError
+from marsmith.core.atomic_write import replacing
+from marsmith.core.errors import ServerError
 from marsmith.frontier import Point, as_svg, frontier, in_characters
 from marsmith.measurements import Measurement
 from marsmith.project import Project
-from marsmith.replacing import replacing
 from marsmith.tuning import Tuned
 
 _COLUMNS = ("requests/s", "p99 ms", "p50 ms", "engine", "workers", "threads", "batch", "delay ms")

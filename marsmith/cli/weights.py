@@ -13,7 +13,7 @@ import click
 from marsmith.checkpoint import Checkpoint, is_module, parts_of, read_checkpoint, tensors_within
 from marsmith.cli.options import json_option
 from marsmith.cli.output import file_size, print_json, print_table
-from marsmith.errors import WeightsError
+from marsmith.core.errors import WeightsError
 from marsmith.extracting import extract as extract_state_dict
 from marsmith.pickled_names import shown
 from marsmith.stand_ins import Inert

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from marsmith.client.batches import in_parallel
 from marsmith.client.managing import Managing
-from marsmith.errors import ClientError
+from marsmith.core.errors import ClientError
 from marsmith.messages import Response
 
 _Self = TypeVar("_Self", bound="BaseClient")

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from marsmith.errors import ClientError
+from marsmith.core.errors import ClientError
 from marsmith.messages import Response
 
 

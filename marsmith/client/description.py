@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from marsmith.errors import ClientError
+from marsmith.core.errors import ClientError
 
 
 @dataclass(frozen=True)

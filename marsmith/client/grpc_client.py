@@ -15,7 +15,7 @@ from marsmith.client.retries import Deadline, Retries
 from marsmith.client.routes import routes_of
 from marsmith.client.tokens import TokenSource, token_source
 from marsmith.client.workers_up import PATIENCE, NoWorkerUpError, WorkersUp
-from marsmith.errors import ClientError, RefusedError
+from marsmith.core.errors import ClientError, RefusedError
 from marsmith.messages import Response
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from marsmith.client.retries import (
 from marsmith.client.tokens import Api, TokenSource, bearer
 from marsmith.client.trust import not_trusted, trusting
 from marsmith.client.workers_up import BLIND, Watch
-from marsmith.errors import ClientError, DeadlineError, UnreachableError
+from marsmith.core.errors import ClientError, DeadlineError, UnreachableError
 from marsmith.protos import inference_pb2, management_pb2
 
 SERVICES: dict[Api, Any] = {

@@ -15,7 +15,7 @@ from marsmith.client.routes import routes_of
 from marsmith.client.sending import Call, Sender, refuses_token, server_url
 from marsmith.client.tokens import TokenSource, token_source
 from marsmith.client.workers_up import PATIENCE, WorkersUp
-from marsmith.errors import RefusedError
+from marsmith.core.errors import RefusedError
 from marsmith.messages import Response
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from marsmith.client.description import Model, expecting_torchserve, model_of
-from marsmith.errors import ClientError, RefusedError
+from marsmith.core.errors import ClientError, RefusedError
 
 _PAUSE = 0.1  # seconds between two looks at workers that start
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from marsmith.errors import ClientError, DeadlineError
+from marsmith.core.errors import ClientError, DeadlineError
 
 # What TorchServe says when a request was not carried out, or its worker died under it: the queue
 # is full or no worker is there (503), no memory was left for the worker (507). 429 is what proxies

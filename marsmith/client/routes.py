@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from marsmith.client.retries import Deadline, Retries
-from marsmith.errors import ClientError
+from marsmith.core.errors import ClientError
 from marsmith.messages import Response
 from marsmith.routing import (
     REPORTS_FILE,

@@ -26,7 +26,7 @@ from marsmith.client.tokens import REFUSAL, Api, TokenSource, bearer
 from marsmith.client.transport import Transport, bounded_by
 from marsmith.client.trust import not_trusted, trusting
 from marsmith.client.workers_up import BLIND, NoWorkerUpError, Watch
-from marsmith.errors import ClientError, DeadlineError, UnreachableError
+from marsmith.core.errors import ClientError, DeadlineError, UnreachableError
 from marsmith.messages import Response
 
 _ROTATIONS = 2  # that one call can meet: the second while a slow one was under way

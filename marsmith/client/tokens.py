@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Literal, Protocol
 
-from marsmith.errors import ClientError
+from marsmith.core.errors import ClientError
 
 Api = Literal["inference", "management"]
 # What TorchServe calls the refusal of a token, which it answers with status 400 and not 401

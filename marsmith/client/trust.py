@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-from marsmith.errors import ClientError
+from marsmith.core.errors import ClientError
 
 
 def trusting(certificate: Path | None) -> ssl.SSLContext:

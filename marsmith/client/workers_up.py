@@ -17,7 +17,7 @@ from typing import Any
 
 from marsmith.client.description import Model, model_of
 from marsmith.client.retries import Deadline
-from marsmith.errors import ClientError
+from marsmith.core.errors import ClientError
 from marsmith.messages import Response
 
 PATIENCE = 0.5  # seconds that a request waits before the first look, and then between looks

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 
-from marsmith.findings import Finding, Severity
+from marsmith.core.findings import Finding, Severity
 from marsmith.messages import Request, Response
 from marsmith.runtime import Runtime
 from marsmith.samples import difference

@@ -6,8 +6,8 @@ import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 
-from marsmith.errors import WorkerError
-from marsmith.findings import Finding, Severity
+from marsmith.core.errors import WorkerError
+from marsmith.core.findings import Finding, Severity
 from marsmith.messages import Response
 from marsmith.runtime import Runtime
 from marsmith.samples import Sample, difference

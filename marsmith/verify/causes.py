@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from marsmith.findings import Finding, Severity
+from marsmith.core.findings import Finding, Severity
 
 _MISSING = re.compile(r"No module named '(\w+)")
 _IMPORTS = ("missing-import", "not-installed")

@@ -6,7 +6,7 @@ import ast
 import difflib
 from collections.abc import Iterator
 
-from marsmith.findings import Finding
+from marsmith.core.findings import Finding
 from marsmith.python_source import outline
 from marsmith.verify.modules import Module
 from marsmith.verify.subject import Subject

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from marsmith.core.findings import Finding
 from marsmith.downloads import downloads
-from marsmith.findings import Finding
 from marsmith.python_source import unused_functions
 from marsmith.verify.classes import check_handler, check_model
 from marsmith.verify.imports import check_imports, check_names

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
-from marsmith.errors import ArchiveError, MarsmithError
-from marsmith.findings import Finding
+from marsmith.core.errors import ArchiveError, MarsmithError
+from marsmith.core.findings import Finding
 from marsmith.onnx_file import read_onnx
 from marsmith.spec_schema import did_you_mean
 from marsmith.verify.subject import Subject

@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 
 from marsmith.checkpoint import read_checkpoint
-from marsmith.errors import WeightsError
+from marsmith.core.errors import WeightsError
 
 
 def something_else(path: Path) -> tuple[str, str] | None:

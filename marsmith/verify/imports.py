@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from marsmith.core.findings import Finding, Severity
 from marsmith.distributions import (
     distribution_of,
     distributions_of,
@@ -14,7 +15,6 @@ from marsmith.distributions import (
     is_of_distribution,
     is_standard,
 )
-from marsmith.findings import Finding, Severity
 from marsmith.imported_names import Import
 from marsmith.requirements import declared, normal_name
 from marsmith.verify.modules import Module, is_own

@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 
 from marsmith.containers import Entry
 from marsmith.contents import generated, sources
-from marsmith.errors import ArchiveError
-from marsmith.findings import Finding, Severity
+from marsmith.core.errors import ArchiveError
+from marsmith.core.findings import Finding, Severity
 from marsmith.verify.subject import Subject
 
 _ANEW = "do not serve this archive; make it anew from its sources"

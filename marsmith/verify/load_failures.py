@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from marsmith.errors import WorkerError
-from marsmith.findings import Finding
+from marsmith.core.errors import WorkerError
+from marsmith.core.findings import Finding
 from marsmith.runtime import Runtime
 from marsmith.verify.state_dict_differences import differences_in
 from marsmith.verify.subject import Subject

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from marsmith.core.errors import ArchiveError
+from marsmith.core.findings import Finding, Severity
 from marsmith.distributions import is_installed
-from marsmith.errors import ArchiveError
-from marsmith.findings import Finding, Severity
 from marsmith.manifest import MANIFEST_FILE, is_version
 from marsmith.spec import DEFAULT_HANDLERS
 from marsmith.spec_schema import did_you_mean

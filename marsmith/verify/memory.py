@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from marsmith.findings import Finding, Severity
-from marsmith.processes import resident_memory
+from marsmith.core.findings import Finding, Severity
+from marsmith.core.processes import resident_memory
 from marsmith.runtime import Runtime
 from marsmith.verify.subject import Subject
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from marsmith.findings import Finding
+from marsmith.core.findings import Finding
 from marsmith.imported_names import Import, imports
 from marsmith.verify.subject import MODULE, Subject
 

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from marsmith.findings import Finding
+from marsmith.core.findings import Finding
 from marsmith.pickle_scan import hostile_names, is_pickled
 from marsmith.verify.subject import Subject
 

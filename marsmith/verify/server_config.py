@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 
-from marsmith.errors import ProjectError
+from marsmith.core.errors import ProjectError
+from marsmith.core.findings import Finding, Severity
 from marsmith.exposure import NO_WORKFLOWS
-from marsmith.findings import Finding, Severity
 from marsmith.project import Project
 from marsmith.properties import CONFIG_FILE, KEYS, Address, addresses, property_lines
 

@@ -7,8 +7,8 @@ import os
 import re
 from collections.abc import Iterator
 
-from marsmith.errors import ArchiveError
-from marsmith.findings import Finding, Severity
+from marsmith.core.errors import ArchiveError
+from marsmith.core.findings import Finding, Severity
 from marsmith.spec_schema import SERVING_KEYS, serving_problems
 from marsmith.verify.subject import Subject
 

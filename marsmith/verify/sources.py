@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from marsmith import weights
 from marsmith.contents import MODEL_CONFIG_FILE, matches, sources
-from marsmith.findings import Finding, Severity
+from marsmith.core.findings import Finding, Severity
 from marsmith.manifest import MANIFEST_FILE
 from marsmith.project import Project
 from marsmith.python_source import ModuleOutline, outline

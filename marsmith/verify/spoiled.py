@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from marsmith.findings import Finding
+from marsmith.core.findings import Finding
 from marsmith.messages import Response
 from marsmith.runtime import Runtime
 from marsmith.verify.subject import Subject

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from marsmith.checkpoint import Checkpoint, parts_of, read_checkpoint
-from marsmith.errors import WeightsError
-from marsmith.findings import Finding, Severity
+from marsmith.core.errors import WeightsError
+from marsmith.core.findings import Finding, Severity
 from marsmith.state_dict_names import is_training_state
 from marsmith.tensors import Tensor
 from marsmith.verify.file_kinds import kind_by_content, something_else

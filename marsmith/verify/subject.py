@@ -9,9 +9,9 @@ from pathlib import Path
 
 from marsmith.archive import Archive
 from marsmith.contents import sources
+from marsmith.core.errors import ArchiveError
+from marsmith.core.findings import Finding, Severity
 from marsmith.environment import torchserve_home
-from marsmith.errors import ArchiveError
-from marsmith.findings import Finding, Severity
 from marsmith.manifest import Manifest
 from marsmith.project import Project
 from marsmith.spec import DEFAULT_HANDLERS, SPEC_FILE, ArchiveSpec

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 import pytest
 
 from marsmith.client import ONCE
-from marsmith.errors import ClientError
+from marsmith.core.errors import ClientError
 from tests.faults.servers import Server
 from tests.integration.kit import wait_for
 

@@ -18,10 +18,10 @@ import psutil
 
 from marsmith.client import ONCE, Client, Retries
 from marsmith.client.workers_up import PATIENCE
-from marsmith.errors import UnreachableError
+from marsmith.core.errors import UnreachableError
+from marsmith.core.processes import end_group
 from marsmith.messages import Response
 from marsmith.ports import free_ports
-from marsmith.processes import end_group
 from marsmith.project import Project
 from marsmith.server import KEY_FILE
 from marsmith.server_state import ServerState, running_servers

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from marsmith.errors import DeadlineError
+from marsmith.core.errors import DeadlineError
 from marsmith.messages import Response
 from tests.faults.document import faults_table, filled
 from tests.faults.growth import slope

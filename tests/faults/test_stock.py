@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from marsmith.errors import ClientError
+from marsmith.core.errors import ClientError
 from tests.faults.archives import BROKEN, broken, version_of_digest
 from tests.faults.bad_callers import BAD_CALLERS, IDLE, many_files
 from tests.faults.clocks import clock_of_java

@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from marsmith.client import Client
-from marsmith.errors import ClientError
+from marsmith.core.errors import ClientError
 
 
 @dataclass

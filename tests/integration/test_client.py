@@ -23,7 +23,7 @@ from marsmith.client.retries import Deadline
 from marsmith.client.sending import Call, Sender
 from marsmith.client.tokens import Api, StaticToken
 from marsmith.client.workers_up import PATIENCE
-from marsmith.errors import ClientError, DeadlineError, RefusedError, UnreachableError
+from marsmith.core.errors import ClientError, DeadlineError, RefusedError, UnreachableError
 from marsmith.messages import Response
 from marsmith.ports import free_ports
 from marsmith.project import Project

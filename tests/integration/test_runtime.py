@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from marsmith.errors import WorkerError
+from marsmith.core.errors import WorkerError
 from marsmith.messages import Request, Response
 from marsmith.ports import free_ports
 from marsmith.runtime import Runtime

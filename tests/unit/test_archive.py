@@ -12,7 +12,7 @@ import pytest
 
 from marsmith.archive import Archive
 from marsmith.archiver import write_archive
-from marsmith.errors import ArchiveError
+from marsmith.core.errors import ArchiveError
 from tests.unit.conftest import MakeProject
 
 MANIFEST = json.dumps({"model": {"modelName": "a", "handler": "h.py"}})

@@ -14,7 +14,7 @@ import pytest
 
 from marsmith.archiver import write_archive
 from marsmith.contents import generated
-from marsmith.errors import BuildError
+from marsmith.core.errors import BuildError
 from marsmith.manifest import MANIFEST_FILE
 from marsmith.project import Project
 from tests.unit.conftest import MakeProject, SavedByTorch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from marsmith.archives_lock import Locked, format_lock, parse_lock
-from marsmith.errors import ProjectError
+from marsmith.core.errors import ProjectError
 
 ARCHIVES = {
     "tiny": Locked("1.0", "ab" * 32, 1234),

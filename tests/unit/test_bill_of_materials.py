@@ -18,7 +18,7 @@ from marsmith import __version__
 from marsmith.archive import Archive
 from marsmith.bill_of_materials import bill_of_materials
 from marsmith.building import build
-from marsmith.errors import ArchiveError
+from marsmith.core.errors import ArchiveError
 from tests.unit.conftest import MakeProject
 from tests.unit.tiny import FILES, SPEC
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from marsmith.calibration import MOST_CALIBRATING, MOST_HELD_OUT, split_photos
-from marsmith.errors import BuildError
+from marsmith.core.errors import BuildError
 
 
 def folder(path: Path, count: int) -> Path:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from marsmith.certificates import keystore_certificate, require_usable, still_good
 from marsmith.client.trust import trusting
-from marsmith.errors import CertificateError
+from marsmith.core.errors import CertificateError
 from marsmith.self_signed import new_certificate
 
 Files = tuple[Path, Path]

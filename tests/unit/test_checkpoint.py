@@ -20,8 +20,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from marsmith.checkpoint import read_checkpoint
+from marsmith.core.errors import WeightsError
 from marsmith.dtypes import DTYPES
-from marsmith.errors import WeightsError
 from marsmith.pickled_names import is_harmless, is_hostile
 from marsmith.safetensors_file import write_safetensors
 from marsmith.stand_ins import Inert
@@ -386,7 +386,7 @@ def test_a_small_file_asks_neither_for_all_memory_nor_for_all_time(
         "resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))\n"
         "from pathlib import Path\n"
         "from marsmith.checkpoint import read_checkpoint\n"
-        "from marsmith.errors import WeightsError\n"
+        "from marsmith.core.errors import WeightsError\n"
         "try:\n    read_checkpoint(Path(sys.argv[1])).tensors\n"
         "except WeightsError as error:\n    assert error.hint\n"
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from marsmith.errors import ProjectError
+from marsmith.core.errors import ProjectError
 from marsmith.guarding import guard
 from tests.unit.conftest import MakeProject
 from tests.unit.tiny import run_marsmith

@@ -11,7 +11,7 @@ import torch
 from click.testing import CliRunner
 
 from marsmith.cli import cli
-from marsmith.errors import WeightsError
+from marsmith.core.errors import WeightsError
 from tests.unit.conftest import SavedByTorch
 from tests.unit.tiny import run_marsmith
 

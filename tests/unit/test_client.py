@@ -14,7 +14,7 @@ import pytest
 
 from marsmith.client import ONCE, Client
 from marsmith.client.tokens import REFUSAL
-from marsmith.errors import ClientError, RefusedError, UnreachableError
+from marsmith.core.errors import ClientError, RefusedError, UnreachableError
 from marsmith.messages import Response
 from tests.unit.answering import Reply, Request, Server
 

@@ -10,7 +10,7 @@ import pytest
 
 from marsmith.client import ONCE, Client
 from marsmith.client.batches import in_parallel
-from marsmith.errors import ClientError, RefusedError
+from marsmith.core.errors import ClientError, RefusedError
 from marsmith.messages import Response
 from tests.unit.answering import Reply, Request, Server
 

@@ -18,7 +18,7 @@ import pytest
 
 from marsmith.client import ONCE, Client, GrpcClient, Retries
 from marsmith.client.retries import Deadline
-from marsmith.errors import ClientError, DeadlineError, RefusedError, UnreachableError
+from marsmith.core.errors import ClientError, DeadlineError, RefusedError, UnreachableError
 from marsmith.messages import Response
 from tests.unit.answering import Reply, Server
 

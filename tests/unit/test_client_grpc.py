@@ -21,7 +21,7 @@ from marsmith.client import ONCE, GrpcClient, Retries
 from marsmith.client.grpc_refusals import refusal_of
 from marsmith.client.grpc_wire import SERVICES
 from marsmith.client.tokens import Api
-from marsmith.errors import ClientError, DeadlineError, RefusedError, UnreachableError
+from marsmith.core.errors import ClientError, DeadlineError, RefusedError, UnreachableError
 from marsmith.routing import REPORTS_FILE, ROUTES_FILE, Route, count_reports, format_routes
 
 QUICK = Retries(attempts=4, first=0.001, longest=0.001)
@@ -286,7 +286,7 @@ def test_without_grpc_the_error_says_what_to_install() -> None:
     said = python(
         "import sys; sys.modules['grpc'] = None\n"
         "from marsmith.client import GrpcClient\n"
-        "from marsmith.errors import ClientError\n"
+        "from marsmith.core.errors import ClientError\n"
         "try:\n    GrpcClient()\n"
         "except ClientError as error:\n    print(error.hint)"
     )

@@ -12,7 +12,7 @@ import pytest
 from marsmith.client import Client, Retries
 from marsmith.client.retries import Deadline
 from marsmith.client.workers_up import BLIND, NoWorkerUpError, Watch, WorkersUp
-from marsmith.errors import DeadlineError, RefusedError
+from marsmith.core.errors import DeadlineError, RefusedError
 from tests.unit.answering import Reply, Server
 
 MODELS = "/models/digits"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from marsmith.client import Model
+from marsmith.core.errors import ServerError
 from marsmith.deployments import (
     Version,
     default_of,
@@ -21,7 +22,6 @@ from marsmith.deployments import (
     snapshot,
     write_record,
 )
-from marsmith.errors import ServerError
 from marsmith.project import Project
 
 FIRST = Version(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from marsmith.errors import ProjectError
+from marsmith.core.errors import ProjectError
 from marsmith.exposure import asks_for_tokens, guarded, token_lifetime
 
 OPEN = {"disable_token_authorization": "true"}

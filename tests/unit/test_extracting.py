@@ -14,7 +14,7 @@ import pytest
 import torch
 from resnet_generator import ResnetGenerator
 
-from marsmith.errors import WeightsError
+from marsmith.core.errors import WeightsError
 from marsmith.extracting import extract
 from tests.unit.conftest import SavedByTorch
 from tests.unit.tiny import run_marsmith

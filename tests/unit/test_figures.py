@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import pytest
 
-from marsmith.errors import ClientError
+from marsmith.core.errors import ClientError
 from marsmith.exposition import parse_metrics, quantile
 from marsmith.figures import Figures, ModelFigures, ServerFigures
 

@@ -17,8 +17,8 @@ from unittest import mock
 import psutil
 import pytest
 
+from marsmith.core.processes import have_ended
 from marsmith.forking import ForkServer, fork_server
-from marsmith.processes import have_ended
 
 # A stand-in for TorchServe's: what it is started with, as a worker sees it.
 WORKER = """

@@ -17,7 +17,7 @@ from PIL import Image
 from marsmith.archive import Archive
 from marsmith.archiver import write_archive
 from marsmith.bodies import body_of
-from marsmith.errors import ArchiveError
+from marsmith.core.errors import ArchiveError
 from marsmith.inspecting import Inspection, inspect
 from marsmith.layers import layers_of
 from tests.unit.conftest import MakeProject, SavedByTorch

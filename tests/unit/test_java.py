@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from marsmith.errors import ServerError
+from marsmith.core.errors import ServerError
 from marsmith.java import java_executable
 
 

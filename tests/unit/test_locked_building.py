@@ -9,8 +9,8 @@ import pytest
 
 from marsmith.archives_lock import parse_lock
 from marsmith.building import build
-from marsmith.errors import ProjectError
-from marsmith.findings import FindingsError
+from marsmith.core.errors import ProjectError
+from marsmith.core.findings import FindingsError
 from marsmith.locked_building import build_and_lock, build_locked
 from marsmith.project import Project
 from tests.unit.conftest import MakeProject

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from marsmith.errors import ArchiveError
+from marsmith.core.errors import ArchiveError
 from marsmith.manifest import Manifest, normalised_manifest, parse_manifest
 
 TEXT = json.dumps(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from marsmith.errors import PortInUseError, ServerError
+from marsmith.core.errors import PortInUseError, ServerError
 from marsmith.ports import free_ports, require_free
 from marsmith.properties import Address
 

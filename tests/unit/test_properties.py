@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from marsmith.errors import ProjectError
+from marsmith.core.errors import ProjectError
 from marsmith.properties import (
     Address,
     addresses,

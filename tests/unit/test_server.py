@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from marsmith.core.errors import PortInUseError, ServerError
 from marsmith.environment import LET_THROUGH, clean_environment
-from marsmith.errors import PortInUseError, ServerError
 from marsmith.ports import free_ports
 from marsmith.properties import addresses, parse_properties, with_ports
 from marsmith.server import TorchServe

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from marsmith.processes import identity
+from marsmith.core.processes import identity
 from marsmith.project import Project
 from marsmith.server_state import (
     ServerState,

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from marsmith.building import build
-from marsmith.errors import ArchiveError, SigningError
-from marsmith.findings import FindingsError
+from marsmith.core.errors import ArchiveError, SigningError
+from marsmith.core.findings import FindingsError
 from marsmith.signing import claimed_key, require_signatures, sign, signature_file, verify
 from marsmith.signing_keys import fingerprint, new_key_pair
 from tests.unit.conftest import MakeProject

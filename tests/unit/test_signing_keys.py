@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization as form
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from marsmith.errors import SigningError
+from marsmith.core.errors import SigningError
 from marsmith.signing_keys import fingerprint, new_key_pair, unlock
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey

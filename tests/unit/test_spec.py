@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from marsmith.findings import Finding, FindingsError
+from marsmith.core.findings import Finding, FindingsError
 from marsmith.spec import DEFAULT_HANDLERS, ArchiveSpec, parse_spec
 from marsmith.spec_schema import did_you_mean
 from tests.unit.tiny import SPEC, minimal_spec

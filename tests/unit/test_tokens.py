@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from marsmith.errors import ServerError
+from marsmith.core.errors import ServerError
 from marsmith.tokens import KeyRotation, read_key
 
 Asked = list[tuple[str, str]]  # path and authorization

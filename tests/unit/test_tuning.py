@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from marsmith import winning
-from marsmith.errors import ProjectError
+from marsmith.core.errors import ProjectError
 from marsmith.frontier import Point, as_svg, frontier, in_characters
 from marsmith.measurements import Measurement, Measurements
 from marsmith.spec import ArchiveSpec, parse_spec

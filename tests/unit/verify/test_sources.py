@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from marsmith.findings import Finding, Severity
+from marsmith.core.findings import Finding, Severity
 from marsmith.project import Project
 from marsmith.verify.sources import check_spec
 from tests.unit.conftest import MakeProject, SavedByTorch

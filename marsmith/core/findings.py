@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from marsmith.errors import ProjectError
+from marsmith.core.errors import ProjectError
 
 
 class Severity(str, Enum):

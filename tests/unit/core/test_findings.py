@@ -1,10 +1,10 @@
-"""marsmith/findings.py."""
+"""marsmith/core/findings.py."""
 
 from __future__ import annotations
 
 import pytest
 
-from marsmith.findings import Finding, FindingsError, Severity
+from marsmith.core.findings import Finding, FindingsError, Severity
 
 
 @pytest.mark.parametrize(

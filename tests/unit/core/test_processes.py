@@ -1,4 +1,4 @@
-"""marsmith/processes.py, with real processes."""
+"""marsmith/core/processes.py, with real processes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 import psutil
 
-from marsmith.processes import end_group, have_ended
+from marsmith.core.processes import end_group, have_ended
 
 # Does not end when asked to, nor does its child; says when both are there.
 STUBBORN = "trap '' TERM; sleep 60 & echo ready; wait; sleep 60"

@@ -1,4 +1,4 @@
-"""marsmith/stop_signals.py."""
+"""marsmith/core/interrupts.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from marsmith.stop_signals import stop_signals
+from marsmith.core.interrupts import stop_signals
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

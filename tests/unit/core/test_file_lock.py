@@ -1,4 +1,4 @@
-"""marsmith/locking.py, between real processes."""
+"""marsmith/core/file_lock.py, between real processes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from marsmith.locking import locked
+from marsmith.core.file_lock import locked
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from marsmith.locking import locked
+from marsmith.core.file_lock import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -1,10 +1,10 @@
-"""marsmith/errors.py."""
+"""marsmith/core/errors.py."""
 
 from __future__ import annotations
 
 import pytest
 
-from marsmith import errors
+from marsmith.core import errors
 
 
 @pytest.mark.parametrize(
