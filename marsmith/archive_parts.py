@@ -17,8 +17,8 @@ from marsmith.archive import Archive
 from marsmith.core.errors import ArchiveError, WeightsError
 from marsmith.environment import FOLDER_PREFIX
 from marsmith.manifest import MANIFEST_FILE
-from marsmith.model_files import ENDINGS
 from marsmith.samples import SAMPLES_FOLDER
+from marsmith.weights.any_format import ENDINGS
 
 _LARGEST = 1 << 28  # bytes of a file that is read at once
 _DEEPEST = 20  # values within values

@@ -20,10 +20,10 @@ from marsmith.core.errors import ArchiveError, MarsmithError
 from marsmith.file_differences import FileDifference, file_differences
 from marsmith.manifest import MANIFEST_FILE
 from marsmith.messages import Response
-from marsmith.model_files import read_model_file
 from marsmith.runtime import DEFAULT_TIMEOUT, Runtime
 from marsmith.samples import SAMPLES_FOLDER
 from marsmith.tensor_differences import TensorDifference, tensor_differences
+from marsmith.weights.any_format import read_model_file
 
 SIDES = ("A", "B")
 _ABSENT = object()

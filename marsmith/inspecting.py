@@ -21,11 +21,11 @@ from marsmith.bodies import Body, body_of
 from marsmith.containers import Entry
 from marsmith.core.errors import ArchiveError, MarsmithError
 from marsmith.layers import Layer, is_parameter, layers_of
-from marsmith.model_files import ModelFile, read_model_file
 from marsmith.samples import SAMPLES_FOLDER
 from marsmith.signing import claimed_key, signature_file
 from marsmith.spec_schema import SERVING_KEYS
-from marsmith.tensors import Tensor
+from marsmith.weights.any_format import ModelFile, read_model_file
+from marsmith.weights.tensors import Tensor
 
 _HANDLER_CONFIG = "handler_config"
 

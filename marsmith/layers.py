@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from marsmith.state_dict_names import is_statistic
+from marsmith.weights.state_dict_names import is_statistic
 
 _FEW = 3  # groups that say nothing: all of a model in one `model`
 _NO_PARAMETERS = ("int64", "bool")  # counters, indices, shapes and masks

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from marsmith.tensors import Tensor
+from marsmith.weights.tensors import Tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

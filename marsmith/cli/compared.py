@@ -11,8 +11,8 @@ from marsmith.cli.output import file_size
 from marsmith.cli.sheet import WIDTH, print_heading, print_pairs, print_rows
 from marsmith.comparing import SIDES, AnswerComparison, Comparison, WeightsDifference
 from marsmith.file_differences import FileDifference
-from marsmith.pickled_names import shown
 from marsmith.tensor_differences import TensorDifference
+from marsmith.weights.pickle_names import shown
 
 _MOST_TENSORS = 30
 _COLOURS = {"+": "green", "-": "red", "@": "cyan"}

@@ -6,8 +6,8 @@ from typing import Any
 
 from marsmith.bodies import Body
 from marsmith.comparing import SIDES, AnswerComparison, Comparison, WeightsDifference
-from marsmith.exported_program import Program
 from marsmith.inspecting import Inspection, Weights
+from marsmith.weights.pt2 import Program
 
 
 def inspection_as_values(inspection: Inspection) -> dict[str, Any]:

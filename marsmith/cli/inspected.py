@@ -13,9 +13,9 @@ from marsmith.cli.output import file_size
 from marsmith.cli.sheet import print_cells, print_heading, print_line, print_pairs, print_rows
 from marsmith.inspecting import Inspection, Weights
 from marsmith.layers import Layer
-from marsmith.model_files import ModelFile
-from marsmith.pickled_names import shown
 from marsmith.spec import DEFAULT_HANDLERS
+from marsmith.weights.any_format import ModelFile
+from marsmith.weights.pickle_names import shown
 
 _MOST_LAYERS = 16
 _MOST_OPERATORS = 8

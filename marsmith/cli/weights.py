@@ -10,15 +10,21 @@ from typing import Any
 
 import click
 
-from marsmith.checkpoint import Checkpoint, is_module, parts_of, read_checkpoint, tensors_within
 from marsmith.cli.options import json_option
 from marsmith.cli.output import file_size, print_json, print_table
 from marsmith.core.errors import WeightsError
-from marsmith.extracting import extract as extract_state_dict
-from marsmith.pickled_names import shown
-from marsmith.stand_ins import Inert
-from marsmith.state_dict_names import is_training_state
-from marsmith.tensors import Tensor
+from marsmith.weights.checkpoint import (
+    Checkpoint,
+    is_module,
+    parts_of,
+    read_checkpoint,
+    tensors_within,
+)
+from marsmith.weights.extract import extract as extract_state_dict
+from marsmith.weights.pickle_names import shown
+from marsmith.weights.pickle_stand_ins import Inert
+from marsmith.weights.state_dict_names import is_training_state
+from marsmith.weights.tensors import Tensor
 
 _file = click.Path(path_type=Path)
 _LOOKED_AT = 1_000_000_000  # bytes of values, which takes some seconds

@@ -16,9 +16,9 @@ from pathlib import Path, PurePosixPath
 
 from marsmith.core.errors import ArchiveError, MarsmithError
 from marsmith.core.findings import Finding
-from marsmith.onnx_file import read_onnx
 from marsmith.spec_schema import did_you_mean
 from marsmith.verify.subject import Subject
+from marsmith.weights.onnx_graph import read_onnx
 
 _ENGINES_FILE = "model_engines.py"
 _CLASS = "a model_file"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-from marsmith.checkpoint import read_checkpoint
 from marsmith.core.errors import WeightsError
+from marsmith.weights.checkpoint import read_checkpoint
 
 
 def something_else(path: Path) -> tuple[str, str] | None:

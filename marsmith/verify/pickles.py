@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from marsmith.core.findings import Finding
-from marsmith.pickle_scan import hostile_names, is_pickled
 from marsmith.verify.subject import Subject
+from marsmith.weights.pickle_scan import hostile_names, is_pickled
 
 _START = 8  # bytes by which a pickle is known
 _SHOWN = 5  # names of many

@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from marsmith import weights
 from marsmith.contents import MODEL_CONFIG_FILE, matches, sources
 from marsmith.core.findings import Finding, Severity
 from marsmith.manifest import MANIFEST_FILE
@@ -15,6 +14,7 @@ from marsmith.project import Project
 from marsmith.python_source import ModuleOutline, outline
 from marsmith.samples import SAMPLES_FILE
 from marsmith.spec import DEFAULT_HANDLERS, SPEC_FILE, ArchiveSpec
+from marsmith.weights import stored
 
 _Key = tuple[str | int, ...]
 
@@ -194,7 +194,7 @@ def _check_weights(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
     if not path.is_file() or not os.access(path, os.R_OK):
         return
     wants_state_dict = spec.model_file is not None and path.suffix in (".pt", ".pth")
-    if (wants_state_dict or path.stat().st_size == 0) and (problem := weights.problem(path)):
+    if (wants_state_dict or path.stat().st_size == 0) and (problem := stored.problem(path)):
         message, hint = problem
         message = f"{spec.serialized_file}: {message}"
         yield _in_spec(project, spec, "weights", ("serialized_file",), message, hint)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from marsmith.state_dict_names import is_statistic
+from marsmith.weights.state_dict_names import is_statistic
 
 _SHOWN = 4  # names of a long list
 # As torch.nn.Module.load_state_dict says it.

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from marsmith.checkpoint import Checkpoint, parts_of, read_checkpoint
 from marsmith.core.errors import WeightsError
 from marsmith.core.findings import Finding, Severity
-from marsmith.state_dict_names import is_training_state
-from marsmith.tensors import Tensor
 from marsmith.verify.file_kinds import kind_by_content, something_else
 from marsmith.verify.subject import Subject
+from marsmith.weights.checkpoint import Checkpoint, parts_of, read_checkpoint
+from marsmith.weights.state_dict_names import is_training_state
+from marsmith.weights.tensors import Tensor
 
 _PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".tar", ".pkl", ".pt2", ".safetensors", ".onnx", "")
 _OF_TORCH = (".pt", ".pth", ".ckpt", ".safetensors")  # others have such names as .bin, too

@@ -16,10 +16,10 @@ from PIL import Image
 
 from marsmith.answer_differences import answer_difference
 from marsmith.archive import Archive
-from marsmith.checkpoint import read_checkpoint
 from marsmith.comparing import Comparison, compare
 from marsmith.messages import Response
 from marsmith.tensor_differences import TensorDifference, tensor_differences
+from marsmith.weights.checkpoint import read_checkpoint
 
 Files = dict[str, str | bytes]
 MANIFEST = "MAR-INF/MANIFEST.json"

@@ -1,4 +1,4 @@
-"""marsmith/weights.py. Files are written by PyTorch itself (conftest.py: saved)."""
+"""marsmith/weights/stored.py. Files are written by PyTorch itself (conftest.py: saved)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from marsmith.weights import problem
+from marsmith.weights.stored import problem
 from tests.unit.conftest import SavedByTorch
 
 

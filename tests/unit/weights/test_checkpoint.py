@@ -19,13 +19,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from marsmith.checkpoint import read_checkpoint
 from marsmith.core.errors import WeightsError
-from marsmith.dtypes import DTYPES
-from marsmith.pickled_names import is_harmless, is_hostile
-from marsmith.safetensors_file import write_safetensors
-from marsmith.stand_ins import Inert
-from marsmith.state_dict_file import write_torch_zip
+from marsmith.weights.checkpoint import read_checkpoint
+from marsmith.weights.dtypes import DTYPES
+from marsmith.weights.pickle_names import is_harmless, is_hostile
+from marsmith.weights.pickle_stand_ins import Inert
+from marsmith.weights.safetensors import write_safetensors
+from marsmith.weights.torch_writer import write_torch_zip
 from tests.unit.conftest import SavedByTorch
 
 
@@ -385,7 +385,7 @@ def test_a_small_file_asks_neither_for_all_memory_nor_for_all_time(
         "import resource, sys\n"
         "resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))\n"
         "from pathlib import Path\n"
-        "from marsmith.checkpoint import read_checkpoint\n"
+        "from marsmith.weights.checkpoint import read_checkpoint\n"
         "from marsmith.core.errors import WeightsError\n"
         "try:\n    read_checkpoint(Path(sys.argv[1])).tensors\n"
         "except WeightsError as error:\n    assert error.hint\n"

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from marsmith.core.errors import WeightsError
-from marsmith.pickled_names import is_hostile
-from marsmith.safetensors_file import is_safetensors, read_safetensors
-from marsmith.stand_ins import Inert
-from marsmith.tensors import Tensor
-from marsmith.torch_legacy import is_torch_legacy, read_torch_legacy
-from marsmith.torch_zip import read_torch_zip
+from marsmith.weights.pickle_names import is_hostile
+from marsmith.weights.pickle_stand_ins import Inert
+from marsmith.weights.safetensors import is_safetensors, read_safetensors
+from marsmith.weights.tensors import Tensor
+from marsmith.weights.torch_legacy import is_torch_legacy, read_torch_legacy
+from marsmith.weights.torch_zip import read_torch_zip
 
 _ZIP_START = b"PK"
 _TAR = slice(257, 262)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from marsmith.core.errors import WeightsError
-from marsmith.dtypes import DTYPES
-from marsmith.tensors import Storage, Tensor, contiguous
+from marsmith.weights.dtypes import DTYPES
+from marsmith.weights.tensors import Storage, Tensor, contiguous
 
 _LENGTH = 8  # bytes of the header's length
 _MAX_HEADER = 100_000_000  # bytes, as the safetensors library has it

@@ -20,7 +20,7 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from marsmith.pickled_names import is_hostile, shown, today
+from marsmith.weights.pickle_names import is_hostile, shown, today
 
 # Files that people unpickle by these names, whatever they begin with.
 ENDINGS = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle", ".joblib", ".tar", ".dill", ".sav")

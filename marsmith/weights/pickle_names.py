@@ -5,7 +5,7 @@ from __future__ import annotations
 import _compat_pickle
 import re
 
-from marsmith.dtypes import DTYPES
+from marsmith.weights.dtypes import DTYPES
 
 # What torch.load(weights_only=True) takes, and values of Python's own. All else is foreign.
 _HARMLESS = re.compile(

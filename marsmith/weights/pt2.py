@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from marsmith.core.errors import WeightsError
-from marsmith.tensors import Storage, Tensor
-from marsmith.torch_zip import storage_of
+from marsmith.weights.tensors import Storage, Tensor
+from marsmith.weights.torch_zip import storage_of
 
 _FORMAT = "archive_format"
 _BEFORE_2_9 = "serialized_exported_program.json"

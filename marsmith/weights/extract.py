@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from marsmith.checkpoint import Checkpoint, read_checkpoint
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import WeightsError
-from marsmith.safetensors_file import write_safetensors
-from marsmith.stand_ins import Inert
-from marsmith.state_dict_file import write_torch_zip
-from marsmith.state_dict_names import (
+from marsmith.weights.checkpoint import Checkpoint, read_checkpoint
+from marsmith.weights.find_state_dict import choose, conversion, left_behind, listed
+from marsmith.weights.pickle_stand_ins import Inert
+from marsmith.weights.safetensors import write_safetensors
+from marsmith.weights.state_dict_names import (
     without_discriminators,
     without_leftovers,
     without_prefixes,
 )
-from marsmith.state_dicts import choose, conversion, left_behind, listed
-from marsmith.tensors import Tensor
+from marsmith.weights.tensors import Tensor
+from marsmith.weights.torch_writer import write_torch_zip
 
 _WRITERS = {".pth": write_torch_zip, ".pt": write_torch_zip, ".safetensors": write_safetensors}
 _GROWN = 16  # how many times its file's size a state_dict may have, tensors being shared

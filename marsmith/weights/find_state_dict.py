@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from marsmith.checkpoint import Checkpoint, is_module, parts_of, text_of
 from marsmith.core.errors import WeightsError
-from marsmith.pickled_names import shown
-from marsmith.stand_ins import Inert
-from marsmith.state_dict_names import is_discriminator, is_training_state
-from marsmith.tensors import Tensor
+from marsmith.weights.checkpoint import Checkpoint, is_module, parts_of, text_of
+from marsmith.weights.pickle_names import shown
+from marsmith.weights.pickle_stand_ins import Inert
+from marsmith.weights.state_dict_names import is_discriminator, is_training_state
+from marsmith.weights.tensors import Tensor
 
 _DEEPEST = 3  # dicts within dicts, down to a state_dict
 _MOST = 1_000_000  # values looked at

@@ -8,8 +8,8 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from typing import BinaryIO
 
-from marsmith.dtypes import DTYPES
-from marsmith.tensors import Tensor, contiguous
+from marsmith.weights.dtypes import DTYPES
+from marsmith.weights.tensors import Tensor, contiguous
 
 _ALIGNMENT = 64  # bytes; so that mapped values begin where processors like them
 _DATE = (1980, 1, 1, 0, 0, 0)  # the same state_dict, the same bytes

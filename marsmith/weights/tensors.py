@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from marsmith.core.errors import WeightsError
-from marsmith.dtypes import DTYPES, NOT_FINITE
+from marsmith.weights.dtypes import DTYPES, NOT_FINITE
 
 _CHUNK = 1 << 24  # bytes; whole numbers of every dtype
 _REPEATED = 1 << 26  # bytes that a tensor may have beyond eight times its storage's

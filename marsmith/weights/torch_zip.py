@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from marsmith.core.errors import WeightsError
-from marsmith.inert_pickle import InertUnpickler
-from marsmith.tensors import Storage
+from marsmith.weights.pickle_reader import InertUnpickler
+from marsmith.weights.tensors import Storage
 
 _AGAIN = "copy it again, or save the state_dict again"
 _HEADER = 30  # bytes of an entry's header before its name

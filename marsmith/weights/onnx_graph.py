@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marsmith.core.errors import WeightsError
-from marsmith.dtypes import DTYPES
-from marsmith.exported_program import Program
-from marsmith.tensors import Storage, Tensor, contiguous
+from marsmith.weights.dtypes import DTYPES
+from marsmith.weights.pt2 import Program
+from marsmith.weights.tensors import Storage, Tensor, contiguous
 
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto, ValueInfoProto

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from marsmith.checkpoint import read_checkpoint
 from marsmith.core.errors import WeightsError
+from marsmith.weights.checkpoint import read_checkpoint
 
 
 def problem(path: Path) -> tuple[str, str] | None:

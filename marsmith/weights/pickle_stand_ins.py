@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from marsmith.dtypes import DTYPES
-from marsmith.pickled_names import shown
-from marsmith.tensors import Storage, Tensor
+from marsmith.weights.dtypes import DTYPES
+from marsmith.weights.pickle_names import shown
+from marsmith.weights.tensors import Storage, Tensor
 
 UNTYPED = "untyped"
 _STORAGES = {storage: dtype for dtype, (storage, _, _) in DTYPES.items() if storage}

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from marsmith.core.errors import WeightsError
-from marsmith.inert_pickle import InertUnpickler
-from marsmith.tensors import Storage
+from marsmith.weights.pickle_reader import InertUnpickler
+from marsmith.weights.tensors import Storage
 
 # With this magic number, pickled, the files begin (torch/serialization.py).
 _MAGIC = b"\x8a\x0a" + (0x1950A86A20F9469CFC6C).to_bytes(10, "little")

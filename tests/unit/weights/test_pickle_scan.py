@@ -1,4 +1,4 @@
-"""marsmith/pickle_scan.py: attacks are found by their opcodes, wherever they lie."""
+"""marsmith/weights/pickle_scan.py: attacks are found by their opcodes, wherever they lie."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import torch
 
-from marsmith.pickle_scan import hostile_names, is_pickled
+from marsmith.weights.pickle_scan import hostile_names, is_pickled
 
 
 class Attack:

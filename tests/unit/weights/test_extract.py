@@ -15,7 +15,7 @@ import torch
 from resnet_generator import ResnetGenerator
 
 from marsmith.core.errors import WeightsError
-from marsmith.extracting import extract
+from marsmith.weights.extract import extract
 from tests.unit.conftest import SavedByTorch
 from tests.unit.tiny import run_marsmith
 

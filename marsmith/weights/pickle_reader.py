@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
 from marsmith.core.errors import WeightsError
-from marsmith.dtypes import DTYPES
-from marsmith.pickled_names import is_harmless, shown
-from marsmith.stand_ins import UNTYPED, Inert, TypedStorage, stand_in
-from marsmith.tensors import Storage
+from marsmith.weights.dtypes import DTYPES
+from marsmith.weights.pickle_names import is_harmless, shown
+from marsmith.weights.pickle_stand_ins import UNTYPED, Inert, TypedStorage, stand_in
+from marsmith.weights.tensors import Storage
 
 _DEEPEST = 100  # tuples within tuples
 _WIDEST = 10_000_000  # values in them

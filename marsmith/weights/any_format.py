@@ -6,13 +6,13 @@ import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from marsmith.checkpoint import Checkpoint, read_checkpoint
 from marsmith.core.errors import WeightsError
-from marsmith.exported_program import Program, is_exported_program, read_exported_program
-from marsmith.onnx_file import read_onnx
-from marsmith.state_dict_names import is_training_state
-from marsmith.state_dicts import choose
-from marsmith.tensors import Tensor
+from marsmith.weights.checkpoint import Checkpoint, read_checkpoint
+from marsmith.weights.find_state_dict import choose
+from marsmith.weights.onnx_graph import read_onnx
+from marsmith.weights.pt2 import Program, is_exported_program, read_exported_program
+from marsmith.weights.state_dict_names import is_training_state
+from marsmith.weights.tensors import Tensor
 
 # By these endings a file beside the one that the manifest names is taken for weights too.
 ENDINGS = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".pt2", ".onnx")
