@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from marsmith.messages import Response
-from marsmith.pictures import measure_pictures, picture_kind
+from marsmith.answers.messages import Response
+from marsmith.answers.pictures import measure_pictures, picture_kind
 
 _MOST = 20  # differences that are told of one answer
 _LONGEST = 60  # characters of a value

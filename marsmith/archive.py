@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from marsmith.answers.samples import SAMPLES_FILE, Sample, parse_samples
 from marsmith.containers import Entry, open_container
 from marsmith.core.errors import ArchiveError
 from marsmith.manifest import MANIFEST_FILE, Manifest, parse_manifest
-from marsmith.samples import SAMPLES_FILE, Sample, parse_samples
 
 _MOST_VALUES = 100_000  # of a model-config; YAML's aliases can make billions of a few lines
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from marsmith.answers.samples import LARGEST
 from marsmith.archive import Archive
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import RolloutError
@@ -25,7 +26,6 @@ from marsmith.routing import (
     count_reports,
     format_routes,
 )
-from marsmith.samples import LARGEST
 
 MOST_FAILURES = 0.01  # of the requests that it got
 SLOWER = 1.5  # times the mean of the version before …

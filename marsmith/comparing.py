@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from marsmith.answer_differences import AnswerDifference, answer_difference
+from marsmith.answers.messages import Response
+from marsmith.answers.samples import SAMPLES_FOLDER
 from marsmith.archive import Archive
 from marsmith.archive_parts import (
     config_values,
@@ -19,9 +21,7 @@ from marsmith.archive_parts import (
 from marsmith.core.errors import ArchiveError, MarsmithError
 from marsmith.file_differences import FileDifference, file_differences
 from marsmith.manifest import MANIFEST_FILE
-from marsmith.messages import Response
 from marsmith.runtime import DEFAULT_TIMEOUT, Runtime
-from marsmith.samples import SAMPLES_FOLDER
 from marsmith.tensor_differences import TensorDifference, tensor_differences
 from marsmith.weights.any_format import read_model_file
 

@@ -11,8 +11,8 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from marsmith.answers.samples import SAMPLES_FILE, SAMPLES_FOLDER, Sample, format_samples
 from marsmith.project import Project
-from marsmith.samples import SAMPLES_FILE, SAMPLES_FOLDER, Sample, format_samples
 from marsmith.spec import ArchiveSpec
 from marsmith.stored_zip import Content
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from marsmith.agreement import Agreement, agreement
+from marsmith.answers.agreement import Agreement, agreement
+from marsmith.answers.samples import difference
 from marsmith.archive import Archive
 from marsmith.archiver import write_archive
 from marsmith.building import build
@@ -23,7 +24,6 @@ from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import BuildError
 from marsmith.environment import without_secrets
 from marsmith.project import Project
-from marsmith.samples import difference
 from marsmith.spec import ArchiveSpec
 
 ENGINES_FILE = "model_engines.py"  # of handlers that know handler_config.engine and dtype

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from marsmith.answers.samples import SAMPLES_FOLDER
 from marsmith.archive import Archive
 from marsmith.archive_parts import (
     config_values,
@@ -21,7 +22,6 @@ from marsmith.bodies import Body, body_of
 from marsmith.containers import Entry
 from marsmith.core.errors import ArchiveError, MarsmithError
 from marsmith.layers import Layer, is_parameter, layers_of
-from marsmith.samples import SAMPLES_FOLDER
 from marsmith.signing import claimed_key, signature_file
 from marsmith.spec_schema import SERVING_KEYS
 from marsmith.weights.any_format import ModelFile, read_model_file

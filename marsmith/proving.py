@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from marsmith.answers.messages import Response
+from marsmith.answers.samples import Sample, difference
 from marsmith.archive import Archive
 from marsmith.client import Client
 from marsmith.client.batches import in_parallel
 from marsmith.core.errors import ClientError, RolloutError
-from marsmith.messages import Response
-from marsmith.samples import Sample, difference
 
 TIMES = 24  # requests at least: a version that fails on half of them passes once in 16 million
 _CONNECTIONS = 4

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from marsmith.answers.messages import Response
+from marsmith.answers.samples import Sample, difference
 from marsmith.archive import Archive
 from marsmith.client import Client
 from marsmith.core.errors import ClientError, ServerError, WorkerError
 from marsmith.core.findings import Finding
 from marsmith.core.interrupts import Stop
-from marsmith.messages import Response
-from marsmith.samples import Sample, difference
 from marsmith.server import JAVA_LOG, SERVER_LOG, WORKERS_LOG
 from marsmith.worker_log import explain, find_failure, model_lines
 

@@ -12,12 +12,12 @@ import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from marsmith.answers.messages import Request, Response
 from marsmith.archive import Archive
 from marsmith.core.errors import WorkerError
 from marsmith.core.findings import Finding
 from marsmith.environment import temporary_folder
 from marsmith.in_process import InProcessWorker
-from marsmith.messages import Request, Response
 from marsmith.worker_log import explain, find_failure
 from marsmith.worker_notes import Notes, read_notes
 from marsmith.worker_process import LOG_FILE, WorkerGoneError, WorkerLateError, WorkerProcess

@@ -7,15 +7,15 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from marsmith.answers.messages import Request, Response
+from marsmith.answers.pictures import picture_kind
+from marsmith.answers.samples import LARGEST, SAMPLES_FOLDER, difference
 from marsmith.archive import Archive
 from marsmith.building import build
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import ProjectError
-from marsmith.messages import Request, Response
-from marsmith.pictures import picture_kind
 from marsmith.project import Project
 from marsmith.runtime import Runtime
-from marsmith.samples import LARGEST, SAMPLES_FOLDER, difference
 from marsmith.spec import SPEC_FILE, ArchiveSpec, SampleSpec, parse_spec
 
 _OF_PICTURES = 0.01  # tolerance: another machine's JPEG encoder moves values by about as much

@@ -14,8 +14,8 @@ from typing import Any
 
 from pydantic_core import ValidationError
 
+from marsmith.answers.samples import LARGEST
 from marsmith.core.findings import Finding, FindingsError
-from marsmith.samples import LARGEST
 from marsmith.spec_schema import did_you_mean, explain, validate_archive
 from marsmith.toml_lines import TomlLines
 

@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from marsmith.answers.samples import Sample, difference
 from marsmith.archive import Archive
 from marsmith.load import Load
 from marsmith.load_connection import http_request
 from marsmith.load_result import LoadResult
 from marsmith.measurements import Measurement
-from marsmith.samples import Sample, difference
 from marsmith.trial_server import TrialServer
 from marsmith.tuning_space import Configuration
 

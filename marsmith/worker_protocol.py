@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 
+from marsmith.answers.messages import Request, Response
 from marsmith.core.errors import WorkerError
-from marsmith.messages import Request, Response
 
 Read = Callable[[int], bytes]  # returns exactly so many bytes
 # As Netty has them; two have other names in later versions of Python.

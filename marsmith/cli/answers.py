@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from marsmith.answers.messages import Response
+from marsmith.answers.pictures import picture_kind
 from marsmith.cli.output import file_size
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import MarsmithError
-from marsmith.messages import Response
-from marsmith.pictures import picture_kind
 
 
 def shown(answer: Response, image: str, out: Path | None) -> Any:

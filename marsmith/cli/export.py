@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from marsmith.agreement import Agreement
+from marsmith.answers.agreement import Agreement
 from marsmith.cli.options import Number, project_of
 from marsmith.cli.output import file_size
 from marsmith.exporting import DTYPES, FORMATS, Limits

@@ -16,12 +16,12 @@ import click
 from rich.console import Console
 from rich.progress import track
 
+from marsmith.answers.messages import Request, Response
+from marsmith.answers.pictures import picture_kind
 from marsmith.cli.answers import cells, keep, shown
 from marsmith.cli.options import archive_of, json_option, timeout_option
 from marsmith.cli.output import print_json, print_table
 from marsmith.core.errors import MarsmithError
-from marsmith.messages import Request, Response
-from marsmith.pictures import picture_kind
 from marsmith.runtime import Runtime
 
 _TABLES = (".jsonl", ".csv")

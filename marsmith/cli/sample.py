@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 
 from marsmith import sampling
+from marsmith.answers.pictures import picture_kind, picture_sheet
 from marsmith.cli.answers import cells, keep
 from marsmith.cli.options import Number, project_of
 from marsmith.cli.output import print_table
 from marsmith.core.errors import ProjectError
-from marsmith.pictures import picture_kind, picture_sheet
 from marsmith.project import Project
 from marsmith.runtime import DEFAULT_TIMEOUT
 from marsmith.spec import SampleSpec

@@ -8,10 +8,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
+from marsmith.answers.messages import Response
 from marsmith.client.batches import in_parallel
 from marsmith.client.managing import Managing
 from marsmith.core.errors import ClientError
-from marsmith.messages import Response
 
 _Self = TypeVar("_Self", bound="BaseClient")
 

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
+from marsmith.answers.messages import Response
 from marsmith.core.errors import ClientError
-from marsmith.messages import Response
 
 
 def in_parallel(

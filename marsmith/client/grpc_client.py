@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from marsmith.answers.messages import Response
 from marsmith.client.base import BaseClient
 from marsmith.client.description import expecting_torchserve
 from marsmith.client.grpc_refusals import Refusal
@@ -16,7 +17,6 @@ from marsmith.client.routes import routes_of
 from marsmith.client.tokens import TokenSource, token_source
 from marsmith.client.workers_up import PATIENCE, NoWorkerUpError, WorkersUp
 from marsmith.core.errors import ClientError, RefusedError
-from marsmith.messages import Response
 
 if TYPE_CHECKING:
     from marsmith.client.grpc_wire import Wire

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from marsmith.answers.messages import Response
 from marsmith.client.base import BaseClient
 from marsmith.client.description import expecting_torchserve
 from marsmith.client.retries import Deadline, Retries
@@ -16,7 +17,6 @@ from marsmith.client.sending import Call, Sender, refuses_token, server_url
 from marsmith.client.tokens import TokenSource, token_source
 from marsmith.client.workers_up import PATIENCE, WorkersUp
 from marsmith.core.errors import RefusedError
-from marsmith.messages import Response
 
 
 class Client(BaseClient):

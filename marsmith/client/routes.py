@@ -9,9 +9,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from marsmith.answers.messages import Response
+from marsmith.answers.samples import difference
 from marsmith.client.retries import Deadline, Retries
 from marsmith.core.errors import ClientError
-from marsmith.messages import Response
 from marsmith.routing import (
     REPORTS_FILE,
     ROUTES_FILE,
@@ -21,7 +22,6 @@ from marsmith.routing import (
     parse_routes,
     routed,
 )
-from marsmith.samples import difference
 
 # Asks a version, None being the default one, once and for its answer, by a deadline.
 Ask = Callable[[str | None, Deadline], Response]

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import httpcore
 import httpx
 
+from marsmith.answers.messages import Response
 from marsmith.client.retries import (
     MOST_DEATHS,
     RETRIED_STATUSES,
@@ -27,7 +28,6 @@ from marsmith.client.transport import Transport, bounded_by
 from marsmith.client.trust import not_trusted, trusting
 from marsmith.client.workers_up import BLIND, NoWorkerUpError, Watch
 from marsmith.core.errors import ClientError, DeadlineError, UnreachableError
-from marsmith.messages import Response
 
 _ROTATIONS = 2  # that one call can meet: the second while a slow one was under way
 _LOST = (httpcore.NetworkError, httpcore.RemoteProtocolError, httpcore.ProxyError)

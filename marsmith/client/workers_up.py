@@ -15,10 +15,10 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
+from marsmith.answers.messages import Response
 from marsmith.client.description import Model, model_of
 from marsmith.client.retries import Deadline
 from marsmith.core.errors import ClientError
-from marsmith.messages import Response
 
 PATIENCE = 0.5  # seconds that a request waits before the first look, and then between looks
 LOOK = 0.4  # seconds that a look may take: with PATIENCE, a refusal comes within a second

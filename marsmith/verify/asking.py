@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
-from marsmith.messages import Request
+from marsmith.answers.messages import Request
 
 GARBAGE = Request.of(b"\x00no image\xff" * 3, "application/octet-stream")
 

@@ -6,10 +6,10 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 
+from marsmith.answers.messages import Request, Response
+from marsmith.answers.samples import difference
 from marsmith.core.findings import Finding, Severity
-from marsmith.messages import Request, Response
 from marsmith.runtime import Runtime
-from marsmith.samples import difference
 from marsmith.verify.asking import GARBAGE, others_like
 from marsmith.verify.spoiled import spoiled
 from marsmith.verify.subject import Subject

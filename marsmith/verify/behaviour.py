@@ -6,11 +6,11 @@ import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 
+from marsmith.answers.messages import Response
+from marsmith.answers.samples import Sample, difference
 from marsmith.core.errors import WorkerError
 from marsmith.core.findings import Finding, Severity
-from marsmith.messages import Response
 from marsmith.runtime import Runtime
-from marsmith.samples import Sample, difference
 from marsmith.verify.asking import picture
 from marsmith.verify.batches import Batches
 from marsmith.verify.load_failures import explain_load

@@ -7,12 +7,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from marsmith.answers.samples import SAMPLES_FILE
 from marsmith.contents import MODEL_CONFIG_FILE, matches, sources
 from marsmith.core.findings import Finding, Severity
 from marsmith.manifest import MANIFEST_FILE
 from marsmith.project import Project
 from marsmith.python_source import ModuleOutline, outline
-from marsmith.samples import SAMPLES_FILE
 from marsmith.spec import DEFAULT_HANDLERS, SPEC_FILE, ArchiveSpec
 from marsmith.weights import stored
 

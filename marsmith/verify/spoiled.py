@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from marsmith.answers.messages import Response
 from marsmith.core.findings import Finding
-from marsmith.messages import Response
 from marsmith.runtime import Runtime
 from marsmith.verify.subject import Subject
 

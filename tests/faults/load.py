@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from marsmith.answers.messages import Response
 from marsmith.core.errors import ClientError
-from marsmith.messages import Response
 
 DEADLINE = 60.0  # seconds that a request has; without an answer then, it is lost
 

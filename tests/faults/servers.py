@@ -16,11 +16,11 @@ from pathlib import Path
 import httpx
 import psutil
 
+from marsmith.answers.messages import Response
 from marsmith.client import ONCE, Client, Retries
 from marsmith.client.workers_up import PATIENCE
 from marsmith.core.errors import UnreachableError
 from marsmith.core.processes import end_group
-from marsmith.messages import Response
 from marsmith.ports import free_ports
 from marsmith.project import Project
 from marsmith.server import KEY_FILE

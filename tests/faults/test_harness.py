@@ -6,8 +6,8 @@ import time
 
 import pytest
 
+from marsmith.answers.messages import Response
 from marsmith.core.errors import DeadlineError
-from marsmith.messages import Response
 from tests.faults.document import faults_table, filled
 from tests.faults.growth import slope
 from tests.faults.load import Tally, expected, judge, load

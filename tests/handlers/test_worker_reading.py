@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from worker_reading import read_ahead
 
-from marsmith.messages import Request
+from marsmith.answers.messages import Request
 from marsmith.worker_protocol import encode_batch
 
 

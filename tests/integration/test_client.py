@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from marsmith.answers.messages import Response
 from marsmith.client import ONCE, Client, GrpcClient, KeyFile, Retries
 from marsmith.client.base import BaseClient
 from marsmith.client.retries import Deadline
@@ -24,7 +25,6 @@ from marsmith.client.sending import Call, Sender
 from marsmith.client.tokens import Api, StaticToken
 from marsmith.client.workers_up import PATIENCE
 from marsmith.core.errors import ClientError, DeadlineError, RefusedError, UnreachableError
-from marsmith.messages import Response
 from marsmith.ports import free_ports
 from marsmith.project import Project
 from marsmith.self_signed import new_certificate

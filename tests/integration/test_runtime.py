@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from marsmith.answers.messages import Request, Response
 from marsmith.core.errors import WorkerError
-from marsmith.messages import Request, Response
 from marsmith.ports import free_ports
 from marsmith.runtime import Runtime
 from tests.integration.kit import ROOT, Kit, Served, leftovers

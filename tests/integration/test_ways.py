@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from marsmith.answers.samples import difference
 from marsmith.client.grpc_wire import Wire
 from marsmith.client.retries import ONCE, Deadline
 from marsmith.client.tokens import StaticToken
-from marsmith.samples import difference
 from tests.integration.kit import ROOT, Served
 
 SPEC = (ROOT / "archives.toml").read_text()

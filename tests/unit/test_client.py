@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from marsmith.answers.messages import Response
 from marsmith.client import ONCE, Client
 from marsmith.client.tokens import REFUSAL
 from marsmith.core.errors import ClientError, RefusedError, UnreachableError
-from marsmith.messages import Response
 from tests.unit.answering import Reply, Request, Server
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from marsmith.answers.messages import Response
 from marsmith.client import ONCE, Client
 from marsmith.client.batches import in_parallel
 from marsmith.core.errors import ClientError, RefusedError
-from marsmith.messages import Response
 from tests.unit.answering import Reply, Request, Server
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from marsmith.answers.messages import Response
 from marsmith.client import ONCE, Client, GrpcClient, Retries
 from marsmith.client.retries import Deadline
 from marsmith.core.errors import ClientError, DeadlineError, RefusedError, UnreachableError
-from marsmith.messages import Response
 from tests.unit.answering import Reply, Server
 
 QUICK = Retries(attempts=4, first=0.001, longest=0.001)

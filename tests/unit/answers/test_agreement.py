@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from marsmith.agreement import agreement
+from marsmith.answers.agreement import agreement
 
 
 def of(first: Any, second: Any) -> bool:

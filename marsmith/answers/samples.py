@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from marsmith.answers.pictures import picture_difference, picture_kind
 from marsmith.core.errors import ArchiveError
-from marsmith.pictures import picture_difference, picture_kind
 
 SAMPLES_FOLDER = "samples"
 SAMPLES_FILE = f"{SAMPLES_FOLDER}/samples.json"

@@ -1,4 +1,4 @@
-"""marsmith/pictures.py, and what samples make of it."""
+"""marsmith/answers/pictures.py, and what samples make of it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import io
 import pytest
 from PIL import Image
 
-from marsmith.pictures import picture_difference, picture_kind
-from marsmith.samples import difference
+from marsmith.answers.pictures import picture_difference, picture_kind
+from marsmith.answers.samples import difference
 
 
 def encoded(level: int, kind: str = "PNG", size: tuple[int, int] = (8, 8)) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from marsmith.pictures import measure_pictures, picture_kind
+from marsmith.answers.pictures import measure_pictures, picture_kind
 
 
 @dataclass(frozen=True)

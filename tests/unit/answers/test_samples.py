@@ -1,10 +1,10 @@
-"""marsmith/samples.py."""
+"""marsmith/answers/samples.py."""
 
 from __future__ import annotations
 
 import pytest
 
-from marsmith.samples import Sample, difference, format_samples, parse_samples
+from marsmith.answers.samples import Sample, difference, format_samples, parse_samples
 
 
 def test_an_index_reads_back_as_it_was_written() -> None:
