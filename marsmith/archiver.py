@@ -17,13 +17,13 @@ import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from marsmith.archive.manifest import MANIFEST_FILE, normalised_manifest
+from marsmith.archive.stored_zip import Content, write_stored_zip
 from marsmith.contents import MODEL_CONFIG_FILE, contents
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import BuildError
-from marsmith.manifest import MANIFEST_FILE, normalised_manifest
 from marsmith.project import Project
 from marsmith.spec import ArchiveSpec
-from marsmith.stored_zip import Content, write_stored_zip
 
 # TorchServe wants a date in the manifest; a real one would make every archive a new one.
 _CREATED_ON = "01/01/1980 00:00:00"

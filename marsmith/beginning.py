@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from marsmith.archive import Archive
+from marsmith.archive.reader import Archive
 from marsmith.core.errors import ArchiveError, ProjectError
 from marsmith.deployments import Record, Version, deployed, of, path_of, read_record, snapshot
 from marsmith.placing import PlacedArchive, pin

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from marsmith.answers.samples import LARGEST
-from marsmith.archive import Archive
+from marsmith.archive.reader import Archive
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import RolloutError
 from marsmith.deployments import Version, path_of

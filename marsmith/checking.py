@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from marsmith.archive import Archive
+from marsmith.archive.reader import Archive
 from marsmith.building import build, is_stale
 from marsmith.check_targets import Target
 from marsmith.core.errors import ArchiveError, WorkerError

@@ -9,7 +9,8 @@ from typing import Any
 from marsmith.answer_differences import AnswerDifference, answer_difference
 from marsmith.answers.messages import Response
 from marsmith.answers.samples import SAMPLES_FOLDER
-from marsmith.archive import Archive
+from marsmith.archive.manifest import MANIFEST_FILE
+from marsmith.archive.reader import Archive
 from marsmith.archive_parts import (
     config_values,
     manifest_values,
@@ -20,7 +21,6 @@ from marsmith.archive_parts import (
 )
 from marsmith.core.errors import ArchiveError, MarsmithError
 from marsmith.file_differences import FileDifference, file_differences
-from marsmith.manifest import MANIFEST_FILE
 from marsmith.runtime import DEFAULT_TIMEOUT, Runtime
 from marsmith.tensor_differences import TensorDifference, tensor_differences
 from marsmith.weights.any_format import read_model_file

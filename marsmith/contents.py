@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from marsmith.answers.samples import SAMPLES_FILE, SAMPLES_FOLDER, Sample, format_samples
+from marsmith.archive.stored_zip import Content
 from marsmith.project import Project
 from marsmith.spec import ArchiveSpec
-from marsmith.stored_zip import Content
 
 MODEL_CONFIG_FILE = "model-config.yaml"
 _WILDCARDS = "*?["

@@ -16,7 +16,7 @@ from typing import Any
 
 from marsmith.answers.agreement import Agreement, agreement
 from marsmith.answers.samples import difference
-from marsmith.archive import Archive
+from marsmith.archive.reader import Archive
 from marsmith.archiver import write_archive
 from marsmith.building import build
 from marsmith.calibration import Photos, split_photos

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from marsmith.archive import Archive
+from marsmith.archive.reader import Archive
 from marsmith.archive_parts import on_disk, read_part
 from marsmith.core.errors import ArchiveError
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from marsmith.answers.samples import SAMPLES_FOLDER
-from marsmith.archive import Archive
+from marsmith.archive.containers import Entry
+from marsmith.archive.reader import Archive
 from marsmith.archive_parts import (
     config_values,
     manifest_values,
@@ -19,7 +20,6 @@ from marsmith.archive_parts import (
     weights_files,
 )
 from marsmith.bodies import Body, body_of
-from marsmith.containers import Entry
 from marsmith.core.errors import ArchiveError, MarsmithError
 from marsmith.layers import Layer, is_parameter, layers_of
 from marsmith.signing import claimed_key, signature_file

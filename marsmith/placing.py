@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from marsmith.archive import Archive
+from marsmith.archive.manifest import MANIFEST_FILE
+from marsmith.archive.reader import Archive
+from marsmith.archive.stored_zip import Content, write_stored_zip
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import ArchiveError
-from marsmith.manifest import MANIFEST_FILE
 from marsmith.project import Project
 from marsmith.signing import signature_file
-from marsmith.stored_zip import Content, write_stored_zip
 
 _DIGITS = 12  # of the sha256, in a file's name
 _CHUNK = 8 << 20  # bytes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marsmith.answers.messages import Response
 from marsmith.answers.samples import Sample, difference
-from marsmith.archive import Archive
+from marsmith.archive.reader import Archive
 from marsmith.client import Client
 from marsmith.client.batches import in_parallel
 from marsmith.core.errors import ClientError, RolloutError

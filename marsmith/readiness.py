@@ -15,7 +15,7 @@ from typing import Protocol
 
 from marsmith.answers.messages import Response
 from marsmith.answers.samples import Sample, difference
-from marsmith.archive import Archive
+from marsmith.archive.reader import Archive
 from marsmith.client import Client
 from marsmith.core.errors import ClientError, ServerError, WorkerError
 from marsmith.core.findings import Finding

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from marsmith.archive import Archive
+from marsmith.archive.manifest import is_version
+from marsmith.archive.reader import Archive
 from marsmith.canary import Canary, trial
 from marsmith.check_targets import Target
 from marsmith.checking import check
@@ -16,7 +17,6 @@ from marsmith.connecting import client_of, find_server
 from marsmith.core.errors import MarsmithError, ProjectError, RefusedError, RolloutError
 from marsmith.core.findings import FindingsError, Severity
 from marsmith.deployments import Record, Version, default_of, observed, of, previous, read_record
-from marsmith.manifest import is_version
 from marsmith.operating import Operation, operating
 from marsmith.placing import discard, place, with_version
 from marsmith.project import Project

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from marsmith.answers.messages import Request, Response
-from marsmith.archive import Archive
+from marsmith.archive.reader import Archive
 from marsmith.core.errors import WorkerError
 from marsmith.core.findings import Finding
 from marsmith.environment import temporary_folder

@@ -10,7 +10,7 @@ from pathlib import Path
 from marsmith.answers.messages import Request, Response
 from marsmith.answers.pictures import picture_kind
 from marsmith.answers.samples import LARGEST, SAMPLES_FOLDER, difference
-from marsmith.archive import Archive
+from marsmith.archive.reader import Archive
 from marsmith.building import build
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import ProjectError

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from marsmith.archive import Archive
+from marsmith.archive.reader import Archive
 from marsmith.beginning import Beginning, beginning
 from marsmith.client import ONCE
 from marsmith.connecting import client_of, server_properties

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from marsmith.archive import Archive
+from marsmith.archive.reader import Archive
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import ArchiveError, MarsmithError, SigningError
 from marsmith.core.findings import Finding, FindingsError

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from marsmith.archive import Archive
+from marsmith.archive.reader import Archive
 from marsmith.client import Client, Model
 from marsmith.contents import source_names
 from marsmith.core.errors import ClientError, MarsmithError, ServerError

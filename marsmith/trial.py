@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from marsmith.answers.samples import Sample, difference
-from marsmith.archive import Archive
+from marsmith.archive.reader import Archive
 from marsmith.load import Load
 from marsmith.load_connection import http_request
 from marsmith.load_result import LoadResult

@@ -15,7 +15,9 @@ from urllib.parse import quote
 
 import psutil
 
-from marsmith.archive import Archive
+from marsmith.archive.manifest import MANIFEST_FILE
+from marsmith.archive.reader import Archive
+from marsmith.archive.stored_zip import Content, write_stored_zip
 from marsmith.archiver import write_archive
 from marsmith.client import ONCE, Client
 from marsmith.contents import contents
@@ -23,14 +25,12 @@ from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import BuildError, ClientError
 from marsmith.core.interrupts import StopRequest
 from marsmith.exposure import NO_WORKFLOWS
-from marsmith.manifest import MANIFEST_FILE
 from marsmith.ports import free_ports
 from marsmith.project import Project
 from marsmith.properties import addresses, with_ports
 from marsmith.readiness import Start
 from marsmith.server import KEY_FILE, TorchServe
 from marsmith.spec import ArchiveSpec
-from marsmith.stored_zip import Content, write_stored_zip
 from marsmith.tuning_space import Configuration, Variant, applied
 from marsmith.variants import Calibration, make
 

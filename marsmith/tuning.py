@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from marsmith.archive import Archive
+from marsmith.archive.reader import Archive
 from marsmith.building import build
 from marsmith.core.errors import BuildError, ClientError, ProjectError, ServerError
 from marsmith.core.interrupts import StopRequest

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from marsmith.bill_of_materials import bill_of_materials
+from marsmith.archive.sbom import bill_of_materials
 from marsmith.cli.answers import keep
 from marsmith.cli.options import archive_of
 

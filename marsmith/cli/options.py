@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from marsmith.archive import Archive
+from marsmith.archive.reader import Archive
 from marsmith.building import is_stale
 from marsmith.core.errors import ProjectError
 from marsmith.project import Project

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from marsmith.archive.requirements import declared, normal_name
 from marsmith.core.findings import Finding, Severity
 from marsmith.distributions import (
     distribution_of,
@@ -16,7 +17,6 @@ from marsmith.distributions import (
     is_standard,
 )
 from marsmith.imported_names import Import
-from marsmith.requirements import declared, normal_name
 from marsmith.verify.modules import Module, is_own
 from marsmith.verify.subject import Subject
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from marsmith.containers import Entry
+from marsmith.archive.containers import Entry
 from marsmith.contents import generated, sources
 from marsmith.core.errors import ArchiveError
 from marsmith.core.findings import Finding, Severity

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from marsmith.archive.manifest import MANIFEST_FILE, is_version
 from marsmith.core.errors import ArchiveError
 from marsmith.core.findings import Finding, Severity
 from marsmith.distributions import is_installed
-from marsmith.manifest import MANIFEST_FILE, is_version
 from marsmith.spec import DEFAULT_HANDLERS
 from marsmith.spec_schema import did_you_mean
 from marsmith.verify.subject import Subject

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from marsmith.answers.samples import SAMPLES_FILE
+from marsmith.archive.manifest import MANIFEST_FILE
 from marsmith.contents import MODEL_CONFIG_FILE, matches, sources
 from marsmith.core.findings import Finding, Severity
-from marsmith.manifest import MANIFEST_FILE
 from marsmith.project import Project
 from marsmith.python_source import ModuleOutline, outline
 from marsmith.spec import DEFAULT_HANDLERS, SPEC_FILE, ArchiveSpec

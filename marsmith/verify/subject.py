@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from marsmith.archive import Archive
+from marsmith.archive.manifest import Manifest
+from marsmith.archive.reader import Archive
 from marsmith.contents import sources
 from marsmith.core.errors import ArchiveError
 from marsmith.core.findings import Finding, Severity
 from marsmith.environment import torchserve_home
-from marsmith.manifest import Manifest
 from marsmith.project import Project
 from marsmith.spec import DEFAULT_HANDLERS, SPEC_FILE, ArchiveSpec
 

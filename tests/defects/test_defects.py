@@ -17,8 +17,8 @@ from unittest import mock
 import pytest
 import torch
 
+from marsmith.archive.manifest import MANIFEST_FILE
 from marsmith.checking import Checked
-from marsmith.manifest import MANIFEST_FILE
 from tests.defects.tiny import Tiny, new_model
 
 Defect = Callable[[Tiny], Checked]

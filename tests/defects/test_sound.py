@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from marsmith.archive import Archive
+from marsmith.archive.reader import Archive
 from marsmith.building import build
 from marsmith.runtime import Runtime
 from tests.defects.tiny import Tiny, new_model

@@ -20,7 +20,7 @@ import pytest
 import torch
 from torch import nn
 
-from marsmith.archive import Archive
+from marsmith.archive.reader import Archive
 from marsmith.check_targets import targets
 from marsmith.checking import Checked, check
 from marsmith.inspecting import inspect

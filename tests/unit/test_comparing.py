@@ -16,7 +16,7 @@ from PIL import Image
 
 from marsmith.answer_differences import answer_difference
 from marsmith.answers.messages import Response
-from marsmith.archive import Archive
+from marsmith.archive.reader import Archive
 from marsmith.comparing import Comparison, compare
 from marsmith.tensor_differences import TensorDifference, tensor_differences
 from marsmith.weights.checkpoint import read_checkpoint

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from marsmith.archive import Archive
+from marsmith.archive.reader import Archive
 from marsmith.archiver import write_archive
 from marsmith.bodies import body_of
 from marsmith.core.errors import ArchiveError

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from marsmith.archive import Archive
+from marsmith.archive.reader import Archive
 from marsmith.verify import engines
 from marsmith.verify.engines import check_engine
 from marsmith.verify.subject import Subject

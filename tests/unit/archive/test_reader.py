@@ -1,4 +1,4 @@
-"""marsmith/archive.py."""
+"""marsmith/archive/reader.py."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from marsmith.archive import Archive
+from marsmith.archive.reader import Archive
 from marsmith.archiver import write_archive
 from marsmith.core.errors import ArchiveError
 from tests.unit.conftest import MakeProject

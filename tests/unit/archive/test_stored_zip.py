@@ -1,4 +1,4 @@
-"""marsmith/stored_zip.py."""
+"""marsmith/archive/stored_zip.py."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from marsmith import stored_zip
-from marsmith.stored_zip import Content, write_stored_zip
+from marsmith.archive import stored_zip
+from marsmith.archive.stored_zip import Content, write_stored_zip
 
 
 class SmallLimit(int):

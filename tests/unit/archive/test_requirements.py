@@ -1,4 +1,4 @@
-"""marsmith/requirements.py: what pip would install, and what of it is here."""
+"""marsmith/archive/requirements.py: what pip would install, and what of it is here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from marsmith.requirements import Requirement, declared, included_files, requirement_lines
+from marsmith.archive.requirements import Requirement, declared, included_files, requirement_lines
 
 NUMPY = metadata.version("numpy")
 

@@ -1,4 +1,4 @@
-"""marsmith/manifest.py."""
+"""marsmith/archive/manifest.py."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from marsmith.archive.manifest import Manifest, normalised_manifest, parse_manifest
 from marsmith.core.errors import ArchiveError
-from marsmith.manifest import Manifest, normalised_manifest, parse_manifest
 
 TEXT = json.dumps(
     {

@@ -1,4 +1,4 @@
-"""marsmith/bill_of_materials.py: complete, valid, and the same every time."""
+"""marsmith/archive/sbom.py: complete, valid, and the same every time."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from marsmith import __version__
-from marsmith.archive import Archive
-from marsmith.bill_of_materials import bill_of_materials
+from marsmith.archive.reader import Archive
+from marsmith.archive.sbom import bill_of_materials
 from marsmith.building import build
 from marsmith.core.errors import ArchiveError
 from tests.unit.conftest import MakeProject

@@ -22,9 +22,9 @@ from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
 from marsmith import __version__
-from marsmith.archive import Archive
+from marsmith.archive.reader import Archive
+from marsmith.archive.requirements import Requirement, included_files, requirement_lines
 from marsmith.core.errors import ArchiveError
-from marsmith.requirements import Requirement, included_files, requirement_lines
 
 
 def bill_of_materials(archive: Archive) -> str:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from marsmith.answers.samples import SAMPLES_FILE, Sample, parse_samples
-from marsmith.containers import Entry, open_container
+from marsmith.archive.containers import Entry, open_container
+from marsmith.archive.manifest import MANIFEST_FILE, Manifest, parse_manifest
 from marsmith.core.errors import ArchiveError
-from marsmith.manifest import MANIFEST_FILE, Manifest, parse_manifest
 
 _MOST_VALUES = 100_000  # of a model-config; YAML's aliases can make billions of a few lines
 
