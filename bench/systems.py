@@ -19,7 +19,7 @@ from bench.answers import Case
 from bench.failures import SystemFailedError
 from bench.places import LOGS
 from marsmith.core.processes import end_children_of, end_group
-from marsmith.ports import free_ports
+from marsmith.torchserve.ports import free_ports
 
 _PATIENCE = 180.0  # seconds until the first right answer: Ray Serve takes half a minute
 _PORTS = 5  # TorchServe listens on five in a row

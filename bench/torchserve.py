@@ -17,7 +17,7 @@ from bench.environments import environment
 from bench.failures import BenchError
 from bench.places import BENCH, ROOT, WORK
 from bench.systems import System, post_raw
-from marsmith.java import java_executable
+from marsmith.torchserve.java import java_executable
 
 # Ports, and what lets a request of this machine in; all else is TorchServe's default.
 _CONFIG = """\

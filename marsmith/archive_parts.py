@@ -17,7 +17,7 @@ from marsmith.answers.samples import SAMPLES_FOLDER
 from marsmith.archive.manifest import MANIFEST_FILE
 from marsmith.archive.reader import Archive
 from marsmith.core.errors import ArchiveError, WeightsError
-from marsmith.environment import FOLDER_PREFIX
+from marsmith.torchserve.environment import FOLDER_PREFIX
 from marsmith.weights.any_format import ENDINGS
 
 _LARGEST = 1 << 28  # bytes of a file that is read at once

@@ -14,7 +14,6 @@ from marsmith.archive.reader import Archive
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import RolloutError
 from marsmith.deployments import Version, path_of
-from marsmith.exposition import parse_metrics
 from marsmith.operating import Operation
 from marsmith.placing import PlacedArchive
 from marsmith.proving import complaint
@@ -26,6 +25,7 @@ from marsmith.routing import (
     count_reports,
     format_routes,
 )
+from marsmith.torchserve.metrics_text import parse_metrics
 
 MOST_FAILURES = 0.01  # of the requests that it got
 SLOWER = 1.5  # times the mean of the version before …

@@ -12,13 +12,13 @@ from marsmith.client.tokens import Api
 from marsmith.core.errors import ServerError
 from marsmith.core.processes import have_ended
 from marsmith.guarding import certificate_of
-from marsmith.ports import free_ports
 from marsmith.project import Project
-from marsmith.properties import addresses, with_ports
 from marsmith.server import KEY_FILE
 from marsmith.server_state import ServerState, end_abandoned, running_servers
 from marsmith.tidying import keep_deployed
 from marsmith.tokens import read_key
+from marsmith.torchserve.ports import free_ports
+from marsmith.torchserve.properties import addresses, with_ports
 
 _STOPPING = 30.0  # seconds
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from marsmith.core.errors import ProjectError
-from marsmith.properties import CONFIG_FILE, Address, addresses
+from marsmith.torchserve.properties import CONFIG_FILE, Address, addresses
 
 # POST /workflows registers any .war in the workflow store and runs its code; no setting turns it
 # off. Nothing can lie in this place, nor be written into it, not even by root.

@@ -10,8 +10,8 @@ from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import ProjectError
 from marsmith.exposure import guarded
 from marsmith.project import Project
-from marsmith.properties import CONFIG_FILE, Address, addresses
 from marsmith.self_signed import new_certificate
+from marsmith.torchserve.properties import CONFIG_FILE, Address, addresses
 
 _FILES = ("private_key_file", "certificate_file", "keystore", "metrics_config")
 

@@ -11,7 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from marsmith.environment import torchserve_home
+from marsmith.torchserve.environment import torchserve_home
 
 
 class InProcessWorker:

@@ -21,7 +21,7 @@ from marsmith.core.errors import ClientError, ServerError, WorkerError
 from marsmith.core.findings import Finding
 from marsmith.core.interrupts import Stop
 from marsmith.server import JAVA_LOG, SERVER_LOG, WORKERS_LOG
-from marsmith.worker_log import explain, find_failure, model_lines
+from marsmith.torchserve.load_failure import explain, find_failure, model_lines
 
 _PAUSE = 0.1  # seconds between two looks
 _GRACE = 0.5  # seconds between an exception and the last line of its traceback in the log

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from marsmith.core.processes import lives
-from marsmith.log_tails import LogTails
 from marsmith.server import LOGS
 from marsmith.server_state import ServerState
+from marsmith.torchserve.log_tails import LogTails
 
 
 class RunningServer:

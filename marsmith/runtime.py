@@ -16,18 +16,18 @@ from marsmith.answers.messages import Request, Response
 from marsmith.archive.reader import Archive
 from marsmith.core.errors import WorkerError
 from marsmith.core.findings import Finding
-from marsmith.environment import temporary_folder
 from marsmith.in_process import InProcessWorker
-from marsmith.worker_log import explain, find_failure
-from marsmith.worker_notes import Notes, read_notes
-from marsmith.worker_process import LOG_FILE, WorkerGoneError, WorkerLateError, WorkerProcess
-from marsmith.worker_protocol import (
+from marsmith.torchserve.environment import temporary_folder
+from marsmith.torchserve.load_failure import explain, find_failure
+from marsmith.torchserve.worker_protocol import (
     encode_batch,
     encode_load,
     read_batch,
     read_loaded,
     refusal,
 )
+from marsmith.worker_notes import Notes, read_notes
+from marsmith.worker_process import LOG_FILE, WorkerGoneError, WorkerLateError, WorkerProcess
 
 _LARGEST_BATCH = (1 << 31) - 1  # that a message to the worker can name
 _NOTES = "notes.json"

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from marsmith.core.errors import ServerError
-from marsmith.log_entries import Entries, Entry
-from marsmith.log_files import LogReader
 from marsmith.project import Project
 from marsmith.server import LOGS
 from marsmith.server_state import running_servers
+from marsmith.torchserve.log_entries import Entries, Entry
+from marsmith.torchserve.log_files import LogReader
 
 
 class ServerLogs:

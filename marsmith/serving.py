@@ -23,10 +23,7 @@ from marsmith.core.processes import identity
 from marsmith.deployments import recording, write_record
 from marsmith.exposure import asks_for_tokens, token_lifetime
 from marsmith.guarding import Guard, guard
-from marsmith.log_config import LogFormat
-from marsmith.ports import free_ports, require_free
 from marsmith.project import Project
-from marsmith.properties import addresses
 from marsmith.readiness import Start
 from marsmith.server import KEY_FILE, TorchServe
 from marsmith.server_state import (
@@ -41,6 +38,9 @@ from marsmith.signing_keys import fingerprint
 from marsmith.supervising import Supervisor
 from marsmith.tidying import keep_deployed
 from marsmith.tokens import KeyRotation
+from marsmith.torchserve.log_config import LogFormat
+from marsmith.torchserve.ports import free_ports, require_free
+from marsmith.torchserve.properties import addresses
 
 DEFAULT_TIMEOUT = 120.0  # seconds for all models to load and answer; TorchServe's own, per model
 BACKGROUND_LOG = "serve.log"

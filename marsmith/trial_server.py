@@ -25,12 +25,12 @@ from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import BuildError, ClientError
 from marsmith.core.interrupts import StopRequest
 from marsmith.exposure import NO_WORKFLOWS
-from marsmith.ports import free_ports
 from marsmith.project import Project
-from marsmith.properties import addresses, with_ports
 from marsmith.readiness import Start
 from marsmith.server import KEY_FILE, TorchServe
 from marsmith.spec import ArchiveSpec
+from marsmith.torchserve.ports import free_ports
+from marsmith.torchserve.properties import addresses, with_ports
 from marsmith.tuning_space import Configuration, Variant, applied
 from marsmith.variants import Calibration, make
 

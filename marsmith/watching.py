@@ -12,10 +12,10 @@ import psutil
 from marsmith.client import ONCE, Client
 from marsmith.client.description import Model
 from marsmith.core.errors import ClientError
-from marsmith.exposition import Scrape, parse_metrics
-from marsmith.figures import Figures
 from marsmith.server import KEY_FILE
 from marsmith.server_state import ServerState
+from marsmith.torchserve.metrics import Figures
+from marsmith.torchserve.metrics_text import Scrape, parse_metrics
 
 _PATIENCE = 3.0  # seconds for an answer: whoever looks wants to know that there is none
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from marsmith.core.processes import end_children_of, end_group
-from marsmith.environment import clean_environment, torchserve_home
+from marsmith.torchserve.environment import clean_environment, torchserve_home
 
 _WATCH = Path(__file__).parent / "children" / "watched_worker.py"
 LOG_FILE = "worker.log"  # what the worker and its handler print, beside models/

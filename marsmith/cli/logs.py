@@ -15,9 +15,9 @@ from marsmith.cli.output import plain
 from marsmith.contents import source_names
 from marsmith.core.errors import ProjectError, ServerError
 from marsmith.deployments import read_record
-from marsmith.log_entries import Entry, SourceName
 from marsmith.project import Project
 from marsmith.server_logs import ServerLogs, logs_folder
+from marsmith.torchserve.log_entries import Entry, SourceName
 
 _PAUSE = 0.2  # seconds between two looks
 _COLOURS = {"ERROR": "red", "FATAL": "red", "WARN": "yellow"}

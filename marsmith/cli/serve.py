@@ -12,8 +12,8 @@ from marsmith import serving
 from marsmith.building import is_stale
 from marsmith.cli.options import Number, names_argument, port_option, project_of
 from marsmith.connecting import stop_server
-from marsmith.log_config import LogFormat
 from marsmith.server_state import ServerState
+from marsmith.torchserve.log_config import LogFormat
 
 
 @click.command()

@@ -9,7 +9,7 @@ from marsmith.core.errors import ProjectError
 from marsmith.core.findings import Finding, Severity
 from marsmith.exposure import NO_WORKFLOWS
 from marsmith.project import Project
-from marsmith.properties import CONFIG_FILE, KEYS, Address, addresses, property_lines
+from marsmith.torchserve.properties import CONFIG_FILE, KEYS, Address, addresses, property_lines
 
 # Set there they do nothing: TorchServe reads them elsewhere (ConfigManager.java, ModelConfig.java).
 _ELSEWHERE = {

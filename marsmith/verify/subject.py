@@ -12,9 +12,9 @@ from marsmith.archive.reader import Archive
 from marsmith.contents import sources
 from marsmith.core.errors import ArchiveError
 from marsmith.core.findings import Finding, Severity
-from marsmith.environment import torchserve_home
 from marsmith.project import Project
 from marsmith.spec import DEFAULT_HANDLERS, SPEC_FILE, ArchiveSpec
+from marsmith.torchserve.environment import torchserve_home
 
 MODULE = r"(/__init__)?\.(py|pyc|(\w|-)+\.so|so)"  # what Python finds below a module's path
 

@@ -21,10 +21,10 @@ from marsmith.client import ONCE, Client, Retries
 from marsmith.client.workers_up import PATIENCE
 from marsmith.core.errors import UnreachableError
 from marsmith.core.processes import end_group
-from marsmith.ports import free_ports
 from marsmith.project import Project
 from marsmith.server import KEY_FILE
 from marsmith.server_state import ServerState, running_servers
+from marsmith.torchserve.ports import free_ports
 from tests.faults.archives import project
 from tests.faults.load import DEADLINE, Ask, Tally, load
 from tests.integration.kit import BIN, Kit, leftovers, wait_for

@@ -12,9 +12,9 @@ import pytest
 from marsmith.load import Load
 from marsmith.load_connection import http_request
 from marsmith.load_result import LoadResult
-from marsmith.ports import free_ports
 from marsmith.project import Project
 from marsmith.server_state import ServerState, running_servers
+from marsmith.torchserve.ports import free_ports
 from tests.faults.growth import Moment, moment, slope
 from tests.faults.results import record
 from tests.integration.kit import copy_project

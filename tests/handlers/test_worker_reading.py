@@ -14,7 +14,7 @@ import pytest
 from worker_reading import read_ahead
 
 from marsmith.answers.messages import Request
-from marsmith.worker_protocol import encode_batch
+from marsmith.torchserve.worker_protocol import encode_batch
 
 
 @pytest.fixture

@@ -25,11 +25,11 @@ from marsmith.client.sending import Call, Sender
 from marsmith.client.tokens import Api, StaticToken
 from marsmith.client.workers_up import PATIENCE
 from marsmith.core.errors import ClientError, DeadlineError, RefusedError, UnreachableError
-from marsmith.ports import free_ports
 from marsmith.project import Project
 from marsmith.self_signed import new_certificate
 from marsmith.server import KEY_FILE
 from marsmith.server_state import ServerState, running_servers
+from marsmith.torchserve.ports import free_ports
 from tests.integration.kit import ROOT, Kit, wait_for
 
 # Answers what it is sent; tells its version, says what it was asked for, waits, or fails.

@@ -19,9 +19,9 @@ import pytest
 
 from marsmith.client import Client, Retries
 from marsmith.connecting import client_of, find_server
-from marsmith.ports import free_ports
 from marsmith.project import Project
 from marsmith.server_state import ServerState
+from marsmith.torchserve.ports import free_ports
 from tests.integration.asking import Asking
 from tests.integration.kit import BIN, ROOT, Kit, leftovers, wait_for
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from marsmith.ports import require_free
-from marsmith.properties import addresses
+from marsmith.torchserve.ports import require_free
+from marsmith.torchserve.properties import addresses
 from tests.integration.kit import BIN, ROOT, Kit, copy_project, leftovers, wait_for
 
 

@@ -14,8 +14,8 @@ import pytest
 
 from marsmith.answers.messages import Request, Response
 from marsmith.core.errors import WorkerError
-from marsmith.ports import free_ports
 from marsmith.runtime import Runtime
+from marsmith.torchserve.ports import free_ports
 from tests.integration.kit import ROOT, Kit, Served, leftovers
 
 FROM_FRONT_END = {"x-request-id", "pragma", "cache-control", "expires", "content-length"}

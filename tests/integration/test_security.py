@@ -29,12 +29,12 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_an
 
 from marsmith.client.trust import trusting
 from marsmith.connecting import connect
-from marsmith.ports import free_ports
 from marsmith.project import Project
-from marsmith.properties import parse_properties, with_ports
 from marsmith.self_signed import new_certificate
 from marsmith.server import TorchServe
 from marsmith.tokens import APIS, read_key
+from marsmith.torchserve.ports import free_ports
+from marsmith.torchserve.properties import parse_properties, with_ports
 from tests.integration.kit import ECHO_HANDLER, ROOT, Kit, copy_echo, wait_for
 
 REFUSED = "Token Authorization failed"

@@ -20,8 +20,8 @@ import promql_parser
 import pytest
 import yaml
 
-from marsmith.exposition import Scrape, parse_metrics
-from marsmith.ports import free_ports
+from marsmith.torchserve.metrics_text import Scrape, parse_metrics
+from marsmith.torchserve.ports import free_ports
 from tests.integration.kit import BIN, ECHO_SPEC, ROOT, Served, copy_project, wait_for
 
 # A classifier that fails on pictures of one pixel, and a handler that counts nothing.

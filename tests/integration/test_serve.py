@@ -15,7 +15,7 @@ import psutil
 import pytest
 import torch
 
-from marsmith.ports import free_ports
+from marsmith.torchserve.ports import free_ports
 from tests.integration.kit import Kit, leftovers, wait_for
 
 HANDLER = """\

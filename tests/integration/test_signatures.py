@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from marsmith.ports import free_ports
+from marsmith.torchserve.ports import free_ports
 from tests.integration.kit import Kit, leftovers
 
 

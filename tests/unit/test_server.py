@@ -11,10 +11,10 @@ import psutil
 import pytest
 
 from marsmith.core.errors import PortInUseError, ServerError
-from marsmith.environment import LET_THROUGH, clean_environment
-from marsmith.ports import free_ports
-from marsmith.properties import addresses, parse_properties, with_ports
 from marsmith.server import TorchServe
+from marsmith.torchserve.environment import LET_THROUGH, clean_environment
+from marsmith.torchserve.ports import free_ports
+from marsmith.torchserve.properties import addresses, parse_properties, with_ports
 
 # In the place of Java: notes how it was called, then waits to be ended.
 STAND_IN = """\

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from marsmith.log_records import Record, parse_line
-from marsmith.worker_log import CHAINED, CHATTER, TRACEBACK
+from marsmith.torchserve.load_failure import CHAINED, CHATTER, TRACEBACK
+from marsmith.torchserve.log_records import Record, parse_line
 
 SourceName = Callable[[str, str], str]  # (archive, entry) → the project's file
 

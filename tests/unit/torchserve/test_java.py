@@ -1,4 +1,4 @@
-"""marsmith/java.py."""
+"""marsmith/torchserve/java.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from marsmith.core.errors import ServerError
-from marsmith.java import java_executable
+from marsmith.torchserve.java import java_executable
 
 
 def test_without_java_home_our_own_java_runs() -> None:

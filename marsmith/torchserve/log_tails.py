@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from marsmith.log_records import as_text
+from marsmith.torchserve.log_records import as_text
 
 
 class LogTails:

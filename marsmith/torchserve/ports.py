@@ -9,7 +9,7 @@ import socket
 import psutil
 
 from marsmith.core.errors import PortInUseError, ServerError
-from marsmith.properties import Address
+from marsmith.torchserve.properties import Address
 
 
 def free_ports(count: int) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from marsmith.exposition import Labels, Scrape, Wanted, quantile
+from marsmith.torchserve.metrics_text import Labels, Scrape, Wanted, quantile
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""marsmith/properties.py."""
+"""marsmith/torchserve/properties.py."""
 
 from __future__ import annotations
 
 import pytest
 
 from marsmith.core.errors import ProjectError
-from marsmith.properties import (
+from marsmith.torchserve.properties import (
     Address,
     addresses,
     format_properties,

@@ -1,4 +1,4 @@
-"""marsmith/exposition.py and figures.py, on answers as TorchServe 0.12.0 gives them."""
+"""Metrics as text and as figures, on answers as TorchServe 0.12.0 gives them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import asdict
 import pytest
 
 from marsmith.core.errors import ClientError
-from marsmith.exposition import parse_metrics, quantile
-from marsmith.figures import Figures, ModelFigures, ServerFigures
+from marsmith.torchserve.metrics import Figures, ModelFigures, ServerFigures
+from marsmith.torchserve.metrics_text import parse_metrics, quantile
 
 INF = float("inf")
 

@@ -1,4 +1,4 @@
-"""marsmith/log_records.py, log_entries.py and log_files.py, on TorchServe 0.12.0's lines."""
+"""Records, entries and files of logs, on TorchServe 0.12.0's lines."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from marsmith.log_entries import Entries, Entry
-from marsmith.log_files import LogReader, log_files
-from marsmith.log_records import as_text, parse_line
+from marsmith.torchserve.log_entries import Entries, Entry
+from marsmith.torchserve.log_files import LogReader, log_files
+from marsmith.torchserve.log_records import as_text, parse_line
 
 UNPACKED = "/tmp/marsmith-q9ewh4j6/models/0f3a61c2b7d84e5f9a0b1c2d3e4f5a6b"  # noqa: S108
 INSTALLED = "/home/ann/.venv/lib/python3.11/site-packages"

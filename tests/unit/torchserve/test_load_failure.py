@@ -1,10 +1,10 @@
-"""marsmith/worker_log.py, on logs as TorchServe 0.12.0's workers write them."""
+"""marsmith/torchserve/load_failure.py, on logs as TorchServe 0.12.0's workers write them."""
 
 from __future__ import annotations
 
 import pytest
 
-from marsmith.worker_log import Failure, explain, find_failure, model_lines
+from marsmith.torchserve.load_failure import Failure, explain, find_failure, model_lines
 
 UNPACKED = "/tmp/marsmith-rlr34nm2/models/0f3a61c2b7d84e5f9a0b1c2d3e4f5a6b"  # noqa: S108
 LOADER = "/venv/lib/python3.11/site-packages/ts/model_loader.py"

@@ -1,4 +1,4 @@
-"""marsmith/ports.py, with real listeners."""
+"""marsmith/torchserve/ports.py, with real listeners."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import pytest
 
 from marsmith.core.errors import PortInUseError, ServerError
-from marsmith.ports import free_ports, require_free
-from marsmith.properties import Address
+from marsmith.torchserve.ports import free_ports, require_free
+from marsmith.torchserve.properties import Address
 
 
 @contextmanager
