@@ -21,7 +21,7 @@ from bench.machine import machine
 from bench.results import Comparison, Goal, Result, Series, Table, save
 from marsmith.core.interrupts import stop_signals
 from marsmith.measurements import Measurement
-from marsmith.project import Project
+from marsmith.project.project import Project
 from marsmith.trial import Conditions
 from marsmith.tuning import Tuning
 from marsmith.tuning_space import Configuration

@@ -19,11 +19,11 @@ from pathlib import Path
 
 from marsmith.archive.manifest import MANIFEST_FILE, normalised_manifest
 from marsmith.archive.stored_zip import Content, write_stored_zip
-from marsmith.contents import MODEL_CONFIG_FILE, contents
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import BuildError
-from marsmith.project import Project
-from marsmith.spec import ArchiveSpec
+from marsmith.project.entries import MODEL_CONFIG_FILE, contents
+from marsmith.project.project import Project
+from marsmith.project.spec import ArchiveSpec
 
 # TorchServe wants a date in the manifest; a real one would make every archive a new one.
 _CREATED_ON = "01/01/1980 00:00:00"

@@ -11,7 +11,7 @@ from marsmith.archive.reader import Archive
 from marsmith.core.errors import ArchiveError, ProjectError
 from marsmith.deployments import Record, Version, deployed, of, path_of, read_record, snapshot
 from marsmith.placing import PlacedArchive, pin
-from marsmith.project import Project
+from marsmith.project.project import Project
 
 _RESPONSE_TIMEOUT = 120  # seconds; TorchServe's own, as the values below (ConfigManager.java)
 _BATCH_SIZE = 1

@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from marsmith import __version__
-from marsmith.archives_lock import Lock, Locked
-from marsmith.contents import sources
 from marsmith.core.atomic_write import replacing
 from marsmith.core.file_lock import locked
 from marsmith.core.findings import Finding, FindingsError, Severity
-from marsmith.project import Project
-from marsmith.spec import ArchiveSpec
+from marsmith.project.entries import sources
+from marsmith.project.lockfile import Lock, Locked
+from marsmith.project.project import Project
+from marsmith.project.spec import ArchiveSpec
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from marsmith.core.errors import ProjectError
-from marsmith.project import Project
-from marsmith.spec import SPEC_FILE, ArchiveSpec
+from marsmith.project.project import Project
+from marsmith.project.spec import SPEC_FILE, ArchiveSpec
 
 _ENDINGS = (".mar", ".tar.gz", ".tgz")
 

@@ -11,7 +11,7 @@ from marsmith.building import build, is_stale
 from marsmith.check_targets import Target
 from marsmith.core.errors import ArchiveError, WorkerError
 from marsmith.core.findings import Finding, FindingsError, Severity
-from marsmith.project import Project
+from marsmith.project.project import Project
 from marsmith.verify.behaviour import Behaviour
 from marsmith.verify.causes import as_cause, causes_of
 from marsmith.verify.code import check_code

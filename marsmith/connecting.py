@@ -12,7 +12,7 @@ from marsmith.client.tokens import Api
 from marsmith.core.errors import ServerError
 from marsmith.core.processes import have_ended
 from marsmith.guarding import certificate_of
-from marsmith.project import Project
+from marsmith.project.project import Project
 from marsmith.server import KEY_FILE
 from marsmith.server_state import ServerState, end_abandoned, running_servers
 from marsmith.tidying import keep_deployed

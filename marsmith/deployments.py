@@ -17,7 +17,7 @@ from marsmith.client import Model
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import ServerError
 from marsmith.core.file_lock import locked, locked_within
-from marsmith.project import Project
+from marsmith.project.project import Project
 from marsmith.server_state import server_folder
 
 _RECORD = "versions.json"

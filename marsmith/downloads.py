@@ -6,8 +6,8 @@ import ast
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from marsmith.imported_names import bound_names
-from marsmith.python_source import is_plain_function
+from marsmith.project.python_imports import bound_names
+from marsmith.project.python_outline import is_plain_function
 
 
 @dataclass(frozen=True)

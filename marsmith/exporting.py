@@ -22,8 +22,8 @@ from marsmith.building import build
 from marsmith.calibration import Photos, split_photos
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import BuildError
-from marsmith.project import Project
-from marsmith.spec import ArchiveSpec
+from marsmith.project.project import Project
+from marsmith.project.spec import ArchiveSpec
 from marsmith.torchserve.environment import without_secrets
 
 ENGINES_FILE = "model_engines.py"  # of handlers that know handler_config.engine and dtype

@@ -9,7 +9,7 @@ from marsmith.certificates import keystore_certificate, require_usable, still_go
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import ProjectError
 from marsmith.exposure import guarded
-from marsmith.project import Project
+from marsmith.project.project import Project
 from marsmith.self_signed import new_certificate
 from marsmith.torchserve.properties import CONFIG_FILE, Address, addresses
 

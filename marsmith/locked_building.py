@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from marsmith.archives_lock import LOCK_FILE, Lock, Locked, format_lock, parse_lock
 from marsmith.building import Built, build
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import ProjectError
-from marsmith.project import Project
+from marsmith.project.lockfile import LOCK_FILE, Lock, Locked, format_lock, parse_lock
+from marsmith.project.project import Project
 
 
 def build_and_lock(project: Project, *, force: bool = False) -> list[Built]:

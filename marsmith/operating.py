@@ -11,7 +11,6 @@ from typing import TypeVar
 
 from marsmith.client import ONCE, Client, Model, Retries
 from marsmith.connecting import client_of, find_server
-from marsmith.contents import source_names
 from marsmith.core.errors import ClientError, MarsmithError, RefusedError, RolloutError
 from marsmith.core.interrupts import StopRequest, stop_signals
 from marsmith.core.processes import end_own
@@ -26,7 +25,8 @@ from marsmith.deployments import (
 )
 from marsmith.draining import drain
 from marsmith.placing import PlacedArchive
-from marsmith.project import Project
+from marsmith.project.entries import source_names
+from marsmith.project.project import Project
 from marsmith.proving import replay
 from marsmith.readiness import Start
 from marsmith.running import RunningServer

@@ -18,7 +18,7 @@ from marsmith.archive.reader import Archive
 from marsmith.archive.stored_zip import Content, write_stored_zip
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import ArchiveError
-from marsmith.project import Project
+from marsmith.project.project import Project
 from marsmith.signing import signature_file
 
 _DIGITS = 12  # of the sha256, in a file's name

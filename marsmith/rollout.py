@@ -19,12 +19,12 @@ from marsmith.core.findings import FindingsError, Severity
 from marsmith.deployments import Record, Version, default_of, observed, of, previous, read_record
 from marsmith.operating import Operation, operating
 from marsmith.placing import discard, place, with_version
-from marsmith.project import Project
+from marsmith.project.project import Project
+from marsmith.project.spec import is_name
+from marsmith.project.spec_schema import did_you_mean
 from marsmith.server_state import ServerState
 from marsmith.serving import DEFAULT_TIMEOUT
 from marsmith.signing import require_signature
-from marsmith.spec import is_name
-from marsmith.spec_schema import did_you_mean
 from marsmith.switching import switch
 
 _PACKED = (".mar", ".tgz", ".gz")

@@ -14,9 +14,9 @@ from marsmith.archive.reader import Archive
 from marsmith.building import build
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import ProjectError
-from marsmith.project import Project
+from marsmith.project.project import Project
+from marsmith.project.spec import SPEC_FILE, ArchiveSpec, SampleSpec, parse_spec
 from marsmith.runtime import Runtime
-from marsmith.spec import SPEC_FILE, ArchiveSpec, SampleSpec, parse_spec
 
 _OF_PICTURES = 0.01  # tolerance: another machine's JPEG encoder moves values by about as much
 

@@ -20,7 +20,7 @@ from marsmith.connecting import connect
 from marsmith.core.errors import ClientError, RefusedError, RolloutError
 from marsmith.draining import busy_workers, threads
 from marsmith.operating import FAILED, turn
-from marsmith.project import Project
+from marsmith.project.project import Project
 from marsmith.running import RunningServer
 from marsmith.server_state import running_servers, server_folder
 

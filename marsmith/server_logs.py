@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from marsmith.core.errors import ServerError
-from marsmith.project import Project
+from marsmith.project.project import Project
 from marsmith.server import LOGS
 from marsmith.server_state import running_servers
 from marsmith.torchserve.log_entries import Entries, Entry

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from marsmith.core.atomic_write import replacing
 from marsmith.core.processes import end_children_of, end_server, lives
-from marsmith.project import Project
+from marsmith.project.project import Project
 from marsmith.torchserve.environment import FOLDER_PREFIX
 
 _STATE_FILE = "state.json"

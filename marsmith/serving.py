@@ -15,7 +15,6 @@ from marsmith.archive.reader import Archive
 from marsmith.beginning import Beginning, beginning
 from marsmith.client import ONCE
 from marsmith.connecting import client_of, server_properties
-from marsmith.contents import source_names
 from marsmith.core.errors import ServerError
 from marsmith.core.file_lock import locked_within
 from marsmith.core.interrupts import stop_signals
@@ -23,7 +22,8 @@ from marsmith.core.processes import identity
 from marsmith.deployments import recording, write_record
 from marsmith.exposure import asks_for_tokens, token_lifetime
 from marsmith.guarding import Guard, guard
-from marsmith.project import Project
+from marsmith.project.entries import source_names
+from marsmith.project.project import Project
 from marsmith.readiness import Start
 from marsmith.server import KEY_FILE, TorchServe
 from marsmith.server_state import (

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 
 from marsmith.archive.reader import Archive
 from marsmith.client import Client, Model
-from marsmith.contents import source_names
 from marsmith.core.errors import ClientError, MarsmithError, ServerError
 from marsmith.core.interrupts import Stop
 from marsmith.core.processes import identity
@@ -27,7 +26,8 @@ from marsmith.deployments import (
     write_record,
 )
 from marsmith.placing import PlacedArchive
-from marsmith.project import Project
+from marsmith.project.entries import source_names
+from marsmith.project.project import Project
 from marsmith.readiness import Start
 from marsmith.reviving import Reviver
 from marsmith.server import TorchServe

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marsmith.deployments import Record, deployed, read_record, recording_within, write_record
 from marsmith.placing import discard_all_but
-from marsmith.project import Project
+from marsmith.project.project import Project
 
 
 def keep_deployed(project: Project, port: int, aside: Record = ()) -> None:

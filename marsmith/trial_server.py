@@ -20,15 +20,15 @@ from marsmith.archive.reader import Archive
 from marsmith.archive.stored_zip import Content, write_stored_zip
 from marsmith.archiver import write_archive
 from marsmith.client import ONCE, Client
-from marsmith.contents import contents
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import BuildError, ClientError
 from marsmith.core.interrupts import StopRequest
 from marsmith.exposure import NO_WORKFLOWS
-from marsmith.project import Project
+from marsmith.project.entries import contents
+from marsmith.project.project import Project
+from marsmith.project.spec import ArchiveSpec
 from marsmith.readiness import Start
 from marsmith.server import KEY_FILE, TorchServe
-from marsmith.spec import ArchiveSpec
 from marsmith.torchserve.ports import free_ports
 from marsmith.torchserve.properties import addresses, with_ports
 from marsmith.tuning_space import Configuration, Variant, applied

@@ -20,8 +20,8 @@ from marsmith.core.errors import BuildError, ClientError, ProjectError, ServerEr
 from marsmith.core.interrupts import StopRequest
 from marsmith.finals import ROUND, measure_in_turns
 from marsmith.measurements import Measurement, Measurements
-from marsmith.project import Project
-from marsmith.spec import ArchiveSpec
+from marsmith.project.project import Project
+from marsmith.project.spec import ArchiveSpec
 from marsmith.study import BETTER, Study, require_optuna
 from marsmith.trial import Conditions, Trial, failed, is_hopeless, measure
 from marsmith.trial_server import TrialServer

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from marsmith.spec import ArchiveSpec
+from marsmith.project.spec import ArchiveSpec
 
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _DELAYS = (1, 2, 5, 10, 20, 50, 100)  # ms

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from marsmith.calibration import digest, split_photos
-from marsmith.contents import sources
 from marsmith.exporting import ENGINES_FILE, FORMATS, Limits, export
-from marsmith.project import Project
-from marsmith.spec import ArchiveSpec
+from marsmith.project.entries import sources
+from marsmith.project.project import Project
+from marsmith.project.spec import ArchiveSpec
 from marsmith.tuning_space import Variant
 
 ENGINES = ("eager", "compile", "torchscript", "aotinductor", "onnxruntime", "openvino")

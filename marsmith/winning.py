@@ -10,9 +10,9 @@ from pathlib import Path
 from marsmith.building import build
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import ProjectError
-from marsmith.project import Project
-from marsmith.spec import SPEC_FILE, ArchiveSpec, parse_spec
-from marsmith.toml_editing import Value, with_items, with_values
+from marsmith.project.project import Project
+from marsmith.project.spec import SPEC_FILE, ArchiveSpec, parse_spec
+from marsmith.project.toml_editor import Value, with_items, with_values
 from marsmith.tuning_space import Configuration, applied
 
 _WEIGHTS = "weights"

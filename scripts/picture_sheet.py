@@ -15,7 +15,7 @@ import skimage
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from marsmith.connecting import connect
-from marsmith.project import Project
+from marsmith.project.project import Project
 
 ROOT = Path(__file__).resolve().parents[1]
 PHOTOS = ("chelsea.png", "astronaut.png", "rocket.jpg", "coffee.png")

@@ -6,11 +6,11 @@ from dataclasses import asdict
 
 import click
 
-from marsmith.archives_lock import LOCK_FILE
 from marsmith.building import build as build_archives
 from marsmith.cli.options import json_option, names_argument, project_of
 from marsmith.cli.output import file_size, print_findings, print_json
 from marsmith.locked_building import build_and_lock, build_locked
+from marsmith.project.lockfile import LOCK_FILE
 
 
 @click.command()

@@ -12,7 +12,7 @@ from marsmith.check_targets import Target, targets
 from marsmith.cli.options import json_option, project_of, timeout_option
 from marsmith.cli.output import print_findings, print_json
 from marsmith.core.findings import Finding
-from marsmith.project import Project
+from marsmith.project.project import Project
 
 
 @click.command()

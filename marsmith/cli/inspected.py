@@ -13,7 +13,7 @@ from marsmith.cli.output import file_size
 from marsmith.cli.sheet import print_cells, print_heading, print_line, print_pairs, print_rows
 from marsmith.inspecting import Inspection, Weights
 from marsmith.layers import Layer
-from marsmith.spec import DEFAULT_HANDLERS
+from marsmith.project.spec import DEFAULT_HANDLERS
 from marsmith.weights.any_format import ModelFile
 from marsmith.weights.pickle_names import shown
 

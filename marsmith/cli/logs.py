@@ -12,10 +12,10 @@ import click
 
 from marsmith.cli.options import project_of
 from marsmith.cli.output import plain
-from marsmith.contents import source_names
 from marsmith.core.errors import ProjectError, ServerError
 from marsmith.deployments import read_record
-from marsmith.project import Project
+from marsmith.project.entries import source_names
+from marsmith.project.project import Project
 from marsmith.server_logs import ServerLogs, logs_folder
 from marsmith.torchserve.log_entries import Entry, SourceName
 

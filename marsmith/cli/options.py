@@ -11,7 +11,7 @@ import click
 from marsmith.archive.reader import Archive
 from marsmith.building import is_stale
 from marsmith.core.errors import ProjectError
-from marsmith.project import Project
+from marsmith.project.project import Project
 from marsmith.runtime import DEFAULT_TIMEOUT
 
 

@@ -13,9 +13,9 @@ from marsmith.cli.answers import cells, keep
 from marsmith.cli.options import Number, project_of
 from marsmith.cli.output import print_table
 from marsmith.core.errors import ProjectError
-from marsmith.project import Project
+from marsmith.project.project import Project
+from marsmith.project.spec import SampleSpec
 from marsmith.runtime import DEFAULT_TIMEOUT
-from marsmith.spec import SampleSpec
 
 
 @click.command()

@@ -20,7 +20,7 @@ from rich.text import Text
 from marsmith.cli.options import port_option, project_of
 from marsmith.cli.status import MODEL_COLUMNS, heading, model_rows
 from marsmith.core.errors import ServerError
-from marsmith.project import Project
+from marsmith.project.project import Project
 from marsmith.server_state import ServerState, running_servers
 from marsmith.watching import Glance, Watch
 

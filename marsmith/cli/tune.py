@@ -14,8 +14,8 @@ from marsmith.cli.tuned import none_fits, say, show
 from marsmith.core.errors import ProjectError
 from marsmith.core.interrupts import stop_signals
 from marsmith.measurements import Measurement
-from marsmith.project import Project
-from marsmith.spec import SPEC_FILE
+from marsmith.project.project import Project
+from marsmith.project.spec import SPEC_FILE
 from marsmith.trial import Conditions
 from marsmith.tuning import Tuned, Tuning
 from marsmith.variants import ENGINES, Calibration

@@ -9,7 +9,7 @@ from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import ServerError
 from marsmith.frontier import Point, as_svg, frontier, in_characters
 from marsmith.measurements import Measurement
-from marsmith.project import Project
+from marsmith.project.project import Project
 from marsmith.tuning import Tuned
 
 _COLUMNS = ("requests/s", "p99 ms", "p50 ms", "engine", "workers", "threads", "batch", "delay ms")

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Iterator
 
 from marsmith.core.findings import Finding
-from marsmith.python_source import outline
+from marsmith.project.python_outline import outline
 from marsmith.verify.modules import Module
 from marsmith.verify.subject import Subject
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from marsmith.core.findings import Finding
 from marsmith.downloads import downloads
-from marsmith.python_source import unused_functions
+from marsmith.project.python_outline import unused_functions
 from marsmith.verify.classes import check_handler, check_model
 from marsmith.verify.imports import check_imports, check_names
 from marsmith.verify.modules import Module, follow

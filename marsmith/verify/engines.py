@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from marsmith.core.errors import ArchiveError, MarsmithError
 from marsmith.core.findings import Finding
-from marsmith.spec_schema import did_you_mean
+from marsmith.project.spec_schema import did_you_mean
 from marsmith.verify.subject import Subject
 from marsmith.weights.onnx_graph import read_onnx
 

@@ -16,7 +16,7 @@ from marsmith.distributions import (
     is_of_distribution,
     is_standard,
 )
-from marsmith.imported_names import Import
+from marsmith.project.python_imports import Import
 from marsmith.verify.modules import Module, is_own
 from marsmith.verify.subject import Subject
 

@@ -12,8 +12,8 @@ from marsmith.archive.manifest import MANIFEST_FILE, is_version
 from marsmith.core.errors import ArchiveError
 from marsmith.core.findings import Finding, Severity
 from marsmith.distributions import is_installed
-from marsmith.spec import DEFAULT_HANDLERS
-from marsmith.spec_schema import did_you_mean
+from marsmith.project.spec import DEFAULT_HANDLERS
+from marsmith.project.spec_schema import did_you_mean
 from marsmith.verify.subject import Subject
 
 _AGAIN = "make the archive anew: marsmith build, or torch-model-archiver"

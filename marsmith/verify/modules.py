@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from marsmith.core.findings import Finding
-from marsmith.imported_names import Import, imports
+from marsmith.project.python_imports import Import, imports
 from marsmith.verify.subject import MODULE, Subject
 
 

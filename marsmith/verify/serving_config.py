@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from marsmith.core.errors import ArchiveError
 from marsmith.core.findings import Finding, Severity
-from marsmith.spec_schema import SERVING_KEYS, serving_problems
+from marsmith.project.spec_schema import SERVING_KEYS, serving_problems
 from marsmith.verify.subject import Subject
 
 _THREADS = re.compile(rb"^[^#\n]*\bset_num_threads\(\s*(?P<count>\d{1,4})\s*\)", re.MULTILINE)

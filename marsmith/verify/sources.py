@@ -9,11 +9,11 @@ from pathlib import Path, PurePosixPath
 
 from marsmith.answers.samples import SAMPLES_FILE
 from marsmith.archive.manifest import MANIFEST_FILE
-from marsmith.contents import MODEL_CONFIG_FILE, matches, sources
 from marsmith.core.findings import Finding, Severity
-from marsmith.project import Project
-from marsmith.python_source import ModuleOutline, outline
-from marsmith.spec import DEFAULT_HANDLERS, SPEC_FILE, ArchiveSpec
+from marsmith.project.entries import MODEL_CONFIG_FILE, matches, sources
+from marsmith.project.project import Project
+from marsmith.project.python_outline import ModuleOutline, outline
+from marsmith.project.spec import DEFAULT_HANDLERS, SPEC_FILE, ArchiveSpec
 from marsmith.weights import stored
 
 _Key = tuple[str | int, ...]

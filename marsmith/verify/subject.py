@@ -9,11 +9,11 @@ from pathlib import Path
 
 from marsmith.archive.manifest import Manifest
 from marsmith.archive.reader import Archive
-from marsmith.contents import sources
 from marsmith.core.errors import ArchiveError
 from marsmith.core.findings import Finding, Severity
-from marsmith.project import Project
-from marsmith.spec import DEFAULT_HANDLERS, SPEC_FILE, ArchiveSpec
+from marsmith.project.entries import sources
+from marsmith.project.project import Project
+from marsmith.project.spec import DEFAULT_HANDLERS, SPEC_FILE, ArchiveSpec
 from marsmith.torchserve.environment import torchserve_home
 
 MODULE = r"(/__init__)?\.(py|pyc|(\w|-)+\.so|so)"  # what Python finds below a module's path

@@ -13,7 +13,7 @@ import torch
 from marsmith.building import build
 from marsmith.check_targets import targets
 from marsmith.checking import Checked, check, check_project
-from marsmith.project import Project
+from marsmith.project.project import Project
 
 HANDLER = '''\
 import json

@@ -21,7 +21,7 @@ from marsmith.client import ONCE, Client, Retries
 from marsmith.client.workers_up import PATIENCE
 from marsmith.core.errors import UnreachableError
 from marsmith.core.processes import end_group
-from marsmith.project import Project
+from marsmith.project.project import Project
 from marsmith.server import KEY_FILE
 from marsmith.server_state import ServerState, running_servers
 from marsmith.torchserve.ports import free_ports

@@ -19,7 +19,7 @@ import pytest
 
 from marsmith.client import Client, Retries
 from marsmith.connecting import client_of, find_server
-from marsmith.project import Project
+from marsmith.project.project import Project
 from marsmith.server_state import ServerState
 from marsmith.torchserve.ports import free_ports
 from tests.integration.asking import Asking

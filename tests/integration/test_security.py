@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_an
 
 from marsmith.client.trust import trusting
 from marsmith.connecting import connect
-from marsmith.project import Project
+from marsmith.project.project import Project
 from marsmith.self_signed import new_certificate
 from marsmith.server import TorchServe
 from marsmith.tokens import APIS, read_key

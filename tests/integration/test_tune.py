@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from marsmith.project import Project
+from marsmith.project.project import Project
 from marsmith.variants import Calibration, make, variants
 from tests.integration.kit import ROOT, Kit, leftovers, wait_for
 

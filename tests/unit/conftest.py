@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from marsmith.project import Project
+from marsmith.project.project import Project
 from tests.unit.answering import Server, answering
 from tests.unit.tiny import SPEC, make_project
 

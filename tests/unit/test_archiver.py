@@ -14,9 +14,9 @@ import pytest
 
 from marsmith.archive.manifest import MANIFEST_FILE
 from marsmith.archiver import write_archive
-from marsmith.contents import generated
 from marsmith.core.errors import BuildError
-from marsmith.project import Project
+from marsmith.project.entries import generated
+from marsmith.project.project import Project
 from tests.unit.conftest import MakeProject, SavedByTorch
 from tests.unit.tiny import FILES, HANDLER, MODEL, SPEC, minimal_spec, write_files
 

@@ -15,7 +15,7 @@ import pytest
 from marsmith.building import build, is_stale
 from marsmith.core.errors import ProjectError
 from marsmith.core.findings import FindingsError, Severity
-from marsmith.project import Project
+from marsmith.project.project import Project
 from tests.unit.conftest import MakeProject, SavedByTorch
 from tests.unit.tiny import FILES, HANDLER, MODEL, SPEC, make_project, run_marsmith, write_files
 

@@ -22,7 +22,7 @@ from marsmith.deployments import (
     snapshot,
     write_record,
 )
-from marsmith.project import Project
+from marsmith.project.project import Project
 
 FIRST = Version(
     "echo",

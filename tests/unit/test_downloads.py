@@ -7,7 +7,7 @@ import ast
 import pytest
 
 from marsmith.downloads import downloads
-from marsmith.python_source import unused_functions
+from marsmith.project.python_outline import unused_functions
 
 IMPORTS = """
 import torch, timm

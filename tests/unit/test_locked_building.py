@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from marsmith.archives_lock import parse_lock
 from marsmith.building import build
 from marsmith.core.errors import ProjectError
 from marsmith.core.findings import FindingsError
 from marsmith.locked_building import build_and_lock, build_locked
-from marsmith.project import Project
+from marsmith.project.lockfile import parse_lock
+from marsmith.project.project import Project
 from tests.unit.conftest import MakeProject
 from tests.unit.tiny import FILES, HANDLER, SPEC
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from marsmith.core.errors import ProjectError
+from marsmith.project.spec import ArchiveSpec, SampleSpec, parse_spec
 from marsmith.sampling import with_sample
-from marsmith.spec import ArchiveSpec, SampleSpec, parse_spec
 
 TEXT = """\
 # ours

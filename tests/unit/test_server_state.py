@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from marsmith.core.processes import identity
-from marsmith.project import Project
+from marsmith.project.project import Project
 from marsmith.server_state import (
     ServerState,
     end_abandoned,

@@ -12,7 +12,7 @@ from marsmith import winning
 from marsmith.core.errors import ProjectError
 from marsmith.frontier import Point, as_svg, frontier, in_characters
 from marsmith.measurements import Measurement, Measurements
-from marsmith.spec import ArchiveSpec, parse_spec
+from marsmith.project.spec import ArchiveSpec, parse_spec
 from marsmith.study import Study
 from marsmith.trial import is_hopeless
 from marsmith.tuning_space import Configuration, Space, Variant, applied, present, untuned

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from marsmith.project import Project
+from marsmith.project.project import Project
 
 HANDLER = """\
 class TinyHandler:

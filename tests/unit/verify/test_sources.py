@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from marsmith.core.findings import Finding, Severity
-from marsmith.project import Project
+from marsmith.project.project import Project
 from marsmith.verify.sources import check_spec
 from tests.unit.conftest import MakeProject, SavedByTorch
 from tests.unit.tiny import FILES, HANDLER, MODEL, SPEC, minimal_spec

@@ -1,11 +1,11 @@
-"""marsmith/archives_lock.py: written and read, and what differs."""
+"""marsmith/project/lockfile.py: written and read, and what differs."""
 
 from __future__ import annotations
 
 import pytest
 
-from marsmith.archives_lock import Locked, format_lock, parse_lock
 from marsmith.core.errors import ProjectError
+from marsmith.project.lockfile import Locked, format_lock, parse_lock
 
 ARCHIVES = {
     "tiny": Locked("1.0", "ab" * 32, 1234),

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from marsmith.answers.samples import SAMPLES_FILE, SAMPLES_FOLDER, Sample, format_samples
 from marsmith.archive.stored_zip import Content
-from marsmith.project import Project
-from marsmith.spec import ArchiveSpec
+from marsmith.project.project import Project
+from marsmith.project.spec import ArchiveSpec
 
 MODEL_CONFIG_FILE = "model-config.yaml"
 _WILDCARDS = "*?["

@@ -16,8 +16,8 @@ from pydantic_core import ValidationError
 
 from marsmith.answers.samples import LARGEST
 from marsmith.core.findings import Finding, FindingsError
-from marsmith.spec_schema import did_you_mean, explain, validate_archive
-from marsmith.toml_lines import TomlLines
+from marsmith.project.spec_schema import did_you_mean, explain, validate_archive
+from marsmith.project.toml_lines import TomlLines
 
 if sys.version_info >= (3, 11):
     import tomllib

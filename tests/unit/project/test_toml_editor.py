@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from marsmith.toml_editing import Value, with_items, with_values
+from marsmith.project.toml_editor import Value, with_items, with_values
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from marsmith.core.errors import ProjectError
 from marsmith.core.findings import Finding
-from marsmith.toml_lines import TomlLines
+from marsmith.project.toml_lines import TomlLines
 
 if sys.version_info >= (3, 11):
     import tomllib

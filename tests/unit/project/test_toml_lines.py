@@ -1,10 +1,10 @@
-"""marsmith/toml_lines.py."""
+"""marsmith/project/toml_lines.py."""
 
 from __future__ import annotations
 
 import pytest
 
-from marsmith.toml_lines import Path, TomlLines
+from marsmith.project.toml_lines import Path, TomlLines
 
 TEXT = """\
 title = "x"

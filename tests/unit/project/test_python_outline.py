@@ -1,10 +1,10 @@
-"""marsmith/python_source.py."""
+"""marsmith/project/python_outline.py."""
 
 from __future__ import annotations
 
 import pytest
 
-from marsmith.python_source import Definition, outline
+from marsmith.project.python_outline import Definition, outline
 
 
 def names_of(source: str) -> set[str]:

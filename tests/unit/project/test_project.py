@@ -1,4 +1,4 @@
-"""marsmith/project.py."""
+"""marsmith/project/project.py."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from marsmith.core.errors import ProjectError
-from marsmith.project import Project
+from marsmith.project.project import Project
 from tests.unit.conftest import MakeProject
 from tests.unit.tiny import SPEC
 

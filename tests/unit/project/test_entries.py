@@ -1,4 +1,4 @@
-"""marsmith/contents.py."""
+"""marsmith/project/entries.py."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from marsmith.contents import contents, generated, matches, sources
-from marsmith.project import Project
+from marsmith.project.entries import contents, generated, matches, sources
+from marsmith.project.project import Project
 from tests.unit.conftest import MakeProject
 from tests.unit.tiny import FILES, minimal_spec, write_files
 
