@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: a build makes marsmith/protos/*_pb2.py of the .proto files."""
+"""What pyproject.toml cannot say: a build compiles the .proto files of marsmith/client/protos."""
 
 from __future__ import annotations
 
@@ -34,17 +34,20 @@ class BuildProtos(Command):
         os.chdir(ROOT)
         sources = self.get_source_files()
         included = Path(grpc_tools.__file__).parent / "_proto"
-        with tempfile.TemporaryDirectory(dir=ROOT / "marsmith" / "protos") as folder:
+        with tempfile.TemporaryDirectory(dir=ROOT / "marsmith" / "client" / "protos") as folder:
             arguments = ["protoc", "-I.", f"-I{included}", f"--python_out={folder}", *sources]
             if protoc.main(arguments):
-                sys.exit("error: marsmith/protos cannot be compiled; protoc's lines above say why")
+                sys.exit(
+                    "error: marsmith/client/protos cannot be compiled; protoc's lines above say why"
+                )
             for name in self.get_outputs():
                 Path(folder, name).replace(name)
 
     def get_source_files(self) -> list[str]:
         """Return what a source distribution needs for this step."""
         return sorted(
-            str(path.relative_to(ROOT)) for path in (ROOT / "marsmith/protos").glob("*.proto")
+            str(path.relative_to(ROOT))
+            for path in (ROOT / "marsmith/client/protos").glob("*.proto")
         )
 
     def get_outputs(self) -> list[str]:

@@ -11,13 +11,7 @@ from pathlib import Path
 
 from marsmith.answers.samples import LARGEST
 from marsmith.archive.reader import Archive
-from marsmith.core.atomic_write import replacing
-from marsmith.core.errors import RolloutError
-from marsmith.deployments import Version, path_of
-from marsmith.operating import Operation
-from marsmith.placing import PlacedArchive
-from marsmith.proving import complaint
-from marsmith.routing import (
+from marsmith.client.canary_routes import (
     REPORTS_FILE,
     ROUTES_FILE,
     Outcome,
@@ -25,6 +19,12 @@ from marsmith.routing import (
     count_reports,
     format_routes,
 )
+from marsmith.core.atomic_write import replacing
+from marsmith.core.errors import RolloutError
+from marsmith.deployments import Version, path_of
+from marsmith.operating import Operation
+from marsmith.placing import PlacedArchive
+from marsmith.proving import complaint
 from marsmith.torchserve.metrics_text import parse_metrics
 
 MOST_FAILURES = 0.01  # of the requests that it got

@@ -1,4 +1,7 @@
-"""TorchServe's inference and management APIs; `load_connection` alone opens connections besides."""
+"""The client of a running server, over HTTP and gRPC: deadlines, retries, tokens and versions.
+
+Only this room and `tune.load_connection` open connections. It knows no files of the project.
+"""
 
 from marsmith.client.description import Model, Worker
 from marsmith.client.grpc_client import GrpcClient

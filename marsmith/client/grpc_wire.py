@@ -1,7 +1,7 @@
 """One gRPC call: its token, its tries, its deadline, and grpc's errors as our own.
 
-Imports grpc and the modules that a build makes of `marsmith/protos`; `GrpcClient` imports this
-one only when it is made, since grpc is an extra.
+Imports grpc and the modules that a build makes of `client/protos`; `GrpcClient` imports this one
+only when it is made, since grpc is an extra.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import grpc
 from google.protobuf import message_factory
 
 from marsmith.client.grpc_refusals import Refusal, is_torchserves, refusal_of
+from marsmith.client.protos import inference_pb2, management_pb2
 from marsmith.client.retries import (
     MOST_DEATHS,
     RETRIED_STATUSES,
@@ -26,7 +27,6 @@ from marsmith.client.tokens import Api, TokenSource, bearer
 from marsmith.client.trust import not_trusted, trusting
 from marsmith.client.workers_up import BLIND, Watch
 from marsmith.core.errors import ClientError, DeadlineError, UnreachableError
-from marsmith.protos import inference_pb2, management_pb2
 
 SERVICES: dict[Api, Any] = {
     "inference": inference_pb2.DESCRIPTOR.services_by_name["InferenceAPIsService"],

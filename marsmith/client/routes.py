@@ -11,9 +11,7 @@ from pathlib import Path
 
 from marsmith.answers.messages import Response
 from marsmith.answers.samples import difference
-from marsmith.client.retries import Deadline, Retries
-from marsmith.core.errors import ClientError
-from marsmith.routing import (
+from marsmith.client.canary_routes import (
     REPORTS_FILE,
     ROUTES_FILE,
     Outcome,
@@ -22,6 +20,8 @@ from marsmith.routing import (
     parse_routes,
     routed,
 )
+from marsmith.client.retries import Deadline, Retries
+from marsmith.core.errors import ClientError
 
 # Asks a version, None being the default one, once and for its answer, by a deadline.
 Ask = Callable[[str | None, Deadline], Response]

@@ -18,11 +18,17 @@ import pytest
 from google.protobuf import message_factory
 
 from marsmith.client import ONCE, GrpcClient, Retries
+from marsmith.client.canary_routes import (
+    REPORTS_FILE,
+    ROUTES_FILE,
+    Route,
+    count_reports,
+    format_routes,
+)
 from marsmith.client.grpc_refusals import refusal_of
 from marsmith.client.grpc_wire import SERVICES
 from marsmith.client.tokens import Api
 from marsmith.core.errors import ClientError, DeadlineError, RefusedError, UnreachableError
-from marsmith.routing import REPORTS_FILE, ROUTES_FILE, Route, count_reports, format_routes
 
 QUICK = Retries(attempts=4, first=0.001, longest=0.001)
 EXCEPTION = "\norg.pytorch.serve.http.InternalServerException"

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from marsmith.client import ONCE, Client, Retries
-from marsmith.routing import REPORTS_FILE, ROUTES_FILE, Outcome, Route, count_reports, format_routes
+from marsmith.client.canary_routes import (
+    REPORTS_FILE,
+    ROUTES_FILE,
+    Outcome,
+    Route,
+    count_reports,
+    format_routes,
+)
 from tests.unit.answering import Server
 
 TWICE = Retries(attempts=2, first=0.0)

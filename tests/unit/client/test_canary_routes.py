@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from marsmith.client.routes import Routes
-from marsmith.routing import (
+from marsmith.client.canary_routes import (
     REPORTS_FILE,
     ROUTES_FILE,
     Route,
@@ -17,6 +16,7 @@ from marsmith.routing import (
     parse_routes,
     routed,
 )
+from marsmith.client.routes import Routes
 
 ROUTES = {"digits": Route("2.0", 0.25, 0.01, 0.5)}
 
