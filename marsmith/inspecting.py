@@ -23,7 +23,7 @@ from marsmith.bodies import Body, body_of
 from marsmith.core.errors import ArchiveError, MarsmithError
 from marsmith.layers import Layer, is_parameter, layers_of
 from marsmith.project.spec_schema import SERVING_KEYS
-from marsmith.signing import claimed_key, signature_file
+from marsmith.security.signatures import claimed_key, signature_file
 from marsmith.weights.any_format import ModelFile, read_model_file
 from marsmith.weights.tensors import Tensor
 

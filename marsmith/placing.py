@@ -19,7 +19,7 @@ from marsmith.archive.stored_zip import Content, write_stored_zip
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import ArchiveError
 from marsmith.project.project import Project
-from marsmith.signing import signature_file
+from marsmith.security.signatures import signature_file
 
 _DIGITS = 12  # of the sha256, in a file's name
 _CHUNK = 8 << 20  # bytes

@@ -22,9 +22,9 @@ from marsmith.placing import discard, place, with_version
 from marsmith.project.project import Project
 from marsmith.project.spec import is_name
 from marsmith.project.spec_schema import did_you_mean
+from marsmith.security.signatures import require_signature
 from marsmith.server_state import ServerState
 from marsmith.serving import DEFAULT_TIMEOUT
-from marsmith.signing import require_signature
 from marsmith.switching import switch
 
 _PACKED = (".mar", ".tgz", ".gz")

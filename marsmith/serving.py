@@ -20,11 +20,14 @@ from marsmith.core.file_lock import locked_within
 from marsmith.core.interrupts import stop_signals
 from marsmith.core.processes import identity
 from marsmith.deployments import recording, write_record
-from marsmith.exposure import asks_for_tokens, token_lifetime
-from marsmith.guarding import Guard, guard
 from marsmith.project.entries import source_names
 from marsmith.project.project import Project
 from marsmith.readiness import Start
+from marsmith.security.exposure_rules import asks_for_tokens, token_lifetime
+from marsmith.security.hardening import Guard, guard
+from marsmith.security.key_rotation import KeyRotation
+from marsmith.security.signatures import require_signatures
+from marsmith.security.signing_keys import fingerprint
 from marsmith.server import KEY_FILE, TorchServe
 from marsmith.server_state import (
     ServerState,
@@ -33,11 +36,8 @@ from marsmith.server_state import (
     server_folder,
     write_state,
 )
-from marsmith.signing import require_signatures
-from marsmith.signing_keys import fingerprint
 from marsmith.supervising import Supervisor
 from marsmith.tidying import keep_deployed
-from marsmith.tokens import KeyRotation
 from marsmith.torchserve.log_config import LogFormat
 from marsmith.torchserve.ports import free_ports, require_free
 from marsmith.torchserve.properties import addresses

@@ -23,11 +23,11 @@ from marsmith.client import ONCE, Client
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import BuildError, ClientError
 from marsmith.core.interrupts import StopRequest
-from marsmith.exposure import NO_WORKFLOWS
 from marsmith.project.entries import contents
 from marsmith.project.project import Project
 from marsmith.project.spec import ArchiveSpec
 from marsmith.readiness import Start
+from marsmith.security.exposure_rules import NO_WORKFLOWS
 from marsmith.server import KEY_FILE, TorchServe
 from marsmith.torchserve.ports import free_ports
 from marsmith.torchserve.properties import addresses, with_ports

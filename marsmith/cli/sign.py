@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from marsmith import signing
 from marsmith.cli.options import archive_of
 from marsmith.core.errors import SigningError
-from marsmith.signing_keys import PASSWORD_VARIABLE, new_key_pair
+from marsmith.security import signatures
+from marsmith.security.signing_keys import PASSWORD_VARIABLE, new_key_pair
 
 _file = click.Path(path_type=Path)
 
@@ -26,7 +26,7 @@ def sign(context: click.Context, archive: str, key: Path) -> None:
     ARCHIVE is a name in archives.toml, a .mar or a .tar.gz. The password of an encrypted key is
     asked for, or taken from $MARSMITH_KEY_PASSWORD.
     """
-    written = signing.sign(archive_of(context, archive).path, key, _password)
+    written = signatures.sign(archive_of(context, archive).path, key, _password)
     click.echo(f"signed     {_shown(written)}")
 
 
@@ -37,7 +37,7 @@ def sign(context: click.Context, archive: str, key: Path) -> None:
 def verify_signature(context: click.Context, archive: str, key: Path) -> None:
     """Prove that an archive is what the owner of a key signed; exit 1 if it is not."""
     path = archive_of(context, archive).path
-    known = signing.verify(path, key)
+    known = signatures.verify(path, key)
     click.echo(f"verified   {_shown(path)}  signed by {key}  key {known[:16]}")
 
 

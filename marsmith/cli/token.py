@@ -9,7 +9,7 @@ import click
 from marsmith import connecting
 from marsmith.cli.options import port_option, project_of
 from marsmith.client.tokens import Api
-from marsmith.self_signed import DEFAULT_DAYS, new_certificate
+from marsmith.security.self_signed import DEFAULT_DAYS, new_certificate
 
 
 @click.command()

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from marsmith.core.errors import ProjectError
 from marsmith.core.findings import Finding, Severity
-from marsmith.exposure import NO_WORKFLOWS
 from marsmith.project.project import Project
+from marsmith.security.exposure_rules import NO_WORKFLOWS
 from marsmith.torchserve.properties import CONFIG_FILE, KEYS, Address, addresses, property_lines
 
 # Set there they do nothing: TorchServe reads them elsewhere (ConfigManager.java, ModelConfig.java).

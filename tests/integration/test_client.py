@@ -26,7 +26,7 @@ from marsmith.client.tokens import Api, StaticToken
 from marsmith.client.workers_up import PATIENCE
 from marsmith.core.errors import ClientError, DeadlineError, RefusedError, UnreachableError
 from marsmith.project.project import Project
-from marsmith.self_signed import new_certificate
+from marsmith.security.self_signed import new_certificate
 from marsmith.server import KEY_FILE
 from marsmith.server_state import ServerState, running_servers
 from marsmith.torchserve.ports import free_ports

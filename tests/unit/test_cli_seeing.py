@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from marsmith.core.errors import ProjectError
-from marsmith.guarding import guard
+from marsmith.security.hardening import guard
 from tests.unit.conftest import MakeProject
 from tests.unit.tiny import run_marsmith
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from marsmith.signing_keys import PASSWORD_VARIABLE
+from marsmith.security.signing_keys import PASSWORD_VARIABLE
 from tests.unit.conftest import MakeProject
 from tests.unit.test_cli import assert_error
 from tests.unit.tiny import run_marsmith

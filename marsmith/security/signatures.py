@@ -17,7 +17,7 @@ from marsmith.archive.reader import Archive
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import ArchiveError, MarsmithError, SigningError
 from marsmith.core.findings import Finding, FindingsError
-from marsmith.signing_keys import fingerprint, unlock
+from marsmith.security.signing_keys import fingerprint, unlock
 
 _SIGN = "sign it: marsmith sign {} --key KEY"
 _ITSELF = "."  # how model-signing names a model that is a single file

@@ -1,4 +1,4 @@
-"""marsmith/signing.py: what a signature proves, and what is said when it proves nothing."""
+"""What a signature proves, and what is said when it proves nothing."""
 
 from __future__ import annotations
 
@@ -16,8 +16,14 @@ import pytest
 from marsmith.building import build
 from marsmith.core.errors import ArchiveError, SigningError
 from marsmith.core.findings import FindingsError
-from marsmith.signing import claimed_key, require_signatures, sign, signature_file, verify
-from marsmith.signing_keys import fingerprint, new_key_pair
+from marsmith.security.signatures import (
+    claimed_key,
+    require_signatures,
+    sign,
+    signature_file,
+    verify,
+)
+from marsmith.security.signing_keys import fingerprint, new_key_pair
 from tests.unit.conftest import MakeProject
 from tests.unit.tiny import write_files
 

@@ -1,4 +1,4 @@
-"""marsmith/certificates.py, self_signed.py and client/trust.py, with a TLS server in a thread."""
+"""TLS certificates and who trusts them, with a TLS server in a thread."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from marsmith.certificates import keystore_certificate, require_usable, still_good
 from marsmith.client.trust import trusting
 from marsmith.core.errors import CertificateError
-from marsmith.self_signed import new_certificate
+from marsmith.security.certificates import keystore_certificate, require_usable, still_good
+from marsmith.security.self_signed import new_certificate
 
 Files = tuple[Path, Path]
 
@@ -124,7 +124,7 @@ def test_a_key_of_another_pair_is_refused(files: Files, tmp_path: Path) -> None:
 
 
 def test_a_key_that_torchserve_cannot_read_is_refused(files: Files, tmp_path: Path) -> None:
-    from marsmith.signing_keys import new_key_pair
+    from marsmith.security.signing_keys import new_key_pair
 
     key, _ = new_key_pair(tmp_path / "elliptic")
     assert "no RSA key" in refused(key, files[1]).message

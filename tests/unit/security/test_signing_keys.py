@@ -1,4 +1,4 @@
-"""marsmith/signing_keys.py: pairs that are made, and what is said of files that are no keys."""
+"""Pairs that are made, and what is said of files that are no keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization as form
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from marsmith.core.errors import SigningError
-from marsmith.signing_keys import fingerprint, new_key_pair, unlock
+from marsmith.security.signing_keys import fingerprint, new_key_pair, unlock
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 

@@ -1,11 +1,11 @@
-"""marsmith/exposure.py; tests/integration/test_security.py sees that TorchServe then refuses."""
+"""What is closed; tests/integration/test_security.py sees that TorchServe then refuses."""
 
 from __future__ import annotations
 
 import pytest
 
 from marsmith.core.errors import ProjectError
-from marsmith.exposure import asks_for_tokens, guarded, token_lifetime
+from marsmith.security.exposure_rules import asks_for_tokens, guarded, token_lifetime
 
 OPEN = {"disable_token_authorization": "true"}
 

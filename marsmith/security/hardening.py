@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from marsmith.certificates import keystore_certificate, require_usable, still_good
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import ProjectError
-from marsmith.exposure import guarded
 from marsmith.project.project import Project
-from marsmith.self_signed import new_certificate
+from marsmith.security.certificates import keystore_certificate, require_usable, still_good
+from marsmith.security.exposure_rules import guarded
+from marsmith.security.self_signed import new_certificate
 from marsmith.torchserve.properties import CONFIG_FILE, Address, addresses
 
 _FILES = ("private_key_file", "certificate_file", "keystore", "metrics_config")

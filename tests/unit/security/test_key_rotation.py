@@ -1,4 +1,4 @@
-"""marsmith/tokens.py, with a server in a thread in TorchServe's place."""
+"""marsmith/security/key_rotation.py, with a server in a thread in TorchServe's place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from marsmith.core.errors import ServerError
-from marsmith.tokens import KeyRotation, read_key
+from marsmith.security.key_rotation import KeyRotation, read_key
 
 Asked = list[tuple[str, str]]  # path and authorization
 
