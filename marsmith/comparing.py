@@ -21,9 +21,9 @@ from marsmith.archive_parts import (
 )
 from marsmith.core.errors import ArchiveError, MarsmithError
 from marsmith.file_differences import FileDifference, file_differences
-from marsmith.runtime import DEFAULT_TIMEOUT, Runtime
 from marsmith.tensor_differences import TensorDifference, tensor_differences
 from marsmith.weights.any_format import read_model_file
+from marsmith.worker.runtime import DEFAULT_TIMEOUT, Runtime
 
 SIDES = ("A", "B")
 _ABSENT = object()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from marsmith.runtime import DEFAULT_TIMEOUT, Runtime
+from marsmith.worker.runtime import DEFAULT_TIMEOUT, Runtime
 
 RunArchive = Callable[..., Runtime]
 

@@ -16,7 +16,7 @@ from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import ProjectError
 from marsmith.project.project import Project
 from marsmith.project.spec import SPEC_FILE, ArchiveSpec, SampleSpec, parse_spec
-from marsmith.runtime import Runtime
+from marsmith.worker.runtime import Runtime
 
 _OF_PICTURES = 0.01  # tolerance: another machine's JPEG encoder moves values by about as much
 

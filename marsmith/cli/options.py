@@ -12,7 +12,7 @@ from marsmith.archive.reader import Archive
 from marsmith.building import is_stale
 from marsmith.core.errors import ProjectError
 from marsmith.project.project import Project
-from marsmith.runtime import DEFAULT_TIMEOUT
+from marsmith.worker.runtime import DEFAULT_TIMEOUT
 
 
 class Number(click.FloatRange):

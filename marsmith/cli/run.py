@@ -22,7 +22,7 @@ from marsmith.cli.answers import cells, keep, shown
 from marsmith.cli.options import archive_of, json_option, timeout_option
 from marsmith.cli.output import print_json, print_table
 from marsmith.core.errors import MarsmithError
-from marsmith.runtime import Runtime
+from marsmith.worker.runtime import Runtime
 
 _TABLES = (".jsonl", ".csv")
 _ENDINGS = {"application/json": "json", "text/csv": "csv", "text/html": "html"}

@@ -15,7 +15,7 @@ from marsmith.cli.output import print_table
 from marsmith.core.errors import ProjectError
 from marsmith.project.project import Project
 from marsmith.project.spec import SampleSpec
-from marsmith.runtime import DEFAULT_TIMEOUT
+from marsmith.worker.runtime import DEFAULT_TIMEOUT
 
 
 @click.command()

@@ -10,7 +10,6 @@ from marsmith.answers.messages import Response
 from marsmith.answers.samples import Sample, difference
 from marsmith.core.errors import WorkerError
 from marsmith.core.findings import Finding, Severity
-from marsmith.runtime import Runtime
 from marsmith.verify.asking import picture
 from marsmith.verify.batches import Batches
 from marsmith.verify.load_failures import explain_load
@@ -18,6 +17,7 @@ from marsmith.verify.memory import check_memory
 from marsmith.verify.spoiled import failing, spoiled
 from marsmith.verify.state_dict_differences import Differences
 from marsmith.verify.subject import Subject
+from marsmith.worker.runtime import Runtime
 
 
 @dataclass

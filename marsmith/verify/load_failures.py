@@ -6,9 +6,9 @@ import re
 
 from marsmith.core.errors import WorkerError
 from marsmith.core.findings import Finding
-from marsmith.runtime import Runtime
 from marsmith.verify.state_dict_differences import differences_in
 from marsmith.verify.subject import Subject
+from marsmith.worker.runtime import Runtime
 
 # What libraries say when they got no connection; each has words of its own.
 _OFFLINE = re.compile(r"network|connect|resolve|resolution|download|offline|urlopen|hugging", re.I)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from marsmith.core.findings import Finding, Severity
 from marsmith.core.processes import resident_memory
-from marsmith.runtime import Runtime
 from marsmith.verify.subject import Subject
+from marsmith.worker.runtime import Runtime
 
 _REPEATS = 200  # requests in which memory is watched
 _PATIENCE = 12.0  # seconds for all of them

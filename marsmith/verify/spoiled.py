@@ -6,8 +6,8 @@ import re
 
 from marsmith.answers.messages import Response
 from marsmith.core.findings import Finding
-from marsmith.runtime import Runtime
 from marsmith.verify.subject import Subject
+from marsmith.worker.runtime import Runtime
 
 # What the worker logs when it can do nothing with what a handler returned (ts/service.py,
 # ts/protocol/otf_message_handler.py), by the status message that the requests get.

@@ -18,7 +18,7 @@ from PIL import Image
 
 from marsmith.archive.reader import Archive
 from marsmith.building import build
-from marsmith.runtime import Runtime
+from marsmith.worker.runtime import Runtime
 from tests.defects.tiny import Tiny, new_model
 
 Project = Callable[[Tiny], None]

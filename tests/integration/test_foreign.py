@@ -24,8 +24,8 @@ from marsmith.archive.reader import Archive
 from marsmith.check_targets import targets
 from marsmith.checking import Checked, check
 from marsmith.inspecting import inspect
-from marsmith.runtime import Runtime
 from marsmith.verify import memory
+from marsmith.worker.runtime import Runtime
 from tests.integration.kit import BIN, Kit, leftovers
 
 Files = Mapping[str, str | bytes]

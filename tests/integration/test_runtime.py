@@ -14,8 +14,8 @@ import pytest
 
 from marsmith.answers.messages import Request, Response
 from marsmith.core.errors import WorkerError
-from marsmith.runtime import Runtime
 from marsmith.torchserve.ports import free_ports
+from marsmith.worker.runtime import Runtime
 from tests.integration.kit import ROOT, Kit, Served, leftovers
 
 FROM_FRONT_END = {"x-request-id", "pragma", "cache-control", "expires", "content-length"}
@@ -140,7 +140,7 @@ def test_in_this_process_it_answers_the_same(archive: Path, running: Runtime) ->
 
 TWICE = """
 from pathlib import Path
-from marsmith.runtime import Runtime
+from marsmith.worker.runtime import Runtime
 for _ in range(2):
     with Runtime("model_store/digits.mar", in_process=True) as run:
         for _ in range(2):

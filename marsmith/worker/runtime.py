@@ -16,7 +16,6 @@ from marsmith.answers.messages import Request, Response
 from marsmith.archive.reader import Archive
 from marsmith.core.errors import WorkerError
 from marsmith.core.findings import Finding
-from marsmith.in_process import InProcessWorker
 from marsmith.torchserve.environment import temporary_folder
 from marsmith.torchserve.load_failure import explain, find_failure
 from marsmith.torchserve.worker_protocol import (
@@ -26,8 +25,9 @@ from marsmith.torchserve.worker_protocol import (
     read_loaded,
     refusal,
 )
-from marsmith.worker_notes import Notes, read_notes
-from marsmith.worker_process import LOG_FILE, WorkerGoneError, WorkerLateError, WorkerProcess
+from marsmith.worker.in_process import InProcessWorker
+from marsmith.worker.notes import Notes, read_notes
+from marsmith.worker.process import LOG_FILE, WorkerGoneError, WorkerLateError, WorkerProcess
 
 _LARGEST_BATCH = (1 << 31) - 1  # that a message to the worker can name
 _NOTES = "notes.json"

@@ -13,7 +13,7 @@ from pathlib import Path
 from marsmith.core.processes import end_children_of, end_group
 from marsmith.torchserve.environment import clean_environment, torchserve_home
 
-_WATCH = Path(__file__).parent / "children" / "watched_worker.py"
+_WATCH = Path(__file__).parents[1] / "children" / "watched_worker.py"
 LOG_FILE = "worker.log"  # what the worker and its handler print, beside models/
 _LARGEST_PART = 1 << 20  # bytes; nobody knows whether so many come as were announced
 _MOMENT = 0.5  # seconds
