@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from marsmith.archive.reader import Archive
-from marsmith.building import build, is_stale
+from marsmith.building.building import build, is_stale
+from marsmith.building.preflight import check_spec
 from marsmith.check_targets import Target
 from marsmith.core.errors import ArchiveError, WorkerError
 from marsmith.core.findings import Finding, FindingsError, Severity
@@ -21,7 +22,6 @@ from marsmith.verify.manifests import check_manifest
 from marsmith.verify.pickles import check_pickles
 from marsmith.verify.server_config import check_server_config
 from marsmith.verify.serving_config import check_serving
-from marsmith.verify.sources import check_spec
 from marsmith.verify.stored_weights import check_weights
 from marsmith.verify.subject import Subject
 

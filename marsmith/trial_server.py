@@ -18,7 +18,7 @@ import psutil
 from marsmith.archive.manifest import MANIFEST_FILE
 from marsmith.archive.reader import Archive
 from marsmith.archive.stored_zip import Content, write_stored_zip
-from marsmith.archiver import write_archive
+from marsmith.building.writer import write_archive
 from marsmith.client import ONCE, Client
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import BuildError, ClientError

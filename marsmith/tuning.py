@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from marsmith.archive.reader import Archive
-from marsmith.building import build
+from marsmith.building.building import build
 from marsmith.core.errors import BuildError, ClientError, ProjectError, ServerError
 from marsmith.core.interrupts import StopRequest
 from marsmith.finals import ROUND, measure_in_turns

@@ -8,8 +8,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from marsmith.calibration import digest, split_photos
-from marsmith.exporting import ENGINES_FILE, FORMATS, Limits, export
+from marsmith.building.calibration import digest, split_photos
+from marsmith.building.export import ENGINES_FILE, FORMATS, Limits, export
 from marsmith.project.entries import sources
 from marsmith.project.project import Project
 from marsmith.project.spec import ArchiveSpec

@@ -7,7 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from marsmith.building import build
+from marsmith.building.building import build
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import ProjectError
 from marsmith.project.project import Project

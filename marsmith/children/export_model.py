@@ -1,6 +1,6 @@
 """Write an unpacked archive's model in another format, and measure how far it is from eager.
 
-Run by marsmith/exporting.py as `python -s export_model.py JOB.json` with the archive's folder as
+Run by marsmith/building/export.py as `python -s export_model.py JOB.json` with the archive's folder as
 working directory; what it found goes to the job's "result". The handler is loaded by TorchServe's
 own loader and answers the archive's samples, so the inputs are what the model really sees.
 """

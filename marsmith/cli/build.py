@@ -6,10 +6,10 @@ from dataclasses import asdict
 
 import click
 
-from marsmith.building import build as build_archives
+from marsmith.building.building import build as build_archives
+from marsmith.building.locked_building import build_and_lock, build_locked
 from marsmith.cli.options import json_option, names_argument, project_of
 from marsmith.cli.output import file_size, print_findings, print_json
-from marsmith.locked_building import build_and_lock, build_locked
 from marsmith.project.lockfile import LOCK_FILE
 
 

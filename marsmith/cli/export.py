@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from marsmith.answers.agreement import Agreement
+from marsmith.building.export import DTYPES, FORMATS, Limits
+from marsmith.building.export import export as export_model
 from marsmith.cli.options import Number, project_of
 from marsmith.cli.output import file_size
-from marsmith.exporting import DTYPES, FORMATS, Limits
-from marsmith.exporting import export as export_model
 
 
 @click.command()

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from marsmith.archive.reader import Archive
-from marsmith.building import is_stale
+from marsmith.building.building import is_stale
 from marsmith.core.errors import ProjectError
 from marsmith.project.project import Project
 from marsmith.worker.runtime import DEFAULT_TIMEOUT

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from marsmith import sampling
 from marsmith.answers.pictures import picture_kind, picture_sheet
+from marsmith.building import record_samples
 from marsmith.cli.answers import cells, keep
 from marsmith.cli.options import Number, project_of
 from marsmith.cli.output import print_table
@@ -55,7 +55,7 @@ def sample(
     packed into the archive.
     """
     project = project_of(context)
-    recorded = sampling.record(
+    recorded = record_samples.record(
         project, name, inputs, tolerance=tolerance, largest=largest, timeout=DEFAULT_TIMEOUT
     )
     _show(project, name, recorded)
@@ -65,11 +65,11 @@ def sample(
         if not click.confirm("Are these answers right?"):
             click.echo("nothing was recorded", err=True)
             sys.exit(1)
-    sampling.keep(project, name, recorded)
+    record_samples.keep(project, name, recorded)
     click.echo(f"recorded {len(recorded)} sample{'s' if len(recorded) > 1 else ''} of {name}")
 
 
-def _show(project: Project, name: str, recorded: list[sampling.Recorded]) -> None:
+def _show(project: Project, name: str, recorded: list[record_samples.Recorded]) -> None:
     rows, pictures = [], []
     for one in recorded:
         kind = picture_kind(one.answer.body)

@@ -9,7 +9,7 @@ from typing import get_args
 import click
 
 from marsmith import serving
-from marsmith.building import is_stale
+from marsmith.building.building import is_stale
 from marsmith.cli.options import Number, names_argument, port_option, project_of
 from marsmith.connecting import stop_server
 from marsmith.server_state import ServerState

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from marsmith.archive.reader import Archive
-from marsmith.building import build
+from marsmith.building.building import build
 from marsmith.worker.runtime import Runtime
 from tests.defects.tiny import Tiny, new_model
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from marsmith.building import build
+from marsmith.building.building import build
 from marsmith.check_targets import targets
 from marsmith.checking import Checked, check, check_project
 from marsmith.project.project import Project

@@ -229,7 +229,7 @@ def test_stopping_where_no_server_runs_is_an_error(project: MakeProject, more: l
 def test_a_bug_shows_itself_as_one_and_its_traceback_on_request(project: MakeProject) -> None:
     root = project().root
     code = (
-        "import marsmith.building as b, sys\nfrom marsmith.cli import main\n"
+        "import marsmith.building.building as b, sys\nfrom marsmith.cli import main\n"
         "def broken(*_, **__): raise ZeroDivisionError('x')\n"
         "b.build = broken\nsys.argv = ['marsmith', 'build']\nmain()\n"
     )

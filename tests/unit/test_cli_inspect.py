@@ -13,7 +13,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from marsmith.archiver import write_archive
+from marsmith.building.writer import write_archive
 from marsmith.cli import cli
 from marsmith.cli.sheet import WIDTH, print_cells, print_pairs, print_rows
 from tests.unit.conftest import MakeProject

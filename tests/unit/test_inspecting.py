@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 
 from marsmith.archive.reader import Archive
-from marsmith.archiver import write_archive
 from marsmith.bodies import body_of
+from marsmith.building.writer import write_archive
 from marsmith.core.errors import ArchiveError
 from marsmith.inspecting import Inspection, inspect
 from marsmith.layers import layers_of

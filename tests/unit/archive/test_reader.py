@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from marsmith.archive.reader import Archive
-from marsmith.archiver import write_archive
+from marsmith.building.writer import write_archive
 from marsmith.core.errors import ArchiveError
 from tests.unit.conftest import MakeProject
 

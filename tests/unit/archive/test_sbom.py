@@ -17,7 +17,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from marsmith import __version__
 from marsmith.archive.reader import Archive
 from marsmith.archive.sbom import bill_of_materials
-from marsmith.building import build
+from marsmith.building.building import build
 from marsmith.core.errors import ArchiveError
 from tests.unit.conftest import MakeProject
 from tests.unit.tiny import FILES, SPEC

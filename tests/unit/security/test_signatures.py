@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from marsmith.building import build
+from marsmith.building.building import build
 from marsmith.core.errors import ArchiveError, SigningError
 from marsmith.core.findings import FindingsError
 from marsmith.security.signatures import (

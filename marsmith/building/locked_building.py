@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from marsmith.building import Built, build
+from marsmith.building.building import Built, build
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import ProjectError
 from marsmith.project.lockfile import LOCK_FILE, Lock, Locked, format_lock, parse_lock

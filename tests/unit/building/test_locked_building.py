@@ -1,4 +1,4 @@
-"""marsmith/locked_building.py: what comes out is written down, and nothing else comes out."""
+"""What comes out is written down, and nothing else comes out."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from marsmith.building import build
+from marsmith.building.building import build
+from marsmith.building.locked_building import build_and_lock, build_locked
 from marsmith.core.errors import ProjectError
 from marsmith.core.findings import FindingsError
-from marsmith.locked_building import build_and_lock, build_locked
 from marsmith.project.lockfile import parse_lock
 from marsmith.project.project import Project
 from tests.unit.conftest import MakeProject

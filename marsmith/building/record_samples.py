@@ -11,7 +11,7 @@ from marsmith.answers.messages import Request, Response
 from marsmith.answers.pictures import picture_kind
 from marsmith.answers.samples import LARGEST, SAMPLES_FOLDER, difference
 from marsmith.archive.reader import Archive
-from marsmith.building import build
+from marsmith.building.building import build
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import ProjectError
 from marsmith.project.project import Project

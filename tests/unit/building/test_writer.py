@@ -1,4 +1,4 @@
-"""marsmith/archiver.py."""
+"""marsmith/building/writer.py."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from marsmith.archive.manifest import MANIFEST_FILE
-from marsmith.archiver import write_archive
+from marsmith.building.writer import write_archive
 from marsmith.core.errors import BuildError
 from marsmith.project.entries import generated
 from marsmith.project.project import Project

@@ -1,4 +1,4 @@
-"""marsmith/building.py: what is built, when, and that the bytes depend on the inputs alone."""
+"""What is built, when, and that the bytes depend on the inputs alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from marsmith.building import build, is_stale
+from marsmith.building.building import build, is_stale
 from marsmith.core.errors import ProjectError
 from marsmith.core.findings import FindingsError, Severity
 from marsmith.project.project import Project

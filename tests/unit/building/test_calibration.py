@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from marsmith.calibration import MOST_CALIBRATING, MOST_HELD_OUT, split_photos
+from marsmith.building.calibration import MOST_CALIBRATING, MOST_HELD_OUT, split_photos
 from marsmith.core.errors import BuildError
 
 

@@ -17,9 +17,9 @@ from typing import Any
 from marsmith.answers.agreement import Agreement, agreement
 from marsmith.answers.samples import difference
 from marsmith.archive.reader import Archive
-from marsmith.archiver import write_archive
-from marsmith.building import build
-from marsmith.calibration import Photos, split_photos
+from marsmith.building.building import build
+from marsmith.building.calibration import Photos, split_photos
+from marsmith.building.writer import write_archive
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import BuildError
 from marsmith.project.project import Project
@@ -47,7 +47,7 @@ FORMATS = {
     "aotinductor": Format((".pt2",), "aotinductor"),
 }
 DTYPES = ("float32", "bfloat16", "int8")
-_CHILD = Path(__file__).parent / "children" / "export_model.py"
+_CHILD = Path(__file__).parents[1] / "children" / "export_model.py"
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def _make_all(
 
 
 def _findings(project: Project, spec: ArchiveSpec) -> tuple[Finding, ...]:
-    from marsmith.verify.sources import check_spec  # a no-op build does without it
+    from marsmith.building.preflight import check_spec  # a no-op build does without it
 
     return tuple(check_spec(project, spec))
 
@@ -93,7 +93,7 @@ def _findings(project: Project, spec: ArchiveSpec) -> tuple[Finding, ...]:
 def _make(
     project: Project, spec: ArchiveSpec, warnings: tuple[Finding, ...], lock: Lock | None
 ) -> Built | Finding:
-    from marsmith.archiver import write_archive
+    from marsmith.building.writer import write_archive
 
     def require_locked(sha256: str, size: int) -> None:
         made = Locked(spec.version, sha256, size)

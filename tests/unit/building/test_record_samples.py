@@ -1,12 +1,12 @@
-"""marsmith/sampling.py: what is written into a spec; tests/integration/test_sample.py records."""
+"""What is written into a spec; tests/integration/test_sample.py records."""
 
 from __future__ import annotations
 
 import pytest
 
+from marsmith.building.record_samples import with_sample
 from marsmith.core.errors import ProjectError
 from marsmith.project.spec import ArchiveSpec, SampleSpec, parse_spec
-from marsmith.sampling import with_sample
 
 TEXT = """\
 # ours

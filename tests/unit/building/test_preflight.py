@@ -1,4 +1,4 @@
-"""marsmith/verify/sources.py."""
+"""marsmith/building/preflight.py."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from marsmith.building.preflight import check_spec
 from marsmith.core.findings import Finding, Severity
 from marsmith.project.project import Project
-from marsmith.verify.sources import check_spec
 from tests.unit.conftest import MakeProject, SavedByTorch
 from tests.unit.tiny import FILES, HANDLER, MODEL, SPEC, minimal_spec
 
