@@ -9,9 +9,9 @@ import click
 
 from marsmith.cli.output import file_size
 from marsmith.cli.sheet import WIDTH, print_heading, print_pairs, print_rows
-from marsmith.comparing import SIDES, AnswerComparison, Comparison, WeightsDifference
-from marsmith.file_differences import FileDifference
-from marsmith.tensor_differences import TensorDifference
+from marsmith.inspect.diff import SIDES, AnswerComparison, Comparison, WeightsDifference
+from marsmith.inspect.file_differences import FileDifference
+from marsmith.inspect.tensor_differences import TensorDifference
 from marsmith.weights.pickle_names import shown
 
 _MOST_TENSORS = 30

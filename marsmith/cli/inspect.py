@@ -12,8 +12,8 @@ from marsmith.cli.inspect_values import comparison_as_values, inspection_as_valu
 from marsmith.cli.inspected import print_inspection
 from marsmith.cli.options import archive_of, json_option, timeout_option
 from marsmith.cli.output import print_json
-from marsmith.comparing import compare
-from marsmith.inspecting import inspect as inspect_archive
+from marsmith.inspect.diff import compare
+from marsmith.inspect.summary import inspect as inspect_archive
 
 
 @click.command()

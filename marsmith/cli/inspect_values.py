@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from marsmith.bodies import Body
-from marsmith.comparing import SIDES, AnswerComparison, Comparison, WeightsDifference
-from marsmith.inspecting import Inspection, Weights
+from marsmith.inspect.describe_body import Body
+from marsmith.inspect.diff import SIDES, AnswerComparison, Comparison, WeightsDifference
+from marsmith.inspect.summary import Inspection, Weights
 from marsmith.weights.pt2 import Program
 
 

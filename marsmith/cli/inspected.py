@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from marsmith.bodies import Body
 from marsmith.cli.output import file_size
 from marsmith.cli.sheet import print_cells, print_heading, print_line, print_pairs, print_rows
-from marsmith.inspecting import Inspection, Weights
-from marsmith.layers import Layer
+from marsmith.inspect.describe_body import Body
+from marsmith.inspect.model_layers import Layer
+from marsmith.inspect.summary import Inspection, Weights
 from marsmith.project.spec import DEFAULT_HANDLERS
 from marsmith.weights.any_format import ModelFile
 from marsmith.weights.pickle_names import shown

@@ -23,7 +23,7 @@ from torch import nn
 from marsmith.archive.reader import Archive
 from marsmith.check_targets import targets
 from marsmith.checking import Checked, check
-from marsmith.inspecting import inspect
+from marsmith.inspect.summary import inspect
 from marsmith.verify import memory
 from marsmith.worker.runtime import Runtime
 from tests.integration.kit import BIN, Kit, leftovers

@@ -1,4 +1,4 @@
-"""marsmith/inspecting.py and what it stands on: archives of every age and form, read inertly."""
+"""Archives of every age and form, read inertly."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import torch
 from PIL import Image
 
 from marsmith.archive.reader import Archive
-from marsmith.bodies import body_of
 from marsmith.building.writer import write_archive
 from marsmith.core.errors import ArchiveError
-from marsmith.inspecting import Inspection, inspect
-from marsmith.layers import layers_of
+from marsmith.inspect.describe_body import body_of
+from marsmith.inspect.model_layers import layers_of
+from marsmith.inspect.summary import Inspection, inspect
 from tests.unit.conftest import MakeProject, SavedByTorch
 
 MANIFEST = "MAR-INF/MANIFEST.json"

@@ -11,7 +11,10 @@ from typing import Any
 from marsmith.answers.samples import SAMPLES_FOLDER
 from marsmith.archive.containers import Entry
 from marsmith.archive.reader import Archive
-from marsmith.archive_parts import (
+from marsmith.core.errors import ArchiveError, MarsmithError
+from marsmith.inspect.describe_body import Body, body_of
+from marsmith.inspect.model_layers import Layer, is_parameter, layers_of
+from marsmith.inspect.untrusted import (
     config_values,
     manifest_values,
     model_values,
@@ -19,9 +22,6 @@ from marsmith.archive_parts import (
     read_part,
     weights_files,
 )
-from marsmith.bodies import Body, body_of
-from marsmith.core.errors import ArchiveError, MarsmithError
-from marsmith.layers import Layer, is_parameter, layers_of
 from marsmith.project.spec_schema import SERVING_KEYS
 from marsmith.security.signatures import claimed_key, signature_file
 from marsmith.weights.any_format import ModelFile, read_model_file

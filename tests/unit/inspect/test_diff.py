@@ -1,4 +1,4 @@
-"""marsmith/comparing.py and what it stands on: files, tensors, values and answers side by side."""
+"""Files, tensors, values and answers side by side."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import pytest
 import torch
 from PIL import Image
 
-from marsmith.answer_differences import answer_difference
 from marsmith.answers.messages import Response
 from marsmith.archive.reader import Archive
-from marsmith.comparing import Comparison, compare
-from marsmith.tensor_differences import TensorDifference, tensor_differences
+from marsmith.inspect.answer_differences import answer_difference
+from marsmith.inspect.diff import Comparison, compare
+from marsmith.inspect.tensor_differences import TensorDifference, tensor_differences
 from marsmith.weights.checkpoint import read_checkpoint
 
 Files = dict[str, str | bytes]

@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from marsmith.archive.reader import Archive
-from marsmith.archive_parts import on_disk, read_part
 from marsmith.core.errors import ArchiveError
+from marsmith.inspect.untrusted import on_disk, read_part
 
 _CHUNK = 1 << 20
 _LONGEST_TEXT = 200_000  # bytes; finding differences takes long where there are many lines

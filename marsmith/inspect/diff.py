@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from marsmith.answer_differences import AnswerDifference, answer_difference
 from marsmith.answers.messages import Response
 from marsmith.answers.samples import SAMPLES_FOLDER
 from marsmith.archive.manifest import MANIFEST_FILE
 from marsmith.archive.reader import Archive
-from marsmith.archive_parts import (
+from marsmith.core.errors import ArchiveError, MarsmithError
+from marsmith.inspect.answer_differences import AnswerDifference, answer_difference
+from marsmith.inspect.file_differences import FileDifference, file_differences
+from marsmith.inspect.tensor_differences import TensorDifference, tensor_differences
+from marsmith.inspect.untrusted import (
     config_values,
     manifest_values,
     model_values,
@@ -19,9 +22,6 @@ from marsmith.archive_parts import (
     read_part,
     weights_files,
 )
-from marsmith.core.errors import ArchiveError, MarsmithError
-from marsmith.file_differences import FileDifference, file_differences
-from marsmith.tensor_differences import TensorDifference, tensor_differences
 from marsmith.weights.any_format import read_model_file
 from marsmith.worker.runtime import DEFAULT_TIMEOUT, Runtime
 
