@@ -11,8 +11,8 @@ from pathlib import Path
 from marsmith.archive.manifest import is_version
 from marsmith.archive.reader import Archive
 from marsmith.canary import Canary, trial
-from marsmith.check_targets import Target
-from marsmith.checking import check
+from marsmith.check.checking import check
+from marsmith.check.targets import Target
 from marsmith.connecting import client_of, find_server
 from marsmith.core.errors import MarsmithError, ProjectError, RefusedError, RolloutError
 from marsmith.core.findings import FindingsError, Severity

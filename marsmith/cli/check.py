@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from marsmith import checking
-from marsmith.check_targets import Target, targets
+from marsmith.check import checking
+from marsmith.check.targets import Target, targets
 from marsmith.cli.options import json_option, project_of, timeout_option
 from marsmith.cli.output import print_findings, print_json
 from marsmith.core.findings import Finding

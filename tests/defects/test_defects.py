@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from marsmith.archive.manifest import MANIFEST_FILE
-from marsmith.checking import Checked
+from marsmith.check.checking import Checked
 from tests.defects.tiny import Tiny, new_model
 
 Defect = Callable[[Tiny], Checked]

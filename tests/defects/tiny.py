@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from marsmith.building.building import build
-from marsmith.check_targets import targets
-from marsmith.checking import Checked, check, check_project
+from marsmith.check.checking import Checked, check, check_project
+from marsmith.check.targets import targets
 from marsmith.project.project import Project
 
 HANDLER = '''\

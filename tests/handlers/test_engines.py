@@ -12,8 +12,8 @@ import torch
 import torch._inductor.config as inductor
 from model_loader import ENGINES, default_engine, load_model
 
+from marsmith.check import engines as checked
 from marsmith.children.exported_formats import write_format
-from marsmith.verify import engines as checked
 
 CPU = torch.device("cpu")
 NETWORK = """

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from marsmith.check_targets import targets
+from marsmith.check.targets import targets
 from tests.integration.kit import ROOT, Kit, leftovers, wait_for
 
 

@@ -21,10 +21,10 @@ import torch
 from torch import nn
 
 from marsmith.archive.reader import Archive
-from marsmith.check_targets import targets
-from marsmith.checking import Checked, check
+from marsmith.check import memory
+from marsmith.check.checking import Checked, check
+from marsmith.check.targets import targets
 from marsmith.inspect.summary import inspect
-from marsmith.verify import memory
 from marsmith.worker.runtime import Runtime
 from tests.integration.kit import BIN, Kit, leftovers
 

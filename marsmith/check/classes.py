@@ -6,10 +6,10 @@ import ast
 import difflib
 from collections.abc import Iterator
 
+from marsmith.check.modules import Module
+from marsmith.check.subject import Subject
 from marsmith.core.findings import Finding
 from marsmith.project.python_outline import outline
-from marsmith.verify.modules import Module
-from marsmith.verify.subject import Subject
 
 
 def check_handler(subject: Subject, module: Module) -> Iterator[Finding]:

@@ -6,8 +6,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from marsmith.check.subject import Subject
 from marsmith.core.findings import Finding
-from marsmith.verify.subject import Subject
 from marsmith.weights.pickle_scan import hostile_names, is_pickled
 
 _START = 8  # bytes by which a pickle is known

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from marsmith.archive.manifest import MANIFEST_FILE, is_version
+from marsmith.check.distributions import is_installed
+from marsmith.check.subject import Subject
 from marsmith.core.errors import ArchiveError
 from marsmith.core.findings import Finding, Severity
-from marsmith.distributions import is_installed
 from marsmith.project.spec import DEFAULT_HANDLERS
 from marsmith.project.spec_schema import did_you_mean
-from marsmith.verify.subject import Subject
 
 _AGAIN = "make the archive anew: marsmith build, or torch-model-archiver"
 _RUNTIMES = ("python", "python3")

@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from marsmith.archive.reader import Archive
-from marsmith.verify import engines
-from marsmith.verify.engines import check_engine
-from marsmith.verify.subject import Subject
+from marsmith.check import engines
+from marsmith.check.engines import check_engine
+from marsmith.check.subject import Subject
 
 
 def archive(

@@ -8,10 +8,10 @@ from itertools import cycle, islice
 
 from marsmith.answers.messages import Request, Response
 from marsmith.answers.samples import difference
+from marsmith.check.handler_faults import spoiled
+from marsmith.check.probes import GARBAGE, others_like
+from marsmith.check.subject import Subject
 from marsmith.core.findings import Finding, Severity
-from marsmith.verify.asking import GARBAGE, others_like
-from marsmith.verify.spoiled import spoiled
-from marsmith.verify.subject import Subject
 from marsmith.worker.runtime import Runtime
 
 _LARGEST = 64  # requests of a batch

@@ -1,4 +1,4 @@
-"""marsmith/downloads.py: which calls download, and how to switch it off."""
+"""marsmith/check/downloads.py: which calls download, and how to switch it off."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from marsmith.downloads import downloads
+from marsmith.check.downloads import downloads
 from marsmith.project.python_outline import unused_functions
 
 IMPORTS = """

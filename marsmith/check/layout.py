@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from marsmith.archive.containers import Entry
+from marsmith.check.subject import Subject
 from marsmith.core.errors import ArchiveError
 from marsmith.core.findings import Finding, Severity
 from marsmith.project.entries import generated, sources
-from marsmith.verify.subject import Subject
 
 _ANEW = "do not serve this archive; make it anew from its sources"
 _LARGE = 200 << 20  # bytes

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
+from marsmith.check.subject import Subject
 from marsmith.core.errors import ArchiveError, MarsmithError
 from marsmith.core.findings import Finding
 from marsmith.project.spec_schema import did_you_mean
-from marsmith.verify.subject import Subject
 from marsmith.weights.onnx_graph import read_onnx
 
 _ENGINES_FILE = "model_engines.py"

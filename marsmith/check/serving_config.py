@@ -7,10 +7,10 @@ import os
 import re
 from collections.abc import Iterator
 
+from marsmith.check.subject import Subject
 from marsmith.core.errors import ArchiveError
 from marsmith.core.findings import Finding, Severity
 from marsmith.project.spec_schema import SERVING_KEYS, serving_problems
-from marsmith.verify.subject import Subject
 
 _THREADS = re.compile(rb"^[^#\n]*\bset_num_threads\(\s*(?P<count>\d{1,4})\s*\)", re.MULTILINE)
 _TIMEOUT = 120  # seconds; TorchServe's default for an answer

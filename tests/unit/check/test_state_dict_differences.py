@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from marsmith.verify.state_dict_differences import Differences, differences_in
+from marsmith.check.state_dict_differences import Differences, differences_in
 
 
 def model() -> nn.Module:

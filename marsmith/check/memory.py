@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from marsmith.check.subject import Subject
 from marsmith.core.findings import Finding, Severity
 from marsmith.core.processes import resident_memory
-from marsmith.verify.subject import Subject
 from marsmith.worker.runtime import Runtime
 
 _REPEATS = 200  # requests in which memory is watched

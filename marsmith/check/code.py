@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from marsmith.check.classes import check_handler, check_model
+from marsmith.check.downloads import downloads
+from marsmith.check.imports import check_imports, check_names
+from marsmith.check.modules import Module, follow
+from marsmith.check.subject import Subject
 from marsmith.core.findings import Finding
-from marsmith.downloads import downloads
 from marsmith.project.python_outline import unused_functions
-from marsmith.verify.classes import check_handler, check_model
-from marsmith.verify.imports import check_imports, check_names
-from marsmith.verify.modules import Module, follow
-from marsmith.verify.subject import Subject
 
 
 def check_code(subject: Subject) -> Iterator[Finding]:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from marsmith.check.file_kinds import kind_by_content, something_else
+from marsmith.check.subject import Subject
 from marsmith.core.errors import WeightsError
 from marsmith.core.findings import Finding, Severity
-from marsmith.verify.file_kinds import kind_by_content, something_else
-from marsmith.verify.subject import Subject
 from marsmith.weights.checkpoint import Checkpoint, parts_of, read_checkpoint
 from marsmith.weights.state_dict_names import is_training_state
 from marsmith.weights.tensors import Tensor

@@ -9,21 +9,21 @@ from pathlib import Path
 from marsmith.archive.reader import Archive
 from marsmith.building.building import build, is_stale
 from marsmith.building.preflight import check_spec
-from marsmith.check_targets import Target
+from marsmith.check.behaviour import Behaviour
+from marsmith.check.code import check_code
+from marsmith.check.engines import check_engine
+from marsmith.check.layout import check_against_sources, check_contents, check_layout
+from marsmith.check.manifests import check_manifest
+from marsmith.check.pickles import check_pickles
+from marsmith.check.root_cause import as_cause, causes_of
+from marsmith.check.server_config import check_server_config
+from marsmith.check.serving_config import check_serving
+from marsmith.check.stored_weights import check_weights
+from marsmith.check.subject import Subject
+from marsmith.check.targets import Target
 from marsmith.core.errors import ArchiveError, WorkerError
 from marsmith.core.findings import Finding, FindingsError, Severity
 from marsmith.project.project import Project
-from marsmith.verify.behaviour import Behaviour
-from marsmith.verify.causes import as_cause, causes_of
-from marsmith.verify.code import check_code
-from marsmith.verify.engines import check_engine
-from marsmith.verify.layout import check_against_sources, check_contents, check_layout
-from marsmith.verify.manifests import check_manifest
-from marsmith.verify.pickles import check_pickles
-from marsmith.verify.server_config import check_server_config
-from marsmith.verify.serving_config import check_serving
-from marsmith.verify.stored_weights import check_weights
-from marsmith.verify.subject import Subject
 
 _FAILED = ("load", "weights-keys", "download")  # of a load
 # After an error of these nothing that runs the archive can say more.

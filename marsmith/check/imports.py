@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from marsmith.archive.requirements import declared, normal_name
-from marsmith.core.findings import Finding, Severity
-from marsmith.distributions import (
+from marsmith.check.distributions import (
     distribution_of,
     distributions_of,
     is_distribution,
@@ -16,9 +15,10 @@ from marsmith.distributions import (
     is_of_distribution,
     is_standard,
 )
+from marsmith.check.modules import Module, is_own
+from marsmith.check.subject import Subject
+from marsmith.core.findings import Finding, Severity
 from marsmith.project.python_imports import Import
-from marsmith.verify.modules import Module, is_own
-from marsmith.verify.subject import Subject
 
 # What TorchServe's vision handlers import without declaring it (ts/torch_handler).
 _CAPTUM = ("image_classifier", "image_segmenter", "object_detector", "vision_handler")

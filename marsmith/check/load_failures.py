@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
+from marsmith.check.state_dict_differences import differences_in
+from marsmith.check.subject import Subject
 from marsmith.core.errors import WorkerError
 from marsmith.core.findings import Finding
-from marsmith.verify.state_dict_differences import differences_in
-from marsmith.verify.subject import Subject
 from marsmith.worker.runtime import Runtime
 
 # What libraries say when they got no connection; each has words of its own.

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 
 from marsmith.answers.messages import Response
 from marsmith.answers.samples import Sample, difference
+from marsmith.check.batches import Batches
+from marsmith.check.handler_faults import failing, spoiled
+from marsmith.check.load_failures import explain_load
+from marsmith.check.memory import check_memory
+from marsmith.check.probes import picture
+from marsmith.check.state_dict_differences import Differences
+from marsmith.check.subject import Subject
 from marsmith.core.errors import WorkerError
 from marsmith.core.findings import Finding, Severity
-from marsmith.verify.asking import picture
-from marsmith.verify.batches import Batches
-from marsmith.verify.load_failures import explain_load
-from marsmith.verify.memory import check_memory
-from marsmith.verify.spoiled import failing, spoiled
-from marsmith.verify.state_dict_differences import Differences
-from marsmith.verify.subject import Subject
 from marsmith.worker.runtime import Runtime
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from marsmith.answers.messages import Response
+from marsmith.check.subject import Subject
 from marsmith.core.findings import Finding
-from marsmith.verify.subject import Subject
 from marsmith.worker.runtime import Runtime
 
 # What the worker logs when it can do nothing with what a handler returned (ts/service.py,

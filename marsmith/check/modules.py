@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from marsmith.check.subject import MODULE, Subject
 from marsmith.core.findings import Finding
 from marsmith.project.python_imports import Import, imports
-from marsmith.verify.subject import MODULE, Subject
 
 
 @dataclass(frozen=True)
