@@ -21,10 +21,10 @@ from marsmith.client.canary_routes import (
 )
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import RolloutError
-from marsmith.deployments import Version, path_of
 from marsmith.operating import Operation
-from marsmith.placing import PlacedArchive
 from marsmith.proving import complaint
+from marsmith.server.pinned_archives import PlacedArchive
+from marsmith.server.version_record import Version, path_of
 from marsmith.torchserve.metrics_text import parse_metrics
 
 MOST_FAILURES = 0.01  # of the requests that it got

@@ -17,8 +17,8 @@ from contextlib import suppress
 
 from marsmith.client import Client, Model
 from marsmith.core.errors import RolloutError
-from marsmith.running import RunningServer
-from marsmith.server import JAVA_LOG
+from marsmith.server.attached import RunningServer
+from marsmith.server.process import JAVA_LOG
 
 _PAUSE = 0.1  # seconds between two looks at first; each of them is 30 KB in Java's log
 _LONGEST_PAUSE = 2.0

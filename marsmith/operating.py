@@ -10,11 +10,19 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from marsmith.client import ONCE, Client, Model, Retries
-from marsmith.connecting import client_of, find_server
 from marsmith.core.errors import ClientError, MarsmithError, RefusedError, RolloutError
 from marsmith.core.interrupts import StopRequest, stop_signals
 from marsmith.core.processes import end_own
-from marsmith.deployments import (
+from marsmith.draining import drain
+from marsmith.project.entries import source_names
+from marsmith.project.project import Project
+from marsmith.proving import replay
+from marsmith.server.attached import RunningServer
+from marsmith.server.lookup import client_of, find_server
+from marsmith.server.pinned_archives import PlacedArchive
+from marsmith.server.readiness import Start
+from marsmith.server.state import ServerState, server_folder
+from marsmith.server.version_record import (
     Record,
     Version,
     observed,
@@ -23,14 +31,6 @@ from marsmith.deployments import (
     recording_within,
     write_record,
 )
-from marsmith.draining import drain
-from marsmith.placing import PlacedArchive
-from marsmith.project.entries import source_names
-from marsmith.project.project import Project
-from marsmith.proving import replay
-from marsmith.readiness import Start
-from marsmith.running import RunningServer
-from marsmith.server_state import ServerState, server_folder
 
 # What must come about although the server is being brought back meanwhile: about a minute.
 _PATIENT = Retries(attempts=60, first=0.2, longest=2.0)

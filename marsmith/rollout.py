@@ -13,18 +13,26 @@ from marsmith.archive.reader import Archive
 from marsmith.canary import Canary, trial
 from marsmith.check.checking import check
 from marsmith.check.targets import Target
-from marsmith.connecting import client_of, find_server
 from marsmith.core.errors import MarsmithError, ProjectError, RefusedError, RolloutError
 from marsmith.core.findings import FindingsError, Severity
-from marsmith.deployments import Record, Version, default_of, observed, of, previous, read_record
 from marsmith.operating import Operation, operating
-from marsmith.placing import discard, place, with_version
 from marsmith.project.project import Project
 from marsmith.project.spec import is_name
 from marsmith.project.spec_schema import did_you_mean
 from marsmith.security.signatures import require_signature
-from marsmith.server_state import ServerState
-from marsmith.serving import DEFAULT_TIMEOUT
+from marsmith.server.lookup import client_of, find_server
+from marsmith.server.pinned_archives import discard, place, with_version
+from marsmith.server.serve import DEFAULT_TIMEOUT
+from marsmith.server.state import ServerState
+from marsmith.server.version_record import (
+    Record,
+    Version,
+    default_of,
+    observed,
+    of,
+    previous,
+    read_record,
+)
 from marsmith.switching import switch
 
 _PACKED = (".mar", ".tgz", ".gz")

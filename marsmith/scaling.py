@@ -16,13 +16,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from marsmith.client import Model
-from marsmith.connecting import connect
 from marsmith.core.errors import ClientError, RefusedError, RolloutError
 from marsmith.draining import busy_workers, threads
 from marsmith.operating import FAILED, turn
 from marsmith.project.project import Project
-from marsmith.running import RunningServer
-from marsmith.server_state import running_servers, server_folder
+from marsmith.server.attached import RunningServer
+from marsmith.server.lookup import connect
+from marsmith.server.state import running_servers, server_folder
 
 _PATIENCE = 1.0  # seconds; a worker that is asked for nothing by then is not asked for much
 _PAUSE = 0.1

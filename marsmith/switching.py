@@ -6,8 +6,8 @@ import time
 from dataclasses import replace
 
 from marsmith.core.errors import RolloutError
-from marsmith.deployments import Record, Version, observed
 from marsmith.operating import Operation
+from marsmith.server.version_record import Record, Version, observed
 
 
 def switch(operation: Operation, new: Version, old: Version | None) -> Record:

@@ -26,9 +26,9 @@ from marsmith.core.interrupts import StopRequest
 from marsmith.project.entries import contents
 from marsmith.project.project import Project
 from marsmith.project.spec import ArchiveSpec
-from marsmith.readiness import Start
 from marsmith.security.exposure_rules import NO_WORKFLOWS
-from marsmith.server import KEY_FILE, TorchServe
+from marsmith.server.process import KEY_FILE, TorchServe
+from marsmith.server.readiness import Start
 from marsmith.torchserve.ports import free_ports
 from marsmith.torchserve.properties import addresses, with_ports
 from marsmith.tuning_space import Configuration, Variant, applied

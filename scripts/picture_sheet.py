@@ -14,8 +14,8 @@ from pathlib import Path
 import skimage
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from marsmith.connecting import connect
 from marsmith.project.project import Project
+from marsmith.server.lookup import connect
 
 ROOT = Path(__file__).resolve().parents[1]
 PHOTOS = ("chelsea.png", "astronaut.png", "rocket.jpg", "coffee.png")

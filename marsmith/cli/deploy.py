@@ -14,8 +14,8 @@ from marsmith.canary import Canary
 from marsmith.cli.models import WorkerCount
 from marsmith.cli.options import Number, json_option, port_option, project_of
 from marsmith.cli.output import print_json, print_table
-from marsmith.deployments import Record, Version
-from marsmith.serving import DEFAULT_TIMEOUT
+from marsmith.server.serve import DEFAULT_TIMEOUT
+from marsmith.server.version_record import Record, Version
 
 _timeout_option = click.option(
     "--timeout",

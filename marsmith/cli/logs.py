@@ -13,10 +13,10 @@ import click
 from marsmith.cli.options import project_of
 from marsmith.cli.output import plain
 from marsmith.core.errors import ProjectError, ServerError
-from marsmith.deployments import read_record
 from marsmith.project.entries import source_names
 from marsmith.project.project import Project
-from marsmith.server_logs import ServerLogs, logs_folder
+from marsmith.server.logs import ServerLogs, logs_folder
+from marsmith.server.version_record import read_record
 from marsmith.torchserve.log_entries import Entry, SourceName
 
 _PAUSE = 0.2  # seconds between two looks

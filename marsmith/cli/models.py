@@ -13,8 +13,8 @@ from marsmith.cli.answers import cells, shown
 from marsmith.cli.options import json_option, port_option, project_of
 from marsmith.cli.output import file_size, print_json, print_table
 from marsmith.client import Model, Worker
-from marsmith.connecting import connect
 from marsmith.core.processes import resident_memory
+from marsmith.server.lookup import connect
 
 
 @click.command()

@@ -8,11 +8,11 @@ from typing import get_args
 
 import click
 
-from marsmith import serving
 from marsmith.building.building import is_stale
 from marsmith.cli.options import Number, names_argument, port_option, project_of
-from marsmith.connecting import stop_server
-from marsmith.server_state import ServerState
+from marsmith.server import serve as serving
+from marsmith.server.lookup import stop_server
+from marsmith.server.state import ServerState
 from marsmith.torchserve.log_config import LogFormat
 
 

@@ -12,9 +12,9 @@ import click
 from marsmith.cli.options import Number, json_option, project_of
 from marsmith.cli.output import print_json, print_table
 from marsmith.client.description import Model
-from marsmith.server_state import ServerState, running_servers
+from marsmith.server.monitor import Glance, Watch
+from marsmith.server.state import ServerState, running_servers
 from marsmith.torchserve.metrics import ModelFigures, ServerFigures
-from marsmith.watching import Glance, Watch
 
 SERVER_COLUMNS = ("port", "state", "models", "up", "pid", "management", "metrics")
 MODEL_COLUMNS = (

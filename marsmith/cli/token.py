@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from marsmith import connecting
 from marsmith.cli.options import port_option, project_of
 from marsmith.client.tokens import Api
 from marsmith.security.self_signed import DEFAULT_DAYS, new_certificate
+from marsmith.server import lookup
 
 
 @click.command()
@@ -24,7 +24,7 @@ def token(context: click.Context, api: Api, header: bool, port: int | None) -> N
 
     marsmith token --header | curl -H @- http://127.0.0.1:8080/predictions/NAME -T FILE
     """
-    key = connecting.token(project_of(context), api, port)
+    key = lookup.token(project_of(context), api, port)
     click.echo(f"Authorization: Bearer {key}" if header else key)
 
 

@@ -21,8 +21,8 @@ from marsmith.cli.options import port_option, project_of
 from marsmith.cli.status import MODEL_COLUMNS, heading, model_rows
 from marsmith.core.errors import ServerError
 from marsmith.project.project import Project
-from marsmith.server_state import ServerState, running_servers
-from marsmith.watching import Glance, Watch
+from marsmith.server.monitor import Glance, Watch
+from marsmith.server.state import ServerState, running_servers
 
 _PAUSE = 1.0  # seconds between two looks
 _WINDOW = 5.0  # seconds that figures are of: handlers tell theirs once a second

@@ -22,8 +22,8 @@ from marsmith.client.workers_up import PATIENCE
 from marsmith.core.errors import UnreachableError
 from marsmith.core.processes import end_group
 from marsmith.project.project import Project
-from marsmith.server import KEY_FILE
-from marsmith.server_state import ServerState, running_servers
+from marsmith.server.process import KEY_FILE
+from marsmith.server.state import ServerState, running_servers
 from marsmith.torchserve.ports import free_ports
 from tests.faults.archives import project
 from tests.faults.load import DEADLINE, Ask, Tally, load

@@ -13,7 +13,7 @@ from marsmith.load import Load
 from marsmith.load_connection import http_request
 from marsmith.load_result import LoadResult
 from marsmith.project.project import Project
-from marsmith.server_state import ServerState, running_servers
+from marsmith.server.state import ServerState, running_servers
 from marsmith.torchserve.ports import free_ports
 from tests.faults.growth import Moment, moment, slope
 from tests.faults.results import record

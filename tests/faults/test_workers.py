@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from marsmith.reviving import PATIENCE
+from marsmith.server.worker_reviver import PATIENCE
 from tests.faults.conftest import Scale
 from tests.faults.load import Tally, expected
 from tests.faults.servers import Station, served

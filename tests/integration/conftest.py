@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from marsmith.project.project import Project
-from marsmith.server_state import running_servers
+from marsmith.server.state import running_servers
 from marsmith.torchserve.ports import free_ports
 from tests.integration.kit import ROOT, Kit, Served, copy_project, leftovers
 

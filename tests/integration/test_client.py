@@ -27,8 +27,8 @@ from marsmith.client.workers_up import PATIENCE
 from marsmith.core.errors import ClientError, DeadlineError, RefusedError, UnreachableError
 from marsmith.project.project import Project
 from marsmith.security.self_signed import new_certificate
-from marsmith.server import KEY_FILE
-from marsmith.server_state import ServerState, running_servers
+from marsmith.server.process import KEY_FILE
+from marsmith.server.state import ServerState, running_servers
 from marsmith.torchserve.ports import free_ports
 from tests.integration.kit import ROOT, Kit, wait_for
 

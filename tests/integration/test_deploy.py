@@ -18,9 +18,9 @@ import psutil
 import pytest
 
 from marsmith.client import Client, Retries
-from marsmith.connecting import client_of, find_server
 from marsmith.project.project import Project
-from marsmith.server_state import ServerState
+from marsmith.server.lookup import client_of, find_server
+from marsmith.server.state import ServerState
 from marsmith.torchserve.ports import free_ports
 from tests.integration.asking import Asking
 from tests.integration.kit import BIN, ROOT, Kit, leftovers, wait_for

@@ -28,11 +28,11 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 
 from marsmith.client.trust import trusting
-from marsmith.connecting import connect
 from marsmith.project.project import Project
 from marsmith.security.key_rotation import APIS, read_key
 from marsmith.security.self_signed import new_certificate
-from marsmith.server import TorchServe
+from marsmith.server.lookup import connect
+from marsmith.server.process import TorchServe
 from marsmith.torchserve.ports import free_ports
 from marsmith.torchserve.properties import parse_properties, with_ports
 from tests.integration.kit import ECHO_HANDLER, ROOT, Kit, copy_echo, wait_for

@@ -12,8 +12,8 @@ import psutil
 from marsmith.client import ONCE, Client
 from marsmith.client.description import Model
 from marsmith.core.errors import ClientError
-from marsmith.server import KEY_FILE
-from marsmith.server_state import ServerState
+from marsmith.server.process import KEY_FILE
+from marsmith.server.state import ServerState
 from marsmith.torchserve.metrics import Figures
 from marsmith.torchserve.metrics_text import Scrape, parse_metrics
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from marsmith.core.errors import ServerError
 from marsmith.project.project import Project
-from marsmith.server import LOGS
-from marsmith.server_state import running_servers
+from marsmith.server.process import LOGS
+from marsmith.server.state import running_servers
 from marsmith.torchserve.log_entries import Entries, Entry
 from marsmith.torchserve.log_files import LogReader
 

@@ -1,4 +1,4 @@
-"""marsmith/server_state.py, with `sleep` in the place of servers."""
+"""marsmith/server/state.py, with `sleep` in the place of servers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from marsmith.core.processes import identity
 from marsmith.project.project import Project
-from marsmith.server_state import (
+from marsmith.server.state import (
     ServerState,
     end_abandoned,
     forget_state,

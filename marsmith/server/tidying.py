@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from marsmith.deployments import Record, deployed, read_record, recording_within, write_record
-from marsmith.placing import discard_all_but
 from marsmith.project.project import Project
+from marsmith.server.pinned_archives import discard_all_but
+from marsmith.server.version_record import (
+    Record,
+    deployed,
+    read_record,
+    recording_within,
+    write_record,
+)
 
 
 def keep_deployed(project: Project, port: int, aside: Record = ()) -> None:

@@ -19,7 +19,7 @@ from typing import IO
 
 from marsmith.core.processes import end_group
 
-_CHILDREN = Path(__file__).parent / "children"
+_CHILDREN = Path(__file__).parents[1] / "children"
 _SHELL = Path("/bin/sh")
 _FAREWELL = 2.0  # seconds; it gives workers one of them
 

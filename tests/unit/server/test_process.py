@@ -1,4 +1,4 @@
-"""marsmith/server.py. TorchServe itself is started in tests/integration."""
+"""marsmith/server/process.py. TorchServe itself is started in tests/integration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from marsmith.core.errors import PortInUseError, ServerError
-from marsmith.server import TorchServe
+from marsmith.server.process import TorchServe
 from marsmith.torchserve.environment import LET_THROUGH, clean_environment
 from marsmith.torchserve.ports import free_ports
 from marsmith.torchserve.properties import addresses, parse_properties, with_ports

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from marsmith.core.processes import lives
-from marsmith.server import LOGS
-from marsmith.server_state import ServerState
+from marsmith.server.process import LOGS
+from marsmith.server.state import ServerState
 from marsmith.torchserve.log_tails import LogTails
 
 

@@ -20,7 +20,7 @@ from marsmith.client import Client
 from marsmith.core.errors import ClientError, ServerError, WorkerError
 from marsmith.core.findings import Finding
 from marsmith.core.interrupts import Stop
-from marsmith.server import JAVA_LOG, SERVER_LOG, WORKERS_LOG
+from marsmith.server.process import JAVA_LOG, SERVER_LOG, WORKERS_LOG
 from marsmith.torchserve.load_failure import explain, find_failure, model_lines
 
 _PAUSE = 0.1  # seconds between two looks

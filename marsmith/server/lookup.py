@@ -14,9 +14,9 @@ from marsmith.core.processes import have_ended
 from marsmith.project.project import Project
 from marsmith.security.hardening import certificate_of
 from marsmith.security.key_rotation import read_key
-from marsmith.server import KEY_FILE
-from marsmith.server_state import ServerState, end_abandoned, running_servers
-from marsmith.tidying import keep_deployed
+from marsmith.server.process import KEY_FILE
+from marsmith.server.state import ServerState, end_abandoned, running_servers
+from marsmith.server.tidying import keep_deployed
 from marsmith.torchserve.ports import free_ports
 from marsmith.torchserve.properties import addresses, with_ports
 

@@ -10,7 +10,8 @@ import pytest
 
 from marsmith.client import Model
 from marsmith.core.errors import ServerError
-from marsmith.deployments import (
+from marsmith.project.project import Project
+from marsmith.server.version_record import (
     Version,
     default_of,
     deployed,
@@ -22,7 +23,6 @@ from marsmith.deployments import (
     snapshot,
     write_record,
 )
-from marsmith.project.project import Project
 
 FIRST = Version(
     "echo",

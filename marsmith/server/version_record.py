@@ -18,7 +18,7 @@ from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import ServerError
 from marsmith.core.file_lock import locked, locked_within
 from marsmith.project.project import Project
-from marsmith.server_state import server_folder
+from marsmith.server.state import server_folder
 
 _RECORD = "versions.json"
 _LOCK = "versions.lock"

@@ -17,7 +17,13 @@ from marsmith.client import Client, Model
 from marsmith.core.errors import ClientError, MarsmithError, ServerError
 from marsmith.core.interrupts import Stop
 from marsmith.core.processes import identity
-from marsmith.deployments import (
+from marsmith.project.entries import source_names
+from marsmith.project.project import Project
+from marsmith.server.pinned_archives import PlacedArchive
+from marsmith.server.process import TorchServe
+from marsmith.server.readiness import Start
+from marsmith.server.state import ServerState, write_state
+from marsmith.server.version_record import (
     observed,
     path_of,
     read_record,
@@ -25,13 +31,7 @@ from marsmith.deployments import (
     snapshot,
     write_record,
 )
-from marsmith.placing import PlacedArchive
-from marsmith.project.entries import source_names
-from marsmith.project.project import Project
-from marsmith.readiness import Start
-from marsmith.reviving import Reviver
-from marsmith.server import TorchServe
-from marsmith.server_state import ServerState, write_state
+from marsmith.server.worker_reviver import Reviver
 
 _PAUSE = 0.1  # seconds between two looks at the front end
 _LOOK = 2.0  # seconds between two looks at what is served

@@ -12,32 +12,32 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from marsmith.archive.reader import Archive
-from marsmith.beginning import Beginning, beginning
 from marsmith.client import ONCE
-from marsmith.connecting import client_of, server_properties
 from marsmith.core.errors import ServerError
 from marsmith.core.file_lock import locked_within
 from marsmith.core.interrupts import stop_signals
 from marsmith.core.processes import identity
-from marsmith.deployments import recording, write_record
 from marsmith.project.entries import source_names
 from marsmith.project.project import Project
-from marsmith.readiness import Start
 from marsmith.security.exposure_rules import asks_for_tokens, token_lifetime
 from marsmith.security.hardening import Guard, guard
 from marsmith.security.key_rotation import KeyRotation
 from marsmith.security.signatures import require_signatures
 from marsmith.security.signing_keys import fingerprint
-from marsmith.server import KEY_FILE, TorchServe
-from marsmith.server_state import (
+from marsmith.server.lookup import client_of, server_properties
+from marsmith.server.process import KEY_FILE, TorchServe
+from marsmith.server.readiness import Start
+from marsmith.server.start_plan import Beginning, beginning
+from marsmith.server.state import (
     ServerState,
     forget_state,
     running_servers,
     server_folder,
     write_state,
 )
-from marsmith.supervising import Supervisor
-from marsmith.tidying import keep_deployed
+from marsmith.server.supervisor import Supervisor
+from marsmith.server.tidying import keep_deployed
+from marsmith.server.version_record import recording, write_record
 from marsmith.torchserve.log_config import LogFormat
 from marsmith.torchserve.ports import free_ports, require_free
 from marsmith.torchserve.properties import addresses

@@ -1,4 +1,4 @@
-"""marsmith/forking.py and what it runs: children/fork_server.py and forked_worker.py, for real."""
+"""Children/fork_server.py and forked_worker.py, for real."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from marsmith.core.processes import have_ended
-from marsmith.forking import ForkServer, fork_server
+from marsmith.server.fork_pool import ForkServer, fork_server
 
 # A stand-in for TorchServe's: what it is started with, as a worker sees it.
 WORKER = """

@@ -9,9 +9,17 @@ from pathlib import Path
 
 from marsmith.archive.reader import Archive
 from marsmith.core.errors import ArchiveError, ProjectError
-from marsmith.deployments import Record, Version, deployed, of, path_of, read_record, snapshot
-from marsmith.placing import PlacedArchive, pin
 from marsmith.project.project import Project
+from marsmith.server.pinned_archives import PlacedArchive, pin
+from marsmith.server.version_record import (
+    Record,
+    Version,
+    deployed,
+    of,
+    path_of,
+    read_record,
+    snapshot,
+)
 
 _RESPONSE_TIMEOUT = 120  # seconds; TorchServe's own, as the values below (ConfigManager.java)
 _BATCH_SIZE = 1
