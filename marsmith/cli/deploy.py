@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from marsmith import rollout
-from marsmith.canary import Canary
 from marsmith.cli.models import WorkerCount
 from marsmith.cli.options import Number, json_option, port_option, project_of
 from marsmith.cli.output import print_json, print_table
+from marsmith.deploy import rollout
+from marsmith.deploy.canary import Canary
 from marsmith.server.serve import DEFAULT_TIMEOUT
 from marsmith.server.version_record import Record, Version
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from marsmith import scaling
 from marsmith.cli.answers import cells, shown
 from marsmith.cli.options import json_option, port_option, project_of
 from marsmith.cli.output import file_size, print_json, print_table
 from marsmith.client import Model, Worker
 from marsmith.core.processes import resident_memory
+from marsmith.deploy import scaling
 from marsmith.server.lookup import connect
 
 

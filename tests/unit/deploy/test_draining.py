@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from marsmith.draining import busy_workers
+from marsmith.deploy.draining import busy_workers
 
 THREAD = """\
 "W-{id}-echo_1.0{more}" #23 [6877] prio=5 os_prio=0 cpu=6.41ms elapsed=3.48s tid=0x00 nid=6877

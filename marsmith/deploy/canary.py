@@ -21,8 +21,8 @@ from marsmith.client.canary_routes import (
 )
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import RolloutError
-from marsmith.operating import Operation
-from marsmith.proving import complaint
+from marsmith.deploy.replay import complaint
+from marsmith.deploy.transaction import Operation
 from marsmith.server.pinned_archives import PlacedArchive
 from marsmith.server.version_record import Version, path_of
 from marsmith.torchserve.metrics_text import parse_metrics

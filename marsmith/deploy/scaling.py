@@ -17,8 +17,8 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from marsmith.client import Model
 from marsmith.core.errors import ClientError, RefusedError, RolloutError
-from marsmith.draining import busy_workers, threads
-from marsmith.operating import FAILED, turn
+from marsmith.deploy.draining import busy_workers, threads
+from marsmith.deploy.transaction import FAILED, turn
 from marsmith.project.project import Project
 from marsmith.server.attached import RunningServer
 from marsmith.server.lookup import connect

@@ -13,10 +13,10 @@ from marsmith.client import ONCE, Client, Model, Retries
 from marsmith.core.errors import ClientError, MarsmithError, RefusedError, RolloutError
 from marsmith.core.interrupts import StopRequest, stop_signals
 from marsmith.core.processes import end_own
-from marsmith.draining import drain
+from marsmith.deploy.draining import drain
+from marsmith.deploy.replay import replay
 from marsmith.project.entries import source_names
 from marsmith.project.project import Project
-from marsmith.proving import replay
 from marsmith.server.attached import RunningServer
 from marsmith.server.lookup import client_of, find_server
 from marsmith.server.pinned_archives import PlacedArchive

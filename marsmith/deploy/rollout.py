@@ -10,12 +10,13 @@ from pathlib import Path
 
 from marsmith.archive.manifest import is_version
 from marsmith.archive.reader import Archive
-from marsmith.canary import Canary, trial
 from marsmith.check.checking import check
 from marsmith.check.targets import Target
 from marsmith.core.errors import MarsmithError, ProjectError, RefusedError, RolloutError
 from marsmith.core.findings import FindingsError, Severity
-from marsmith.operating import Operation, operating
+from marsmith.deploy.canary import Canary, trial
+from marsmith.deploy.switch_default import switch
+from marsmith.deploy.transaction import Operation, operating
 from marsmith.project.project import Project
 from marsmith.project.spec import is_name
 from marsmith.project.spec_schema import did_you_mean
@@ -33,7 +34,6 @@ from marsmith.server.version_record import (
     previous,
     read_record,
 )
-from marsmith.switching import switch
 
 _PACKED = (".mar", ".tgz", ".gz")
 _DISABLED = 405  # what TorchServe says where enable_model_api is false

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 from marsmith.core.errors import RolloutError
-from marsmith.operating import Operation
+from marsmith.deploy.transaction import Operation
 from marsmith.server.version_record import Record, Version, observed
 
 
