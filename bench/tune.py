@@ -20,11 +20,11 @@ from bench.document import as_text
 from bench.machine import machine
 from bench.results import Comparison, Goal, Result, Series, Table, save
 from marsmith.core.interrupts import stop_signals
-from marsmith.measurements import Measurement
 from marsmith.project.project import Project
-from marsmith.trial import Conditions
-from marsmith.tuning import Tuning
-from marsmith.tuning_space import Configuration
+from marsmith.tune.load_trial import Conditions
+from marsmith.tune.measurements import Measurement
+from marsmith.tune.search import Tuning
+from marsmith.tune.space import Configuration
 
 _ROOT = Path(__file__).parents[1]
 _COPIED = ("handlers", "model_defs", "weights", "samples", "archives.toml", "config.properties")

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import click
 
-from marsmith import winning
 from marsmith.cli.options import Number, project_of
 from marsmith.cli.tuned import none_fits, say, show
 from marsmith.core.errors import ProjectError
 from marsmith.core.interrupts import stop_signals
-from marsmith.measurements import Measurement
 from marsmith.project.project import Project
 from marsmith.project.spec import SPEC_FILE
-from marsmith.trial import Conditions
-from marsmith.tuning import Tuned, Tuning
-from marsmith.variants import ENGINES, Calibration
+from marsmith.tune import apply_winner
+from marsmith.tune.engine_variants import ENGINES, Calibration
+from marsmith.tune.load_trial import Conditions
+from marsmith.tune.measurements import Measurement
+from marsmith.tune.search import Tuned, Tuning
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -145,8 +145,8 @@ def _offer(project: Project, name: str, tuned: Tuned, winner: Measurement, yes: 
         click.echo(f"{SPEC_FILE} stays as it is: nothing that was tried is better")
         return
     text = (project.root / SPEC_FILE).read_text(encoding="utf-8")
-    changed = winning.winning_text(text, tuned.spec, winner.configuration)
-    lines = winning.difference(text, changed)
+    changed = apply_winner.winning_text(text, tuned.spec, winner.configuration)
+    lines = apply_winner.difference(text, changed)
     if not lines:
         click.echo(f"{SPEC_FILE} has it already")
         return
@@ -161,5 +161,5 @@ def _offer(project: Project, name: str, tuned: Tuned, winner: Measurement, yes: 
         if not click.confirm(f"Write this into {SPEC_FILE}?"):
             click.echo("nothing was written", err=True)
             sys.exit(1)
-    winning.keep(project, name, winner.configuration, changed)
+    apply_winner.keep(project, name, winner.configuration, changed)
     click.echo(f"wrote {SPEC_FILE}, and built {name}")

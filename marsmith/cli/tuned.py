@@ -7,10 +7,10 @@ import click
 from marsmith.cli.output import print_table
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import ServerError
-from marsmith.frontier import Point, as_svg, frontier, in_characters
-from marsmith.measurements import Measurement
 from marsmith.project.project import Project
-from marsmith.tuning import Tuned
+from marsmith.tune.measurements import Measurement
+from marsmith.tune.pareto import Point, as_svg, frontier, in_characters
+from marsmith.tune.search import Tuned
 
 _COLUMNS = ("requests/s", "p99 ms", "p50 ms", "engine", "workers", "threads", "batch", "delay ms")
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from marsmith.load import Load
-from marsmith.load_connection import http_request
-from marsmith.load_result import LoadResult
 from marsmith.project.project import Project
 from marsmith.server.state import ServerState, running_servers
 from marsmith.torchserve.ports import free_ports
+from marsmith.tune.load import Load
+from marsmith.tune.load_connection import http_request
+from marsmith.tune.load_result import LoadResult
 from tests.faults.growth import Moment, moment, slope
 from tests.faults.results import record
 from tests.integration.kit import copy_project

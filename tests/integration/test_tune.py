@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from marsmith.project.project import Project
-from marsmith.variants import Calibration, make, variants
+from marsmith.tune.engine_variants import Calibration, make, variants
 from tests.integration.kit import ROOT, Kit, leftovers, wait_for
 
 # Right alone, wrong in company: no batch larger than 1 may win.

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from marsmith import winning
 from marsmith.core.errors import ProjectError
-from marsmith.frontier import Point, as_svg, frontier, in_characters
-from marsmith.measurements import Measurement, Measurements
 from marsmith.project.spec import ArchiveSpec, parse_spec
-from marsmith.study import Study
-from marsmith.trial import is_hopeless
-from marsmith.tuning_space import Configuration, Space, Variant, applied, present, untuned
-from marsmith.variants import Calibration, reads, variants
+from marsmith.tune import apply_winner
+from marsmith.tune.engine_variants import Calibration, reads, variants
+from marsmith.tune.load_trial import is_hopeless
+from marsmith.tune.measurements import Measurement, Measurements
+from marsmith.tune.optimizer import Study
+from marsmith.tune.pareto import Point, as_svg, frontier, in_characters
+from marsmith.tune.space import Configuration, Space, Variant, applied, present, untuned
 from tests.unit.conftest import MakeProject
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 EAGER = Variant()
 ONNX = Variant(
     "onnxruntime", "float32", "onnx", (".marsmith/tune/tiny-files/t.xml", ".marsmith/t.bin")
@@ -147,11 +147,11 @@ def test_the_frontier_is_what_nothing_beats_in_both() -> None:
 def test_the_winner_is_written_and_comments_stay() -> None:
     text = (ROOT / "archives.toml").read_text().replace("batchSize = 32", "batchSize = 32  # why")
     spec = parse_spec(text).archives["digits"]
-    changed = winning.winning_text(text, spec, Configuration(EAGER, 2, 1, 16, 5))
+    changed = apply_winner.winning_text(text, spec, Configuration(EAGER, 2, 1, 16, 5))
     serving = parse_spec(changed).archives["digits"].serving
     assert (serving["minWorkers"], serving["batchSize"], serving["maxBatchDelay"]) == (2, 16, 5)
     assert "batchSize = 16  # why" in changed
-    lines = winning.difference(text, changed)
+    lines = apply_winner.difference(text, changed)
     assert all(re.match(r"[-+@ ]", line) for line in lines)
     assert len([line for line in lines if line.startswith("-")]) < 8
 
@@ -159,7 +159,7 @@ def test_the_winner_is_written_and_comments_stay() -> None:
 def test_a_winner_with_files_of_its_own_names_them_in_weights() -> None:
     text = (ROOT / "archives.toml").read_text()
     spec = parse_spec(text).archives["digits"]
-    changed = winning.winning_text(text, spec, Configuration(ONNX, 2, 1, 16, 5))
+    changed = apply_winner.winning_text(text, spec, Configuration(ONNX, 2, 1, 16, 5))
     written = parse_spec(changed).archives["digits"]
     assert written.model_file is None
     assert (written.serialized_file, written.extra_files[-1]) == ("weights/t.xml", "weights/t.bin")
@@ -170,7 +170,7 @@ def test_a_spec_that_cannot_be_changed_by_lines_is_left_alone() -> None:
     text = '[archives.tiny]\nversion = "1"\nhandler = "h.py"\nserving = { batchSize = 4 }\n'
     spec = parse_spec(text).archives["tiny"]
     with pytest.raises(ProjectError, match=r"cannot change"):
-        winning.winning_text(text, spec, ONE)
+        apply_winner.winning_text(text, spec, ONE)
 
 
 def test_threads_are_tuned_where_the_handler_reads_them(project: MakeProject) -> None:

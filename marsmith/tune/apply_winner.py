@@ -13,7 +13,7 @@ from marsmith.core.errors import ProjectError
 from marsmith.project.project import Project
 from marsmith.project.spec import SPEC_FILE, ArchiveSpec, parse_spec
 from marsmith.project.toml_editor import Value, with_items, with_values
-from marsmith.tuning_space import Configuration, applied
+from marsmith.tune.space import Configuration, applied
 
 _WEIGHTS = "weights"
 

@@ -11,10 +11,10 @@ from dataclasses import replace
 from statistics import median
 
 from marsmith.core.errors import ServerError
-from marsmith.measurements import Measurement
-from marsmith.trial import Conditions, Trial, measured
-from marsmith.trial_server import TrialServer
-from marsmith.tuning_space import Configuration
+from marsmith.tune.load_trial import Conditions, Trial, measured
+from marsmith.tune.measurements import Measurement
+from marsmith.tune.space import Configuration
+from marsmith.tune.trial_server import TrialServer
 
 ROUND = 1.0  # seconds of load on each of them
 _ROUNDS = 3

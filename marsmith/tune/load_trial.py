@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 
 from marsmith.answers.samples import Sample, difference
 from marsmith.archive.reader import Archive
-from marsmith.load import Load
-from marsmith.load_connection import http_request
-from marsmith.load_result import LoadResult
-from marsmith.measurements import Measurement
-from marsmith.trial_server import TrialServer
-from marsmith.tuning_space import Configuration
+from marsmith.tune.load import Load
+from marsmith.tune.load_connection import http_request
+from marsmith.tune.load_result import LoadResult
+from marsmith.tune.measurements import Measurement
+from marsmith.tune.space import Configuration
+from marsmith.tune.trial_server import TrialServer
 
 SLICES = 6
 _SLICE = 0.5  # seconds

@@ -31,8 +31,8 @@ from marsmith.server.process import KEY_FILE, TorchServe
 from marsmith.server.readiness import Start
 from marsmith.torchserve.ports import free_ports
 from marsmith.torchserve.properties import addresses, with_ports
-from marsmith.tuning_space import Configuration, Variant, applied
-from marsmith.variants import Calibration, make
+from marsmith.tune.engine_variants import Calibration, make
+from marsmith.tune.space import Configuration, Variant, applied
 
 _TIMEOUT = 120.0  # seconds for a model to load and to answer; TorchServe's own
 _PATIENCE = 30.0  # seconds for workers to end

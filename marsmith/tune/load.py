@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 from urllib.parse import urlsplit
 
-from marsmith.load_connection import Answer, BrokenConnectionError, Connection
-from marsmith.load_result import LoadResult
+from marsmith.tune.load_connection import Answer, BrokenConnectionError, Connection
+from marsmith.tune.load_result import LoadResult
 
 _PAUSE = 0.01  # seconds between attempts to connect to a server that does not let us
 _LONGEST_WAIT = 0.05  # seconds that a request to stop may go unseen

@@ -13,7 +13,7 @@ from marsmith.building.export import ENGINES_FILE, FORMATS, Limits, export
 from marsmith.project.entries import sources
 from marsmith.project.project import Project
 from marsmith.project.spec import ArchiveSpec
-from marsmith.tuning_space import Variant
+from marsmith.tune.space import Variant
 
 ENGINES = ("eager", "compile", "torchscript", "aotinductor", "onnxruntime", "openvino")
 # Those that run the weights as they are, and the formats that the others want: of TorchScript

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from marsmith.core.errors import ProjectError
-from marsmith.measurements import Measurement
-from marsmith.tuning_space import Configuration, Space
+from marsmith.tune.measurements import Measurement
+from marsmith.tune.space import Configuration, Space
 
 if TYPE_CHECKING:
     from optuna.trial import Trial as Suggestion

@@ -10,9 +10,9 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from marsmith.load import Load
-from marsmith.load_connection import http_request
-from marsmith.load_result import LoadResult
+from marsmith.tune.load import Load
+from marsmith.tune.load_connection import http_request
+from marsmith.tune.load_result import LoadResult
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 Answering = Callable[[bytes], bytes]
