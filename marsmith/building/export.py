@@ -47,7 +47,7 @@ FORMATS = {
     "aotinductor": Format((".pt2",), "aotinductor"),
 }
 DTYPES = ("float32", "bfloat16", "int8")
-_CHILD = Path(__file__).parents[1] / "children" / "export_model.py"
+_CHILD = Path(__file__).parents[1] / "programs" / "export_model.py"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 TorchServe starts each worker as a Python of its own (WorkerLifeCycle.java), and each imports
 PyTorch anew: seconds, and hundreds of megabytes that it shares with nobody. It is told of another
-Python instead, a script that has the worker forked (children/fork_server.py).
+Python instead, a script that has the worker forked (programs/fork_server.py).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import IO
 
 from marsmith.core.processes import end_group
 
-_CHILDREN = Path(__file__).parents[1] / "children"
+_PROGRAMS = Path(__file__).parents[1] / "programs"
 _SHELL = Path("/bin/sh")
 _FAREWELL = 2.0  # seconds; it gives workers one of them
 
@@ -42,7 +42,7 @@ class ForkServer:
         self._folder = folder
         self._address = folder / "fork.sock"
         self._process: subprocess.Popen[bytes] | None = None
-        words = [sys.executable, "-IS", _CHILDREN / "forked_worker.py", self._address]
+        words = [sys.executable, "-IS", _PROGRAMS / "forked_worker.py", self._address]
         self.python = folder / "python"
         self.python.write_text(
             f'#!{_SHELL}\nexec {shlex.join(map(str, [*words, sys.executable]))} "$@"\n'
@@ -60,7 +60,7 @@ class ForkServer:
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(self._address))
             listener.listen()
-            command: list[str | Path] = [sys.executable, _CHILDREN / "fork_server.py"]
+            command: list[str | Path] = [sys.executable, _PROGRAMS / "fork_server.py"]
             self._process = subprocess.Popen(  # noqa: S603
                 [*command, str(listener.fileno()), str(front_end)],
                 cwd=self._folder,

@@ -1,4 +1,4 @@
-"""What a watched worker noted of itself (children/watched_worker.py): read, and not believed."""
+"""What a watched worker noted of itself (programs/watched_worker.py): read, and not believed."""
 
 from __future__ import annotations
 

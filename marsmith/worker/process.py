@@ -13,7 +13,7 @@ from pathlib import Path
 from marsmith.core.processes import end_children_of, end_group
 from marsmith.torchserve.environment import clean_environment, torchserve_home
 
-_WATCH = Path(__file__).parents[1] / "children" / "watched_worker.py"
+_WATCH = Path(__file__).parents[1] / "programs" / "watched_worker.py"
 LOG_FILE = "worker.log"  # what the worker and its handler print, beside models/
 _LARGEST_PART = 1 << 20  # bytes; nobody knows whether so many come as were announced
 _MOMENT = 0.5  # seconds
@@ -34,7 +34,7 @@ class WorkerProcess:
     def __init__(self, model: Path, timeout: float, notes: Path | None = None) -> None:
         """Start it for the archive unpacked at `model`, `FOLDER/models/…`; timeout in seconds.
 
-        With `notes`, it is watched, and what children/watched_worker.py sees is written there.
+        With `notes`, it is watched, and what programs/watched_worker.py sees is written there.
         """
         folder = model.parents[1]
         self._timeout = timeout

@@ -13,7 +13,7 @@ import torch._inductor.config as inductor
 from model_loader import ENGINES, default_engine, load_model
 
 from marsmith.check import engines as checked
-from marsmith.children.exported_formats import write_format
+from marsmith.programs.exported_formats import write_format
 
 CPU = torch.device("cpu")
 NETWORK = """

@@ -186,7 +186,7 @@ def test_a_fork_that_fails_costs_no_other_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Too many processes: a limit that does not bind root, so fork itself is made to fail."""
-    module = importlib.import_module("marsmith.children.fork_server")
+    module = importlib.import_module("marsmith.programs.fork_server")
     monkeypatch.setattr(os, "fork", mock.Mock(side_effect=BlockingIOError(11, "no more of them")))
     (tmp_path / "ts").mkdir()
     (tmp_path / "ts" / "model_service_worker.py").write_text("print('by itself')")

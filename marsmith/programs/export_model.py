@@ -1,6 +1,6 @@
 """Write an unpacked archive's model in another format, and measure how far it is from eager.
 
-Run by marsmith/building/export.py as `python -s export_model.py JOB.json` with the archive's folder as
+Run by building/export.py as `python -s export_model.py JOB.json` with the archive's folder as
 working directory; what it found goes to the job's "result". The handler is loaded by TorchServe's
 own loader and answers the archive's samples, so the inputs are what the model really sees.
 """
@@ -23,7 +23,7 @@ import yaml
 from ts.context import RequestProcessor
 from ts.model_loader import TsModelLoader
 
-from marsmith.children.exported_formats import ExportError, enough, write_format
+from marsmith.programs.exported_formats import ExportError, enough, write_format
 
 MANIFEST, CONFIG = Path("MAR-INF/MANIFEST.json"), Path("model-config.yaml")
 Model = Callable[[torch.Tensor], torch.Tensor]

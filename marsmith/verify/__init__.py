@@ -1,1 +1,0 @@
-"""Checks: plain functions that yield findings and change nothing."""
