@@ -35,7 +35,7 @@ def write_archive(
     """Make `model_store/NAME.mar` and return its sha256.
 
     The file appears whole or not at all. The spec's files must have been checked
-    (building/preflight.py). `accept` gets the sha256 and the size in bytes before the file is put in
+    (preflight.py). `accept` gets the sha256 and the size in bytes before the file is put in
     place, which it prevents by raising. Raises BuildError if torch-model-archiver fails or nothing
     can be written.
     """

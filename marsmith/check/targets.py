@@ -51,7 +51,7 @@ def _in_folder(path: Path) -> list[Target]:
         return _described(Project(path.absolute()))
     if (path / "MAR-INF").is_dir():
         return [_target(path)]
-    # What a running server keeps for itself lies beside them, under hidden names (placing.py).
+    # What a running server keeps for itself lies beside them, under hidden names.
     packed = [file for file in path.glob("[!.]*.*") if file.name.endswith(_ENDINGS)]
     unpacked = [file.parent for file in path.glob("*/MAR-INF")]
     found = sorted({*packed, *unpacked})

@@ -25,7 +25,7 @@ _CACHES = ("__pycache__",)
 def sources(project: Project, spec: ArchiveSpec) -> Iterator[tuple[str, str, Path]]:
     """Yield (name in the archive, path as the spec writes it, file) for each file of a project.
 
-    Names may repeat: that is a collision, and building/preflight.py reports it.
+    Names may repeat: that is a collision, and `building.preflight` reports it.
     """
     single = (spec.handler_file, spec.model_file, spec.serialized_file, spec.requirements_file)
     for written in filter(None, single):

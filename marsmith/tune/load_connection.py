@@ -1,6 +1,6 @@
 """One HTTP/1.1 connection of a load generator: a socket that never blocks, requests built before.
 
-Beside `client.py` the only place that opens connections: what a general client takes of a core for
+Beside `client` the only place that opens connections: what a general client takes of a core for
 each request, a server on the same cores would miss (a few milliseconds by httpx with 64
 connections, about 20 microseconds here).
 """

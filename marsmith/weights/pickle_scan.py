@@ -1,6 +1,6 @@
 """Which code would run if a file were unpickled? Opcodes are listed, and nothing is obeyed.
 
-`inert_pickle.py` reads what a file of PyTorch's holds. This reads any pickle, also those that are
+`pickle_reader.py` reads what a file of PyTorch's holds. This reads any pickle, also those that are
 no weights, are damaged behind what they do, or lie within a zip or a tar.
 """
 
