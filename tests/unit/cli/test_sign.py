@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from marsmith.security.signing_keys import PASSWORD_VARIABLE
-from tests.unit.conftest import MakeProject
 from tests.unit.cli.test_main import assert_error
+from tests.unit.conftest import MakeProject
 from tests.unit.tiny import run_marsmith
 
 SECRET = {PASSWORD_VARIABLE: "secret"}
