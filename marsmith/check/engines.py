@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from marsmith.check.subject import Subject
 from marsmith.core.errors import ArchiveError, MarsmithError
 from marsmith.core.findings import Finding
-from marsmith.project.spec_schema import did_you_mean
+from marsmith.core.suggestions import did_you_mean
 from marsmith.weights.onnx_graph import read_onnx
 
 _ENGINES_FILE = "model_engines.py"

@@ -13,8 +13,8 @@ from marsmith.check.distributions import is_installed
 from marsmith.check.subject import Subject
 from marsmith.core.errors import ArchiveError
 from marsmith.core.findings import Finding, Severity
+from marsmith.core.suggestions import did_you_mean
 from marsmith.project.spec import DEFAULT_HANDLERS
-from marsmith.project.spec_schema import did_you_mean
 
 _AGAIN = "make the archive anew: marsmith build, or torch-model-archiver"
 _RUNTIMES = ("python", "python3")

@@ -24,57 +24,83 @@ from __future__ import annotations
 class MarsmithError(Exception):
     """An error with the next action.
 
-    `message` says what is wrong in one sentence; `hint` says what to do about it.
+    `message` says what is wrong in one sentence; `hint` says what to do about it. `code` names the
+    kind of error and never changes: docs/errors.md lists each with its cause and cure.
     """
 
-    def __init__(self, message: str, hint: str) -> None:
+    code = "marsmith"  # of a class whose errors have none of their own
+
+    def __init__(self, message: str, hint: str, *, code: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.code = code or type(self).code
 
 
 class ProjectError(MarsmithError):
     """There is no project here, or one of its files cannot be used."""
 
+    code = "project"
+
 
 class BuildError(MarsmithError):
     """An archive could not be made."""
+
+    code = "build"
 
 
 class ArchiveError(MarsmithError):
     """A model archive is missing, damaged or not an archive."""
 
+    code = "archive"
+
 
 class WeightsError(MarsmithError):
     """A file of weights is damaged, or not what is asked for."""
+
+    code = "weights"
 
 
 class SigningError(MarsmithError):
     """A key cannot be used, or a signature does not hold."""
 
+    code = "signing"
+
 
 class CertificateError(MarsmithError):
     """A TLS certificate or its key cannot be used."""
+
+    code = "certificate"
 
 
 class ServerError(MarsmithError):
     """TorchServe did not start, or did not stop."""
 
+    code = "server"
+
 
 class PortInUseError(ServerError):
     """Another process listens on a port that the server needs."""
+
+    code = "port-in-use"
 
 
 class RolloutError(ServerError):
     """A version could not be taken into use or given up; the server is as it was."""
 
+    code = "rollout"
+
 
 class WorkerError(ServerError):
     """A worker could not load its model."""
 
+    code = "worker"
+
 
 class ClientError(MarsmithError):
     """A request did not get its answer."""
+
+    code = "client"
 
 
 class UnreachableError(ClientError):
@@ -83,18 +109,26 @@ class UnreachableError(ClientError):
     `sent`: the connection was lost after it stood, so the request may have been carried out.
     """
 
-    def __init__(self, message: str, hint: str, *, sent: bool = False) -> None:
-        super().__init__(message, hint)
+    code = "unreachable"
+
+    def __init__(
+        self, message: str, hint: str, *, sent: bool = False, code: str | None = None
+    ) -> None:
+        super().__init__(message, hint, code=code)
         self.sent = sent
 
 
 class DeadlineError(ClientError):
     """No answer came within the time that was allowed."""
 
+    code = "deadline"
+
 
 class RefusedError(ClientError):
     """TorchServe answered with a status other than 2xx."""
 
-    def __init__(self, message: str, hint: str, status: int) -> None:
-        super().__init__(message, hint)
+    code = "refused"
+
+    def __init__(self, message: str, hint: str, status: int, *, code: str | None = None) -> None:
+        super().__init__(message, hint, code=code)
         self.status = status

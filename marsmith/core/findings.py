@@ -41,6 +41,8 @@ class Finding:
 class FindingsError(ProjectError):
     """A project or an archive has problems; `findings` holds all of them at once."""
 
+    code = "findings"
+
     def __init__(self, findings: Iterable[Finding]) -> None:
         self.findings = tuple(findings)
         errors = sum(finding.severity is Severity.ERROR for finding in self.findings)

@@ -14,12 +14,12 @@ from marsmith.check.checking import check
 from marsmith.check.targets import Target
 from marsmith.core.errors import MarsmithError, ProjectError, RefusedError, RolloutError
 from marsmith.core.findings import FindingsError, Severity
+from marsmith.core.suggestions import did_you_mean
 from marsmith.deploy.canary import Canary, trial
 from marsmith.deploy.switch_default import switch
 from marsmith.deploy.transaction import Operation, operating
 from marsmith.project.project import Project
 from marsmith.project.spec import is_name
-from marsmith.project.spec_schema import did_you_mean
 from marsmith.security.signatures import require_signature
 from marsmith.server.lookup import client_of, find_server
 from marsmith.server.pinned_archives import discard, place, with_version

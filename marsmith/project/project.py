@@ -8,8 +8,8 @@ from pathlib import Path
 
 from marsmith.core.errors import ProjectError
 from marsmith.core.findings import FindingsError
+from marsmith.core.suggestions import did_you_mean
 from marsmith.project.spec import SPEC_FILE, ArchiveSpec, SpecFile, parse_spec
-from marsmith.project.spec_schema import did_you_mean
 from marsmith.torchserve.properties import CONFIG_FILE, parse_properties
 
 

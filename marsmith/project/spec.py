@@ -16,7 +16,8 @@ from pydantic_core import ValidationError
 
 from marsmith.answers.samples import LARGEST
 from marsmith.core.findings import Finding, FindingsError
-from marsmith.project.spec_schema import did_you_mean, explain, validate_archive
+from marsmith.core.suggestions import did_you_mean
+from marsmith.project.spec_schema import explain, validate_archive
 from marsmith.project.toml_lines import TomlLines
 
 if sys.version_info >= (3, 11):

@@ -5,7 +5,6 @@ TorchServe's own keys are those of its ModelConfig.java (frontend/archive).
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +16,8 @@ from pydantic_core import (
     ValidationError,
     core_schema,
 )
+
+from marsmith.core.suggestions import did_you_mean
 
 
 def _plain(value: Any) -> Any:
@@ -148,9 +149,3 @@ def _known_keys(path: tuple[str | int, ...], key: str) -> str:
     inner = {"serving": _SERVING, "samples": _SAMPLE}
     table = inner.get(str(path[2]), _ARCHIVE) if len(path) > 3 else _ARCHIVE
     return did_you_mean(key, list(table["fields"]))
-
-
-def did_you_mean(name: str, known: list[str]) -> str:
-    """Return a hint that names the closest of `known`, or lists them all."""
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known) or 'none'}"

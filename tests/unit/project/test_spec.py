@@ -7,8 +7,8 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from marsmith.core.findings import Finding, FindingsError
+from marsmith.core.suggestions import did_you_mean
 from marsmith.project.spec import DEFAULT_HANDLERS, ArchiveSpec, parse_spec
-from marsmith.project.spec_schema import did_you_mean
 from tests.unit.tiny import SPEC, minimal_spec
 
 
