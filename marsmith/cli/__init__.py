@@ -112,9 +112,11 @@ def _foreign(error: Exception) -> MarsmithError:
     """Turn an error that nobody foresaw into one with a hint."""
     if isinstance(error, OSError) and error.strerror:
         place = f"{error.filename}: " if error.filename else "a file could not be written: "
-        return MarsmithError(place + error.strerror, "make room, or mend the permissions")
+        return MarsmithError(
+            place + error.strerror, "make room, or mend the permissions", code="file"
+        )
     hint = "a bug of marsmith's: run it again with MARSMITH_DEBUG=1 and report what it prints"
-    return MarsmithError(f"{type(error).__name__}: {error}", hint)
+    return MarsmithError(f"{type(error).__name__}: {error}", hint, code="bug")
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

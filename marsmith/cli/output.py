@@ -15,18 +15,19 @@ _COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
 
 
 def print_error(error: MarsmithError) -> None:
-    """Print an error and its hint, and before them all the findings it stands for."""
+    """Print `error[CODE]: message` and its hint, and before them the findings it stands for."""
     if isinstance(error, FindingsError):
         print_findings(error.findings)
-    click.echo(click.style("error: ", fg="red") + plain(error.message), err=True)
+    click.echo(click.style(f"error[{error.code}]: ", fg="red") + plain(error.message), err=True)
     click.echo(f"  hint: {plain(error.hint)}", err=True)
 
 
 def print_findings(findings: Iterable[Finding]) -> None:
-    """Print each finding as `file:line: severity: message` with its hint below."""
+    """Print each finding as `file:line: severity[RULE]: message` with its hint below."""
     for finding in findings:
         place = f"{finding.location}: " if finding.location else ""
-        severity = click.style(f"{finding.severity.value}: ", fg=_COLOURS[finding.severity])
+        rule = f"[{finding.rule}]" if finding.rule else ""
+        severity = click.style(f"{finding.severity.value}{rule}: ", fg=_COLOURS[finding.severity])
         lines = f"{plain(finding.message)}\n  hint: {plain(finding.hint)}"
         click.echo(f"{plain(place)}{severity}{lines}", err=True)
 

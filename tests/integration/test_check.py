@@ -30,7 +30,7 @@ def test_errors_are_told_with_their_place_and_a_stale_archive_is_built_anew(kit:
     handler.write_text(handler.read_text() + "\n# changed\n")
     result = kit("check", "digits", check=False)
     assert result.returncode == 1
-    assert "handlers/digit_classifier.py: error: digits.mar holds another" in result.stderr
+    assert "handlers/digit_classifier.py: error[stale]: digits.mar holds another" in result.stderr
     assert "hint: build it again: marsmith build digits" in result.stderr
     (finding,) = json.loads(kit("check", "--json", check=False).stdout)[0]["findings"]
     assert finding["rule"] == "stale"
@@ -56,7 +56,7 @@ def test_what_is_no_archive_is_said(kit: Kit, target: str) -> None:
 
 def test_a_file_that_is_not_there_is_said(kit: Kit) -> None:
     result = kit("check", "nothing.mar", check=False)
-    assert result.stderr.startswith("error: there is no file nothing.mar")
+    assert result.stderr.startswith("error[project]: there is no file nothing.mar")
 
 
 def test_unpacked_archives_of_a_model_store_are_found(tmp_path: Path) -> None:

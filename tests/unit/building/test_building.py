@@ -306,7 +306,7 @@ def test_a_write_that_fails_leaves_the_old_archive_and_no_temporary_file(
     command = [sys.executable, "-c", LIMITED, "100000", "--project", str(tiny.root), "build"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 1
-    assert f"error: {first.path} cannot be made" in result.stderr
+    assert f"error[build]: {first.path} cannot be made" in result.stderr
     assert "hint: make room" in result.stderr
     assert "Traceback" not in result.stderr
     assert "Exception ignored" not in result.stderr

@@ -33,7 +33,7 @@ def assert_error(result: subprocess.CompletedProcess[str], *said: str) -> None:
     """Expect a message with a hint, nothing on stdout, and no traceback."""
     assert result.returncode == 1, result.stderr
     lines = result.stderr.splitlines()
-    assert any(line.startswith("error: ") for line in lines)
+    assert any(line.startswith("error[") for line in lines)
     assert lines[-1].startswith("  hint: ")
     assert "Traceback" not in result.stderr
     assert "a bug of marsmith's" not in result.stderr
@@ -141,7 +141,7 @@ def test_all_problems_of_the_spec_are_printed_each_with_its_place(project: MakeP
         "archives.toml:2: error: 'version' should be",
         "archives.toml:11: error: unknown key 'batchSise'",
         "  hint: did you mean 'batchSize'?",
-        "error: 2 problems found",
+        "error[findings]: 2 problems found",
     )
 
 
@@ -149,9 +149,9 @@ def test_all_problems_of_the_sources_are_printed_each_with_its_place(project: Ma
     files = FILES | {"handlers/tiny_handler.py": "class A:\n    def f(:\n"}
     assert_error(
         run_marsmith("build", cwd=project(files, SPEC.replace("one.json", "ones.json")).root),
-        "handlers/tiny_handler.py:2: error: not Python",
-        "archives.toml:18: error: samples: there is no file 'proof/ones.json'",
-        "error: 2 problems found",
+        "handlers/tiny_handler.py:2: error[syntax]: not Python",
+        "archives.toml:18: error[file]: samples: there is no file 'proof/ones.json'",
+        "error[findings]: 2 problems found",
     )
 
 
@@ -246,7 +246,9 @@ def test_a_bug_shows_itself_as_one_and_its_traceback_on_request(project: MakePro
         for debug in ({}, {"MARSMITH_DEBUG": "1"})
     ]
     assert [output.returncode for output in outputs] == [1, 1]
-    assert outputs[0].stderr.startswith("error: ZeroDivisionError: x\n  hint: a bug of marsmith's")
+    assert outputs[0].stderr.startswith(
+        "error[bug]: ZeroDivisionError: x\n  hint: a bug of marsmith's"
+    )
     assert "Traceback" in outputs[1].stderr
 
 
@@ -284,7 +286,7 @@ def test_a_warning_does_not_stop_a_build_and_stays_out_of_its_output(project: Ma
     root = project({"handler.py": FILES["handlers/tiny_handler.py"]}, minimal_spec()).root
     result = run_marsmith("build", "--json", cwd=root)
     assert result.returncode == 0
-    assert "archives.toml:1: warning: tiny has no sample" in result.stderr
+    assert "archives.toml:1: warning[no-sample]: tiny has no sample" in result.stderr
     assert json.loads(result.stdout)[0]["name"] == "tiny"
 
 

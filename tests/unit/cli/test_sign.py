@@ -153,7 +153,7 @@ def test_a_key_that_is_none_is_an_error(root: Path) -> None:
 
 def test_serving_what_is_not_signed_is_refused_with_every_archive(root: Path) -> None:
     serve = ("serve", "--port", "0", "--require-signature", "team.pub")
-    said = ("tiny.mar is not signed", "error: 1 problem found")
+    said = ("tiny.mar is not signed", "error[findings]: 1 problem found")
     assert_error(run_marsmith(*serve, cwd=root), *said)
     assert_error(run_marsmith(*serve, "--background", cwd=root), *said)
     assert_error(run_marsmith(*serve[:-1], "no.pub", cwd=root), "there is no key no.pub")
@@ -193,7 +193,7 @@ def test_a_lock_is_written_and_held(root: Path) -> None:
     assert_error(
         run_marsmith("build", "--locked", cwd=root),
         "archives.lock:3: error: tiny is locked as version 1.0, ",
-        "error: 1 problem found",
+        "error[findings]: 1 problem found",
     )
 
 

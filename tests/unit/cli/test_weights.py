@@ -112,6 +112,6 @@ def test_a_damaged_file_is_an_error_that_names_it(
     result = run_marsmith("weights", command, path, *more)
     assert (result.returncode, result.stdout) == (1, "")
     error, hint = result.stderr.splitlines()
-    assert error.startswith(f"error: {path}: ")
+    assert error.startswith(f"error[weights]: {path}: ")
     assert hint.startswith("  hint: ")
     assert [one.name for one in tmp_path.iterdir()] == ["in.pth"]

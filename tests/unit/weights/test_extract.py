@@ -265,7 +265,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path, ending: str)
         timeout=60,
     )
     assert result.returncode == 1
-    assert result.stderr.startswith(f"error: {out} cannot be written: ")
+    assert result.stderr.startswith(f"error[weights]: {out} cannot be written: ")
     assert [one.name for one in tmp_path.iterdir()] == ["in.pth"]
 
 
