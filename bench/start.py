@@ -25,7 +25,7 @@ def start(effort: Effort) -> Result:
     for number in range(effort.rounds + 1):
         for system in systems:
             try:
-                seconds = _seconds(system)
+                seconds = seconds_to_answer(system)
             except SystemFailedError as error:
                 failures[system.name] = str(error)
                 continue
@@ -36,7 +36,8 @@ def start(effort: Effort) -> Result:
     return Result("start", [table], [compare(_GOAL, series[0], series[1:], less=True)])
 
 
-def _seconds(system: System) -> float:
+def seconds_to_answer(system: System) -> float:
+    """Start a system, wait for its first right answer, and end it; return the seconds it took."""
     begin = time.perf_counter()
     try:
         system.launch()

@@ -9,7 +9,18 @@ from dataclasses import dataclass
 
 import click
 
-from bench import build, engines, front_end, growth, http_trials, jpeg, memory, profiles, start
+from bench import (
+    build,
+    engines,
+    first_model,
+    front_end,
+    growth,
+    http_trials,
+    jpeg,
+    memory,
+    profiles,
+    start,
+)
 from bench.failures import SystemFailedError
 from bench.machine import machine
 from bench.peer_servers import PEERS
@@ -37,6 +48,9 @@ TRIALS: dict[str, Trial] = {
     "jpeg": Trial("a JPEG of 12 megapixels to a tensor", jpeg.jpeg),
     "build": Trial("an archive of 300 MB, against torch-model-archiver", build.build),
     "start": Trial("from the start to the first right answer, against TorchServe", start.start),
+    "first-model": Trial(
+        "from a .pth to the first answer, against LitServe and BentoML", first_model.first_model
+    ),
     "memory": Trial("memory of a further worker, against TorchServe's", memory.memory),
     "engines": Trial("ResNet-18 by each engine alone", engines.engines),
     "front-end": Trial("settings of TorchServe's front end", front_end.front_end),
