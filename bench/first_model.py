@@ -1,8 +1,8 @@
 """From a .pth to the first right answer over HTTP: what a user writes, and how long it takes.
 
-Each system starts in an empty folder with `best.pth` in it. For LitServe and BentoML the user writes
-the file in bench/first_model_apps/, in the form that their documentation shows; for Marsmith the
-user types three commands.
+Each system starts in an empty folder with `best.pth` in it. A user of LitServe or BentoML writes
+the file in bench/first_model_apps/, in the form that their documentation shows; a user of Marsmith
+types three commands.
 """
 
 from __future__ import annotations
