@@ -110,7 +110,7 @@ def _images_per_second(file: Path, engine: str, dtype: str, batch: int, seconds:
     import torch
 
     sys.path[:0] = [str(ROOT / "handlers"), str(_CLASS)]
-    from model_loader import load_model
+    from marsmith_handlers.model_loader import load_model
 
     model = {"serializedFile": file.name}
     if file.suffix == ".pth":

@@ -44,9 +44,9 @@ def jpeg(effort: Effort) -> Result:
 def preparation() -> Callable[[bytes], Tensor]:
     """Return how the classifier makes a picture a tensor, with torchvision's usual sizes."""
     sys.path.append(str(ROOT / "handlers"))
-    from image_classifier import ImageClassifier
-    from image_codec import open_picture
-    from image_response import JSON
+    from marsmith_handlers.image_classifier import ImageClassifier
+    from marsmith_handlers.image_codec import open_picture
+    from marsmith_handlers.image_response import JSON
 
     values = {"size": [224, 224], "crop": 0.875}
     values |= {"mean": tasks.IMAGENET_MEAN, "std": tasks.IMAGENET_STD}

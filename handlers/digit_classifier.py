@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from image_classifier import ImageClassifier
-from image_codec import Picture
 from isolate_figure import isolate_figure
+from marsmith_handlers.image_classifier import ImageClassifier
+from marsmith_handlers.image_codec import Picture
 
 _SEEN_SIDE = 1024  # pixels; a digit may be small in a large photo
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from image_codec import IMAGE_TYPES, Picture
-from image_handler import ImageConfig, ImageHandler
-from image_response import JSON, TEXT, write_image
+from marsmith_handlers.image_codec import IMAGE_TYPES, Picture
+from marsmith_handlers.image_handler import ImageConfig, ImageHandler
+from marsmith_handlers.image_response import JSON, TEXT, write_image
 from PIL import Image
 
 _TURNS = (None, Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)

@@ -89,7 +89,7 @@ class ResNet18(_Classifier):
     def prepare(self, body: bytes) -> Tensor:
         """Decode a photo, scale its shorter side to 256 and cut the middle out."""
         if self.scaled:
-            from image_codec import open_picture
+            from marsmith_handlers.image_codec import open_picture
 
             return self._transformed(open_picture(body, 50_000_000, 256).image)
         return self._transformed(Image.open(io.BytesIO(body)))

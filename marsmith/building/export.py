@@ -22,11 +22,12 @@ from marsmith.building.calibration import Photos, split_photos
 from marsmith.building.writer import write_archive
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import BuildError
+from marsmith.project.entries import sources
 from marsmith.project.project import Project
 from marsmith.project.spec import ArchiveSpec
 from marsmith.torchserve.environment import without_secrets
 
-ENGINES_FILE = "model_engines.py"  # of handlers that know handler_config.engine and dtype
+_ENGINES_FILE = "model_engines.py"  # of handlers that know handler_config.engine and dtype
 
 
 @dataclass(frozen=True)
@@ -104,11 +105,11 @@ def export(
     """
     limits = limits or Limits()
     (spec,) = project.specs((name,))
-    _refuse_impossible(spec, kind, dtype)
+    _refuse_impossible(project, spec, kind, dtype)
     split = split_photos(photos) if photos else Photos()
     (built,) = build(project, (name,))
     archive = Archive(built.path)
-    other = _spec_of(spec, kind, dtype, limits)
+    other = _spec_of(project, spec, kind, dtype, limits)
     files = [f"{other.name}{ending}" for ending in FORMATS[kind].endings]
     with tempfile.TemporaryDirectory(prefix="marsmith-export-") as folder:
         model = Path(folder) / "model"
@@ -117,7 +118,7 @@ def export(
         job = {
             "format": kind,
             "dtype": dtype,
-            "engine": FORMATS[kind].engine if _knows_engines(spec) else None,
+            "engine": FORMATS[kind].engine if knows_engines(project, spec) else None,
             "file": files[0],
             "batch": max(2, int(spec.serving.get("batchSize") or 3)),
             "tolerance": limits.outputs,
@@ -135,11 +136,12 @@ def export(
     return Exported(described, path, size, sha256, found["differences"], agreed, kept)
 
 
-def _knows_engines(spec: ArchiveSpec) -> bool:
-    return any(Path(file).name == ENGINES_FILE for file in spec.extra_files)
+def knows_engines(project: Project, spec: ArchiveSpec) -> bool:
+    """Tell whether a handler is built on the kit's, which load their model by an engine."""
+    return any(Path(name).name == _ENGINES_FILE for name, _, _ in sources(project, spec))
 
 
-def _refuse_impossible(spec: ArchiveSpec, kind: str, dtype: str) -> None:
+def _refuse_impossible(project: Project, spec: ArchiveSpec, kind: str, dtype: str) -> None:
     if not spec.model_file or not spec.serialized_file:
         raise BuildError(
             f"{spec.name} has no model_file with weights, so it is in an exported format already",
@@ -156,17 +158,21 @@ def _refuse_impossible(spec: ArchiveSpec, kind: str, dtype: str) -> None:
             f"{kind} has no {dtype}: its engine computes in {' or '.join(FORMATS[kind].dtypes)}",
             f"{dtype} has --format {' or '.join(able)}",
         )
-    if not _knows_engines(spec) and (dtype != "float32" or kind in ("openvino", "aotinductor")):
+    if not knows_engines(project, spec) and (
+        dtype != "float32" or kind in ("openvino", "aotinductor")
+    ):
         raise BuildError(
-            f"{spec.name}'s handler knows no engines: {ENGINES_FILE} is not among its files",
-            f'add "handlers/{ENGINES_FILE}" to extra_files; it works with handlers/model_loader.py',
+            f"{spec.name}'s handler knows no engines: {_ENGINES_FILE} is not among its files",
+            "derive the handler from one of marsmith_handlers, or take another format",
         )
 
 
-def _spec_of(spec: ArchiveSpec, kind: str, dtype: str, limits: Limits) -> ArchiveSpec:
+def _spec_of(
+    project: Project, spec: ArchiveSpec, kind: str, dtype: str, limits: Limits
+) -> ArchiveSpec:
     """Return the table of the new archive, as yet without its model's files."""
     config = {k: v for k, v in spec.handler_config.items() if k not in ("engine", "dtype")}
-    if _knows_engines(spec):
+    if knows_engines(project, spec):
         config["engine"] = FORMATS[kind].engine
         if dtype != "float32":
             config["dtype"] = dtype

@@ -1,7 +1,7 @@
 """Can the engine that an archive asks for run its model here?
 
 It is about archives with `model_engines.py`, whose handlers know handler_config.engine and dtype;
-the words are those of handlers/model_loader.py, which would raise them in the worker.
+the words are those of marsmith_handlers/model_loader.py, which would raise them in the worker.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ _COMPILERS = ("c++", "g++", "clang++")
 def check_engine(subject: Subject) -> Iterator[Finding]:
     """Yield why the engine that the configuration names cannot run the model."""
     name = subject.manifest.serialized_file
-    if _ENGINES_FILE not in subject.archive.names or name not in subject.archive.names:
+    names = subject.archive.names
+    if name not in names or not any(PurePosixPath(n).name == _ENGINES_FILE for n in names):
         return
     try:
         config = subject.archive.model_config.get("handler_config")

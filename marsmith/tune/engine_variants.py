@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from marsmith.building.calibration import digest, split_photos
-from marsmith.building.export import ENGINES_FILE, FORMATS, Limits, export
+from marsmith.building.export import FORMATS, Limits, export, knows_engines
 from marsmith.project.entries import sources
 from marsmith.project.project import Project
 from marsmith.project.spec import ArchiveSpec
@@ -49,8 +49,8 @@ def variants(
     it agrees with eager. Nothing is exported yet. Raises BuildError where photos are too few.
     """
     found = [Variant()]
-    knows = any(Path(file).name == ENGINES_FILE for file in spec.extra_files)
-    if not (knows and spec.model_file and spec.serialized_file):
+    exportable = spec.model_file and spec.serialized_file
+    if not (exportable and knows_engines(project, spec)):
         return tuple(found)
     for engine in _WITHOUT_FILE:
         found += [Variant(engine, dtype) for dtype in ("float32", "bfloat16")]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 from environment import fail
-from image_codec import open_picture
-from image_request import RequestError
 from isolate_figure import isolate_figure
+from marsmith_handlers.image_codec import open_picture
+from marsmith_handlers.image_request import RequestError
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 import torch
-from image_codec import Picture
+from marsmith_handlers.image_codec import Picture
 from PIL import Image
 from rich.progress import track
 from rotation_corrector import RotationCorrector

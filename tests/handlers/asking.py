@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from image_handler import ImageHandler
+from marsmith_handlers.image_handler import ImageHandler
 from PIL import Image
 from ts.context import Context, RequestProcessor
 

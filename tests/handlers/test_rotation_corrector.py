@@ -37,7 +37,7 @@ def knows_the_sky(batch: torch.Tensor) -> torch.Tensor:
 
 @pytest.fixture(params=[True, False], ids=["agreement", "one look"])
 def handler(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr("image_handler.load_model", lambda *_: knows_the_sky)
+    monkeypatch.setattr("marsmith_handlers.image_handler.load_model", lambda *_: knows_the_sky)
     return start(RotationCorrector(), config=CONFIG | {"agreement": request.param})
 
 
@@ -108,7 +108,7 @@ def test_eight_views_agree_where_one_is_misled(monkeypatch: pytest.MonkeyPatch) 
         logits[0] = torch.tensor([0.0, 0.0, 25.0, 0.0])
         return logits
 
-    monkeypatch.setattr("image_handler.load_model", lambda *_: misled)
+    monkeypatch.setattr("marsmith_handlers.image_handler.load_model", lambda *_: misled)
     answers = {}
     for agreement in (True, False):
         handler = start(RotationCorrector(), config=CONFIG | {"agreement": agreement})

@@ -13,18 +13,10 @@ from tests.integration.kit import ROOT, Kit
 SPEC = """
 [archives.cartoon]
 version = "1.0"
-handler = "handlers/image_to_image.py"
+handler = "handlers/marsmith_handlers/image_to_image.py"
 model_file = "model_defs/resnet_generator.py"
 serialized_file = "weights/latest_net_G.pth"
-extra_files = [
-    "handlers/image_codec.py",
-    "handlers/image_handler.py",
-    "handlers/image_request.py",
-    "handlers/image_response.py",
-    "handlers/model_loader.py",
-    "handlers/worker_metrics.py",
-    "handlers/worker_reading.py",
-]
+extra_files = ["handlers"]
 [archives.cartoon.serving]
 minWorkers = 1
 maxWorkers = 4

@@ -200,7 +200,7 @@ def test_the_fixture_comes_with_the_installation(archive: Path, pytester: pytest
 @pytest.mark.usefixtures("clean")
 def test_what_a_worker_cannot_load_is_named(kit: Kit) -> None:
     (kit.root / "handlers" / "digit_classifier.py").write_text(
-        "from image_classifier import ImageClassifier\nimport not_there\n"
+        "from marsmith_handlers.image_classifier import ImageClassifier\nimport not_there\n"
         "class Own(ImageClassifier): pass\n"
     )
     kit("build")

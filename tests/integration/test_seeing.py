@@ -237,7 +237,7 @@ def test_logs_show_a_traceback_as_one_entry_with_the_projects_files(served: Serv
     assert lines[1] == "Traceback (most recent call last):"
     assert lines[-1] == 'ValueError: "no" room for größe \\ {}'
     assert any('File "handlers/failing.py", line 7, in prepare' in line for line in lines)
-    assert any('File "handlers/image_handler.py"' in line for line in lines)
+    assert any('File "handlers/marsmith_handlers/image_handler.py"' in line for line in lines)
     assert "/models/" not in failures()[0]["message"]
     output = served.kit("logs", "echo").stdout
     assert "failing.py" not in output

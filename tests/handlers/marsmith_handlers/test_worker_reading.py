@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from worker_reading import read_ahead
+from marsmith_handlers.worker_reading import read_ahead
 
 from marsmith.answers.messages import Request
 from marsmith.torchserve.worker_protocol import encode_batch

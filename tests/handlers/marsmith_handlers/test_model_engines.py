@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch._inductor.config as inductor
-from model_loader import ENGINES, default_engine, load_model
+from marsmith_handlers.model_loader import ENGINES, default_engine, load_model
 
 from marsmith.check import engines as checked
 from marsmith.programs.exported_formats import write_format

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from image_request import ImageRequest, RequestError
-from image_response import JSON, TEXT, accepted_type, respond
+from marsmith_handlers.image_request import ImageRequest, RequestError
+from marsmith_handlers.image_response import JSON, TEXT, accepted_type, respond
 
 from tests.handlers.asking import DIGIT_MODEL, new_context
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from image_to_image import ImageToImage
+from marsmith_handlers.image_to_image import ImageToImage
 from PIL import Image
 from resnet_generator import ResnetGenerator
 from unet import UNet
@@ -36,7 +36,7 @@ class Unchanged:
 
 def handler_of(monkeypatch: pytest.MonkeyPatch, config: dict[str, Any]) -> tuple[Any, Unchanged]:
     model = Unchanged()
-    monkeypatch.setattr("image_handler.load_model", lambda *_: model)
+    monkeypatch.setattr("marsmith_handlers.image_handler.load_model", lambda *_: model)
     handler = start(ImageToImage(), config=config)
     model.shapes.clear()
     return handler, model
@@ -164,7 +164,7 @@ def test_old_checkpoints_with_running_stats_load() -> None:
 def test_in_an_archive_the_generator_takes_its_size_from_the_weights(
     tmp_path: Path, legacy: bool
 ) -> None:
-    source = Path(__file__).parents[2] / "model_defs" / "resnet_generator.py"
+    source = Path(__file__).parents[3] / "model_defs" / "resnet_generator.py"
     module = tmp_path / "generator_in_archive.py"
     module.write_bytes(source.read_bytes())
     (tmp_path / "MAR-INF").mkdir()

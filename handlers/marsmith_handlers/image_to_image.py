@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from image_codec import IMAGE_TYPES, Picture
-from image_handler import ImageConfig, ImageHandler
-from image_response import JSON, write_image
 from PIL import Image
 from torch.nn.functional import pad
+
+from marsmith_handlers.image_codec import IMAGE_TYPES, Picture
+from marsmith_handlers.image_handler import ImageConfig, ImageHandler
+from marsmith_handlers.image_response import JSON, write_image
 
 
 class ImageToImage(ImageHandler):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from image_classifier import ImageClassifier
+from marsmith_handlers.image_classifier import ImageClassifier
 from PIL import Image
 
 from tests.handlers.asking import DIGIT_MODEL, SEVEN, encoded, new_context, start

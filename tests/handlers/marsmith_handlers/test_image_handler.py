@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 from convnet import ConvNet
-from image_classifier import ImageClassifier
-from image_codec import Picture
-from image_handler import ImageConfig, ImageHandler
-from model_loader import load_model
+from marsmith_handlers.image_classifier import ImageClassifier
+from marsmith_handlers.image_codec import Picture
+from marsmith_handlers.image_handler import ImageConfig, ImageHandler
+from marsmith_handlers.model_loader import load_model
 from PIL import Image
 from safetensors.torch import save_file
 from torchvision.transforms.functional import center_crop, resize, to_tensor
@@ -180,7 +180,9 @@ def test_an_unknown_config_key_is_named() -> None:
 def test_crop_leaves_what_torchvisions_resize_and_center_crop_leave(
     monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
 ) -> None:
-    monkeypatch.setattr("image_handler.load_model", lambda *_: torch.nn.Identity())
+    monkeypatch.setattr(
+        "marsmith_handlers.image_handler.load_model", lambda *_: torch.nn.Identity()
+    )
     image = Image.radial_gradient("L").resize(size).convert("RGB")
     handler = start(ImageHandler(), config={"size": [56, 56], "crop": 0.875})
     expected = center_crop(resize(image, [64], antialias=True), [56, 56])
@@ -191,7 +193,9 @@ def test_crop_leaves_what_torchvisions_resize_and_center_crop_leave(
 
 
 def test_without_crop_the_whole_picture_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("image_handler.load_model", lambda *_: torch.nn.Identity())
+    monkeypatch.setattr(
+        "marsmith_handlers.image_handler.load_model", lambda *_: torch.nn.Identity()
+    )
     image = Image.new("RGB", (90, 30), "black")
     image.paste("white", (0, 0, 5, 30))
     for crop, left in ((0.0, 1.0), (1.0, 0.0)):

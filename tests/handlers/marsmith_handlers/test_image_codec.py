@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from image_codec import IMAGE_TYPES, encode_image, open_picture
-from image_request import RequestError
+from marsmith_handlers.image_codec import IMAGE_TYPES, encode_image, open_picture
+from marsmith_handlers.image_request import RequestError
 from PIL import Image, ImageDraw
 
 from tests.handlers.asking import SEVEN, decoded, encoded

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from image_request import MAX_IMAGES, RequestError, read_request
+from marsmith_handlers.image_request import MAX_IMAGES, RequestError, read_request
 
 from tests.handlers.asking import SEVEN
 

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import ts
 import ts.metrics.caching_metric
-import worker_metrics
 import yaml
-from image_request import RequestError
+from marsmith_handlers import worker_metrics
+from marsmith_handlers.image_request import RequestError
+from marsmith_handlers.worker_metrics import METRICS, WorkerMetrics, pace
 from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
-from worker_metrics import METRICS, WorkerMetrics, pace
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 
 
 STOCK = Path(ts.__file__).parent / "configs" / "metrics.yaml"
-OURS = Path(__file__).parents[2] / "marsmith" / "metrics.yaml"
+OURS = Path(__file__).parents[3] / "marsmith" / "torchserve" / "metrics.yaml"
 # Metric.java of TorchServe 0.12.0, without the request ids.
 FRONT_END = re.compile(
     r"\[METRICS\](?P<name>\w+)\.\w+:(?P<value>[0-9\-,.e]+)\|#(?P<labels>[^|]*)"
