@@ -1,4 +1,4 @@
-"""The proof that travels inside an archive: requests and the answers they must get; no IO."""
+"""The samples inside an archive: requests with their expected answers; no IO."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from marsmith.answers.messages import Response
 from marsmith.answers.pictures import picture_difference, picture_kind
 from marsmith.core.errors import ArchiveError
 
 SAMPLES_FOLDER = "samples"
 SAMPLES_FILE = f"{SAMPLES_FOLDER}/samples.json"
-LARGEST = 0.25  # by which one value 0…1 of a picture may differ
+LARGEST = 0.25  # the most that one value 0…1 of a picture may differ by
 
 
 @dataclass(frozen=True)
@@ -24,15 +25,26 @@ class Sample:
     tolerance: float
     largest: float = LARGEST
 
+    def complaint(self, expected: bytes, answer: Response) -> str | None:
+        """Return why an answer is not the expected one, or None if it is."""
+        if not answer.ok:
+            return f"status {answer.status}: {answer.complaint}"
+        return self.difference(expected, answer.body)
+
+    def difference(self, expected: bytes, actual: bytes) -> str | None:
+        """Return how a body differs from the expected one by more than the tolerance, or None."""
+        return difference(expected, actual, self.tolerance, self.largest)
+
 
 def parse_samples(text: str | bytes) -> tuple[Sample, ...]:
-    """Read the index of an archive's samples. Raises ArchiveError when it is none."""
+    """Read the index of an archive's samples. Raises ArchiveError if it cannot be read."""
     try:
         return tuple(_checked(Sample(**entry)) for entry in json.loads(text))
     except (ValueError, TypeError, RecursionError) as error:
         raise ArchiveError(
             f"{SAMPLES_FILE} cannot be read: {error}",
             "build the archive again: marsmith build NAME",
+            code="samples-unreadable",
         ) from error
 
 
@@ -53,11 +65,11 @@ def format_samples(samples: tuple[Sample, ...]) -> bytes:
 def difference(
     expected: bytes, actual: bytes, tolerance: float, largest: float = LARGEST
 ) -> str | None:
-    """Say in one line how an answer differs from the expected one, or None if it does not.
+    """Return in one line how an answer differs from the expected one, or None if it does not.
 
-    Both JSON: numbers may differ by `tolerance`, all else is exact. Both pictures: their values
-    may differ by it on average, and by `largest` anywhere. Otherwise: same bytes, except for white
-    space at the end of a text.
+    In JSON, numbers may differ by `tolerance`; all else must be equal. In pictures, values may
+    differ by `tolerance` on average and by `largest` anywhere. Anything else must have the same
+    bytes, except for white space at the end.
     """
     if picture_kind(expected) and picture_kind(actual):
         return picture_difference(expected, actual, tolerance, largest)

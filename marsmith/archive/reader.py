@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from functools import cached_property
@@ -13,6 +12,7 @@ from marsmith.answers.samples import SAMPLES_FILE, Sample, parse_samples
 from marsmith.archive.containers import Entry, open_container
 from marsmith.archive.manifest import MANIFEST_FILE, Manifest, parse_manifest
 from marsmith.core.errors import ArchiveError
+from marsmith.core.hashing import sha256_of
 
 _MOST_VALUES = 100_000  # of a model-config; YAML's aliases can make billions of a few lines
 
@@ -94,15 +94,10 @@ class Archive:
     @cached_property
     def digest(self) -> str:
         """The sha256 of the file, in hex; of an unpacked archive, that of its names and files."""
-        digest = hashlib.sha256()
-        if self.path.is_dir():
-            for name in sorted(self.names):
-                digest.update(f"{hashlib.sha256(self.read(name)).hexdigest()}  {name}\n".encode())
-            return digest.hexdigest()
-        with self.path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-        return digest.hexdigest()
+        if not self.path.is_dir():
+            return sha256_of(self.path)
+        lines = (f"{sha256_of(self.read(name))}  {name}\n" for name in sorted(self.names))
+        return sha256_of("".join(lines).encode())
 
 
 def _is_bounded(values: Any) -> bool:

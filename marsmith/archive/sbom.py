@@ -6,7 +6,6 @@ and no date, both of which CycloneDX lets one leave out.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from marsmith import __version__
 from marsmith.archive.reader import Archive
 from marsmith.archive.requirements import Requirement, included_files, requirement_lines
 from marsmith.core.errors import ArchiveError
+from marsmith.core.hashing import sha256_of
 
 
 def bill_of_materials(archive: Archive) -> str:
@@ -71,7 +71,7 @@ def _files(archive: Archive) -> Iterator[Component]:
                 type=ComponentType.FILE,
                 name=name,
                 bom_ref=f"file:{name}",
-                hashes=[_sha256(_digest(copied))],
+                hashes=[_sha256(sha256_of(copied))],
                 properties=_properties(role=roles.get(name)),
             )
 
@@ -85,14 +85,6 @@ def _roles(archive: Archive) -> dict[str | None, str]:
         manifest.model_file: "model",
         manifest.handler.partition(":")[0]: "handler",
     }
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _declared(archive: Archive) -> Iterator[str]:

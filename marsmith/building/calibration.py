@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from dataclasses import dataclass
 from pathlib import Path
 
 from marsmith.core.errors import BuildError
+from marsmith.core.hashing import sha256_of
 
 MOST_CALIBRATING, MOST_HELD_OUT = 200, 300
 _PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -40,7 +40,6 @@ def split_photos(folder: Path) -> Photos:
 
 def digest(photos: Photos) -> str:
     """Return a digest of what is calibrated on and judged by: their contents, in order."""
-    whole = hashlib.sha256()
-    for path in (*photos.calibrating, Path(), *photos.held_out):
-        whole.update(hashlib.sha256(path.read_bytes() if path.name else b"").digest())
-    return whole.hexdigest()[:16]
+    groups = (photos.calibrating, photos.held_out)
+    lines = "\n\n".join("\n".join(map(sha256_of, group)) for group in groups)
+    return sha256_of(lines.encode())[:16]

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from marsmith.answers.agreement import Agreement, agreement
-from marsmith.answers.samples import difference
 from marsmith.archive.reader import Archive
 from marsmith.building.building import build
 from marsmith.building.calibration import Photos, split_photos
@@ -258,7 +257,8 @@ def _check(
             )
     answers = [base64.b64decode(one) for one in found["answers"]]
     for sample, spec, answer in zip(archive.samples, other.samples, answers, strict=True):
-        if wrong := difference(archive.read(sample.response), answer, spec.tolerance, spec.largest):
+        judged = replace(sample, tolerance=spec.tolerance, largest=spec.largest)
+        if wrong := judged.difference(archive.read(sample.response), answer):
             raise BuildError(
                 f"{name} answers its sample {sample.request} wrongly: {wrong}",
                 "does the archive itself answer rightly? marsmith serve"

@@ -14,7 +14,7 @@ from marsmith.project.entries import MODEL_CONFIG_FILE, matches, sources
 from marsmith.project.project import Project
 from marsmith.project.python_outline import ModuleOutline, outline
 from marsmith.project.spec import DEFAULT_HANDLERS, SPEC_FILE, ArchiveSpec
-from marsmith.weights import stored
+from marsmith.weights.checkpoint import state_dict_problem
 
 _Key = tuple[str | int, ...]
 
@@ -194,10 +194,9 @@ def _check_weights(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
     if not path.is_file() or not os.access(path, os.R_OK):
         return
     wants_state_dict = spec.model_file is not None and path.suffix in (".pt", ".pth")
-    if (wants_state_dict or path.stat().st_size == 0) and (problem := stored.problem(path)):
-        message, hint = problem
-        message = f"{spec.serialized_file}: {message}"
-        yield _in_spec(project, spec, "weights", ("serialized_file",), message, hint)
+    if (wants_state_dict or path.stat().st_size == 0) and (problem := state_dict_problem(path)):
+        message = f"{spec.serialized_file}: {problem.message}"
+        yield _in_spec(project, spec, "weights", ("serialized_file",), message, problem.hint)
 
 
 def _check_workers(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:

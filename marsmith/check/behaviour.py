@@ -6,7 +6,6 @@ import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 
-from marsmith.answers.messages import Response
 from marsmith.answers.samples import Sample, difference
 from marsmith.check.batches import Batches
 from marsmith.check.handler_faults import failing, spoiled
@@ -109,19 +108,13 @@ class Behaviour:
                 return None
             if answer.ok:
                 good = good or body
-            if wrong := self._wrong(sample, answer):
+            if wrong := sample.complaint(self.subject.archive.read(sample.response), answer):
                 if answer.status >= 500:
                     wrong = f"{wrong}: {run.failure(logged).message}"
                 message = f"its sample {sample.request} is answered wrongly: {wrong}"
                 hint = "mend the model or its handler; if this is right: marsmith sample"
                 yield self.subject.finding("sample", message, hint, sample.response)
         return good
-
-    def _wrong(self, sample: Sample, answer: Response) -> str | None:
-        if not answer.ok:
-            return f"status {answer.status}: {answer.complaint}"
-        expected = self.subject.archive.read(sample.response)
-        return difference(expected, answer.body, sample.tolerance, sample.largest)
 
     def _check_mode(self, run: Runtime, body: bytes) -> Generator[Finding, None, bool]:
         """Yield what speaks for training mode; say if the same request gets the same answer."""

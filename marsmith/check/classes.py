@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-import difflib
 from collections.abc import Iterator
 
 from marsmith.check.modules import Module
 from marsmith.check.subject import Subject
 from marsmith.core.findings import Finding
+from marsmith.core.suggestions import did_you_mean
 from marsmith.project.python_outline import outline
 
 
@@ -21,8 +21,7 @@ def check_handler(subject: Subject, module: Module) -> Iterator[Finding]:
     if len(found.classes) == 1:
         yield from _check_handler_class(subject, module, found.classes[0].name)
     elif entry_point:
-        close = difflib.get_close_matches(entry_point, found.names, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else "define it at the file's top level"
+        hint = did_you_mean(entry_point, found.names, "define it at the file's top level")
         message = f"there is no function {entry_point!r}"
         yield subject.presume("handler-function", message, hint, module.entry, 1)
     else:

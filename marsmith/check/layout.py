@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import posixpath
 import re
@@ -14,6 +13,7 @@ from marsmith.archive.containers import Entry
 from marsmith.check.subject import Subject
 from marsmith.core.errors import ArchiveError
 from marsmith.core.findings import Finding, Severity
+from marsmith.core.hashing import sha256_of
 from marsmith.project.entries import generated, sources
 
 _ANEW = "do not serve this archive; make it anew from its sources"
@@ -140,14 +140,10 @@ def check_against_sources(subject: Subject) -> Iterator[Finding]:
         if name not in held:
             message = f"{subject.archive.path.name} lacks {name!r}, which the project has"
             yield subject.finding("stale", message, hint, name)
-        elif hashlib.sha256(path.read_bytes()).digest() != _digest(subject, name):
+        elif sha256_of(path) != sha256_of(subject.archive.read(name)):
             message = f"{subject.archive.path.name} holds another {name!r} than the project"
             yield subject.finding("stale", message, hint, name)
     for name, content in generated(subject.spec).items():
         if name not in held or subject.archive.read(name) != content:
             message = f"{subject.archive.path.name} was built with other settings: {name}"
             yield subject.finding("stale", message, hint, name)
-
-
-def _digest(subject: Subject, name: str) -> bytes:
-    return hashlib.sha256(subject.archive.read(name)).digest()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 
 from marsmith.core.errors import ProjectError
 from marsmith.core.findings import Finding, Severity
+from marsmith.core.suggestions import did_you_mean
 from marsmith.project.project import Project
 from marsmith.security.exposure_rules import NO_WORKFLOWS
 from marsmith.torchserve.properties import CONFIG_FILE, KEYS, Address, addresses, property_lines
@@ -53,8 +53,7 @@ def _unread_keys(values: dict[str, str]) -> Iterator[_Problem]:
             message = f"TorchServe ignores {key} here"
             yield "config-ignored", key, message, f"set {_ELSEWHERE[key]}", Severity.WARNING
         elif key not in KEYS:
-            close = difflib.get_close_matches(key, KEYS, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else "remove it, or correct its name"
+            hint = did_you_mean(key, KEYS, "remove it, or correct its name")
             message = f"TorchServe does not know the key {key!r}, and ignores it"
             yield "config-key", key, message, hint, Severity.WARNING
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 from marsmith.check.subject import Subject
 from marsmith.core.errors import ArchiveError
 from marsmith.core.findings import Finding, Severity
+from marsmith.core.suggestions import closest
 from marsmith.project.spec_schema import SERVING_KEYS, serving_problems
 
 _THREADS = re.compile(rb"^[^#\n]*\bset_num_threads\(\s*(?P<count>\d{1,4})\s*\)", re.MULTILINE)
@@ -27,11 +27,11 @@ def check_serving(subject: Subject) -> Iterator[Finding]:
         return
     for key in config.keys() - SERVING_KEYS:
         # Other keys are for the handler to read; only what looks like a slip is told.
-        close = difflib.get_close_matches(str(key), SERVING_KEYS, n=1, cutoff=0.8)
+        close = closest(str(key), SERVING_KEYS, cutoff=0.8)
         if close and not _is_read(subject, str(key)):
             message = f"TorchServe does not know the key {key!r}, and ignores it"
             yield subject.config_finding(
-                "serving-key", str(key), message, f"did you mean {close[0]!r}?", Severity.WARNING
+                "serving-key", str(key), message, f"did you mean {close!r}?", Severity.WARNING
             )
     known = {key: value for key, value in config.items() if key in SERVING_KEYS}
     problems = list(serving_problems(known))

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from marsmith.archive.manifest import Manifest
 from marsmith.archive.reader import Archive
-from marsmith.core.errors import ArchiveError
 from marsmith.core.findings import Finding, Severity
 from marsmith.project.entries import sources
 from marsmith.project.project import Project
@@ -123,13 +122,6 @@ class Subject:
             line = self.project.spec_file.line(self.spec.name, table, key)
             return Finding(message, hint, SPEC_FILE, line, severity, rule)
         return self.finding(rule, message, hint, self.manifest.config_file, severity=severity)
-
-    def text(self, entry: str) -> str:
-        """Return an entry as text. Raises ArchiveError."""
-        try:
-            return self.archive.read(entry).decode()
-        except UnicodeDecodeError as error:
-            raise ArchiveError(f"{self.place(entry)} is not UTF-8", "save it as UTF-8") from error
 
 
 def is_module(entry: str, module: str) -> bool:

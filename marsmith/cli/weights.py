@@ -72,7 +72,7 @@ def _named(file: Path, *others: Path) -> Iterator[None]:
     except WeightsError as error:
         if any(error.message.startswith(str(one)) for one in (file, *others)):
             raise
-        raise WeightsError(f"{file}: {error.message}", error.hint) from error
+        raise WeightsError(f"{file}: {error.message}", error.hint, code=error.code) from error
 
 
 def _described(checkpoint: Checkpoint) -> dict[str, dict[str, Any]]:

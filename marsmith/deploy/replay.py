@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from marsmith.answers.messages import Response
-from marsmith.answers.samples import Sample, difference
+from marsmith.answers.samples import Sample
 from marsmith.archive.reader import Archive
 from marsmith.client import Client
 from marsmith.client.batches import in_parallel
@@ -44,6 +44,4 @@ def complaint(sample: Sample, expected: bytes, answer: Response | ClientError) -
     """Say what is wrong with an answer to a sample; None if nothing is."""
     if isinstance(answer, ClientError):
         return answer.message
-    if not answer.ok:
-        return f"status {answer.status}: {answer.complaint}"
-    return difference(expected, answer.body, sample.tolerance, sample.largest)
+    return sample.complaint(expected, answer)

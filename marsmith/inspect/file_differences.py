@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from marsmith.archive.reader import Archive
 from marsmith.core.errors import ArchiveError
+from marsmith.core.hashing import sha256_of
 from marsmith.inspect.untrusted import on_disk, read_part
 
-_CHUNK = 1 << 20
 _LONGEST_TEXT = 200_000  # bytes; finding differences takes long where there are many lines
 _MOST_LINES = 60  # of a unified diff that is shown
 
@@ -51,16 +50,13 @@ def file_differences(
 
 def _digest(archive: Archive, name: str) -> str:
     """Return a file's sha256, or why it cannot be read."""
-    digest = hashlib.sha256()
     try:
-        with on_disk(archive, name) as path, path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
+        with on_disk(archive, name) as path:
+            return sha256_of(path)
     except ArchiveError as error:
         return error.message.replace(str(archive.path), "")
     except OSError as error:  # of a file in a folder
         return str(error.strerror)
-    return digest.hexdigest()
 
 
 def _unified_diff(first: Archive, second: Archive, name: str) -> tuple[str, ...]:

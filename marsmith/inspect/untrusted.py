@@ -44,8 +44,9 @@ def on_disk(archive: Archive, name: str) -> Iterator[Path]:
         archive.copy(name, path)
         try:
             yield path
-        except WeightsError as error:  # nobody knows the temporary file
-            raise WeightsError(error.message.replace(str(path), name), error.hint) from error
+        except WeightsError as error:  # the user does not know the temporary file
+            message = error.message.replace(str(path), name)
+            raise WeightsError(message, error.hint, code=error.code) from error
 
 
 def _size(archive: Archive, name: str) -> int:

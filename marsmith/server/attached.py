@@ -7,7 +7,7 @@ from pathlib import Path
 from marsmith.core.processes import lives
 from marsmith.server.process import LOGS
 from marsmith.server.state import ServerState
-from marsmith.torchserve.log_tails import LogTails
+from marsmith.torchserve.log_files import LogTails
 
 
 class RunningServer:

@@ -18,8 +18,7 @@ from marsmith.server.fork_pool import ForkServer, fork_server
 from marsmith.torchserve.environment import clean_environment, temporary_folder, torchserve_home
 from marsmith.torchserve.java import java_executable
 from marsmith.torchserve.log_config import LogFormat, format_log_config
-from marsmith.torchserve.log_files import log_files
-from marsmith.torchserve.log_tails import LogTails
+from marsmith.torchserve.log_files import LogTails, log_files
 from marsmith.torchserve.ports import require_free
 from marsmith.torchserve.properties import addresses, format_properties
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from marsmith.answers.messages import Response
-from marsmith.answers.samples import Sample, difference
+from marsmith.answers.samples import Sample
 from marsmith.archive.reader import Archive
 from marsmith.client import Client
 from marsmith.core.errors import ClientError, ServerError, WorkerError
@@ -82,13 +82,9 @@ class Start:
             return
         if answer.status >= 500 and (finding := self._failure(archive)):
             wrong, hint = finding.message, finding.hint
-        elif not answer.ok:
-            wrong = f"status {answer.status}: {answer.complaint}"
-            hint = "see what the handler refuses"
         else:
-            expected = archive.read(sample.response)
-            found = difference(expected, answer.body, sample.tolerance, sample.largest)
-            wrong, hint = found or "", "mend the model or its handler; if this is right, expect it"
+            wrong = sample.complaint(archive.read(sample.response), answer) or ""
+            hint = "correct the model or its handler; if the new answer is right: marsmith sample"
         if wrong:
             raise ServerError(
                 f"{archive.name} answers its sample {sample.request} wrongly: {wrong}", hint

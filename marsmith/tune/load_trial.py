@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from marsmith.answers.samples import Sample, difference
+from marsmith.answers.samples import Sample
 from marsmith.archive.reader import Archive
 from marsmith.tune.load import Load
 from marsmith.tune.load_connection import http_request
@@ -103,7 +103,7 @@ def _first_difference(
     for number, body in result.answers:
         sample = samples[number]
         expected = archive.read(sample.response)
-        if wrong := difference(expected, body, sample.tolerance, sample.largest):
+        if wrong := sample.difference(expected, body):
             return f"a wrong answer to {sample.request}: {wrong}"
     return None
 

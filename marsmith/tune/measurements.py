@@ -7,7 +7,6 @@ all that computes. The key of a line is a digest of these.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from marsmith.core.errors import ProjectError
+from marsmith.core.hashing import sha256_of
 from marsmith.project.entries import contents
 from marsmith.project.project import Project
 from marsmith.project.spec import ArchiveSpec
@@ -113,15 +113,9 @@ def _inputs(project: Project, spec: ArchiveSpec) -> dict[str, Any]:
 
 
 def _digest(content: Any) -> str:
-    if isinstance(content, Path):
-        digest = hashlib.sha256()
-        with content.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-        return digest.hexdigest()
-    if not isinstance(content, bytes):
+    if not isinstance(content, (bytes, Path)):
         content = json.dumps(content, sort_keys=True).encode()
-    return hashlib.sha256(content).hexdigest()
+    return sha256_of(content)
 
 
 def _version(name: str) -> str | None:

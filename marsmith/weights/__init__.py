@@ -1,4 +1,5 @@
-"""Files of weights, read without running what is in them: pickles, safetensors, ONNX, .pt2.
+"""Files of weights, read without running code from them: pickles, safetensors, ONNX, .pt2.
 
-Names, shapes and values come out as NumPy arrays. Nothing here imports torch or unpickles.
+They give names, shapes, and values as bytes or NumPy arrays. Nothing here imports torch or
+unpickles.
 """

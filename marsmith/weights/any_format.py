@@ -1,4 +1,4 @@
-"""Files of a trained model, of every kind that can be told without running what is in them."""
+"""Read a trained model's file of any known format, without running code from it."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from marsmith.weights.pt2 import Program, is_exported_program, read_exported_pro
 from marsmith.weights.state_dict_names import is_training_state
 from marsmith.weights.tensors import Tensor
 
-# By these endings a file beside the one that the manifest names is taken for weights too.
+# A file with one of these endings counts as weights even if the manifest does not name it.
 ENDINGS = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".pt2", ".onnx")
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """What a file holds. `program` is that of an exported format, which has operators."""
+    """What a file holds. Only an exported format, which has operators, has a `program`."""
 
     kind: str
     tensors: dict[str, Tensor]
     program: Program | None = None
-    object_name: str = ""  # of a whole module: its class
+    object_name: str = ""  # the class of a whole pickled module
     code: list[str] = field(default_factory=list)  # what loading would import
     hostile: list[str] = field(default_factory=list)
 
 
 def read_model_file(path: Path) -> ModelFile:
-    """Read a file's structure; the values of its tensors stay in it. Raises WeightsError."""
+    """Read a file's structure, but not the values of its tensors. Raises WeightsError."""
     if path.suffix == ".onnx":
         program = read_onnx(path)
         return ModelFile("ONNX", program.tensors, program)
@@ -55,11 +55,11 @@ def _is_exported(path: Path) -> bool:
         with zipfile.ZipFile(path) as archive:
             return is_exported_program(archive.namelist())
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
-        return False  # what it is instead, read_checkpoint says
+        return False  # read_checkpoint says what it is instead
 
 
 def _state_dict(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """Return the tensors of the model; of several models, all; never those of an optimizer."""
+    """Return the tensors of all models in a checkpoint, without those of an optimizer."""
     if not checkpoint.is_module:
         try:
             _, state = choose(checkpoint, None)

@@ -1,9 +1,9 @@
-"""The types of tensors' values, by torch's names."""
+"""The dtypes of tensors, by torch's names."""
 
 from __future__ import annotations
 
-# dtype → (torch's storage class, bytes per value, safetensors' name). Those without a class of
-# their own are stored untyped (torch/storage.py); those without a name, safetensors has not.
+# dtype → (torch's storage class, bytes per value, safetensors' name). A dtype without a class is
+# stored untyped (torch/storage.py); safetensors does not support a dtype without a name.
 DTYPES: dict[str, tuple[str | None, int, str]] = {
     "float64": ("DoubleStorage", 8, "F64"),
     "float32": ("FloatStorage", 4, "F32"),
@@ -33,7 +33,7 @@ DTYPES: dict[str, tuple[str | None, int, str]] = {
     "bits4x2": (None, 1, ""),
     "bits16": (None, 2, ""),
 }
-# dtype → (its bits as whole numbers, a mask, what is under the mask of NaN and of infinity).
+# dtype → (NumPy dtype of its bits, a mask, the masked bits of NaN and infinity).
 NOT_FINITE: dict[str, tuple[str, int, int]] = {
     "float64": ("<u8", 0x7FF0000000000000, 0x7FF0000000000000),
     "complex128": ("<u8", 0x7FF0000000000000, 0x7FF0000000000000),

@@ -21,25 +21,26 @@ from marsmith.weights.tensors import Tensor
 from marsmith.weights.torch_writer import write_torch_zip
 
 _WRITERS = {".pth": write_torch_zip, ".pt": write_torch_zip, ".safetensors": write_safetensors}
-_GROWN = 16  # how many times its file's size a state_dict may have, tensors being shared
-_SMALL = 1 << 26  # bytes that it may have anyway
+# Tensors can share values, so a state_dict may be larger than its file: by this factor at most,
+_GROWN = 16
+_SMALL = 1 << 26  # bytes that are allowed in any case
 
 
 @dataclass(frozen=True)
 class Extracted:
-    """What was written, and what became of the rest."""
+    """What was written, and what was left out."""
 
     tensors: dict[str, Tensor]
-    kept: str  # place of the state_dict in the checkpoint; "" for the whole of it
-    prefixes: tuple[str, ...]  # taken off all names
-    dropped: tuple[str, ...]  # places in the checkpoint, and names within the state_dict
+    kept: str  # path of the state_dict in the checkpoint; "" if it is the whole checkpoint
+    prefixes: tuple[str, ...]  # removed from all names
+    dropped: tuple[str, ...]  # paths in the checkpoint, and names within the state_dict
 
 
 def extract(path: Path, out: Path, *, key: str | None = None, force: bool = False) -> Extracted:
-    """Write the state_dict within `path` to `out`, whose ending says the format.
+    """Write the state_dict in `path` to `out`; the ending of `out` chooses the format.
 
-    `key` is its dotted place where several could be meant. Raises WeightsError; then nothing is
-    written, and an `out` that was there is as it was.
+    `key` is the state_dict's dotted path, needed if there are several. Raises WeightsError and then
+    leaves `out` unchanged.
     """
     _check_out(out, force)
     checkpoint = read_checkpoint(path)
@@ -51,13 +52,15 @@ def extract(path: Path, out: Path, *, key: str | None = None, force: bool = Fals
     models = without_discriminators(state)
     kept = without_leftovers(models)
     tensors, prefixes = without_prefixes(kept, others_beside=len(models) < len(state))
-    _refuse_endless(path, tensors)
+    _refuse_repeated_values(path, tensors)
     try:
         with replacing(out) as file:
             _WRITERS[out.suffix](file, tensors)
     except OSError as error:
         raise WeightsError(
-            f"{out} cannot be written: {error.strerror}", "make room, or name another file"
+            f"{out} cannot be written: {error.strerror}",
+            "free disk space, or name another file with --out",
+            code="output-unwritable",
         ) from error
     gone = [name for name in found if name not in kept]
     return Extracted(tensors, place, prefixes, (*others, *gone))
@@ -65,32 +68,39 @@ def extract(path: Path, out: Path, *, key: str | None = None, force: bool = Fals
 
 def _check_out(out: Path, force: bool) -> None:
     if out.is_dir():
-        raise WeightsError(f"{out} is a folder", f"name a file: --out {out / 'state_dict.pth'}")
+        hint = f"name a file: --out {out / 'state_dict.pth'}"
+        raise WeightsError(f"{out} is a folder", hint, code="output-folder")
     if out.suffix not in _WRITERS:
         known = ", ".join(_WRITERS)
-        raise WeightsError(f"{out} has none of the endings {known}", "name such a file with --out")
+        message = f"{out} has none of the endings {known}"
+        hint = f"choose one of them: --out {out.with_suffix('.pth')}"
+        raise WeightsError(message, hint, code="output-ending")
     if out.exists() and not force:
-        raise WeightsError(f"{out} exists", "name another file, or overwrite it: --force")
+        hint = "name another file with --out, or overwrite it: --force"
+        raise WeightsError(f"{out} exists already", hint, code="output-exists")
 
 
 def _refuse_code(checkpoint: Checkpoint) -> None:
     path = checkpoint.path
     if checkpoint.kind == "TorchScript":
         raise WeightsError(
-            f"{path} is TorchScript, a program with its weights",
-            f"take them out with PyTorch: torch.save(torch.jit.load({str(path)!r}).state_dict(), "
-            "'state_dict.pth'); or serve it as it is, without a model_file",
+            f"{path} is TorchScript: a program with its weights",
+            f"extract them with PyTorch: torch.save(torch.jit.load({str(path)!r}).state_dict(), "
+            "'state_dict.pth'); or serve the file itself, without a model_file",
+            code="weights-torchscript",
         )
     if checkpoint.hostile:
         raise WeightsError(
-            f"{path} names code to be run by whoever loads it: {listed(checkpoint.hostile)}",
-            "do not load it, and get the weights from another source",
+            f"{path} runs code when it is loaded: {listed(checkpoint.hostile)}",
+            "do not load it; get the weights from another source",
+            code="weights-execute",
         )
     if checkpoint.is_module or (isinstance(checkpoint.value, Inert) and not checkpoint.value.items):
         kind = "whole pickled module" if checkpoint.is_module else "pickled object"
         raise WeightsError(
-            f"{path} is a {kind} of {checkpoint.value.name}, with its code and not a state_dict",
+            f"{path} is a {kind} of {checkpoint.value.name}, not a state_dict",
             conversion(path, ""),
+            code="weights-module",
         )
 
 
@@ -101,17 +111,19 @@ def _refuse_what_would_be_lost(checkpoint: Checkpoint, found: dict[str, Any]) ->
         ):
             kind = one.name.rpartition("_rebuild_")[2].replace("_", " ")
             raise WeightsError(
-                f"{checkpoint.path}: {name!r} is no plain tensor ({kind})",
-                "make it one before saving, such as by tensor.to_dense(), .dequantize(), "
-                ".resolve_conj() or .resolve_neg()",
+                f"{checkpoint.path}: {name!r} is not a plain tensor ({kind})",
+                "convert it before saving: tensor.to_dense(), .dequantize(), .resolve_conj() or "
+                ".resolve_neg()",
+                code="weights-special-tensor",
             )
 
 
-def _refuse_endless(path: Path, tensors: dict[str, Tensor]) -> None:
+def _refuse_repeated_values(path: Path, tensors: dict[str, Tensor]) -> None:
     distinct = {tensor.view: tensor.nbytes for tensor in tensors.values()}
     if sum(distinct.values()) > _GROWN * path.stat().st_size + _SMALL:
         raise WeightsError(
-            f"{path}: its tensors share so few values that the state_dict would have "
+            f"{path}: its tensors repeat so few values that the state_dict would have "
             f"{sum(distinct.values()):,} bytes",
-            "save them as they are computed: tensor.contiguous()",
+            "save contiguous tensors: tensor.contiguous()",
+            code="weights-repeated-values",
         )

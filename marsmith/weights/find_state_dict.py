@@ -1,4 +1,4 @@
-"""The state_dicts in a training checkpoint, and which of them is meant."""
+"""Find the state_dict to use in a training checkpoint."""
 
 from __future__ import annotations
 
@@ -7,18 +7,25 @@ from pathlib import Path
 from typing import Any
 
 from marsmith.core.errors import WeightsError
-from marsmith.weights.checkpoint import Checkpoint, is_module, parts_of, text_of
+from marsmith.core.suggestions import did_you_mean
+from marsmith.weights.checkpoint import (
+    SAVE_STATE_DICT,
+    Checkpoint,
+    is_module,
+    parts_of,
+    text_of,
+)
 from marsmith.weights.pickle_names import shown
 from marsmith.weights.pickle_stand_ins import Inert
 from marsmith.weights.state_dict_names import is_discriminator, is_training_state
 from marsmith.weights.tensors import Tensor
 
-_DEEPEST = 3  # dicts within dicts, down to a state_dict
-_MOST = 1_000_000  # values looked at
+_DEEPEST = 3  # levels of dicts above a state_dict
+_MOST = 1_000_000  # values that are visited
 
 
 def left_behind(checkpoint: Checkpoint, place: str) -> list[str]:
-    """Return the places that are left behind whole, on the way down to the state_dict."""
+    """Return the paths of everything beside the state_dict at `place`."""
     left, value, done = [], checkpoint.value, ""
     while place != done:
         parts = dict(parts_of(value))
@@ -31,13 +38,20 @@ def left_behind(checkpoint: Checkpoint, place: str) -> list[str]:
 
 
 def choose(checkpoint: Checkpoint, key: str | None) -> tuple[str, dict[str, Any]]:
-    """Return the place and the content of the state_dict that is meant. Raises WeightsError."""
+    """Return the path and the content of the state_dict to use. Raises WeightsError.
+
+    `key` is its path, needed if there are several.
+    """
     path = checkpoint.path
     if key is not None:
         everything = dict(_state_dicts(checkpoint.value, training_too=True))
         if key not in everything:
             raise WeightsError(
-                f"{path} holds no state_dict at {key!r}", f"it has: {listed(everything) or 'none'}"
+                f"{path} holds no state_dict at {key!r}",
+                did_you_mean(key, map(shown, everything), f"it has: {listed(everything)}")
+                if everything
+                else f"see what it holds: marsmith weights inspect {path}",
+                code="weights-key",
             )
         return key, everything[key]
     found = dict(_state_dicts(checkpoint.value))
@@ -48,22 +62,26 @@ def choose(checkpoint: Checkpoint, key: str | None) -> tuple[str, dict[str, Any]
     if candidates:
         raise WeightsError(
             f"{path} holds several state_dicts: {listed(candidates)}",
-            f"choose one: --key {listed(list(candidates)[:1])}",
+            f"choose one, for example --key {listed(list(candidates)[:1])}",
+            code="weights-ambiguous",
         )
     for name, part in parts_of(checkpoint.value):
         if is_module(part):
             raise WeightsError(
-                f"{path} holds a whole pickled module of {part.name} at {name!r}, with its code "
-                "and not its state_dict",
+                f"{path} holds a whole pickled module of {part.name} at {name!r}, not its "
+                "state_dict",
                 conversion(path, f"[{name!r}]"),
+                code="weights-module",
             )
     raise WeightsError(
-        f"{path} holds no state_dict", f"look at what it holds: marsmith weights inspect {path}"
+        f"{path} holds no state_dict",
+        f"see what it holds: marsmith weights inspect {path}",
+        code="weights-no-state-dict",
     )
 
 
 def _state_dicts(value: Any, *, training_too: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the dicts of named tensors in a checkpoint with their dotted places."""
+    """Yield the dicts of named tensors in a checkpoint with their dotted paths."""
     left = _MOST
     waiting = [("", value, 0)]
     while waiting:
@@ -74,10 +92,14 @@ def _state_dicts(value: Any, *, training_too: bool = False) -> Iterator[tuple[st
             continue
         left -= len(one)
         if left < 0:
-            raise WeightsError("the file holds too many values to look at", "save it anew")
+            raise WeightsError(
+                f"the file holds more than {_MOST:,} values",
+                SAVE_STATE_DICT,
+                code="weights-too-many-values",
+            )
         parts = {text_of(name): part for name, part in one.items()}
         tensors = [name for name, part in parts.items() if isinstance(part, Tensor)]
-        # A state_dict names layers; a stray tensor beside the epoch is none.
+        # Names of layers have dots; a single tensor beside an epoch is not a state_dict.
         if tensors and (len(tensors) * 2 > len(parts) or any("." in name for name in tensors)):
             yield place, parts
             continue
@@ -91,15 +113,15 @@ def _state_dicts(value: Any, *, training_too: bool = False) -> Iterator[tuple[st
 
 
 def conversion(path: Path, subscript: str) -> str:
-    """Return a hint with the line that turns a pickled module into its state_dict."""
+    """Return a hint with the code that converts a pickled module into its state_dict."""
     return (
-        "if you trust it, since this runs code that it names: in an environment that has the "
-        f"model's class, torch.save(torch.load({str(path)!r}, map_location='cpu', "
+        "if you trust it, since this runs its code: in an environment that has the model's "
+        f"class, torch.save(torch.load({str(path)!r}, map_location='cpu', "
         f"weights_only=False){subscript}.state_dict(), 'state_dict.pth')"
     )
 
 
 def listed(names: Any) -> str:
-    """Return names that a file holds, in one line without what a terminal would act on."""
+    """Return names from a file in one line, without characters that control a terminal."""
     more = len(names) - 20
     return ", ".join(map(shown, list(names)[:20])) + (f", and {more} more" if more > 0 else "")

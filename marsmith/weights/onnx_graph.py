@@ -1,4 +1,4 @@
-"""ONNX files: their graph and tensors, read by the onnx package; nothing in them runs."""
+"""ONNX files: their graph and tensors, read with the onnx package; no code runs."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from marsmith.weights.tensors import Storage, Tensor, contiguous
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto, ValueInfoProto
 
-# What onnx calls otherwise than torch.
+# onnx's names of dtypes that torch names differently.
 _NAMES = {"float": "float32", "double": "float64", "float8e4m3fn": "float8_e4m3fn"}
 _NAMES |= {"float8e4m3fnuz": "float8_e4m3fnuz", "float8e5m2": "float8_e5m2"}
 _NAMES |= {"float8e5m2fnuz": "float8_e5m2fnuz", "float8e8m0": "float8_e8m0fnu"}
+_AGAIN = "export the model again"
 
 
 @dataclass(eq=False)
 class _Initializer(Storage):
-    """The values of a tensor that stand within the graph, in one of onnx's several forms."""
+    """The values of a tensor inside the graph, in one of onnx's several encodings."""
 
     tensor: TensorProto | None = None
 
@@ -31,30 +32,38 @@ class _Initializer(Storage):
         from onnx import numpy_helper
 
         if self.tensor is None or self.tensor.data_location:
-            raise WeightsError("the values are in a file of their own", "compare that file")
+            raise WeightsError(
+                "the tensor's values are in another file, beside the ONNX file",
+                "export the model into one file: onnx.save(model, FILE)",
+                code="weights-external-values",
+            )
         try:
             return numpy_helper.to_array(self.tensor).tobytes()[start : start + length]
         except Exception as error:  # of a damaged file
-            raise WeightsError("a tensor is damaged", "export the model again") from error
+            raise WeightsError(
+                "a tensor of the ONNX file is damaged", _AGAIN, code="weights-damaged"
+            ) from error
 
 
 def read_onnx(path: Path) -> Program:
     """Return a model's graph and tensors. Raises WeightsError."""
-    import onnx  # few archives hold such a file
+    import onnx  # slow to import, and few archives hold such a file
 
     try:
         model = onnx.load(path, load_external_data=False)
         return _program(path, model)
     except WeightsError:
         raise
-    except Exception as error:  # protobuf and onnx have errors of many kinds
-        raise WeightsError("the ONNX file is cut off or damaged", "export it again") from error
+    except Exception as error:  # protobuf and onnx raise exceptions of many kinds
+        raise WeightsError(
+            "the ONNX file is cut off or damaged", _AGAIN, code="weights-damaged"
+        ) from error
 
 
 def _program(path: Path, model: ModelProto) -> Program:
     graph = model.graph
     if not graph.node:
-        raise WeightsError("the ONNX file holds no graph", "export it again")
+        raise WeightsError("the ONNX file holds no graph", _AGAIN, code="weights-damaged")
     tensors = {one.name: _tensor(path, one) for one in graph.initializer}
     inputs = [one for one in graph.input if one.name not in tensors]
     versions = [str(one.version) for one in model.opset_import if not one.domain]

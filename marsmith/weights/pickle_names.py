@@ -1,4 +1,4 @@
-"""Names of classes and functions in pickles: which of them mean more than weights."""
+"""Names of classes and functions in pickles: which are harmless, and which attack."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 
 from marsmith.weights.dtypes import DTYPES
 
-# What torch.load(weights_only=True) takes, and values of Python's own. All else is foreign.
+# What torch.load(weights_only=True) allows, and Python's own types of values.
 _HARMLESS = re.compile(
     rf"torch\.({'|'.join(DTYPES)}|u?int[1-7]|qu?int\w+|Size|device|per_\w+_(affine|symmetric)\w*)$"
     r"|torch\.(storage\.|cuda\.)?(sparse\.)?(\w*Tensor|\w*Storage)$"
@@ -16,7 +16,7 @@ _HARMLESS = re.compile(
     r"|collections\.(OrderedDict|Counter|defaultdict)$|_codecs\.encode$"
     r"|(__builtin__|builtins)\.(set|dict|list|tuple|int|float|bool|complex|bytearray|slice|range)$"
 )
-# What no checkpoint has a use for, and an attack does: programs, files, the network.
+# What an attack uses and no checkpoint needs: programs, files, the network.
 _HOSTILE = re.compile(
     r"(^|\.)(os|posix|nt|subprocess|sys|pty|shutil|socket|ctypes|importlib|runpy|webbrowser)\."
     r"|^(pip|asyncio|urllib\.request|requests|http|ftplib|smtplib|ensurepip|pydoc|doctest|timeit"
@@ -30,22 +30,22 @@ _HOSTILE = re.compile(
 
 
 def is_harmless(name: str) -> bool:
-    """Tell whether a name stands for tensors or values alone."""
+    """Return whether a name only stands for tensors or plain values."""
     return _HARMLESS.match(name) is not None
 
 
 def is_hostile(name: str) -> bool:
-    """Tell whether a name is that of an attack. Many others can be one: this is no guard."""
+    """Return whether a name is known from attacks. Other names can be dangerous as well."""
     return _HOSTILE.search(name) is not None or _HOSTILE.search(today(name)) is not None
 
 
 def today(name: str) -> str:
-    """Return what Python 3 makes of a name as protocols 0 to 2 write it: commands.Popen."""
+    """Return Python 3's name for what pickle protocols 0 to 2 name by Python 2's."""
     module, _, last = name.rpartition(".")
     new: tuple[str, str] | None = _compat_pickle.NAME_MAPPING.get((module, last))
     return ".".join(new or (_compat_pickle.IMPORT_MAPPING.get(module, module), last))
 
 
 def shown(name: str) -> str:
-    """Return a name from a file as a terminal may have it."""
+    """Return a name from a file without characters that control a terminal."""
     return (name if name.isprintable() else ascii(name)[1:-1])[:200]

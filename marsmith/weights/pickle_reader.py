@@ -1,4 +1,4 @@
-"""Read a pickle of PyTorch's without importing or running anything that it names."""
+"""Read PyTorch's pickles without importing or running anything that they name."""
 
 from __future__ import annotations
 
@@ -11,48 +11,48 @@ from marsmith.core.errors import WeightsError
 from marsmith.weights.dtypes import DTYPES
 from marsmith.weights.pickle_names import is_harmless, shown
 from marsmith.weights.pickle_stand_ins import UNTYPED, Inert, TypedStorage, stand_in
-from marsmith.weights.tensors import Storage
+from marsmith.weights.tensors import Storage, damaged
 
-_DEEPEST = 100  # tuples within tuples
+_DEEPEST = 100  # levels of nested tuples
 _WIDEST = 10_000_000  # values in them
 
-LoadStorage = Callable[[str, int], Storage]  # of a key, that holds at least so many bytes
+LoadStorage = Callable[[str, int], Storage]  # (key, smallest size in bytes)
 
 
 class PickleFile(Protocol):
-    """A file that gives no more than it has, however much a pickle asks for: BytesIO, mmap."""
+    """A file that allocates no more than it has, however much a pickle asks for: BytesIO, mmap."""
 
     def read(self, size: int, /) -> bytes:
-        """Return so many bytes, or what is left."""
+        """Return `size` bytes, or fewer at the end."""
 
     def readline(self) -> bytes:
         """Return a line."""
 
 
 class InertUnpickler(pickle._Unpickler):
-    """Gives dicts, lists, numbers and tensors, and an Inert for all else.
+    """Returns dicts, lists, numbers and tensors, and an Inert for all else.
 
-    `foreign` are the names of classes and functions beyond tensors that torch would have imported.
+    `foreign` are the names of classes and functions that torch.load would import, beyond tensors.
 
-    It stands on pickle's reader in Python, since that in C allocates what a damaged file asks for
-    (its memo, python/cpython#115952) and since here every step with a stand-in is our own.
+    It is based on pickle's reader in Python. The one in C allocates as much as a damaged file asks
+    for (its memo, python/cpython#115952), and does not let us override opcodes.
     """
 
     def __init__(self, file: PickleFile, load_storage: LoadStorage) -> None:
         super().__init__(file, encoding="utf-8", errors="replace")
         self.foreign: set[str] = set()
         self._load_storage = load_storage
-        self._nests: dict[int, tuple[Any, int, int]] = {}  # by id: tuple, depth, values within
+        self._nests: dict[int, tuple[Any, int, int]] = {}  # by id: tuple, depth, count of values
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return a stand-in for what a pickle names; nothing is imported."""
+        """Return a stand-in for a name; nothing is imported."""
         full = f"{module}.{name}"
         if not is_harmless(full):
             self.foreign.add(shown(full))
         return stand_in(module, name)
 
     def persistent_load(self, pid: Any) -> Any:
-        """Return what stands outside the pickle: a storage, or in old files a module's source."""
+        """Return what lies outside the pickle: a storage, or in old files a module's source."""
         if pid[0] == "module":
             return pid[1]
         _, kind, key, _, count, *view = pid
@@ -63,35 +63,34 @@ class InertUnpickler(pickle._Unpickler):
         return TypedStorage(kind, self._load_storage(str(key), count * size), start)
 
     def read_object(self) -> Any:
-        """Return the next object of the file. Raises WeightsError where it is damaged."""
+        """Return the next object of the file. Raises WeightsError if it is damaged."""
         try:
             return self.load()
         except WeightsError:
             raise
-        except Exception as error:  # a damaged pickle may raise whatever there is
-            hint = "copy it again, or save the state_dict again"
-            raise WeightsError("the file is cut off or damaged", hint) from error
+        except Exception as error:  # a damaged pickle can raise anything
+            raise damaged() from error
 
-    # ---- opcodes that would reach into an object, or ask for memory
+    # ---- opcodes that would change an object or allocate memory
 
     stack: list[Any]
     read: Callable[[int], bytes]
 
     def _new_object(self) -> None:
-        """Make an object of a class and its arguments: NEWOBJ."""
+        """Create an object from a class and its arguments: NEWOBJ."""
         arguments, made = self.stack.pop(), self.stack.pop()
         self.stack.append(made(*arguments))
 
     def _new_object_of_keywords(self) -> None:
-        """Make an object of a class, its arguments, and those with names: NEWOBJ_EX."""
+        """Create an object from a class, arguments and keyword arguments: NEWOBJ_EX."""
         self.stack.pop()
         self._new_object()
 
     def _build(self) -> None:
-        """Set the state of an object. That of others, as of an OrderedDict, is none of ours."""
+        """Set the state of an Inert; that of other objects is dropped."""
         state, made = self.stack.pop(), self.stack[-1]
         if isinstance(made, Inert):
-            # Of an object with slots: what is not in them, what is.
+            # An object with slots has a pair: its __dict__, and its slots.
             made.state = state[0] if isinstance(state, tuple) and len(state) == 2 else state
 
     def _bytearray(self) -> None:
@@ -99,14 +98,14 @@ class InertUnpickler(pickle._Unpickler):
         self.stack.append(bytearray(self.read(size)))
 
     def _weigh(self) -> None:
-        """Refuse a nest of tuples whose hash would take forever, or all of the stack."""
+        """Refuse nested tuples that take too long, or too much stack, to hash."""
         made = self.stack[-1]
         if inner := [one for one in made if isinstance(one, tuple)]:
             nests = [self._nests.get(id(one), (one, 1, len(one))) for one in inner]
             depth = 1 + max(nest[1] for nest in nests)
             weight = len(made) + sum(nest[2] for nest in nests)
             if depth > _DEEPEST or weight > _WIDEST:
-                raise pickle.UnpicklingError("tuples within tuples without end")
+                raise pickle.UnpicklingError("tuples are nested too deeply")
             self._nests[id(made)] = made, depth, weight
 
     @staticmethod

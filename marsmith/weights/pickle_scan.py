@@ -1,7 +1,7 @@
-"""Which code would run if a file were unpickled? Opcodes are listed, and nothing is obeyed.
+"""Find the code that would run if a file were unpickled. Opcodes are listed, not executed.
 
-`pickle_reader.py` reads what a file of PyTorch's holds. This reads any pickle, also those that are
-no weights, are damaged behind what they do, or lie within a zip or a tar.
+`pickle_reader.py` reads PyTorch's files. This module reads any pickle: also one that holds no
+weights, is damaged after its attack, or lies within a zip or a tar.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from typing import IO, Any
 
 from marsmith.weights.pickle_names import is_hostile, shown, today
 
-# Files that people unpickle by these names, whatever they begin with.
+# Files with these endings get unpickled, whatever their first bytes are.
 ENDINGS = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle", ".joblib", ".tar", ".dill", ".sav")
 _STARTS = re.compile(rb"\x80[\x02-\x05]|PK\x03\x04")
 _DEEPEST = 3  # archives within archives
 _MOST = 3_000_000  # opcodes that are listed
-_LARGEST = 64 << 20  # bytes that are searched without understanding them
+_LARGEST = 64 << 20  # bytes that are unpacked or searched
 _PACKED: dict[bytes, Callable[[Any], Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZ": bz2.open,
     b"\xfd7": lzma.open,
-}  # as joblib packs
-# The two ways in which a pickle names a function, where its opcodes are lost: behind the raw
-# arrays of joblib.
+}  # joblib's compressions
+# The two ways in which a pickle names a function. Searched where opcodes cannot be followed:
+# behind joblib's raw arrays.
 _NAMED = re.compile(
     rb"c(?P<old>[\w.]{2,40})\n(?P<old_name>\w{2,40})\n"
     rb"|\x8c.(?P<new>[\w.]{2,40})\x94?\x8c.(?P<new_name>\w{2,40})\x94?\x93",
@@ -44,19 +44,22 @@ _ATTACKS = ("os", "posix", "nt", "subprocess", "commands", "builtins", "__builti
 
 
 def is_pickled(name: str, start: bytes) -> bool:
-    """Tell by its name and its first bytes whether somebody may unpickle a file."""
+    """Return whether a file may be a pickle, judged by its name and first bytes."""
     return name.lower().endswith(ENDINGS) or _STARTS.match(start) is not None
 
 
 def hostile_names(path: Path) -> list[str]:
-    """Return the functions of an attack that a file names, as Python 3 calls them; never raises."""
+    """Return the functions in a file that attacks use, by Python 3's names.
+
+    Raises OSError only; damaged files are read as far as possible.
+    """
     with path.open("rb") as file:
         found = set(_names(file, _DEEPEST))
     return sorted({shown(today(name)) for name in found if is_hostile(name)})
 
 
 def _names(file: IO[bytes], depth: int) -> Iterator[str]:
-    """Yield the names in a pickle, or in those within an archive."""
+    """Yield the names in a pickle, or in the pickles of a zip or tar."""
     start = file.read(512)
     file.seek(0)
     if depth and start.startswith(b"PK"):
@@ -79,13 +82,13 @@ def _unpacked(file: Any, depth: int) -> Iterator[str]:
     try:
         yield from _names(BytesIO(file.read(_LARGEST)), depth and depth - 1)
     except (OSError, EOFError, zlib.error, lzma.LZMAError):
-        return  # whoever loads it meets the same
+        return  # unpickling it fails at the same place
 
 
 def _in_zip(file: IO[bytes], depth: int) -> Iterator[str]:
     try:
         with zipfile.ZipFile(file) as archive:
-            # TorchScript's pickles are read by its own reader, which knows tensors alone.
+            # TorchScript has its own reader of pickles, which only knows tensors.
             scripted = any(name.endswith("/constants.pkl") for name in archive.namelist())
             for entry in archive.infolist():
                 if entry.filename.lower().endswith(ENDINGS) and not scripted:
@@ -113,7 +116,7 @@ def _in_pickles(file: IO[bytes]) -> Iterator[str]:
         before = file.tell()
         try:
             yield from _in_opcodes(itertools.islice(pickletools.genops(file), _MOST))
-        except Exception:  # whatever other bytes lead the reader to
+        except Exception:  # other bytes than a pickle can raise anything
             yield from _searched(file, before)
             return
         if file.tell() == before:
@@ -121,7 +124,7 @@ def _in_pickles(file: IO[bytes]) -> Iterator[str]:
 
 
 def _in_opcodes(opcodes: Iterable[tuple[Any, Any, int | None]]) -> Iterator[str]:
-    """Yield the names of one pickle; texts are followed through its memo to where they are used."""
+    """Yield the names of one pickle; strings are followed through its memo."""
     recent: list[Any] = [None, None]
     memo: dict[int, Any] = {}
     for opcode, value, _ in opcodes:
@@ -140,7 +143,7 @@ def _in_opcodes(opcodes: Iterable[tuple[Any, Any, int | None]]) -> Iterator[str]
 
 
 def _searched(file: IO[bytes], start: int) -> Iterator[str]:
-    """Yield the names of known attacks in bytes whose opcodes are not understood."""
+    """Yield the names of known attacks in bytes whose opcodes cannot be followed."""
     file.seek(start)
     for found in _NAMED.finditer(file.read(_LARGEST)):
         module, name = found["old"] or found["new"], found["old_name"] or found["new_name"]

@@ -1,4 +1,4 @@
-"""What stands in for the classes and functions that a pickle names: nothing is imported."""
+"""Stand-ins for the classes and functions that a pickle names; nothing is imported."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _STORAGES = {storage: dtype for dtype, (storage, _, _) in DTYPES.items() if stor
 
 
 class Inert:
-    """An object of the class `name`, which was not imported; or the class, or what it returned."""
+    """Stands for the class or function `name`, its instances and its results."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.state: Any = None
-        self.items: dict[Any, Any] = {}  # of a class that is a kind of dict
+        self.items: dict[Any, Any] = {}  # of a subclass of dict
 
     def __call__(self, *_: Any, **__: Any) -> Inert:
         return Inert(self.name)
@@ -27,20 +27,20 @@ class Inert:
         self.items[key] = value
 
     def append(self, _: Any) -> None:
-        """Take an item, as a kind of list would, and drop it."""
+        """Drop an item that a subclass of list would keep."""
 
     add = append
 
 
 class TypedStorage:
-    """A storage as pickles have it: with the dtype of its values."""
+    """A storage with a dtype, as pickles have it."""
 
     def __init__(self, dtype: str, storage: Storage, start: int) -> None:
         self.dtype, self.storage, self.start = dtype, storage, start
 
 
 def stand_in(module: str, name: str) -> Any:
-    """Return what stands in for a class or function."""
+    """Return the stand-in for a class or function."""
     full = f"{module}.{name}"
     if full in _KNOWN:
         return _KNOWN[full]
@@ -61,7 +61,7 @@ def _tensor(
     more: Any = 0,
 ) -> Any:
     """Stand for torch._utils._rebuild_tensor and _rebuild_tensor_v2."""
-    if more:  # its values are to be conjugated or negated once they are read
+    if more:  # the values must be conjugated or negated after reading
         return Inert("torch._utils._rebuild_tensor_v2 of a conjugated or negated tensor")
     shape, strides = tuple(map(int, size)), tuple(map(int, stride))
     return Tensor(storage.dtype, shape, storage.storage, storage.start + int(offset), strides)
@@ -77,7 +77,7 @@ def _tensor_of_dtype(
     dtype: Any,
     more: Any = 0,
 ) -> Any:
-    """Stand for torch._utils._rebuild_tensor_v3, whose storage has no type."""
+    """Stand for torch._utils._rebuild_tensor_v3, whose storage has no dtype."""
     typed = TypedStorage(dtype, storage.storage, storage.start)
     return _tensor(typed, offset, size, stride, grad, hooks, more)
 
@@ -87,17 +87,17 @@ def _first(value: Any, *_: Any) -> Any:
 
 
 def _of_type(function: Any, _type: Any, arguments: Any, _state: Any) -> Any:
-    """Stand for torch._tensor._rebuild_from_type_v2: a tensor with attributes, or of a subclass."""
+    """Stand for torch._tensor._rebuild_from_type_v2: tensors with attributes, and subclasses."""
     if function in (_tensor, _tensor_of_dtype, _first):
         return function(*arguments)
     return Inert(getattr(function, "name", "torch._tensor._rebuild_from_type_v2"))
 
 
 def _dict(items: Any = None, *_: Any) -> dict[Any, Any]:
-    if not isinstance(items, (dict, list)):  # a defaultdict begins with a factory
+    if not isinstance(items, (dict, list)):  # the first argument of a defaultdict is its factory
         return {}
     made = dict(items)
-    items.clear()  # so that a few bytes cannot ask for copy after copy
+    items.clear()  # so that a small file cannot ask for endless copies
     return made
 
 
@@ -121,7 +121,7 @@ def _encoded(text: str, encoding: str = "latin1") -> bytes:
 
 
 def _attribute(owner: Any, name: Any) -> Inert:
-    """Stand for getattr, by which pickles name nested classes and members of enums."""
+    """Stand for getattr, with which pickles name nested classes and members of enums."""
     return Inert(shown(f"{getattr(owner, 'name', '')}.{name if isinstance(name, str) else ''}"))
 
 
@@ -147,7 +147,7 @@ _KNOWN: dict[str, Any] = {
             "set": _set,
             "dict": _dict,
             "list": _list,
-            "tuple": _list,  # not hashed, so no nest of them can take forever
+            "tuple": _list,  # a list is never hashed, which could take too long for nested tuples
             "int": int,
             "float": float,
             "bool": bool,

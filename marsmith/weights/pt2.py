@@ -1,7 +1,7 @@
-"""What torch.export.save writes: a zip of JSON and raw tensors. Nothing in it runs.
+"""Files of torch.export.save: a zip of JSON and raw tensors. No code runs.
 
 Format: torch/export/pt2_archive/constants.py and torch/_export/serde/schema.py of PyTorch 2.9
-and newer; of older ones, only that it is such a file is known here.
+and newer. Files of older versions are recognised, but not read.
 """
 
 from __future__ import annotations
@@ -60,18 +60,20 @@ class Program:
 
 
 def is_exported_program(names: list[str]) -> bool:
-    """Tell a file by the names in its zip."""
+    """Return whether a zip with these names is an exported program."""
     return any(name == _BEFORE_2_9 or name.endswith(f"/{_FORMAT}") for name in names)
 
 
 def read_exported_program(path: Path, file: BinaryIO) -> Program:
-    """Return what the file says; tensors' values stay in it. Raises WeightsError, OSError."""
+    """Read the program, but not the values of its tensors. Raises WeightsError, OSError."""
     try:
         return _read(path, file)
     except (WeightsError, OSError):
         raise
-    except Exception as error:  # a damaged file leads to whatever there is
-        raise WeightsError("the exported program is damaged", "export it again") from error
+    except Exception as error:  # a damaged file can raise anything
+        hint = "export the model again"
+        message = "the exported program is damaged"
+        raise WeightsError(message, hint, code="weights-damaged") from error
 
 
 def _read(path: Path, file: BinaryIO) -> Program:
@@ -88,14 +90,14 @@ def _read(path: Path, file: BinaryIO) -> Program:
             storage_of(path, file, entries[_WEIGHTS + entry["path_name"]]),
         )
         for name, entry in weights.items()
-        if not entry["use_pickle"]  # as subclasses of tensors are
+        if not entry["use_pickle"]  # only subclasses of Tensor are pickled
     }
     graph = program["graph_module"]["graph"]
     return Program(
         tensors,
         Counter(_operator(node["target"]) for node in graph["nodes"]),
-        _given(program["graph_module"]["signature"]["input_specs"], "user_input", graph),
-        _given(program["graph_module"]["signature"]["output_specs"], "user_output", graph),
+        _arguments(program["graph_module"]["signature"]["input_specs"], "user_input", graph),
+        _arguments(program["graph_module"]["signature"]["output_specs"], "user_output", graph),
         f"PyTorch {program['torch_version']}" if program.get("torch_version") else "",
     )
 
@@ -110,8 +112,8 @@ def _operator(target: str) -> str:
     return target.removeprefix("torch.ops.").removeprefix("aten.").partition(".")[0]
 
 
-def _given(specs: Any, kind: str, graph: Any) -> tuple[str, ...]:
-    """Return the tensors that a caller gives or gets, as opposed to the model's own."""
+def _arguments(specs: Any, kind: str, graph: Any) -> tuple[str, ...]:
+    """Return the inputs or outputs of the program, without its own tensors."""
     names = [
         spec[kind]["arg"]["as_tensor"]["name"]
         for spec in specs
@@ -126,5 +128,5 @@ def _signature(meta: Any) -> str:
 
 
 def _symbol(size: Any) -> str:
-    """Return `s77` of `Symbol('s77', positive=True, integer=True)`, also within a formula."""
+    """Shorten `Symbol('s77', positive=True, integer=True)` to `s77`, also within a formula."""
     return _SYMBOL.sub(r"\1", str(size.get("as_expr", {}).get("expr_str", "N")))

@@ -1,4 +1,4 @@
-"""The safetensors format: 8 bytes with the length of a JSON header, the header, the values."""
+"""The safetensors format: the length of a JSON header in 8 bytes, the header, the values."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from marsmith.weights.dtypes import DTYPES
 from marsmith.weights.tensors import Storage, Tensor, contiguous
 
 _LENGTH = 8  # bytes of the header's length
-_MAX_HEADER = 100_000_000  # bytes, as the safetensors library has it
+_MAX_HEADER = 100_000_000  # bytes, the limit of the safetensors library
 _METADATA = "__metadata__"
 _DTYPES = {name: dtype for dtype, (_, _, name) in DTYPES.items() if name}
 
 
 def is_safetensors(start: bytes) -> bool:
-    """Tell a file by its first bytes."""
+    """Return whether a file that starts like this is of this format."""
     return start[_LENGTH : _LENGTH + 1] == b"{"
 
 
 def read_safetensors(path: Path, file: BinaryIO) -> dict[str, Any]:
-    """Return the tensors by name, and texts as `__metadata__`. Raises WeightsError, OSError."""
-    damaged = WeightsError("the safetensors file is cut off or damaged", "copy it again")
+    """Return the tensors by name, and `__metadata__` as it is. Raises WeightsError, OSError."""
+    damaged = WeightsError(
+        "the safetensors file is cut off or damaged", "copy it again", code="weights-damaged"
+    )
     length = int.from_bytes(file.read(_LENGTH), "little")
     values = path.stat().st_size - _LENGTH - length
     if length > _MAX_HEADER or values < 0:
@@ -41,8 +43,9 @@ def read_safetensors(path: Path, file: BinaryIO) -> dict[str, Any]:
             shape = tuple(map(int, entry["shape"]))
             if entry["dtype"] not in _DTYPES:
                 raise WeightsError(
-                    f"{name!r} is of the type {str(entry['dtype'])[:20]!r}, not known here",
-                    "save it as another type",
+                    f"{name!r} has the unknown dtype {str(entry['dtype'])[:20]!r}",
+                    "save it with another dtype, such as float32",
+                    code="weights-dtype",
                 )
             if not 0 <= start <= stop <= values:
                 raise damaged
@@ -63,8 +66,12 @@ def write_safetensors(file: BinaryIO, tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         dtype, start = DTYPES[tensor.dtype][2], end
         if not dtype or name == _METADATA:
-            what = "tensor of that name" if dtype else tensor.dtype
-            raise WeightsError(f"safetensors has no {what}: {name!r}", "write a .pth instead")
+            what = "name" if dtype else f"dtype {tensor.dtype}"
+            raise WeightsError(
+                f"safetensors does not allow the {what} of {name!r}",
+                "write a .pth file: --out NAME.pth",
+                code="weights-dtype",
+            )
         end += tensor.nbytes
         header[name] = {"dtype": dtype, "shape": tensor.shape, "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":")).encode()

@@ -1,4 +1,4 @@
-"""What the names in checkpoints mean: wrappers, discriminators, what only training needs."""
+"""What names in checkpoints mean: wrappers, discriminators, training state."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ from typing import TypeVar
 
 Value = TypeVar("Value")
 
-# What training keeps beside the model; its tensors are no model's.
+# State that training keeps beside the model.
 _TRAINING_STATE = re.compile(r"optim|sched|scaler|rng|history|loss|criterion|callback|loop", re.I)
-# The names that GANs give what only trains the generator: netD, D_A, optional_discriminator, …
+# Names of the networks that only train a GAN's generator: netD, D_A, optional_discriminator, …
 _DISCRIMINATOR = re.compile(
     r"(^|[._])(netD|net_d|D)(\d*|_\w+)$|(^|[._])(?i:disc|\w*discriminator\w*|critic)(\d*|_\w+)$"
 )
-# Wrappers of torch (DataParallel, torch.compile), which are hardly a name of the model's own.
+# Wrappers of torch (DataParallel, torch.compile); models themselves hardly use these names.
 _WRAPPERS = ("module.", "_orig_mod.")
 _COMPILED = "_orig_mod."
-# Names under which frameworks and GANs hold a model; they may be the model's own too.
+# Names under which frameworks and GANs hold a model; models themselves may use them too.
 _HOLDER = "model."
 _GENERATORS = ("netG.", "generator.", "G.", "net_g.")
 _NORM_STATISTICS = (".running_mean", ".running_var", ".num_batches_tracked")
 
 
 def is_training_state(name: str) -> bool:
-    """Tell what only training needs, such as an optimizer, by its name in a checkpoint."""
+    """Return whether a name in a checkpoint is of training state, such as an optimizer."""
     return _TRAINING_STATE.search(name) is not None
 
 
 def is_statistic(name: str) -> bool:
-    """Tell what a normalising layer counts, and does not learn, by its name."""
+    """Return whether a tensor is a statistic of a normalising layer, which is not learnt."""
     return f".{name}".endswith(_NORM_STATISTICS)
 
 
 def is_discriminator(place: str) -> bool:
-    """Tell a network that only trains another by its place in a checkpoint."""
+    """Return whether a path in a checkpoint is of a network that only trains another."""
     return any(_DISCRIMINATOR.search(part) for part in place.split("."))
 
 
 def without_discriminators(state: Mapping[str, Value]) -> dict[str, Value]:
-    """Drop the networks that only train the others, where one state_dict holds them all."""
+    """Drop discriminators from a state_dict that holds several networks."""
     kept = {name: one for name, one in state.items() if not _is_of_discriminator(name)}
     return kept or dict(state)
 
@@ -52,7 +52,7 @@ def _is_of_discriminator(name: str) -> bool:
 
 
 def without_leftovers(state: Mapping[str, Value]) -> dict[str, Value]:
-    """Drop the statistics that PyTorch before 0.4 stored for instance norm: they have no weight."""
+    """Drop the statistics that PyTorch before 0.4 stored for instance norm, which has no weight."""
     kept = {}
     for name, value in state.items():
         layer = next(
@@ -66,10 +66,10 @@ def without_leftovers(state: Mapping[str, Value]) -> dict[str, Value]:
 def without_prefixes(
     state: Mapping[str, Value], *, others_beside: bool
 ) -> tuple[dict[str, Value], tuple[str, ...]]:
-    """Take off what wrappers and frameworks put before all names, as often as they did.
+    """Remove the prefixes that wrappers and frameworks put before all names.
 
-    A generator's prefix is taken off only where other networks were beside it: otherwise it can
-    well be a name of the model's own.
+    A generator's prefix is removed only if there were other networks beside it; otherwise it may
+    be the model's own name.
     """
     left = dict(state)
     prefixes = []
@@ -84,7 +84,10 @@ def without_prefixes(
 
 
 def _is_prefix(prefix: str, state: Mapping[str, object]) -> bool:
-    """Tell whether all names begin so, and names are left without it: `1.weight` is half of one."""
+    """Return whether all names have the prefix, and proper names are left without it.
+
+    `1.weight` is not one: then the prefix is the name of a Sequential.
+    """
     if not state or not all(name.startswith(prefix) for name in state):
         return False
     firsts = {name.removeprefix(prefix).partition(".")[0] for name in state}

@@ -1,4 +1,4 @@
-"""Tensors in files, without torch: what they are, and their values when somebody asks."""
+"""Tensors in files, without torch. Their values are read when they are needed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,26 @@ from pathlib import Path
 from marsmith.core.errors import WeightsError
 from marsmith.weights.dtypes import DTYPES, NOT_FINITE
 
-_CHUNK = 1 << 24  # bytes; whole numbers of every dtype
-_REPEATED = 1 << 26  # bytes that a tensor may have beyond eight times its storage's
+_CHUNK = 1 << 24  # bytes; a multiple of the size of every dtype
+_REPEATED = 1 << 26  # bytes that a tensor may have beyond eight times its storage
+
+
+_COPY = "copy the file again"
+
+
+def damaged() -> WeightsError:
+    """Return the error for a file of PyTorch's that is cut off or damaged."""
+    hint = "copy the file again, or save the state_dict again"
+    return WeightsError("the file is cut off or damaged", hint, code="weights-damaged")
+
+
+def big_endian() -> WeightsError:
+    """Return the error for a file whose values have another byte order."""
+    return WeightsError(
+        "the values are big-endian",
+        "save the file again on a little-endian machine: torch.save(torch.load(FILE), FILE)",
+        code="weights-big-endian",
+    )
 
 
 @dataclass(eq=False)
@@ -21,14 +39,16 @@ class Storage:
     """A block of values in a file, which several tensors may share."""
 
     path: Path
-    start: int  # in the file; of a legacy file it is known only after the pickle is read
+    start: int  # in the file; for a legacy file it is only known after the pickle was read
     size: int  # bytes
-    crc: int = 0  # 0: unknown, as torch.serialization.set_crc32_options(False) has it
+    crc: int = 0  # 0 means unknown, see torch.serialization.set_crc32_options(False)
 
     def read(self, start: int, length: int) -> bytes:
-        """Return a part of the values. Raises WeightsError if they are not there."""
+        """Return a part of the values. Raises WeightsError if the file is damaged."""
         if not self._is_sound:
-            raise WeightsError(f"{self.path} is damaged: a checksum is wrong", "copy it again")
+            raise WeightsError(
+                f"{self.path} is damaged: a checksum is wrong", _COPY, code="weights-damaged"
+            )
         return self._read(start, length)
 
     @cached_property
@@ -45,10 +65,12 @@ class Storage:
                 data = file.read(length)
         except OSError as error:
             raise WeightsError(
-                f"{self.path} cannot be read: {error.strerror}", "see that it stays there"
+                f"{self.path} cannot be read: {error.strerror}",
+                "check that the file still exists and that you may read it",
+                code="weights-unreadable",
             ) from error
         if len(data) < length:
-            raise WeightsError(f"{self.path} is cut off", "copy it again")
+            raise WeightsError(f"{self.path} is cut off", _COPY, code="weights-damaged")
         return data
 
 
@@ -56,7 +78,7 @@ class Storage:
 class Tensor:
     """A view of a storage: `offset` and `stride` count values, as torch's do.
 
-    Raises ValueError for a view that the storage does not hold.
+    Raises ValueError for a view that does not fit into the storage.
     """
 
     dtype: str
@@ -67,7 +89,7 @@ class Tensor:
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES or len(self.shape) != len(self.stride):
-            raise ValueError("no tensor")
+            raise ValueError("not a tensor")
         if min((self.offset, *self.shape, *self.stride)) < 0:
             raise ValueError("a tensor with negative sizes")
         if self.count and (self._last + 1) * self.itemsize > self.storage.size:
@@ -75,28 +97,28 @@ class Tensor:
 
     @property
     def count(self) -> int:
-        """How many values it has."""
+        """The number of its values."""
         return math.prod(self.shape)
 
     @property
     def itemsize(self) -> int:
-        """How many bytes a value takes."""
+        """The size of a value in bytes."""
         return DTYPES[self.dtype][1]
 
     @property
     def nbytes(self) -> int:
-        """How many bytes its values take."""
+        """The size of all its values in bytes."""
         return self.count * self.itemsize
 
     @property
     def view(self) -> tuple[object, ...]:
-        """What two tensors have in common that are one and the same."""
+        """A key that is equal for two names of the same tensor."""
         return self.storage, self.dtype, self.offset, self.shape, self.stride
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the values, little-endian, in C order. Raises WeightsError if they are not there.
+        """Yield the values, little-endian, in C order. Raises WeightsError if the file is damaged.
 
-        A tensor of few values that repeats them to no end is refused before anything is allocated.
+        A tensor that repeats few values too often is refused before memory is allocated for it.
         """
         first = self.offset * self.itemsize
         if self.count == 0:
@@ -107,8 +129,9 @@ class Tensor:
             return
         if self.nbytes > 8 * self.storage.size + _REPEATED:
             raise WeightsError(
-                "a tensor repeats its few values without end",
-                "save it as it is computed: tensor.contiguous()",
+                f"a tensor repeats {self.storage.size:,} bytes until they are {self.nbytes:,}",
+                "save contiguous tensors: tensor.contiguous()",
+                code="weights-repeated-values",
             )
         import numpy as np
 
@@ -122,7 +145,7 @@ class Tensor:
         return b"".join(self.chunks())
 
     def count_not_finite(self) -> int:
-        """Return how many of its numbers are NaN or infinite; a complex value has two numbers."""
+        """Return how many of its numbers are NaN or infinite. A complex value is two numbers."""
         if self.dtype not in NOT_FINITE:
             return 0
         import numpy as np
@@ -134,7 +157,7 @@ class Tensor:
         )
 
     def is_mask(self) -> bool:
-        """Whether its values are zeros and infinities alone, as those of an attention's mask."""
+        """Return whether all values are zero or infinite, as in an attention mask."""
         if self.dtype not in ("float64", "float32", "float16", "bfloat16"):
             return False
         import numpy as np

@@ -1,4 +1,4 @@
-"""PyTorch's files from before 1.6: pickles, and the tensors' values behind them."""
+"""Files of PyTorch before 1.6: pickles, followed by the values of the tensors."""
 
 from __future__ import annotations
 
@@ -6,35 +6,31 @@ import mmap
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from marsmith.core.errors import WeightsError
 from marsmith.weights.pickle_reader import InertUnpickler
-from marsmith.weights.tensors import Storage
+from marsmith.weights.tensors import Storage, big_endian, damaged
 
-# With this magic number, pickled, the files begin (torch/serialization.py).
+# The files begin with this magic number, pickled (torch/serialization.py).
 _MAGIC = b"\x8a\x0a" + (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
-_COUNT = 8  # bytes of the number of values before them
+_COUNT = 8  # bytes before the values of a storage: how many there are
 
 
 def is_torch_legacy(start: bytes) -> bool:
-    """Tell a file by its first 32 bytes."""
+    """Return whether a file with these first 32 bytes is one."""
     return _MAGIC in start
 
 
 def read_torch_legacy(path: Path, file: BinaryIO) -> tuple[Any, set[str]]:
-    """Return what the file holds, and the names of code that loading would import.
+    """Return the file's content, and the names of code that torch.load would import.
 
-    Its parts: magic, protocol, system, the object, the storages' keys, and their values.
+    The file's parts are magic number, protocol, system, object, keys of storages, and their values.
     Raises WeightsError, OSError.
     """
-    damaged = WeightsError(
-        "the file is cut off or damaged", "copy it again, or save the state_dict again"
-    )
     storages: dict[str, Storage] = {}
 
     def load_storage(key: str, size: int) -> Storage:
         storage = storages.setdefault(key, Storage(path, 0, size))
         if storage.size < size:
-            raise damaged
+            raise damaged()
         return storage
 
     parts = []
@@ -47,16 +43,13 @@ def read_torch_legacy(path: Path, file: BinaryIO) -> tuple[Any, set[str]]:
         place, end = mapped.tell(), len(mapped)
     _, _, system, value, keys = parts
     if not isinstance(keys, list) or not isinstance(system, dict):
-        raise damaged
+        raise damaged()
     if system.get("little_endian") is False:
-        raise WeightsError(
-            "its values are in the order of a big-endian machine",
-            "save it again on a machine of the usual kind: torch.save(torch.load(FILE), FILE)",
-        )
+        raise big_endian()
     for key in map(str, keys):
         if key in storages:
             storages[key].start = place + _COUNT
             place += _COUNT + storages[key].size
     if place > end or not storages.keys() <= set(map(str, keys)):
-        raise damaged
+        raise damaged()
     return value, foreign

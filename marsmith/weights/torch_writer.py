@@ -11,14 +11,14 @@ from typing import BinaryIO
 from marsmith.weights.dtypes import DTYPES
 from marsmith.weights.tensors import Tensor, contiguous
 
-_ALIGNMENT = 64  # bytes; so that mapped values begin where processors like them
-_DATE = (1980, 1, 1, 0, 0, 0)  # the same state_dict, the same bytes
+_ALIGNMENT = 64  # bytes; mapped values are read faster if they are aligned
+_DATE = (1980, 1, 1, 0, 0, 0)  # the same state_dict gives the same bytes
 
 
 def write_torch_zip(file: BinaryIO, tensors: Mapping[str, Tensor]) -> None:
     """Write what torch.save(state_dict) writes since PyTorch 1.6 (torch/serialization.py).
 
-    Tensors that are one and the same stay so. Raises OSError, WeightsError.
+    Tensors under several names are written once. Raises OSError, WeightsError.
     """
     keys: dict[tuple[object, ...], str] = {}
     distinct: list[Tensor] = []
@@ -36,9 +36,9 @@ def write_torch_zip(file: BinaryIO, tensors: Mapping[str, Tensor]) -> None:
 
 def _store(archive: zipfile.ZipFile, name: str, chunks: Iterable[bytes]) -> None:
     info = zipfile.ZipInfo(f"archive/{name}", _DATE)
-    info.create_system = 3  # Unix, wherever it is written
+    info.create_system = 3  # Unix, on every platform
     info.external_attr = 0o644 << 16
-    # Before the content stand 30 bytes, the name, these extra bytes, and 20 with sizes of 64 bits.
+    # The content follows 30 bytes, the name, these extra bytes, and 20 bytes with 64-bit sizes.
     padding = -(archive.start_dir + 30 + len(info.filename) + 4 + 20) % _ALIGNMENT
     info.extra = b"FB" + struct.pack("<H", padding) + b"Z" * padding
     with archive.open(info, "w", force_zip64=True) as entry:
@@ -47,7 +47,7 @@ def _store(archive: zipfile.ZipFile, name: str, chunks: Iterable[bytes]) -> None
 
 
 def _pickled(tensors: Mapping[str, Tensor], keys: Mapping[tuple[object, ...], str]) -> bytes:
-    """Return the pickle, protocol 2, of OrderedDict(name=tensor) with its storages outside."""
+    """Return the pickle, protocol 2, of OrderedDict(name=tensor) without the storages."""
     parts = [pickle.PROTO, b"\x02", *_empty_dict(), pickle.MARK]
     for name, tensor in tensors.items():
         parts += [_text(name), *_rebuilt(tensor, keys[tensor.view])]

@@ -1,4 +1,4 @@
-"""PyTorch's zip of a pickle and its tensors' values, as torch.save writes it since 1.6."""
+"""Files of torch.save since PyTorch 1.6: a zip of a pickle and the values of tensors."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from typing import Any, BinaryIO
 
 from marsmith.core.errors import WeightsError
 from marsmith.weights.pickle_reader import InertUnpickler
-from marsmith.weights.tensors import Storage
+from marsmith.weights.tensors import Storage, big_endian, damaged
 
-_AGAIN = "copy it again, or save the state_dict again"
 _HEADER = 30  # bytes of an entry's header before its name
 
 
 def read_torch_zip(path: Path, file: BinaryIO) -> tuple[str, Any, set[str]]:
-    """Return the file's kind, what it holds, and the names of code that loading would import.
+    """Return the file's kind, content, and the names of code that torch.load would import.
 
     Raises WeightsError, OSError.
     """
@@ -24,8 +23,8 @@ def read_torch_zip(path: Path, file: BinaryIO) -> tuple[str, Any, set[str]]:
         return _read(path, file)
     except (WeightsError, OSError):
         raise
-    except Exception as error:  # zipfile raises whatever a damaged header leads it to
-        raise WeightsError("the file is cut off or damaged", _AGAIN) from error
+    except Exception as error:  # zipfile can raise anything for a damaged header
+        raise damaged() from error
 
 
 def _read(path: Path, file: BinaryIO) -> tuple[str, Any, set[str]]:
@@ -34,7 +33,9 @@ def _read(path: Path, file: BinaryIO) -> tuple[str, Any, set[str]]:
     names = [name for name in entries if name.endswith("/data.pkl") and name.count("/") == 1]
     if not names:
         raise WeightsError(
-            "the zip holds no weights", "name the file of the state_dict, not an archive"
+            "the zip holds no weights",
+            "name the file that holds the state_dict, not an archive",
+            code="weights-format",
         )
     root = names[0].removesuffix("data.pkl")
     storages: dict[str, Storage] = {}
@@ -47,14 +48,11 @@ def _read(path: Path, file: BinaryIO) -> tuple[str, Any, set[str]]:
         if key not in storages:
             storages[key] = storage_of(path, file, entries[f"{root}data/{key}"])
         if storages[key].size < size:
-            raise WeightsError("the file is cut off or damaged", _AGAIN)
+            raise damaged()
         return storages[key]
 
     if f"{root}byteorder" in entries and content("byteorder") != b"little":
-        raise WeightsError(
-            "its values are in the order of a big-endian machine",
-            "save it again on a machine of the usual kind: torch.save(torch.load(FILE), FILE)",
-        )
+        raise big_endian()
     unpickler = InertUnpickler(io.BytesIO(content("data.pkl")), load_storage)
     value = unpickler.read_object()
     scripted = f"{root}constants.pkl" in entries
@@ -62,11 +60,13 @@ def _read(path: Path, file: BinaryIO) -> tuple[str, Any, set[str]]:
 
 
 def storage_of(path: Path, file: BinaryIO, info: zipfile.ZipInfo) -> Storage:
-    """Return where an entry's content lies. It is as large as the file says, or an error."""
+    """Return the storage of an entry's content. Raises WeightsError if it is not all there."""
     if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
         raise WeightsError(
-            "the zip is compressed, and torch.save compresses nothing",
-            "take the file as it was before, or save it again: torch.save(torch.load(FILE), FILE)",
+            "the zip is compressed, which torch.save never does",
+            "use the file as torch.save wrote it, or save it again: "
+            "torch.save(torch.load(FILE), FILE)",
+            code="weights-compressed",
         )
     file.seek(info.header_offset)
     header = file.read(_HEADER)
@@ -74,5 +74,5 @@ def storage_of(path: Path, file: BinaryIO, info: zipfile.ZipInfo) -> Storage:
     start = info.header_offset + _HEADER + lengths
     end = file.seek(0, io.SEEK_END)
     if not header.startswith(b"PK\3\4") or start + info.file_size > end:
-        raise WeightsError("the file is cut off or damaged", _AGAIN)
+        raise damaged()
     return Storage(path, start, info.file_size, info.CRC)
