@@ -21,17 +21,13 @@ from marsmith.core.errors import ClientError, ServerError, WorkerError
 from marsmith.core.findings import Finding
 from marsmith.core.interrupts import Stop
 from marsmith.server.process import JAVA_LOG, SERVER_LOG, WORKERS_LOG
-from marsmith.torchserve.load_failure import explain, find_failure, model_lines
+from marsmith.torchserve.load_failure import explain
+from marsmith.torchserve.tracebacks import find_failure
+from marsmith.torchserve.worker_lines import model_lines, worker_has_ended
 
 _PAUSE = 0.1  # seconds between two looks
 _GRACE = 0.5  # seconds between an exception and the last line of its traceback in the log
 _LONGEST_GRACE = 3.0  # seconds for the first one: on a busy machine the log comes late
-# What the front end logs once a worker is gone (WorkerThread.java, BatchAggregator.java), and the
-# worker itself where it can (model_service_worker.py); of an exception only the latter is sure.
-_GONE = (
-    r"\w+ \w+ (Load model failed|Backend worker (error|thread|did not|monitoring)|Auto recovery)"
-)
-_DIED = "Backend worker process died"
 # What Java prints on any machine, and what tells why it ended.
 _NO_CAUSE = re.compile(r"nvidia-smi|xpu-smi|^WARNING:")
 _CAUSE = re.compile(r"Invalid|Exception|Error|[Ff]ailed")
@@ -121,9 +117,8 @@ class Start:
         running = self.server.is_running()
         log, workers_log = self.server.log(SERVER_LOG), self.server.log(WORKERS_LOG)
         for archive in self.archives:
-            worker = rf"W-\d+-{re.escape(f'{archive.name}_{archive.manifest.model_version}')}"
-            gone = re.search(f"{worker} {_GONE}", log)
-            if gone or re.search(f"{worker}-stdout {_DIED}", workers_log):
+            version = archive.manifest.model_version or ""
+            if worker_has_ended(log, workers_log, archive.name, version):
                 finding = self._failure(archive) or explain(None, self._log_path)
                 message = f"{archive.name}: its worker cannot load the model"
                 raise WorkerError(f"{message}: {finding.message}", finding.hint)

@@ -1,4 +1,4 @@
-"""What a server's logs say, entry by entry: a worker's traceback is one; no IO."""
+"""Group the lines of a server's log into entries, such as a whole traceback; no IO."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from marsmith.torchserve.load_failure import CHAINED, CHATTER, TRACEBACK
 from marsmith.torchserve.log_records import Record, parse_line
+from marsmith.torchserve.worker_lines import CHAINED, CHATTER, TRACEBACK, with_source_names
 
 SourceName = Callable[[str, str], str]  # (archive, entry) → the project's file
 
-_UNPACKED = re.compile(r"(/[^\s'\"]*)?/models/[0-9a-f]{32}/(?P<entry>[^\s'\"]+)")
-_AT_ONCE = 0.5  # seconds
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")  # before each dump
-_INSTALLED = re.compile(r"(?<=[\"'\s])/[^\s'\"]*?/(site|dist)-packages/")
+_AT_ONCE = 0.5  # seconds between lines that were printed together
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")  # printed before each thread dump
 
 
 @dataclass
@@ -29,29 +27,30 @@ class Entry:
 
     @property
     def time(self) -> str:
-        """When its first line was written, by the local clock; empty where that is not known."""
+        """The local time of its first line; empty if unknown."""
         return self.record.time
 
     def concerns(self, model: str, others: Collection[str] = ()) -> bool:
-        """Whether it is of a model's worker, or names the model; `others` are models beside it."""
+        """Return whether it is from a worker of a model, or names the model.
+
+        `others` are the server's other models.
+        """
         if stream := self.record.stream:
-            # Name and version may both hold underscores, and the log joins them by one.
+            # The log joins name and version with an underscore, and both may contain some.
             whole = f"{stream.model}_{stream.version}"
             names = [one for one in (model, *others) if whole.startswith(f"{one}_")]
             return max(names, key=len, default=None) == model
         return any(re.search(rf"(?<![\w.-]){re.escape(model)}(?![\w-])", x) for x in self.lines)
 
     def text(self, source_name: SourceName) -> str:
-        """Return its lines with the project's file names instead of those of temporary folders."""
-        stream = self.record.stream
-
-        def named(match: re.Match[str]) -> str:
-            return source_name(stream.model, match["entry"]) if stream else match["entry"]
-
-        return _INSTALLED.sub("", _UNPACKED.sub(named, "\n".join(self.lines).rstrip()))
+        """Return its lines, with the project's file names in place of temporary files."""
+        model = self.record.stream.model if self.record.stream else ""
+        return with_source_names(
+            "\n".join(self.lines).rstrip(), lambda entry: source_name(model, entry)
+        )
 
     def values(self, source_name: SourceName) -> dict[str, Any]:
-        """Return it for other programs."""
+        """Return it as JSON values."""
         stream, record = self.record.stream, self.record
         return {
             "time": record.time or None,
@@ -65,25 +64,25 @@ class Entry:
 
 
 class Entries:
-    """Puts the lines of one log file together to entries, as they come."""
+    """Groups the lines of one log into entries while they arrive."""
 
     def __init__(self) -> None:
-        self._open: dict[str, Entry] = {}  # by thread: what may go on; last touched last
+        self._open: dict[str, Entry] = {}  # open ones by thread, the latest last
         self._dump: Literal["none", "threads", "heap"] = "none"
 
     def add(self, lines: Iterable[str]) -> Iterator[Entry]:
-        """Take lines of the log; give each entry once another one of its thread has begun."""
+        """Add lines; yield each entry once its thread has begun another one."""
         for line in lines:
             if not self._is_of_dump(line):
                 yield from self._add(line)
 
     def rest(self) -> list[Entry]:
-        """Give the entries that nothing more came of."""
+        """Return the entries that are still open."""
         left, self._open = [one for one in self._open.values() if one.lines], {}
         return left
 
     def _is_of_dump(self, line: str) -> bool:
-        """Tell whether Java prints its threads there, which draining.py asks for and reads."""
+        """Return whether a line is of a thread dump by Java, which deploy/draining.py requests."""
         if line.startswith("Full thread dump"):
             self._dump = "threads"
         elif self._dump == "heap" and line.strip() and not line.startswith((" ", "Heap")):
@@ -110,14 +109,14 @@ class Entries:
                 yield entry
         lines = [record.message] if record.message else []
         lines += record.exception.splitlines()
-        # Where the front end's line says nothing, what it says is an exception in the next ones.
+        # If the front end's message is empty, the following lines are an exception.
         if lines or not record.printed:
             new = Entry(record, lines)
             new.phase = "frames" if record.message == TRACEBACK else "plain"
             self._open[record.thread] = new
 
     def _go_on(self, line: str) -> None:
-        """Add a line that says neither time nor thread to what stands before it in the file."""
+        """Add a line without time and thread to the entry before it in the file."""
         if not line.strip():
             return
         if not self._open:
@@ -126,10 +125,10 @@ class Entries:
 
 
 def _goes_on(entry: Entry, record: Record) -> bool:
-    """Tell whether a worker's line belongs to the entry before it on the same output."""
+    """Return whether a worker's line belongs to the entry before it on the same output."""
     message, phase = record.message, entry.phase
     if message == TRACEBACK:
-        # What logging.exception says stands right before, and a chain's second after a blank line.
+        # The message of logging.exception comes right before; in a chain, a blank line does.
         entry.phase = "frames"
         return (phase == "plain" and _at_once(entry, record)) or entry.lines[-1] == ""
     if message.startswith((" ", "\t")):
@@ -141,6 +140,6 @@ def _goes_on(entry: Entry, record: Record) -> bool:
 
 
 def _at_once(entry: Entry, record: Record) -> bool:
-    """Tell whether a line came with the entry's first one: Java gives each its own time."""
+    """Return whether a line came together with the entry's first: Java times each by itself."""
     begin, now = (datetime.fromisoformat(time) for time in (entry.time, record.time))
     return abs((now - begin).total_seconds()) < _AT_ONCE

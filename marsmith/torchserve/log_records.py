@@ -1,7 +1,7 @@
-"""Lines of TorchServe's logs as data, in either form that `marsmith serve` lets it write; no IO.
+"""Lines of TorchServe's logs as data, in the text and JSON formats of log_config.py; no IO.
 
-As text a line is `TIME THREAD LEVEL LOGGER MESSAGE` in the front end's log, and
-`TIME THREAD MESSAGE` in the workers'. As JSON it is an object of those fields.
+As text, a line is `TIME THREAD LEVEL LOGGER MESSAGE` in the front end's log and
+`TIME THREAD MESSAGE` in the workers' log. As JSON, it is an object with these fields.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 _TIME = r"(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[,.]\d{3})"
 _STREAM = re.compile(r"W-(?P<worker>\d+)-(?P<model>.+)_(?P<version>[^_]*?)(?P<std>-std(out|err))?$")
-_WORKERS = re.compile(rf"{_TIME} (?P<thread>W-\d+-.+?-std(?:out|err)) ?(?P<message>.*)$")
+_WORKERS = re.compile(rf"{_TIME} (?P<thread>W-\d+-.+?-std(?:out|err))(?: |$)(?P<message>.*)")
 _LEVELS = "TRACE|DEBUG|INFO|WARN|ERROR|FATAL"
 _SERVER = re.compile(
     rf"{_TIME} (?P<thread>.+?) (?P<level>{_LEVELS}) (?P<logger>\S+) ?(?P<message>.*)$"
@@ -21,9 +21,9 @@ _SERVER = re.compile(
 
 @dataclass(frozen=True)
 class Stream:
-    """Whose a line is: one of the two outputs of a worker, or what the front end says of it."""
+    """The worker that a line comes from or is about."""
 
-    worker: str  # its number, as the management API has it
+    worker: str  # its id in the management API
     model: str
     version: str
 
@@ -32,26 +32,26 @@ class Stream:
 class Record:
     """One line of a log."""
 
-    time: str  # local, `2026-11-21T13:34:34.480`; empty where the line says none
+    time: str  # local, `2026-11-21T13:34:34.480`; empty if unknown
     thread: str
     message: str
-    level: str | None = None  # the front end's lines alone have one
+    level: str | None = None  # only for the front end's lines
     logger: str | None = None
-    exception: str = ""  # Java's
+    exception: str = ""  # with Java's stack trace
 
     @property
     def printed(self) -> bool:
-        """Whether a worker printed it, in contrast to what the front end says of it."""
+        """Whether a worker printed it, in contrast to what the front end logs about a worker."""
         return self.thread.endswith(("-stdout", "-stderr")) and self.level is None
 
     @property
     def stream(self) -> Stream | None:
-        """The worker that it is about; None for the front end's own."""
+        """The worker that it is about; None if it is about none."""
         match = _STREAM.match(self.thread)
         return Stream(match["worker"], match["model"], match["version"]) if match else None
 
     def text(self) -> str:
-        """Return it as the log's text form has it."""
+        """Return it in the log's text format."""
         time = self.time.replace(".", ",")
         words = [time, self.thread, self.level or "", self.logger or "", self.message]
         lines = " ".join(word for word in words[:-1] if word) + " " + self.message
@@ -59,7 +59,7 @@ class Record:
 
 
 def parse_line(line: str) -> Record | None:
-    """Read one line; None for one that goes on what stands before it, as Java's exceptions do."""
+    """Read one line; None for one that continues the line before, as in Java's stack traces."""
     if line.startswith("{"):
         return _from_json(line)
     match = _WORKERS.match(line) or _SERVER.match(line)
@@ -71,7 +71,7 @@ def parse_line(line: str) -> Record | None:
 
 
 def as_text(log: str) -> str:
-    """Return a log in its text form, whichever it has."""
+    """Convert a log to the text format, if it is JSON."""
     if not log.startswith("{"):
         return log
     records = ((line, _from_json(line)) for line in log.splitlines())
@@ -82,7 +82,7 @@ def _from_json(line: str) -> Record | None:
     try:
         found = json.loads(line)
         thread, message = str(found["thread"]), str(found["message"])
-        time = str(found["time"])[:23]  # without the zone: one machine wrote all of it
+        time = str(found["time"])[:23]  # without the time zone, which is the same for all
     except (ValueError, KeyError, TypeError):
         return None
     if thread.endswith(("-stdout", "-stderr")):

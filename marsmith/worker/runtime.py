@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import signal
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from marsmith.answers.messages import Request, Response
@@ -17,7 +17,8 @@ from marsmith.archive.reader import Archive
 from marsmith.core.errors import WorkerError
 from marsmith.core.findings import Finding
 from marsmith.torchserve.environment import temporary_folder
-from marsmith.torchserve.load_failure import explain, find_failure
+from marsmith.torchserve.load_failure import explain
+from marsmith.torchserve.tracebacks import find_failure, traceback_lines
 from marsmith.torchserve.worker_protocol import (
     encode_batch,
     encode_load,
@@ -61,6 +62,7 @@ class Runtime:
         self.failed: Finding | None = None  # why it could not be loaded
         self.refused: list[str] = []  # what a watched worker then wanted of the network
         self.lost: Finding | None = None  # why the last worker that was lost gave no answer
+        self._last_log = ""  # of the last worker that was lost
 
     def __enter__(self) -> Runtime:
         if self._folder is None:
@@ -159,8 +161,18 @@ class Runtime:
         log = self.log()[start:]
         return explain(find_failure(log.splitlines()), None, log)
 
+    def traceback(self, source_name: Callable[[str], str] = str, start: int = 0) -> list[str]:
+        """Return the lines of the last traceback that the worker logged, with its causes.
+
+        Paths in the unpacked archive become `source_name(entry)`, the user's file. `start` leaves
+        out so many characters of the log. After the worker was lost, it is that worker's log.
+        """
+        log = self.log()[start:] if self._worker else self._last_log
+        return traceback_lines(log.splitlines(), source_name)
+
     def _end(self, error: WorkerGoneError, task: str) -> Finding:
         """Return why a worker did not do its task."""
+        self._last_log = self.log()
         if isinstance(error, WorkerLateError):
             message = f"it did not {task} within {self._timeout:g} s"
             return Finding(message, "look for what it waits for, or give it more time: --timeout")

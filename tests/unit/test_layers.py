@@ -22,6 +22,7 @@ weights/dtypes weights/pickle_names weights/state_dict_names
 answers/messages answers/pictures answers/samples answers/agreement
 archive/manifest
 torchserve/properties torchserve/worker_protocol torchserve/load_failure torchserve/log_records
+torchserve/tracebacks torchserve/worker_lines
 torchserve/log_entries torchserve/log_config torchserve/metrics_text torchserve/metrics
 project/toml_lines project/spec_schema project/spec project/lockfile project/python_outline
 project/python_imports project/toml_editor

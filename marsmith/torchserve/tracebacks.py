@@ -1,0 +1,122 @@
+"""Tracebacks in what a worker printed: the one that names the true cause; no IO.
+
+TorchServe's loader swallows the handler's ImportError and raises another one
+(ts/model_loader.py, load), and its worker reports most others as "500 - Unknown exception"
+(ts/model_service_worker.py). The true one is printed before them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from marsmith.torchserve.worker_lines import (
+    CHAINED,
+    TRACEBACK,
+    UNPACKED_FOLDER,
+    with_source_names,
+)
+
+_MASKING = (
+    re.compile(r"No module named 'ts\.torch_handler\."),
+    re.compile(r"^RuntimeError: \d{3} - "),
+)
+_FRAME = re.compile(r'^  File "(?P<path>.+)", line (?P<line>\d+)(, in (?P<function>.+))?')
+_MISSING = re.compile(r"No module named '([^']+)'")
+_LAST_FRAMES = 3  # that are shown
+_MAX_MESSAGE = 12  # lines
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An exception in a worker: `TypeName: message`, and where in the archive it was raised."""
+
+    exception: str
+    file: str | None = None
+    line: int | None = None
+    of_default_handler: bool = False  # raised while TorchServe imported one of its own handlers
+    frames: tuple[str, ...] = field(default=(), compare=False)  # the last ones, innermost last
+    lines: tuple[str, ...] = field(default=(), compare=False)  # as printed, with its causes
+
+
+def find_failure(lines: list[str]) -> Failure | None:
+    """Return the exception that ended a worker or failed a request; None without a traceback.
+
+    Earlier tracebacks may be of exceptions that were handled. Of a chain it is the last one that
+    does not hide the true one. An exception hides it if TorchServe raised it while it looked for a
+    default handler of the same name, after it could not import the archive's own.
+    """
+    starts = [position for position, line in enumerate(lines) if line == TRACEBACK]
+    tracebacks = [_read_traceback(lines, start) for start in starts]
+    telling = [
+        found for found in tracebacks if not any(m.search(found.exception) for m in _MASKING)
+    ]
+    own = [found for found in telling if found.file and not found.of_default_handler]
+    if own and telling[-1].of_default_handler:
+        return own[-1]
+    return next(reversed(telling or tracebacks), None)
+
+
+def traceback_lines(lines: list[str], source_name: Callable[[str], str] = str) -> list[str]:
+    """Return the traceback of find_failure's exception, with the user's file names.
+
+    `source_name` returns the user's file behind an entry of the archive. Empty without a traceback.
+    """
+    failure = find_failure(lines)
+    return [with_source_names(line, source_name) for line in failure.lines] if failure else []
+
+
+def missing_module(message: str) -> str | None:
+    """Return the module that an ImportError's message misses, or None for another message."""
+    found = _MISSING.search(message)
+    return found[1] if found else None
+
+
+def _read_traceback(lines: list[str], start: int) -> Failure:
+    """Read one traceback from its first line: indented frames, then the exception."""
+    rest = range(start + 1, len(lines))
+    end = next((i for i in rest if lines[i] and lines[i][0] != " "), len(lines) - 1)
+    message = [lines[end]]
+    for line in lines[end + 1 : end + _MAX_MESSAGE]:
+        if line in ("", TRACEBACK, *CHAINED) or not line.startswith(("\t", " ")):
+            break
+        message.append(line)
+    inner = lines[start + 1 : end]
+    file, number = _place(inner)
+    found = (_FRAME.match(line) for line in inner)
+    frames = [_shown(one) for one in found if one and "<frozen importlib" not in one["path"]]
+    default = any("in _load_default_handler" in line for line in inner)
+    text = UNPACKED_FOLDER.sub("", "\n".join([message[0], *map(str.strip, message[1:])]))
+    printed = tuple(lines[_chain_start(lines, start) : end + len(message)])
+    return Failure(text, file, number, default, tuple(frames[-_LAST_FRAMES:]), printed)
+
+
+def _chain_start(lines: list[str], start: int) -> int:
+    """Return where the first exception of a chain starts, in which one at `start` is the last."""
+    before = start - 1
+    while before >= 0 and lines[before] == "":
+        before -= 1
+    if before < 0 or lines[before] not in CHAINED:
+        return start
+    earlier = next((i for i in range(before, -1, -1) if lines[i] == TRACEBACK), None)
+    return start if earlier is None else _chain_start(lines, earlier)
+
+
+def _shown(frame: re.Match[str]) -> str:
+    name = _entry(frame["path"]) or frame["path"].rpartition("/")[2]
+    return f"{name}:{frame['line']}" + (f" in {frame['function']}" if frame["function"] else "")
+
+
+def _entry(path: str) -> str | None:
+    """Return the archive's entry behind a path in the unpacked archive, or None."""
+    found = UNPACKED_FOLDER.search(path)
+    return path[found.end() :] if found else None
+
+
+def _place(frames: list[str]) -> tuple[str | None, int | None]:
+    """Return the innermost frame that lies in the unpacked archive."""
+    for line in reversed(frames):
+        if (frame := _FRAME.match(line)) and (entry := _entry(frame["path"])):
+            return entry, int(frame["line"])
+    return None, None
