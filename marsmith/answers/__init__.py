@@ -1,4 +1,4 @@
-"""What proves a model: messages, pictures, samples, and whether an answer agrees with one expected.
+"""Requests, responses, and samples: requests with the answers that prove a model.
 
-Nothing here sends a request; it says what a request holds and judges what came back.
+Nothing here sends a request; this room describes requests and judges answers.
 """

@@ -1,6 +1,6 @@
-"""Whether two answers say the same, and how far their numbers are apart; no IO.
+"""Whether two answers agree, and how far their numbers are apart; no IO.
 
-Other engines and dtypes round otherwise, so confidences differ; what counts is what is decided.
+Engines and dtypes round differently, so confidences differ. What counts is the decision.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from marsmith.answers.pictures import measure_pictures, picture_kind
 
 @dataclass(frozen=True)
 class Agreement:
-    """How many of so many answers agree. `largest` and `mean` are of numbers, or of pictures'
-    values 0…1; None where the answers have none.
+    """How many of all answers agree.
+
+    `largest` and `mean` are differences of numbers, or of pictures' values 0…1; None without any.
     """
 
     same: int
@@ -26,15 +27,15 @@ class Agreement:
 
     @property
     def share(self) -> float:
-        """The answers that agree, as a share of all."""
+        """The share of answers that agree."""
         return self.same / self.total if self.total else 0.0
 
 
 def agreement(pairs: Iterable[tuple[bytes, bytes]], tolerance: float) -> Agreement:
-    """Hold pairs of answers against each other.
+    """Compare pairs of answers.
 
-    JSON agrees if the words and whole numbers in it are the same, and of each list or table of
-    numbers the largest is at the same place (top-1). Pictures agree if they differ by at most
+    JSON answers agree if their strings and integers are equal, and the maximum of each list or
+    table of floats is at the same place (top-1). Pictures agree if they differ by at most
     `tolerance` on average.
     """
     found = [_compare(first, second, tolerance) for first, second in pairs]
@@ -66,7 +67,7 @@ def _compare(first: bytes, second: bytes, tolerance: float) -> tuple[bool, list[
 
 
 def decided(answer: Any) -> Any:
-    """Return what an answer decides: its words and whole numbers, and the places of maxima."""
+    """Return what an answer decides: its strings and integers, and the places of maxima."""
     if isinstance(answer, dict):
         if len(answer) > 1 and all(isinstance(value, float) for value in answer.values()):
             return max(answer, key=answer.__getitem__)
@@ -75,7 +76,7 @@ def decided(answer: Any) -> Any:
         if len(answer) > 1 and all(isinstance(value, float) for value in answer):
             return answer.index(max(answer))
         return [decided(value) for value in answer]
-    # Whether a number is above a limit (true, false) follows from the number.
+    # A boolean follows from a number and its limit.
     return None if isinstance(answer, (float, bool)) else answer
 
 

@@ -1,4 +1,4 @@
-"""Requests and responses, whoever carries them: a server, or a worker of our own; no IO."""
+"""Requests and responses of a server or of a worker; no IO."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Request:
-    """What the front end makes of one HTTP request."""
+    """One request, as the front end passes it to a worker."""
 
     parameters: tuple[Parameter, ...]
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class Request:
     def of(
         cls, body: bytes, content_type: str = "", headers: Mapping[str, str] | None = None
     ) -> Request:
-        """Return a request whose body is raw, as `curl -T` sends it."""
+        """Return a request with a raw body, as `curl -T` sends it."""
         typed = {"Content-Type": content_type} if content_type else {}
         given = {"Accept": "*/*", **typed, **(headers or {})}
         return cls((Parameter("body", body, content_type),), given)
@@ -36,7 +36,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """What TorchServe puts on the wire for one request."""
+    """TorchServe's answer to one request."""
 
     status: int
     reason: str
@@ -59,12 +59,12 @@ class Response:
         return self.body.decode(errors="replace")
 
     def json(self) -> Any:
-        """Return the body as JSON values. Raises ValueError if it is none."""
+        """Return the body as JSON values. Raises ValueError if it is not JSON."""
         return json.loads(self.body)
 
     @property
     def values(self) -> Any:
-        """The body as JSON values, or as text if it is none."""
+        """The body as JSON values, or as text if it is not JSON."""
         try:
             return self.json()
         except (ValueError, RecursionError):
@@ -72,7 +72,7 @@ class Response:
 
     @property
     def complaint(self) -> str:
-        """What a refusal says of itself, in one line."""
+        """The reason that a refusal gives, in one line."""
         values = self.values
         error = values.get("error", values) if isinstance(values, dict) else values
         message = error.get("message") if isinstance(error, dict) else error

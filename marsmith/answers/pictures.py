@@ -1,4 +1,4 @@
-"""Answers that are pictures: recognised by their bytes, and compared; no IO."""
+"""Recognise pictures by their bytes, and compare them; no IO."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ _STARTS = {
 
 
 def picture_kind(body: bytes) -> str | None:
-    """Return a picture's usual file ending, without the dot, or None for what is no picture."""
+    """Return a picture's file ending without the dot, or None if it is not a picture."""
     return next((kind for start, kind in _STARTS.items() if body.startswith(start)), None)
 
 
 def picture_difference(
     expected: bytes, actual: bytes, tolerance: float, largest: float
 ) -> str | None:
-    """Say in one line how two pictures differ, or None where they do not.
+    """Return in one line how two pictures differ, or None if they do not.
 
-    They must have one size, and values of 0…1 that differ by at most `tolerance` on average and by
-    `largest` anywhere: two machines draw and encode a picture alike, but not bit for bit.
+    They must have the same size, and values 0…1 that differ by at most `tolerance` on average and
+    by `largest` anywhere: machines encode the same picture to slightly different values.
     """
     measured = measure_pictures(expected, actual)
     if isinstance(measured, str):
@@ -36,13 +36,13 @@ def picture_difference(
 
 
 def measure_pictures(expected: bytes, actual: bytes) -> tuple[float, float] | str:
-    """Return how far the values of 0…1 differ, on average and at most, or why none can say."""
+    """Return how far values 0…1 differ, on average and at most, or why they cannot be compared."""
     from PIL import Image, ImageChops, ImageStat  # few answers are pictures
 
     try:
         first, second = (Image.open(io.BytesIO(one)).convert("RGB") for one in (expected, actual))
-    except (OSError, ValueError, SyntaxError) as error:
-        return f"expected a picture, got none that can be decoded: {error}"
+    except (OSError, ValueError, SyntaxError):
+        return "expected a picture, got one that cannot be decoded"
     if first.size != second.size:
         sizes = ["{} x {}".format(*one.size) for one in (first, second)]
         return f"expected a picture of {sizes[0]} pixels, got {sizes[1]}"
@@ -51,7 +51,7 @@ def measure_pictures(expected: bytes, actual: bytes) -> tuple[float, float] | st
 
 
 def picture_sheet(titles: tuple[str, ...], rows: list[list[bytes | None]]) -> bytes:
-    """Return a PNG with pictures side by side, a row for each list; None leaves a place empty."""
+    """Return a PNG with one row of pictures for each list; None leaves a cell empty."""
     from PIL import Image, ImageDraw
 
     side, head = 320, 24

@@ -1,7 +1,7 @@
-"""The forms an archive comes in: a zip, a gzipped tar, or a folder.
+"""The three forms of an archive: a zip, a gzipped tar, and a folder.
 
-torch-model-archiver writes all of them (`--archive-format default | zip-store | tgz | no-archive`);
-a tar holds everything in one folder more, which the front end strips (ZipUtils.java).
+torch-model-archiver writes all of them (`--archive-format default | zip-store | tgz | no-archive`).
+In a tar, everything lies in one more folder, which the front end strips (ZipUtils.java).
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from typing import Protocol
 
 from marsmith.core.errors import ArchiveError
 
-_AGAIN = "make the archive again, or copy it again"
+_AGAIN = "build the archive again, or copy it again"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One file within an archive. `compressed` equals `size` where nothing is known of it."""
+    """One file in an archive. `compressed` equals `size` if its compression is unknown."""
 
     name: str
     size: int  # bytes
     compressed: int
-    kind: str = ""  # what it is if no plain file: "a link", "a device", "a named pipe"
+    kind: str = ""  # empty for a plain file, else "a link", "a device" or "a named pipe"
 
     @property
     def is_link(self) -> bool:
-        """Whether it is no plain file, and so nothing that may be unpacked."""
+        """Whether it is not a plain file, and so must not be unpacked."""
         return bool(self.kind)
 
     @property
     def escapes(self) -> bool:
-        """Whether its name would lead out of the folder it is unpacked into."""
+        """Whether unpacking it would write outside of the target folder."""
         parts = PurePosixPath(self.name.replace("\\", "/")).parts
         return ".." in parts or self.name[:1] in ("/", "\\") or ":" in "".join(parts[:1])
 
 
 class Container(Protocol):
-    """What holds an archive's files."""
+    """An archive in one of its forms."""
 
     @property
     def entries(self) -> list[Entry]:
@@ -54,21 +54,21 @@ class Container(Protocol):
         """Return one file, or its first bytes. Raises ArchiveError if it is missing or damaged."""
 
     def copy(self, name: str, target: Path) -> None:
-        """Write one file, however large. Raises ArchiveError if it is missing or damaged."""
+        """Write one file, in pieces. Raises ArchiveError if it is missing or damaged."""
 
     def unpack(self, folder: Path) -> None:
-        """Write all files below a folder, which must exist. Raises ArchiveError."""
+        """Write all files into a folder, which must exist. Raises ArchiveError."""
 
 
 def open_container(path: Path) -> Container:
-    """Open whatever form an archive has. Raises ArchiveError if it is none."""
+    """Open an archive in any form. Raises ArchiveError if it is in none of them."""
     if path.is_dir():
         return _Folder(path)
     if zipfile.is_zipfile(path):
         return _Zip(path)
     if tarfile.is_tarfile(path):
         return _Tar(path)
-    raise ArchiveError(f"{path} is damaged or not an archive", _AGAIN)
+    raise ArchiveError(f"{path} is damaged or not an archive", _AGAIN, code="archive-damaged")
 
 
 @contextmanager
@@ -77,15 +77,22 @@ def _damage(path: Path, part: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is None and error.errno is None:  # what gzip says of bad data
-            raise ArchiveError(f"{path}: {part} is missing or damaged", _AGAIN) from error
+        # gzip's error for damaged data has neither.
+        if isinstance(error, FileNotFoundError) or (error.filename is None and error.errno is None):
+            raise _damaged(path, part) from error
         message = f"{path}: {part} cannot be read or unpacked: {error.strerror}"
-        raise ArchiveError(message, "mend its permissions, or make room") from error
+        hint = "correct its permissions, or free disk space"
+        raise ArchiveError(message, hint, code="archive-unreadable") from error
     except (KeyError, zipfile.BadZipFile, zlib.error, tarfile.TarError, EOFError) as error:
-        raise ArchiveError(f"{path}: {part} is missing or damaged", _AGAIN) from error
+        raise _damaged(path, part) from error
     except (NotImplementedError, RuntimeError) as error:  # encrypted, or an unknown compression
-        hint = "make it again without a password, as zip's deflate or stored"
-        raise ArchiveError(f"{path}: {part} cannot be unpacked: {error}", hint) from error
+        hint = "build it again without a password, with zip's methods deflate or stored"
+        message = f"{path}: {part} cannot be unpacked: {error}"
+        raise ArchiveError(message, hint, code="archive-compression") from error
+
+
+def _damaged(path: Path, part: str) -> ArchiveError:
+    return ArchiveError(f"{path}: {part} is missing or damaged", _AGAIN, code="archive-damaged")
 
 
 def _require_inside(path: Path, entries: list[Entry]) -> None:
@@ -93,7 +100,9 @@ def _require_inside(path: Path, entries: list[Entry]) -> None:
         if entry.escapes or entry.is_link:
             what = f"is {entry.kind}" if entry.is_link else "would be written outside of its folder"
             raise ArchiveError(
-                f"{path}: {entry.name!r} {what}", "do not use this archive; make it anew"
+                f"{path}: {entry.name!r} {what}",
+                "do not use this archive; build it again from its sources",
+                code="archive-unsafe",
             )
 
 
@@ -104,7 +113,7 @@ class _Zip:
     @cached_property
     def entries(self) -> list[Entry]:
         with _damage(self.path, "its table of contents"), zipfile.ZipFile(self.path) as file:
-            # Of an archive that is cut off, a zip within it would be taken for the whole.
+            # If the archive is cut off, zipfile may find a zip within it instead.
             if min((one.header_offset for one in file.infolist()), default=0) > 0:
                 raise zipfile.BadZipFile
             return [
@@ -133,7 +142,7 @@ class _Zip:
     def unpack(self, folder: Path) -> None:
         _require_inside(self.path, self.entries)
         with _damage(self.path, "some file"), zipfile.ZipFile(self.path) as file:
-            file.extractall(folder)  # noqa: S202 - names were looked at
+            file.extractall(folder)  # noqa: S202 (names are checked)
 
 
 def _kind(entry: zipfile.ZipInfo) -> str:

@@ -17,7 +17,7 @@ MANIFEST_FILE = "MAR-INF/MANIFEST.json"
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an archive says of itself. Names are names inside the archive."""
+    """The values of a manifest. Files are named as inside the archive."""
 
     model_name: str
     model_version: str | None
@@ -26,12 +26,12 @@ class Manifest:
     serialized_file: str | None = None
     requirements_file: str | None = None
     config_file: str | None = None
-    envelope: str | None = None  # of old archives: a wrapper around requests and answers
+    envelope: str | None = None  # of old archives: how requests and answers are wrapped
     runtime: str = "python"
 
 
 def is_version(text: str) -> bool:
-    """Say whether a model version can stand in the management API's URLs, where `all` is taken."""
+    """Return whether a model version works in the management API's URLs, which reserve `all`."""
     return (
         text != "all"
         and re.fullmatch(r"[\w.+~-]+", text, re.ASCII) is not None
@@ -40,7 +40,7 @@ def is_version(text: str) -> bool:
 
 
 def parse_manifest(text: str | bytes) -> Manifest:
-    """Read a manifest's JSON. Raises ArchiveError when it is none."""
+    """Read a manifest's JSON. Raises ArchiveError if it cannot be read."""
     try:
         values = _object(json.loads(text), "it")
         model = _object(_required(values, "model"), "'model'")
@@ -56,47 +56,48 @@ def parse_manifest(text: str | bytes) -> Manifest:
             runtime=str(values.get("runtime", "python")),
         )
     except RecursionError as error:
-        raise _unreadable("it nests without end") from error
+        raise _unreadable("it is nested too deeply") from error
     except UnicodeDecodeError as error:
         raise _unreadable("it is not UTF-8") from error
     except json.JSONDecodeError as error:
-        raise _unreadable(f"line {error.lineno} is no JSON: {error.msg}") from error
+        raise _unreadable(f"line {error.lineno} is not JSON: {error.msg}") from error
     except ValueError as error:
         raise _unreadable(str(error)) from error
 
 
 def _unreadable(why: str) -> ArchiveError:
     hint = "build the archive again: marsmith build NAME"
-    return ArchiveError(f"{MANIFEST_FILE} cannot be read: {why}", hint)
+    message = f"{MANIFEST_FILE} cannot be read: {why}"
+    return ArchiveError(message, hint, code="manifest-unreadable")
 
 
 def _object(value: Any, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError(f"{what} is no object with keys and values")
+        raise ValueError(f"{what} is not an object with keys and values")
     return value
 
 
 def _required(values: dict[str, Any], key: str) -> Any:
     if values.get(key) is None:
-        raise ValueError(f"it does not say {key!r}")
+        raise ValueError(f"it has no {key!r}")
     return values[key]
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{value!r:.80} is no name")
+        raise ValueError(f"{value!r:.80} is not a name")
     return value
 
 
 def _file(model: dict[str, Any], key: str) -> str | None:
-    """Return a name that may be left out; an empty one counts as such, as for TorchServe."""
+    """Return an optional name; TorchServe too treats an empty one as missing."""
     return _text(model[key]) or None if model.get(key) is not None else None
 
 
 def normalised_manifest(text: str | bytes, created_on: str) -> bytes:
-    """Return torch-model-archiver's manifest with its date replaced and its keys in order.
+    """Return torch-model-archiver's manifest with another date and with sorted keys.
 
-    `created_on` is in TorchServe's form, `DD/MM/YYYY hh:mm:ss`; the key is required
+    `created_on` has TorchServe's form, `DD/MM/YYYY hh:mm:ss`. TorchServe requires the key
     (ModelArchive.java, validate).
     """
     values = json.loads(text)

@@ -1,4 +1,4 @@
-"""What a requirements file declares, and what of it is installed here."""
+"""Read requirements files, and find which of them are met here."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
     from cyclonedx.model.license import License
 
 _COMMENT = re.compile(r"(^|\s)#.*$")
-_OPTIONS = re.compile(r"\s+--?[a-zA-Z].*$")  # such as --hash, which belong to one requirement
+_OPTIONS = re.compile(r"\s+--?[a-zA-Z].*$")  # of one requirement, such as --hash
 _INCLUDED = re.compile(r"(?:-r|--requirement)[\s=]*(?P<name>\S+)")
 _EDITABLE = re.compile(r"(?:-e|--editable)[\s=]*(?P<place>\S+)")
 _SECRET = re.compile(r"(?<=://)[^/@\s]+@")  # a user and password within a URL
-# A place may name what it holds: a repository, an archive, a wheel, a folder.
+# URLs and paths often contain a name: of a repository, an archive, a wheel, a folder.
 _EGG = re.compile(r"#egg=(?P<name>[\w.\-]+)")
 _PLACE = re.compile(r"(\S*/)?(?P<name>[A-Za-z]\w*([.-](?!git\b)[A-Za-z]\w*)*)[^/]*$")
-_LONGEST = 100  # characters of a licence's name; some packages put its whole text there
+_LONGEST = 100  # characters of a licence's name; some packages put the whole text there
 
 
 class Requirement:
-    """One requirement, as `line` writes it."""
+    """One requirement, written as `line`."""
 
     def __init__(self, line: str) -> None:
         self.line = line
 
     @property
     def name(self) -> str | None:
-        """The package's name in its one normal spelling; None for a URL or a path."""
+        """The package's normalised name; None for a URL or a path."""
         return canonicalize_name(self._parsed.name) if self._parsed else None
 
     @property
     def version(self) -> str | None:
-        """The only version that it allows, else the installed one if that meets it."""
+        """The version that it pins, else the installed version if that meets it."""
         exact = [one for one in self._specifiers if one.operator in ("==", "===")]
         pinned = next((one.version for one in exact if not one.version.endswith(".*")), None)
         return pinned or (self._installed.version if self._installed else None)
@@ -47,7 +47,7 @@ class Requirement:
     @property
     def licences(self) -> list[License]:
         """What the installed distribution declares: an SPDX expression, a name, or classifiers."""
-        # Slow to import, and of use to a bill of materials alone.
+        # Slow to import, and only needed for a bill of materials.
         from cyclonedx.contrib.license.factories import LicenseFactory
         from cyclonedx.model.license import LicenseAcknowledgement
 
@@ -79,7 +79,7 @@ class Requirement:
 
     @cached_property
     def _installed(self) -> metadata.Distribution | None:
-        """The distribution here that meets it, if there is one."""
+        """The installed distribution that meets it, if there is one."""
         if not self._parsed or (self._parsed.marker and not self._parsed.marker.evaluate()):
             return None
         try:
@@ -90,7 +90,7 @@ class Requirement:
 
 
 def requirement_lines(text: str) -> Iterator[str]:
-    """Yield each requirement without comments and options; passwords in URLs are left out."""
+    """Yield each requirement without comments, options, and passwords in URLs."""
     for line in _lines(text):
         if editable := _EDITABLE.match(line):
             yield _SECRET.sub("", editable["place"])
@@ -99,7 +99,7 @@ def requirement_lines(text: str) -> Iterator[str]:
 
 
 def declared(text: str) -> set[str]:
-    """Return the normal names of what a requirements file lists, places named as they look."""
+    """Return the normalised names of all requirements; for URLs and paths, the likely names."""
     lines = list(requirement_lines(text))
     places = (_EGG.search(line) or _PLACE.match(line) for line in lines)
     named = (Requirement(line).name for line in lines)
@@ -109,7 +109,7 @@ def declared(text: str) -> set[str]:
 
 
 def normal_name(name: str) -> str:
-    """Return a distribution's name as indexes compare it (PEP 503)."""
+    """Return a distribution's normalised name (PEP 503)."""
     return canonicalize_name(name)
 
 

@@ -1,7 +1,7 @@
-"""What an archive is made of, as a CycloneDX 1.6 bill of materials in JSON.
+"""A software bill of materials of an archive, as CycloneDX 1.6 in JSON.
 
-The same archive gives the same bill where the same packages are installed: it has no serial number
-and no date, both of which CycloneDX lets one leave out.
+The same archive and the same installed packages give the same bill: it has no serial number and no
+date, which are optional in CycloneDX.
 """
 
 from __future__ import annotations
@@ -28,10 +28,9 @@ from marsmith.core.hashing import sha256_of
 
 
 def bill_of_materials(archive: Archive) -> str:
-    """Return the bill: the archive, each file in it, each requirement that it declares.
+    """Return the bill: the archive, each of its files, and each declared requirement.
 
-    Raises ArchiveError if a file of it is damaged, or if it includes a requirements file that it
-    does not hold.
+    Raises ArchiveError if a file is damaged, or an included requirements file is missing.
     """
     root = _root(archive)
     declared = [_library(Requirement(line)) for line in sorted(set(_declared(archive)))]
@@ -50,7 +49,7 @@ def _root(archive: Archive) -> Component:
         name=manifest.model_name,
         version=manifest.model_version,
         bom_ref=f"archive:{manifest.model_name}",
-        # What Archive.digest says of a folder is no digest of a file.
+        # For a folder, Archive.digest is not the digest of a file.
         hashes=[] if archive.path.is_dir() else [_sha256(archive.digest)],
         properties=_properties(runtime=manifest.runtime),
     )
@@ -88,7 +87,7 @@ def _roles(archive: Archive) -> dict[str | None, str]:
 
 
 def _declared(archive: Archive) -> Iterator[str]:
-    """Yield the requirements that TorchServe would install for this archive."""
+    """Yield the requirements that TorchServe installs for this archive."""
     waiting = [name for name in [archive.manifest.requirements_file] if name]
     seen = set()
     while waiting:
@@ -97,8 +96,9 @@ def _declared(archive: Archive) -> Iterator[str]:
         seen.add(name)
         if name not in archive.names:
             raise ArchiveError(
-                f"{archive.path}: there is no requirements file {name!r} in it",
-                "add it to the archive's extra_files, or remove what includes it",
+                f"{archive.path} holds no requirements file {name!r}",
+                "add it to the archive's extra_files, or remove the line that includes it",
+                code="requirements-missing",
             )
         text = archive.read(name).decode("utf-8-sig", errors="replace")
         yield from requirement_lines(text)

@@ -1,7 +1,7 @@
-"""A zip whose every byte is decided here.
+"""Write a zip whose bytes only depend on its content.
 
-`zipfile` leaves some to the machine: deflate's output depends on zlib's version, header fields on
-Python's. So entries are stored, in order of their names, with one date and one mode. Format:
+With `zipfile`, deflate's output depends on zlib's version, and header fields on Python's. Here,
+entries are stored uncompressed, sorted by name, with one date and one mode. Format:
 PKWARE APPNOTE 6.3.10, sections 4.3.7 (local header), 4.3.12 (central directory), 4.3.14 to 4.3.16
 (end of central directory), 4.5.3 (zip64 fields, written only where a value needs them).
 """
@@ -22,7 +22,7 @@ Content = bytes | Path
 
 _DOS_DATE = 1 << 5 | 1  # 1 January 1980, zip's first day
 _UTF8_NAMES = 0x0800
-_VERSION = 45  # zip64; readers that lack it refuse only what needs it
+_VERSION = 45  # zip64
 _MADE_ON_UNIX = 3 << 8 | _VERSION
 _REGULAR_FILE_0644 = 0o100644 << 16
 _MAX32 = 0xFFFFFFFF
@@ -39,7 +39,7 @@ def write_stored_zip(file: BinaryIO, entries: Mapping[str, Content]) -> str:
     with ThreadPoolExecutor(max_workers=1) as hasher:
 
         def write(data: bytes | memoryview) -> int:
-            # hashlib and files both release the GIL, so the two run side by side.
+            # hashlib and file writes release the GIL, so the two run in parallel.
             hashed = hasher.submit(digest.update, data)
             try:
                 file.write(data)
@@ -59,7 +59,7 @@ def write_stored_zip(file: BinaryIO, entries: Mapping[str, Content]) -> str:
 
 @contextmanager
 def _opened(content: Content) -> Iterator[memoryview]:
-    """Give a file's bytes without copying them."""
+    """Map a file's bytes into memory, without copying them."""
     if isinstance(content, bytes):
         yield memoryview(content)
     elif content.stat().st_size == 0:
@@ -82,7 +82,7 @@ def _each_chunk(data: memoryview, write: Callable[[memoryview], int]) -> int:
 
 
 def _zip64(*values: int) -> bytes:
-    """Return the extra field for those values that 32 bits don't hold."""
+    """Return the extra field for the values that do not fit into 32 bits."""
     large = [value for value in values if value >= _MAX32]
     return struct.pack(f"<HH{len(large)}Q", 1, 8 * len(large), *large) if large else b""
 

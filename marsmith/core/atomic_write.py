@@ -1,4 +1,4 @@
-"""Write files whole or not at all."""
+"""Write a file completely or not at all."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import BinaryIO
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Give a file to write that takes the place of `path` once it is complete.
+    """Open a temporary file that replaces `path` once the block ends.
 
-    Until then `path` is as it was, and if anything goes wrong it stays so. Raises OSError.
+    If the block raises, `path` stays unchanged. Raises OSError.
     """
-    # Named before it is made, so that no interruption can come between the two.
+    # The name is known before the file exists, so an interrupted block can always remove it.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -5,13 +5,13 @@ MarsmithError
 │   └── FindingsError     the project or an archive has problems: all of them (findings.py)
 ├── BuildError            an archive could not be made
 ├── ArchiveError          a .mar is missing, damaged or not an archive
-├── WeightsError          a file of weights is damaged, or not what is asked for
+├── WeightsError          a file of weights is damaged, or not of the expected kind
 ├── SigningError          a key cannot be used, or a signature does not hold
 ├── CertificateError      a TLS certificate or its key cannot be used
 ├── ServerError           TorchServe did not start, or did not stop
 │   ├── PortInUseError    another process listens on a port we need
-│   ├── RolloutError      a version could not be taken into use, and what was there still is
-│   └── WorkerError       a worker could not load its model: the true cause
+│   ├── RolloutError      a version could not be deployed; the server is as before
+│   └── WorkerError       a worker could not load its model
 └── ClientError           a request did not get its answer
     ├── UnreachableError  nothing answers at that address
     ├── DeadlineError     no answer came within the time that was allowed
@@ -28,7 +28,7 @@ class MarsmithError(Exception):
     kind of error and never changes: docs/errors.md lists each with its cause and cure.
     """
 
-    code = "marsmith"  # of a class whose errors have none of their own
+    code = "marsmith"  # each class has a default
 
     def __init__(self, message: str, hint: str, *, code: str | None = None) -> None:
         super().__init__(message)
@@ -56,7 +56,7 @@ class ArchiveError(MarsmithError):
 
 
 class WeightsError(MarsmithError):
-    """A file of weights is damaged, or not what is asked for."""
+    """A file of weights is damaged, or not of the expected kind."""
 
     code = "weights"
 
@@ -86,7 +86,7 @@ class PortInUseError(ServerError):
 
 
 class RolloutError(ServerError):
-    """A version could not be taken into use or given up; the server is as it was."""
+    """A version could not be deployed or removed; the server is as before."""
 
     code = "rollout"
 
@@ -106,7 +106,7 @@ class ClientError(MarsmithError):
 class UnreachableError(ClientError):
     """Nothing answers at the address, or it stopped answering.
 
-    `sent`: the connection was lost after it stood, so the request may have been carried out.
+    `sent`: the connection was lost after it was made, so the request may have been carried out.
     """
 
     code = "unreachable"

@@ -1,4 +1,4 @@
-"""One process at a time, by a lock that the system takes back when its holder dies."""
+"""Let one process work at a time; the system frees the lock when its holder ends."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _PAUSE = 0.02  # seconds between two tries
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock that the file `path` stands for; waits while another process holds it.
+    """Hold the lock of the file `path`; wait while another process holds it.
 
-    The file is made, and stays: removing it would let two processes lock two files of its name.
-    Raises OSError.
+    The file is created and kept: if it were removed, two processes could lock two files of the
+    same name. Raises OSError.
     """
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -26,7 +26,7 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextmanager
 def locked_within(path: Path, patience: float) -> Iterator[bool]:
-    """Hold that lock if it is free within `patience` seconds, and say whether it was.
+    """Hold the lock if it gets free within `patience` seconds; yield whether it did.
 
     Raises OSError.
     """

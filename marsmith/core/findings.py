@@ -1,4 +1,4 @@
-"""What a check found: a problem, where it is, and what to do about it."""
+"""Findings of checks: a problem, where it is, and what to do about it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Severity(str, Enum):
 class Finding:
     """One problem; `file` is relative to the project's root, `line` counts from 1.
 
-    `rule` is a name that stays the same, for those who look for one kind of problem. `presumed` is
-    what only a load can prove: an archive that loads is right.
+    `rule` is the code of this kind of problem and never changes. A `presumed` problem is only real
+    if the archive cannot be loaded.
     """
 
     message: str

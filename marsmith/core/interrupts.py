@@ -1,4 +1,4 @@
-"""Ctrl-C and its kin as a request that is looked at between steps, so that none is cut in half."""
+"""Turn stop signals into a request that is checked between steps, so that each step completes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Protocol
 
 
 class Stop(Protocol):
-    """Whether to stop, as whoever works through steps asks between two of them."""
+    """Tells code that works in steps whether to stop before the next one."""
 
     @property
     def requested(self) -> bool:
-        """Whether somebody wants to stop."""
+        """Whether the user wants to stop."""
 
 
 @dataclass
 class StopRequest:
-    """`requested` turns true once the user wants to stop."""
+    """`requested` becomes true once the user wants to stop."""
 
     requested: bool = False
 
@@ -34,7 +34,7 @@ def stop_signals() -> Iterator[StopRequest]:
         request.requested = True
 
     numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as under nohup
         numbers.append(signal.SIGHUP)
     before = {number: signal.signal(number, stop) for number in numbers}
     try:

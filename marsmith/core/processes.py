@@ -1,4 +1,4 @@
-"""Processes of this machine: which one is which, and how to end a whole group of them."""
+"""Processes of this machine: identify them, and end a whole group."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pathlib import Path
 
 import psutil
 
-_FAREWELL = 1.0  # seconds for a worker that is not busy to end
+_IDLE_WORKER = 1.0  # seconds for a worker that is not busy to end
 
 
 def identity(pid: int) -> tuple[int, float]:
-    """Return what tells this process from a later one with the same pid."""
+    """Return the pid and start time, which differ from a later process with the same pid."""
     return pid, _start_time(pid)
 
 
 def lives(known: tuple[int, float]) -> bool:
-    """Say whether the process of that identity still runs."""
+    """Return whether the process of that identity still runs."""
     pid, started = known
     try:
         same = _start_time(pid) == started
@@ -29,9 +29,9 @@ def lives(known: tuple[int, float]) -> bool:
 
 
 def _start_time(pid: int) -> float:
-    """Return when a process started, on a clock that nobody sets.
+    """Return when a process started, by a clock that cannot be set.
 
-    psutil counts from the epoch, so its answer changes when the system's clock does.
+    psutil counts from the epoch, so its answer changes with the system's clock.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
@@ -41,9 +41,9 @@ def _start_time(pid: int) -> float:
 
 
 def have_ended(processes: Iterable[psutil.Process], patience: float) -> bool:
-    """Wait up to `patience` seconds for processes to end; say whether they have.
+    """Wait up to `patience` seconds for processes to end; return whether they have.
 
-    What has ended and was not waited for by its parent (pid 1 of a container may never) has ended.
+    Zombies count as ended: pid 1 of a container may never reap them.
     """
     deadline = time.monotonic() + patience
     left = list(processes)
@@ -62,7 +62,7 @@ def _has_ended(process: psutil.Process) -> bool:
 
 
 def end_group(leader: int, patience: float = 10.0) -> None:
-    """Ask a process to end, wait up to `patience` seconds, then end what is left of its group."""
+    """Ask a process to end, wait up to `patience` seconds, then kill the rest of its group."""
     members = _group(leader)
     for process in members:
         if process.pid == leader:
@@ -77,9 +77,9 @@ def end_group(leader: int, patience: float = 10.0) -> None:
 def end_server(leader: int, patience: float = 10.0) -> None:
     """End a TorchServe and all of its group; its front end has `patience` seconds to close.
 
-    Told to stop, it closes its ports and every connection at once, and only then waits for some
-    seconds, for what can no longer come (ServerGroups.java); so it is not waited for. Its workers
-    end by themselves when it is gone.
+    It closes its ports and all connections at once, and then waits some seconds for nothing
+    (ServerGroups.java); so it is killed once its ports are closed. Its workers then end by
+    themselves.
     """
     deadline = time.monotonic() + patience
     for process in _group(leader):
@@ -88,7 +88,7 @@ def end_server(leader: int, patience: float = 10.0) -> None:
             while _listens(process) and time.monotonic() < deadline:
                 time.sleep(0.02)
             _signal(process, signal.SIGKILL)
-    have_ended(_group(leader), _FAREWELL)
+    have_ended(_group(leader), _IDLE_WORKER)
     end_group(leader, patience)
 
 
@@ -96,12 +96,12 @@ def _listens(process: psutil.Process) -> bool:
     try:
         connections = process.net_connections("tcp")
     except psutil.Error:
-        return False  # gone
+        return False  # ended
     return any(one.status == psutil.CONN_LISTEN for one in connections)
 
 
 def end_own() -> bool:
-    """End the processes that this one started, and what they started; say if there were any."""
+    """Kill all descendants of this process; return whether there were any."""
     found = [one for one in psutil.Process().children(recursive=True) if not _has_ended(one)]
     for process in found:
         _signal(process, signal.SIGKILL)
@@ -110,7 +110,7 @@ def end_own() -> bool:
 
 
 def end_children_of(folder: Path) -> None:
-    """End the processes that left a server's or worker's group, but have its temporary folder."""
+    """Kill processes that left a server's or worker's group, found by its temporary folder."""
     found = [process for process in psutil.process_iter() if _temporary_folder(process) == folder]
     for process in found:
         _signal(process, signal.SIGKILL)
@@ -121,7 +121,7 @@ def _temporary_folder(process: psutil.Process) -> Path | None:
     try:
         return Path(process.environ().get("TMPDIR", ""))
     except psutil.Error:
-        return None  # gone, or another user's
+        return None  # ended, or another user's
 
 
 def _group(leader: int) -> list[psutil.Process]:
@@ -140,13 +140,13 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
     try:
         process.send_signal(number)
     except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return  # gone, or another user's
+        return  # ended, or another user's
 
 
 def resident_memory(pid: int) -> int:
-    """Return the bytes that a process of this machine holds in memory, 0 if it is gone.
+    """Return the resident memory of a process in bytes, 0 if it has ended.
 
-    TorchServe says -1 of a worker that is only starting.
+    TorchServe reports pid -1 for a worker that is starting.
     """
     if pid < 0:
         return 0

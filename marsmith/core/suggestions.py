@@ -1,4 +1,4 @@
-"""What somebody meant who misspelt a name."""
+"""Suggest the name that was meant by a misspelt one."""
 
 from __future__ import annotations
 

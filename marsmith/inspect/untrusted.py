@@ -15,6 +15,7 @@ from typing import Any
 
 from marsmith.answers.samples import SAMPLES_FOLDER
 from marsmith.archive.manifest import MANIFEST_FILE
+from marsmith.archive.model_config import parse_model_config
 from marsmith.archive.reader import Archive
 from marsmith.core.errors import ArchiveError, WeightsError
 from marsmith.torchserve.environment import FOLDER_PREFIX
@@ -85,15 +86,7 @@ def config_values(archive: Archive, manifest: dict[str, Any]) -> dict[str, Any]:
     name = model_values(manifest).get("configFile")
     if not name:
         return {}
-    import yaml  # slow to import
-
-    try:
-        values = yaml.safe_load(read_part(archive, str(name)))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ArchiveError(f"{name} is not YAML", "build the archive again") from error
-    if values is not None and not isinstance(values, dict):
-        raise ArchiveError(f"{name} holds no keys with values", "build the archive again")
-    plain: dict[str, Any] = _plain(values or {})
+    plain: dict[str, Any] = _plain(parse_model_config(read_part(archive, str(name)), str(name)))
     return plain
 
 

@@ -23,6 +23,7 @@ import yaml
 from ts.context import RequestProcessor
 from ts.model_loader import TsModelLoader
 
+from marsmith.archive.reader import Archive
 from marsmith.programs.exported_formats import ExportError, enough, write_format
 
 MANIFEST, CONFIG = Path("MAR-INF/MANIFEST.json"), Path("model-config.yaml")
@@ -89,7 +90,7 @@ def set_engine(engine: str | None, dtype: str) -> None:
     """Write what the handler shall load the model with; None for a handler that knows no engine."""
     if engine is None:
         return
-    values = yaml.safe_load(CONFIG.read_text()) if CONFIG.exists() else {}
+    values = Archive(Path.cwd()).model_config
     values.setdefault("handler_config", {}).update(engine=engine, dtype=dtype)
     CONFIG.write_text(yaml.safe_dump(values, allow_unicode=True))
     manifest = json.loads(MANIFEST.read_text())

@@ -1,4 +1,4 @@
-"""How TorchServe's front end logs: the configuration of log4j, as text; no IO."""
+"""The log4j configuration of TorchServe's front end, as text; no IO."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _TEXT = {
     "server": "%d{ISO8601} %t %p %c{1} %m%n%notEmpty{%ex{short}%n}",
     "workers": "%d{ISO8601} %t %m%n",
 }
-# log4j's own JSON layouts need Jackson, which TorchServe's jar does not hold.
+# log4j's own JSON layouts need Jackson, which TorchServe's jar does not contain.
 _FIELDS = {
     "time": "%d{yyyy-MM-dd'T'HH:mm:ss.SSSXXX}",
     "level": "%p",
@@ -52,16 +52,16 @@ _JSON = "{" + ",".join(f'"{name}":"{pattern}"' for name, pattern in _FIELDS.item
 
 
 def format_log_config(folder: str, log_format: LogFormat) -> str:
-    """Return a log4j2.xml that writes server.log and workers.log into `folder`, 40 MB each at most.
+    """Return a log4j2.xml that writes server.log and workers.log into `folder`, up to 40 MB each.
 
-    The first holds the front end's warnings and errors, the second what workers print.
+    server.log holds the front end's warnings and errors, workers.log the output of workers.
     """
     patterns = _TEXT if log_format == "text" else {"server": _JSON, "workers": _JSON}
     layouts = {
         name: f'pattern="{_attribute(pattern)}" alwaysWriteExceptions="false" charset="UTF-8"'
         for name, pattern in patterns.items()
     }
-    # log4j replaces ${…} there.
+    # log4j would expand ${…} in the path.
     return _CONFIG.format(folder=_attribute(folder).replace("$", "$$"), **layouts)
 
 

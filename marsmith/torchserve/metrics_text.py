@@ -1,4 +1,4 @@
-"""Prometheus' text format as data: what a server answers at /metrics; no IO."""
+"""Prometheus' text format, which a server answers at /metrics, as data; no IO."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ Wanted = Callable[[Labels], bool]
 
 @dataclass(frozen=True)
 class Scrape:
-    """All values that a server had at one moment."""
+    """All values of a server at one moment."""
 
     values: dict[str, list[tuple[Labels, float]]]  # by metric
 
     def total(self, name: str, wanted: Wanted) -> float | None:
-        """Return the sum of a metric's values whose labels are wanted; None if there are none."""
+        """Return the sum of a metric's values with wanted labels; None if there are none."""
         found = [value for labels, value in self.of(name) if wanted(labels)]
         return sum(found) if found else None
 
     def buckets(self, name: str, wanted: Wanted) -> dict[float, float]:
-        """Return a histogram: how many values were up to each bound, the last one infinite."""
+        """Return a histogram: the count of values up to each bound; the last bound is infinite."""
         found: dict[float, float] = {}
         for labels, value in self.of(name):
             if "le" in labels and wanted(labels):
@@ -38,12 +38,12 @@ class Scrape:
 
     def of(self, name: str) -> list[tuple[Labels, float]]:
         """Return a metric's values, each with its labels."""
-        # The parser adds what OpenMetrics wants of a counter's name.
+        # The parser adds the suffix that OpenMetrics requires of counters.
         return self.values.get(name) or self.values.get(f"{name}_total") or []
 
 
 def parse_metrics(text: str) -> Scrape:
-    """Read what a server answered. Raises ClientError for what is not in that format."""
+    """Read a scrape. Raises ClientError if it is not in this format."""
     values: dict[str, list[tuple[Labels, float]]] = {}
     try:
         for family in text_string_to_metric_families(text):
@@ -51,15 +51,17 @@ def parse_metrics(text: str) -> Scrape:
                 values.setdefault(sample.name, []).append((dict(sample.labels), sample.value))
     except (ValueError, KeyError, IndexError) as error:
         raise ClientError(
-            "what answers at the metrics address does not speak Prometheus' format",
+            "the answer of the metrics address is not in Prometheus' format",
             "name the server's inference port: --port N",
+            code="metrics-format",
         ) from error
     return Scrape(values)
 
 
 def quantile(buckets: dict[float, float], share: float) -> float | None:
-    """Estimate up to what value that share of all values are, as Prometheus does: in its bucket
-    they are taken to lie evenly. None without values; the highest finite bound, if beyond it.
+    """Estimate a quantile as Prometheus does: values are evenly spread within a bucket.
+
+    None without values. Beyond the highest finite bound it is that bound.
     """
     bounds, counts = list(buckets), list(buckets.values())
     if not counts or counts[-1] <= 0:

@@ -1,4 +1,4 @@
-"""Which ports are free, and who holds the others."""
+"""Find free ports, and the processes that use the others."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from marsmith.torchserve.properties import Address
 
 
 def free_ports(count: int) -> int:
-    """Return the first of `count` free ports in a row, below those the system hands out itself."""
+    """Return the first of `count` free ports in a row, below the system's ephemeral ports."""
     start = 20_000 + os.getpid() * 5 % 10_000
     for first in range(start, start + 2_000, count):
         if not any(_bind_error("127.0.0.1", port) for port in range(first, first + count)):
             return first
-    raise ServerError("no free ports were found", "name one: --port N")
+    raise ServerError("no free ports were found", "name one: --port N", code="no-free-port")
 
 
 def require_free(address: Address) -> None:
-    """Raise ServerError if nothing can listen there: PortInUseError, with the owner, if it can."""
+    """Raise PortInUseError if a process uses the port, ServerError if nobody can listen there."""
     error = _bind_error(address.host, address.port)
     if error is None:
         return
     if error.errno != errno.EADDRINUSE:
         raise ServerError(
-            f"nothing can listen at {address.url} ({address.role}): {error.strerror}",
+            f"cannot listen at {address.url} ({address.role}): {error.strerror}",
             "correct config.properties, or serve on other ports: marsmith serve --port N",
+            code="address-unusable",
         )
     owner = _listener(address.port)
     raise PortInUseError(
@@ -41,7 +42,7 @@ def require_free(address: Address) -> None:
 def _bind_error(host: str, port: int) -> OSError | None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        # As Java's servers do: a port whose last connections are still closing is free.
+        # As Java's servers do: a port is free while its last connections are still closing.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))

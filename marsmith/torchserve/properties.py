@@ -20,7 +20,7 @@ _KEY_AND_VALUE = re.compile(
     r"(?P<key>(?:\\.|[^\\=: \t\f])*)[ \t\f]*(?:[=:][ \t\f]*)?(?P<value>.*)$", re.DOTALL
 )
 
-# Where TorchServe listens if config.properties does not say (ConfigManager.java).
+# Where TorchServe listens by default (ConfigManager.java).
 _DEFAULTS = {
     "inference_address": "http://127.0.0.1:8080",
     "management_address": "http://127.0.0.1:8081",
@@ -56,7 +56,7 @@ KEYS = frozenset(_NAMES.split())
 
 @dataclass(frozen=True)
 class Address:
-    """One place where TorchServe listens; `role` is what a person calls it."""
+    """An address where TorchServe listens; `role` is its name for users."""
 
     role: str
     scheme: str
@@ -71,7 +71,7 @@ class Address:
 
     @property
     def local_url(self) -> str:
-        """How this machine itself reaches it: 0.0.0.0 means all of its addresses."""
+        """The URL from this machine: 0.0.0.0 means all of its addresses."""
         return replace(self, host="127.0.0.1").url if self.host == "0.0.0.0" else self.url  # noqa: S104
 
     @property
@@ -101,7 +101,7 @@ def parse_properties(text: str) -> dict[str, str]:
 
 
 def property_lines(text: str) -> dict[str, int]:
-    """Return the line of each key, counted from 1; of one that is set twice, the last."""
+    """Return the line of each key, counted from 1; if a key is set twice, the last one."""
     lines: dict[str, int] = {}
     for number, line in enumerate(re.split(r"\r\n|\n|\r", text), 1):
         bare = line.lstrip(" \t\f")
@@ -111,7 +111,7 @@ def property_lines(text: str) -> dict[str, int]:
 
 
 def _logical_lines(text: str) -> Iterator[str]:
-    """Yield lines without comments; one that ends in an odd number of backslashes goes on."""
+    """Yield lines without comments; a line that ends in an odd number of backslashes continues."""
     pending = ""
     for line in re.split(r"\r\n|\n|\r", text):
         line = line.lstrip(" \t\f")
@@ -138,7 +138,7 @@ def _unescape(text: str) -> str:
 
 
 def format_properties(values: dict[str, str]) -> str:
-    """Write values as a properties file that reads back the same; ASCII alone."""
+    """Return values as the text of a properties file, in ASCII."""
     return "".join(f"{_escape(key)}={_escape(value)}\n" for key, value in values.items())
 
 
@@ -154,9 +154,9 @@ def _escape(text: str) -> str:
 
 
 def addresses(values: dict[str, str]) -> tuple[Address, ...]:
-    """Return where TorchServe will listen: inference, management, metrics and two for gRPC.
+    """Return where TorchServe will listen: inference, management, metrics, and two for gRPC.
 
-    Raises ProjectError for an address that is no http or https URL with a port.
+    Raises ProjectError for an address that is not an http or https URL with a port.
     """
     merged = _DEFAULTS | values
     http = [_http_address(role, merged) for role in ("inference", "management", "metrics")]
@@ -165,7 +165,7 @@ def addresses(values: dict[str, str]) -> tuple[Address, ...]:
 
 
 def with_ports(values: dict[str, str], first: int) -> dict[str, str]:
-    """Return `values` listening on `first` to `first + 4`, in the order of `addresses`."""
+    """Return `values` with ports `first` to `first + 4`, in the order of `addresses`."""
     moved = {}
     for offset, address in enumerate(addresses(values)):
         if address.scheme == "grpc":
@@ -179,7 +179,9 @@ def _grpc_address(role: str, values: dict[str, str]) -> Address:
     port = values[f"grpc_{role}_port"]
     if not port.isdecimal() or not 0 < int(port) < 65536:
         raise ProjectError(
-            f"{CONFIG_FILE}: grpc_{role}_port={port} is no port", f"write grpc_{role}_port=7070"
+            f"{CONFIG_FILE}: grpc_{role}_port={port} is not a port",
+            f"write grpc_{role}_port={_DEFAULTS[f'grpc_{role}_port']}",
+            code="config-port",
         )
     return Address(f"gRPC {role}", "grpc", values[f"grpc_{role}_address"], int(port))
 
@@ -192,11 +194,12 @@ def _http_address(role: str, values: dict[str, str]) -> Address:
         port = parts.port
     except ValueError:
         port = None
-    # TorchServe takes no IPv6 address (Connector.java).
+    # TorchServe does not accept IPv6 addresses (Connector.java).
     known = parts.scheme in ("http", "https")
     if not known or not parts.hostname or ":" in parts.hostname or port is None:
         raise ProjectError(
             f"{CONFIG_FILE}: {key}={value} is not an address that marsmith can serve on",
-            f"write {key}=http://127.0.0.1:PORT",
+            f"write {key}={_DEFAULTS[key]}",
+            code="config-address",
         )
     return Address(role, parts.scheme, parts.hostname, port)

@@ -59,5 +59,5 @@ def test_another_size_or_a_damaged_picture_differs() -> None:
     )
     said = picture_difference(encoded(1), encoded(1)[:40], 1.0, 1.0)
     assert said is not None
-    assert "none that can be decoded" in said
+    assert "cannot be decoded" in said
     assert difference(encoded(1), b'{"label": "7"}', 1.0) is not None

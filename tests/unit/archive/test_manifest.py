@@ -8,6 +8,7 @@ import pytest
 
 from marsmith.archive.manifest import Manifest, normalised_manifest, parse_manifest
 from marsmith.core.errors import ArchiveError
+from tests.codes import coded
 
 TEXT = json.dumps(
     {
@@ -50,7 +51,7 @@ def test_a_name_and_a_handler_are_enough() -> None:
     ["", "{", "[]", "null", "3", "{}", '{"model": []}', '{"model": {"handler": "a"}}', b"\xff\xfe"],
 )
 def test_anything_else_is_an_archive_error_with_a_next_step(text: str | bytes) -> None:
-    with pytest.raises(ArchiveError) as caught:
+    with pytest.raises(ArchiveError, check=coded("manifest-unreadable")) as caught:
         parse_manifest(text)
     assert "MAR-INF/MANIFEST.json" in caught.value.message
     assert "marsmith build" in caught.value.hint

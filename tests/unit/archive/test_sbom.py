@@ -19,6 +19,7 @@ from marsmith.archive.reader import Archive
 from marsmith.archive.sbom import bill_of_materials
 from marsmith.building.building import build
 from marsmith.core.errors import ArchiveError
+from tests.codes import coded
 from tests.unit.conftest import MakeProject
 from tests.unit.tiny import FILES, SPEC
 
@@ -138,12 +139,12 @@ def test_an_unpacked_archive_has_the_same_parts_and_no_digest_of_a_file(
 def test_what_is_included_and_is_not_there_is_an_error(project: MakeProject) -> None:
     files = NEEDED | {"needs.txt": "-r ../more.txt\n"}
     archive = Archive(build(project(files, WITH_REQUIREMENTS))[0].path)
-    with pytest.raises(ArchiveError, match=r"no requirements file '\.\./more\.txt' in it"):
+    with pytest.raises(ArchiveError, match=r"more\.txt", check=coded("requirements-missing")):
         bill_of_materials(archive)
 
 
 def test_a_damaged_archive_has_no_bill(archive: Archive, tmp_path: Path) -> None:
     content = archive.path.read_bytes().replace(b"click>=8", b"flask>=8")
     (tmp_path / "tiny.mar").write_bytes(content)
-    with pytest.raises(ArchiveError, match="damaged"):
+    with pytest.raises(ArchiveError, check=coded("archive-damaged")):
         bill_of_materials(Archive(tmp_path / "tiny.mar"))

@@ -205,7 +205,7 @@ def test_weights_of_other_names_and_kinds_are_held_against_each_other(
 def test_weights_that_cannot_be_read_are_a_problem_of_their_own(tmp_path: Path) -> None:
     first: Files = {MANIFEST: manifest(serializedFile="w.pth"), "w.pth": b"none"}
     found = compared(tmp_path, first, {**first, "w.pth": saved({"w": torch.ones(1)})})
-    assert found.weights[0].problem == "the file is nothing that torch.save wrote"
+    assert found.weights[0].problem == "the file was not written by torch.save"
     assert not found.is_same
 
 
