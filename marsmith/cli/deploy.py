@@ -13,8 +13,12 @@ from marsmith.cli.models import WorkerCount
 from marsmith.cli.options import Number, json_option, port_option, project_of
 from marsmith.cli.output import print_json, print_table
 from marsmith.deploy import rollout
-from marsmith.deploy.canary import Canary
-from marsmith.server.serve import DEFAULT_TIMEOUT
+from marsmith.deploy.options import (
+    DEFAULT_TIMEOUT,
+    CanaryOptions,
+    ChangeOptions,
+    DeployOptions,
+)
 from marsmith.server.version_record import Record, Version
 
 _timeout_option = click.option(
@@ -115,18 +119,17 @@ def deploy(
     default version; then the old one's requests are waited for. Whatever fails on the way, the
     server is as it was.
     """
-    wish = rollout.Deployment(
-        archive,
-        version,
-        port,
-        public_key,
-        keep,
-        workers,
-        timeout,
-        _trial(canary, canary_for, canary_agreement),
+    options = DeployOptions(
+        port=port,
+        timeout=timeout,
+        version=version,
+        public_key=public_key,
+        keep=keep,
+        workers=workers,
+        canary=_canary(canary, canary_for, canary_agreement),
         checked=not no_check,
     )
-    _print(rollout.deploy(project_of(context), wish, _tell), as_json=as_json)
+    _print(rollout.deploy(project_of(context), archive, options, _tell), as_json=as_json)
 
 
 @click.command()
@@ -139,7 +142,8 @@ def rollback(
     context: click.Context, name: str, timeout: float, port: int | None, as_json: bool
 ) -> None:
     """Let the version of NAME that was the default before answer again, proven anew."""
-    _print(rollout.rollback(project_of(context), name, port, timeout, _tell), as_json=as_json)
+    options = ChangeOptions(port, timeout)
+    _print(rollout.rollback(project_of(context), name, options, _tell), as_json=as_json)
 
 
 @click.command()
@@ -164,16 +168,19 @@ def undeploy(
 ) -> None:
     """Forget a version of NAME, once its last request is answered."""
     project = project_of(context)
-    _print(rollout.undeploy(project, name, version, port, timeout, _tell), as_json=as_json)
+    options = ChangeOptions(port, timeout)
+    _print(rollout.undeploy(project, name, version, options, _tell), as_json=as_json)
 
 
-def _trial(share: float, seconds: float | None, agreement: float | None) -> Canary | None:
-    wish = {"seconds": seconds, "agreement": agreement}
-    given = {name: value for name, value in wish.items() if value is not None}
+def _canary(share: float, seconds: float | None, agreement: float | None) -> CanaryOptions | None:
+    options = {"seconds": seconds, "agreement": agreement}
+    given = {name: value for name, value in options.items() if value is not None}
     if share:
-        return Canary(share, **given)
+        return CanaryOptions(share, **given)
     if given:
-        raise click.UsageError("there is no trial without its share of the requests: --canary 10%")
+        raise click.UsageError(
+            "--canary-for and --canary-agreement need --canary, such as --canary 10%"
+        )
     return None
 
 

@@ -96,13 +96,14 @@ class GrpcClient(BaseClient):
         return self._routes.answered(model, version, ask, left)
 
     def _predicted(self, model: str, body: bytes, version: str | None, until: Deadline) -> Response:
-        watch = self._workers_up.watch(model, version, self._worker_patience)
+        check = self._workers_up.for_request(model, version, self._worker_patience)
         try:
-            watch.before_sending(until.left)
+            if check is not None:
+                check.before_sending(until.left)
             answer = self._inference.call(
                 "Predictions",
                 until,
-                watch=watch,
+                check=check,
                 model_name=model,
                 model_version=version or "",
                 input={"body": body},

@@ -6,7 +6,6 @@ only when it is made, since grpc is an extra.
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from marsmith.client.retries import (
 )
 from marsmith.client.tokens import Api, TokenSource, bearer
 from marsmith.client.trust import not_trusted, trusting
-from marsmith.client.workers_up import BLIND, Watch
+from marsmith.client.workers_up import WorkerCheck
 from marsmith.core.errors import ClientError, DeadlineError, UnreachableError
 
 SERVICES: dict[Api, Any] = {
@@ -84,12 +83,12 @@ class Wire:
         deadline: Deadline,
         *,
         repeatable: bool = True,
-        watch: Watch = BLIND,
+        check: WorkerCheck | None = None,
         **fields: Any,
     ) -> Any:
         """Return the answer's message, or a Refusal. Raises ClientError if there is none.
 
-        What `watch` raises ends the waiting.
+        What `check` raises ends the waiting.
         """
         try:
             request = _message(SERVICES[self._api].methods_by_name[method].input_type)(**fields)
@@ -111,31 +110,38 @@ class Wire:
             return 0.0 if again else None
 
         return persistently(
-            lambda: self._with_token(method, request, deadline, watch),
+            lambda: self._with_token(method, request, deadline, check),
             retry_after,
             self._retries,
             deadline,
         )
 
-    def _with_token(self, method: str, request: Any, deadline: Deadline, watch: Watch) -> Any:
+    def _with_token(
+        self, method: str, request: Any, deadline: Deadline, check: WorkerCheck | None
+    ) -> Any:
         token = self._tokens.token(self._api, deadline.left)
         for _ in range(2):  # rotations that one call can meet
-            answer = self._once(method, request, token, deadline, watch)
+            answer = self._once(method, request, token, deadline, check)
             if not isinstance(answer, Refusal) or not answer.about_token:
                 return answer
             if (new := self._tokens.renewed(self._api, token, deadline.left)) is None:
                 return answer
             token = new
-        return self._once(method, request, token, deadline, watch)
+        return self._once(method, request, token, deadline, check)
 
     def _once(
-        self, method: str, request: Any, token: str | None, deadline: Deadline, watch: Watch
+        self,
+        method: str,
+        request: Any,
+        token: str | None,
+        deadline: Deadline,
+        check: WorkerCheck | None,
     ) -> Any:
         metadata = () if token is None else (("authorization", bearer(token)),)
         timeout = deadline.bounded(self._timeout)
         try:
             under_way = self._calls[method].future(request, timeout=timeout, metadata=metadata)
-            return _awaited(under_way, watch, deadline)
+            return _awaited(under_way, check)
         except grpc.RpcError as error:
             return self._refusal(method, error, deadline)
         except ValueError as error:  # what grpc says of a channel that was closed
@@ -163,14 +169,16 @@ class Wire:
         return refusal_of(code, details)
 
 
-def _awaited(under_way: Any, watch: Watch, deadline: Deadline) -> Any:
-    patience = None if math.isinf(watch.patience) else watch.patience
+def _awaited(under_way: Any, check: WorkerCheck | None) -> Any:
+    if check is None:
+        return under_way.result()
+    check.begin()
     while True:
         try:
-            return under_way.result(timeout=patience)
+            return under_way.result(timeout=check.pause)
         except grpc.FutureTimeoutError:
             try:
-                watch.look(deadline.left)
+                check.look()
             except BaseException:
                 under_way.cancel()
                 raise

@@ -182,8 +182,8 @@ class Client(BaseClient):
         headers = {"content-type": "application/octet-stream", "accept": accept}
         path = f"/{api}/{_path(model, version)}"
         call = Call("inference", "POST", self._url, path, headers=headers, content=body)
-        watch = self._workers_up.watch(model, version, self._worker_patience)
-        return self._sender.send(call, deadline, watch)
+        check = self._workers_up.for_request(model, version, self._worker_patience)
+        return self._sender.send(call, deadline, check)
 
     def _described_soon(self, model: str, version: str | None, until: Deadline) -> Any:
         call = Call("management", "GET", self._management_url, f"/models/{_path(model, version)}")

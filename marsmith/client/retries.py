@@ -73,11 +73,12 @@ class Deadline:
         return self._end - time.monotonic()
 
     def bounded(self, seconds: float | None) -> float | None:
-        """Return the smaller of a timeout and what is left; never 0, which means no waiting."""
-        left = max(self.left, 0.001)
-        if seconds is None:
-            return None if math.isinf(left) else left
-        return min(seconds, left)
+        """Return the smaller of a timeout and what is left; never 0, which means no waiting.
+
+        None stands for no limit.
+        """
+        least = min(max(self.left, 0.001), math.inf if seconds is None else seconds)
+        return None if math.isinf(least) else least
 
 
 def persistently(

@@ -24,9 +24,9 @@ from marsmith.client.retries import (
     persistently,
 )
 from marsmith.client.tokens import REFUSAL, Api, TokenSource, bearer
-from marsmith.client.transport import Transport, bounded_by
+from marsmith.client.transport import CallTimeout, Transport
 from marsmith.client.trust import not_trusted, trusting
-from marsmith.client.workers_up import BLIND, NoWorkerUpError, Watch
+from marsmith.client.workers_up import NoWorkerUpError, WorkerCheck
 from marsmith.core.errors import ClientError, DeadlineError, UnreachableError
 
 _ROTATIONS = 2  # that one call can meet: the second while a slow one was under way
@@ -75,10 +75,10 @@ class Sender:
         """Return the header that an API asks for, if it asks for one."""
         return _authorization(self._tokens.token(api))
 
-    def send(self, call: Call, deadline: Deadline, watch: Watch = BLIND) -> Response:
+    def send(self, call: Call, deadline: Deadline, check: WorkerCheck | None = None) -> Response:
         """Return the answer, whatever its status. Raises ClientError if there is none.
 
-        What `watch` finds in vain to wait for is answered here, with 503.
+        If `check` finds no worker that is up, the answer is a 503 made here.
         """
         deaths = 0
 
@@ -94,34 +94,40 @@ class Sender:
             return _retry_after(outcome) if again else None
 
         try:
-            watch.before_sending(deadline.left)
+            if check is not None:
+                check.before_sending(deadline.left)
             return persistently(
-                lambda: self.send_once(call, deadline, watch), retry_after, self._retries, deadline
+                lambda: self.send_once(call, deadline, check), retry_after, self._retries, deadline
             )
         except NoWorkerUpError as error:
             return error.response
 
-    def send_once(self, call: Call, deadline: Deadline, watch: Watch = BLIND) -> Response:
-        """Return the answer of one try. Raises ClientError, or what `watch` raises."""
+    def send_once(
+        self, call: Call, deadline: Deadline, check: WorkerCheck | None = None
+    ) -> Response:
+        """Return the answer of one try. Raises ClientError, or what `check` raises."""
         if not call.with_token:
-            return self._once(call, {}, deadline, watch)
+            return self._once(call, {}, deadline, check)
         token = self._tokens.token(call.api, deadline.left)
         for _ in range(_ROTATIONS):
-            answer = self._once(call, _authorization(token), deadline, watch)
+            answer = self._once(call, _authorization(token), deadline, check)
             # What is refused was not carried out, so this is safe for every call.
             if not refuses_token(answer):
                 return answer
             if not (new := self._tokens.renewed(call.api, token, deadline.left)):
                 return answer
             token = new
-        return self._once(call, _authorization(token), deadline, watch)
+        return self._once(call, _authorization(token), deadline, check)
 
     def _once(
-        self, call: Call, token: Mapping[str, str], deadline: Deadline, watch: Watch
+        self, call: Call, token: Mapping[str, str], deadline: Deadline, check: WorkerCheck | None
     ) -> Response:
         self._require_open()
-        times = httpx.Timeout(self.timeout, pool=deadline.bounded(self.timeout))
-        with bounded_by(deadline, watch), _own_errors(call, deadline):
+        if check is not None:
+            check.begin()
+        bound = CallTimeout.of(self.timeout, deadline, check)
+        times = httpx.Timeout(bound, pool=deadline.bounded(self.timeout))
+        with _own_errors(call, deadline):
             got = self._http.request(
                 call.method,
                 call.url + call.path,

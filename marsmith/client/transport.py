@@ -1,40 +1,43 @@
 """Connections whose every read and write ends at the deadline of the call they serve.
 
 httpx's timeouts hold for each read by itself: a server that sends a byte now and then would keep
-a caller for ever. So the network streams below its connection pool ask how much time is left.
+a caller for ever. httpcore hands the timeout of a request to its network streams as it is, so the
+timeout carries the deadline of the call, and the streams below the connection pool keep to it.
 """
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 
 import httpcore
 import httpx
 
 from marsmith.client.retries import Deadline
-from marsmith.client.workers_up import BLIND, Watch
+from marsmith.client.workers_up import WorkerCheck
 
 _PIECE = 16_384  # bytes written under one timeout
-# A call's thread does all its reading and writing itself, so this is the deadline of both.
-_deadline: ContextVar[Deadline] = ContextVar("deadline")
-_watch: ContextVar[Watch] = ContextVar("watch")
 
 
-@contextmanager
-def bounded_by(deadline: Deadline, watch: Watch = BLIND) -> Iterator[None]:
-    """Let whatever this thread sends and receives meanwhile end at `deadline`.
+class CallTimeout(float):
+    """Seconds for one read or write of a call, which also ends at the deadline of the call.
 
-    While nothing comes, `watch` is looked at; what it raises ends the waiting.
+    While no answer comes, `check` is looked at; what it raises ends the waiting.
     """
-    tokens = _deadline.set(deadline), _watch.set(watch)
-    try:
-        yield
-    finally:
-        _deadline.reset(tokens[0])
-        _watch.reset(tokens[1])
+
+    deadline: Deadline
+    check: WorkerCheck | None
+
+    @classmethod
+    def of(cls, seconds: float, deadline: Deadline, check: WorkerCheck | None) -> CallTimeout:
+        """Return the timeout of all reads and writes of one call."""
+        timeout = cls(seconds)
+        timeout.deadline, timeout.check = deadline, check
+        return timeout
+
+
+def _bounded(timeout: float | None) -> float | None:
+    return timeout.deadline.bounded(timeout) if isinstance(timeout, CallTimeout) else timeout
 
 
 class _Stream(httpcore.NetworkStream):
@@ -42,18 +45,18 @@ class _Stream(httpcore.NetworkStream):
         self._stream = stream
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        watch, mine = _watch.get(), Deadline(timeout)
-        while watch.patience < min(mine.left, _deadline.get().left):
+        check = timeout.check if isinstance(timeout, CallTimeout) else None
+        read = Deadline(_bounded(timeout))
+        while check is not None and check.pause < read.left:
             try:
-                return self._stream.read(max_bytes, watch.patience)
+                return self._stream.read(max_bytes, check.pause)
             except httpcore.ReadTimeout:
-                watch.look(min(mine.left, _deadline.get().left))
-        return self._stream.read(max_bytes, _deadline.get().bounded(mine.bounded(None)))
+                check.look()
+        return self._stream.read(max_bytes, read.bounded(None))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         for start in range(0, len(buffer), _PIECE):
-            piece = buffer[start : start + _PIECE]
-            self._stream.write(piece, _deadline.get().bounded(timeout))
+            self._stream.write(buffer[start : start + _PIECE], _bounded(timeout))
 
     def close(self) -> None:
         self._stream.close()
@@ -64,7 +67,7 @@ class _Stream(httpcore.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
-        timeout = _deadline.get().bounded(timeout)
+        timeout = _bounded(timeout)
         return _Stream(self._stream.start_tls(ssl_context, server_hostname, timeout))
 
     def get_extra_info(self, info: str) -> object:
@@ -80,7 +83,7 @@ class _Backend(httpcore.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        timeout = _deadline.get().bounded(timeout)
+        timeout = _bounded(timeout)
         return _Stream(super().connect_tcp(host, port, timeout, local_address, socket_options))
 
 
@@ -96,11 +99,11 @@ class _Body(httpx.SyncByteStream):
 
 
 class Transport(httpx.BaseTransport):
-    """httpx's way to httpcore, with streams of our own. What goes wrong is httpcore's exception."""
+    """httpx's way to httpcore, with streams of our own. It raises httpcore's exceptions."""
 
     def __init__(self, ssl_context: ssl.SSLContext) -> None:
-        # Callers bound how many they make at once; idle connections are dropped before a server
-        # that closes them after a minute can do so under a request.
+        # Callers bound their number of connections. Idle ones are dropped early, since a server
+        # that closes them after a minute could do so under a request.
         self._pool = httpcore.ConnectionPool(
             ssl_context=ssl_context,
             max_connections=None,

@@ -1,8 +1,8 @@
-"""Whether a model has a worker that is up, looked at while a request waits for its answer.
+"""Whether a model has a worker that is up, checked while a request waits for its answer.
 
-TorchServe queues what comes for a model whose workers died, are being started, or have been given
-up, and answers once one is up, which may be never (ModelManager.addJob, hasNoWorker). So whoever
-waits asks the management API meanwhile, and no longer waits for a model that nobody answers for.
+TorchServe queues requests for a model whose workers died, are being started or were given up, and
+answers once one is up, which may be never (ModelManager.addJob, hasNoWorker). So a request that
+waits has the management API asked in the background, and gives up if no worker is up.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import json
 import math
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotYet
 from typing import Any
 
 from marsmith.answers.messages import Response
@@ -20,12 +21,14 @@ from marsmith.client.description import Model, model_of
 from marsmith.client.retries import Deadline
 from marsmith.core.errors import ClientError
 
-PATIENCE = 0.5  # seconds that a request waits before the first look, and then between looks
-LOOK = 0.4  # seconds that a look may take: with PATIENCE, a refusal comes within a second
-_FRESH = 0.2  # seconds that what was seen holds, for all who wait for the same model
-_RECENT = 5.0  # seconds for which who comes next looks first
-_PAUSE = 0.1  # seconds between two looks before a request is sent
+PATIENCE = 0.5  # seconds that a request waits before the first check, and between checks
+CHECK = 0.4  # seconds that a check may take: with PATIENCE, a refusal comes within a second
+_FRESH = 0.2  # seconds that a result holds, for all requests to the same model
+_RECENT = 5.0  # seconds for which the next request checks before it is sent
+_PAUSE = 0.05  # seconds between two looks at a check that is under way
 _UNAVAILABLE = "Service Unavailable"
+
+_Key = tuple[str, str | None]  # a model and its version; None: the default one
 
 
 class NoWorkerUpError(Exception):
@@ -43,91 +46,104 @@ class NoWorkerUpError(Exception):
         return Response(503, _UNAVAILABLE, headers, json.dumps(said).encode())
 
 
-class Watch:
-    """What one call looks at while it waits. Without `look` it waits as long as it may."""
-
-    def __init__(
-        self,
-        look: Callable[[float], str | None] | None = None,
-        patience: float = PATIENCE,
-        was_down: Callable[[], bool] = lambda: False,
-    ) -> None:
-        """`look` says within so many seconds why nobody will answer, or None. `patience`: seconds.
-
-        `was_down` says whether the last look, not long ago, found nobody.
-        """
-        self._look = look
-        self._was_down = was_down
-        self.patience = math.inf if look is None else patience
-
-    def before_sending(self, left: float) -> None:
-        """Wait for a worker where there was none, but no longer than a request would wait.
-
-        Raises NoWorkerUpError. TorchServe keeps in its queue what is sent to it then, answered
-        for or not: whoever comes next would find it full. `left` is in seconds.
-        """
-        if self._look is None or not self._was_down():
-            return
-        end = time.monotonic() + min(self.patience, left)
-        while (reason := self._look(left)) is not None:
-            if time.monotonic() >= end:
-                raise NoWorkerUpError(reason)
-            time.sleep(_PAUSE)
-
-    def look(self, left: float) -> None:
-        """Raise NoWorkerUpError if it is in vain to wait on; `left` is in seconds."""
-        if self._look is not None and (reason := self._look(left)) is not None:
-            raise NoWorkerUpError(reason)
-
-
-BLIND = Watch()
-
-
 class WorkersUp:
-    """Looks at the workers of models, at most so often for all threads of a client."""
+    """Checks the workers of models in the background, for all requests of a client."""
 
     def __init__(self, describe: Callable[[str, str | None, Deadline], Any]) -> None:
         """`describe` returns the management API's description of a version, as JSON values."""
         self._describe = describe
-        # One for each model: who asks for one does not wait for another's look.
-        self._looking: defaultdict[tuple[str, str | None], threading.Lock]
-        self._looking = defaultdict(threading.Lock)
-        self._seen: dict[tuple[str, str | None], tuple[float, str | None]] = {}
+        self._lock = threading.Lock()
+        self._checks: dict[_Key, Future[str | None]] = {}
+        self._ended: dict[_Key, tuple[float, str | None]] = {}  # when, and what was found
 
-    def watch(self, model: str, version: str | None, patience: float | None) -> Watch:
-        """Return what a request for a version looks at; None: it waits as long as it may."""
-        if patience is None:
-            return BLIND
-        return Watch(
-            lambda left: self.complaint(model, version, left),
-            patience,
-            lambda: self._was_down(model, version),
-        )
+    def for_request(
+        self, model: str, version: str | None, patience: float | None
+    ) -> WorkerCheck | None:
+        """Return what a request checks while it waits; without patience nothing is checked."""
+        return None if patience is None else WorkerCheck(self, (model, version), patience)
 
-    def complaint(self, model: str, version: str | None, left: float = math.inf) -> str | None:
-        """Say that a version has no worker that is up; None if it has, or nobody tells in time."""
-        until, looking = Deadline(min(LOOK, max(left, 0.0))), self._looking[model, version]
-        if not looking.acquire(timeout=max(until.left, 0.0)):
-            return None
+    def check(self, key: _Key) -> Future[str | None]:
+        """Return why a version cannot answer, None if it can or nobody knows, once that is found.
+
+        It is a check that is under way, the last one if it is fresh, or a new one.
+        """
+        with self._lock:
+            check = self._checks.get(key)
+            if check is None or (check.done() and self._age(key) > _FRESH):
+                check = self._checks[key] = Future()
+                threading.Thread(target=self._run, args=(key, check), daemon=True).start()
+            return check
+
+    def was_down(self, key: _Key) -> bool:
+        """Whether the last check, not long ago, found no worker."""
+        return self._age(key) < _RECENT and self._ended[key][1] is not None
+
+    def _age(self, key: _Key) -> float:
+        ended, _ = self._ended.get(key, (-math.inf, None))
+        return time.monotonic() - ended
+
+    def _run(self, key: _Key, check: Future[str | None]) -> None:
+        reason = None
         try:
-            seen, said = self._seen.get((model, version), (-math.inf, None))
-            if time.monotonic() - seen > _FRESH:
-                said = self._asked(model, version, until)
-                self._seen[model, version] = (time.monotonic(), said)
-            return said
-        finally:
-            looking.release()
-
-    def _was_down(self, model: str, version: str | None) -> bool:
-        seen, said = self._seen.get((model, version), (-math.inf, None))
-        return said is not None and time.monotonic() - seen < _RECENT
-
-    def _asked(self, model: str, version: str | None, until: Deadline) -> str | None:
-        try:
-            (values,) = self._describe(model, version, until)
-            return _complaint(model_of(values, ""))
+            (values,) = self._describe(*key, Deadline(CHECK))
+            reason = _complaint(model_of(values, ""))
         # Another server's answer, or a refusal: the request itself will say what is wrong.
         except (ClientError, ValueError, KeyError, TypeError, AttributeError):
+            pass
+        finally:
+            self._ended[key] = time.monotonic(), reason
+            check.set_result(reason)
+
+
+class WorkerCheck:
+    """What one request checks while it waits for its answer."""
+
+    def __init__(self, workers: WorkersUp, key: _Key, patience: float) -> None:
+        """`patience` is in seconds."""
+        self._workers = workers
+        self._key = key
+        self._patience = patience
+        self._check: Future[str | None] | None = None
+
+    @property
+    def pause(self) -> float:
+        """Seconds to wait for the answer until `look` is called."""
+        return self._patience if self._check is None else _PAUSE
+
+    def before_sending(self, left: float) -> None:
+        """Wait for a worker if there was none, but no longer than a request would wait.
+
+        Raises NoWorkerUpError. TorchServe would keep the request in its queue, answered or not,
+        until the queue is full. `left` is in seconds.
+        """
+        if not self._workers.was_down(self._key):
+            return
+        end = time.monotonic() + min(self._patience, left)
+        while (reason := self._found(min(CHECK, left))) is not None:
+            if time.monotonic() >= end:
+                raise NoWorkerUpError(reason)
+            time.sleep(_PAUSE)
+
+    def begin(self) -> None:
+        """Begin to wait, with the first try or with another one."""
+        self._check = None
+
+    def look(self) -> None:
+        """Begin a check, or look at the one that is under way: it never waits.
+
+        Raises NoWorkerUpError if no worker is up.
+        """
+        if self._check is None:
+            self._check = self._workers.check(self._key)
+        if self._check.done():
+            reason, self._check = self._check.result(), None
+            if reason is not None:
+                raise NoWorkerUpError(reason)
+
+    def _found(self, seconds: float) -> str | None:
+        try:
+            return self._workers.check(self._key).result(max(seconds, 0.0))
+        except NotYet:
             return None
 
 

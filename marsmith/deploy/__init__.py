@@ -1,4 +1,4 @@
 """Changes to a running server that lose no request: versions, canaries, workers.
 
-Each change can be undone step by step. What starts and stops a server is in `server`.
+Each change is undone step by step if it fails. What starts and stops a server is in `server`.
 """

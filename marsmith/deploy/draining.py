@@ -1,9 +1,9 @@
-"""Wait until a version answers nobody any more, so that ending its workers loses no request.
+"""Wait until no request of a version is open, so that ending its workers loses none.
 
-TorchServe ends workers at once, whatever they are at: requests in their hands get a 500, queued
-ones as well (WorkerThread.java, shutdown). The management API tells how many are queued, and
-nothing tells of those in a worker's hands but the front end's threads: one that waits for its
-worker's answer is not in `Model.pollBatch`. Java prints them when it gets SIGQUIT.
+TorchServe ends workers at once, even in the middle of a request: that request gets a 500, and so do
+queued ones (WorkerThread.java, shutdown). The management API says how many are queued. Whether a
+worker has a request, only the front end's threads show: one that waits for its worker's answer is
+not in `Model.pollBatch`. Java prints its threads when it gets SIGQUIT.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from marsmith.core.errors import RolloutError
 from marsmith.server.attached import RunningServer
 from marsmith.server.process import JAVA_LOG
 
-_PAUSE = 0.1  # seconds between two looks at first; each of them is 30 KB in Java's log
+_PAUSE = 0.1  # seconds between two looks at first; each adds 30 KB to Java's log
 _LONGEST_PAUSE = 2.0
 _MARGIN = 0.1  # seconds beyond the batch delay in which a request gets from the queue to a worker
 _DUMP = 2.0  # seconds for Java to print its threads: it needs some milliseconds
 _END = "JNI global refs"  # the last line that it prints
 _WAITS = "org.pytorch.serve.wlm.Model.pollBatch("
 _RUNS = re.compile(r"org\.pytorch\.serve\.wlm\.(Async)?WorkerThread\.run\(")
-_SEVERAL_AT_ONCE = "AsyncWorkerThread"  # its requests are in nobody's stack
+_SEVERAL_AT_ONCE = "AsyncWorkerThread"  # its requests show in no stack
 
 
 def drain(
@@ -38,12 +38,12 @@ def drain(
     patience: float,
     require_going: Callable[[], None] = lambda: None,
 ) -> bool:
-    """Return once a version has neither queued nor begun requests; False: it still has.
+    """Return True once a version has neither queued nor begun requests; False if it still has.
 
     `front_end` is the pid of the front end, `patience` is in seconds. Requests that name the
-    version may still come: this says of a moment that there were none. Two looks that lie a batch
-    delay apart must agree, since a worker that waits for more requests of its batch has some.
-    Raises ClientError if the server does not answer, and what `require_going` does.
+    version may still come later. Two looks a batch delay apart must agree, because a worker that
+    waits for the rest of its batch already has requests. Raises ClientError if the server does not
+    answer, and what `require_going` raises.
     """
     end = time.monotonic() + patience
     quiet_since: float | None = None
@@ -69,7 +69,7 @@ def _is_quiet(server: RunningServer, front_end: int, client: Client, model: Mode
     if described.pending_requests:
         return False
     dump = threads(server, front_end)
-    # One that still loads, or has died, has no request; it may do so for minutes.
+    # One that still loads, or has died, has no request, and may stay so for minutes.
     ready = [worker.id for worker in described.workers if worker.state == "READY"]
     return not busy_workers(dump, ready)
 
@@ -81,8 +81,9 @@ def threads(server: RunningServer, front_end: int) -> str:
         os.kill(front_end, signal.SIGQUIT)
     except OSError as error:
         raise RolloutError(
-            f"the front end (pid {front_end}) cannot be asked what it is at: {error.strerror}",
-            "deploy on the machine, and as the user, that the server runs on",
+            f"the front end (pid {front_end}) cannot be asked for its threads: {error.strerror}",
+            "deploy on the server's machine, as the user that runs it",
+            code="no-thread-dump",
         ) from error
     end = time.monotonic() + _DUMP
     while time.monotonic() < end:
@@ -92,17 +93,18 @@ def threads(server: RunningServer, front_end: int) -> str:
                 return dump
         time.sleep(_PAUSE / 10)
     raise RolloutError(
-        "the front end does not say what it is at",
-        "leave -Xrs out of vmargs in config.properties; its log: java.log",
+        f"the front end (pid {front_end}) printed no thread dump",
+        "remove -Xrs from vmargs in config.properties; its log is java.log",
+        code="no-thread-dump",
     )
 
 
 def busy_workers(dump: str, workers: Iterable[str]) -> list[str]:
-    """Return which of these workers, by their ids, have a request in their hands."""
+    """Return which of these workers, by their ids, are at work on a request."""
     stacks = {
         match[1]: stack
         for stack in dump.split("\n\n")
-        # Threads of its pool keep the name of the worker that they were for.
+        # Threads of its pool keep the name of their former worker.
         if (match := re.match(r'\s*"W-(\d+)-', stack)) and _RUNS.search(stack)
     }
     return [

@@ -1,4 +1,4 @@
-"""Samples replayed against exactly one version of a running server."""
+"""Samples, replayed against one version of a running server."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _CONNECTIONS = 4
 
 
 def replay(client: Client, archive: Archive, version: str, workers: int) -> int:
-    """Ask for each sample again and again until every worker is warm; return how often in all.
+    """Send each sample often enough to warm up every worker; return the number of requests.
 
-    Raises RolloutError for the first answer that is not as expected; none is asked for twice.
+    Raises RolloutError if an answer is not the expected one. Nothing is retried.
     """
     samples = archive.samples
     if not samples:
@@ -35,7 +35,8 @@ def replay(client: Client, archive: Archive, version: str, workers: int) -> int:
             raise RolloutError(
                 f"{archive.name} {version} answers its sample {sample.request} wrongly, "
                 f"{len(wrong)} times of {rounds}: {wrong[0]}",
-                "mend the model or its handler, build it with another version, and deploy again",
+                "correct the model or its handler, raise its version, build and deploy it again",
+                code="wrong-answer",
             )
     return rounds * len(samples)
 

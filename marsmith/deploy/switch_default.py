@@ -1,4 +1,4 @@
-"""Let another version be the one that answers, and take the workers of the one before."""
+"""Make another version the default one, and take the workers of the previous one."""
 
 from __future__ import annotations
 
@@ -6,53 +6,62 @@ import time
 from dataclasses import replace
 
 from marsmith.core.errors import RolloutError
-from marsmith.deploy.transaction import Operation
+from marsmith.deploy.change import Change
 from marsmith.server.version_record import Record, Version, observed
 
 
-def switch(operation: Operation, new: Version, old: Version | None) -> Record:
-    """Let `new` answer from now on, and `old` nobody any more; both stay registered.
+def switch(change: Change, new: Version, old: Version | None) -> Record:
+    """Let `new` answer instead of `old`; both stay registered.
 
-    Until `old` gives its workers up, whatever goes wrong brings it back.
+    Until `old` gives up its workers, any failure makes it the default again.
     """
-    record = tuple(
-        replace(
-            one,
-            deployed=one.deployed or one.name == new.name,
-            default=one.version == new.version if one.name == new.name else one.default,
-            default_since=time.time()
-            if (one.name, one.version) == (new.name, new.version)
-            else one.default_since,
-        )
-        for one in observed((*operation.record, new), operation.client.models())
-    )
+    session, transaction = change.session, change.transaction
+    record = _with_default(observed((*session.record, new), session.client.models()), new)
     if old is not None:
-        operation.step(f"make {new.name} {new.version} the default version")
-        _require_workers(operation, new)
-        before = operation.record
-        operation.on_failure(lambda: operation.await_worker(new))
-        operation.on_failure(lambda: operation.client.set_default(old.name, old.version))
-        operation.on_failure(lambda: operation.write(before))
-        # Recorded first: who starts the server again between the two shall serve the new one.
-        operation.write(record)
-        operation.client.set_default(new.name, new.version)
-        operation.step(f"drain {old.name} {old.version}")
-        if operation.drained(old):
-            _require_workers(operation, new)
-            operation.done()
-            operation.now = f"take the workers of {old.name} {old.version}"
-            operation.scale(old, (0, 0))
-        else:
-            operation.tell(f"warning: {old.name} {old.version} is still busy and keeps its workers")
-    operation.done()
-    operation.write(observed(record, operation.client.models()))
-    return operation.record
+        transaction.step(f"make {new.name} {new.version} the default version")
+        _require_workers(change, new)
+        before = session.record
+        transaction.on_failure(lambda: change.scaler.await_worker(new))
+        transaction.on_failure(lambda: session.client.set_default(old.name, old.version))
+        transaction.on_failure(lambda: session.write(before))
+        # Recorded first: a server that is started again between the two serves the new one.
+        session.write(record)
+        session.client.set_default(new.name, new.version)
+        _drain(change, new, old)
+    transaction.commit()
+    session.write(observed(record, session.client.models()))
+    return session.record
 
 
-def _require_workers(operation: Operation, version: Version) -> None:
-    """Raise RolloutError if nobody is there any more to answer what a version gets."""
-    if not operation.described(version.name, version.version).ready_workers:
+def _with_default(record: Record, new: Version) -> Record:
+    now = time.time()
+    return tuple(
+        one
+        if one.name != new.name
+        else replace(one, deployed=True, default=True, default_since=now)
+        if one.version == new.version
+        else replace(one, deployed=True, default=False)
+        for one in record
+    )
+
+
+def _drain(change: Change, new: Version, old: Version) -> None:
+    transaction = change.transaction
+    transaction.step(f"drain {old.name} {old.version}")
+    if change.scaler.drained(old):
+        _require_workers(change, new)
+        transaction.commit()
+        transaction.now = f"take the workers of {old.name} {old.version}"
+        change.scaler.scale(old, (0, 0))
+    else:
+        transaction.tell(f"warning: {old.name} {old.version} is still busy and keeps its workers")
+
+
+def _require_workers(change: Change, version: Version) -> None:
+    """Raise RolloutError unless a worker of the version is up."""
+    if not change.session.described(version).ready_workers:
         raise RolloutError(
             f"no worker of {version.name} {version.version} is up any more",
-            f"its workers say why: marsmith logs {version.name}",
+            f"its log says why: marsmith logs {version.name}",
+            code="no-worker-up",
         )

@@ -11,7 +11,7 @@ import pytest
 
 from marsmith.client import Client, Retries
 from marsmith.client.retries import Deadline
-from marsmith.client.workers_up import BLIND, NoWorkerUpError, Watch, WorkersUp
+from marsmith.client.workers_up import NoWorkerUpError, WorkersUp
 from marsmith.core.errors import DeadlineError, RefusedError
 from tests.unit.answering import Reply, Server
 
@@ -102,34 +102,55 @@ def test_without_patience_for_workers_nobody_looks(server: Server) -> None:
     assert f"GET {MODELS}" not in server.paths
 
 
-def test_many_who_wait_look_once_for_all() -> None:
-    looks = []
+def test_many_who_wait_check_once_for_all() -> None:
+    checks = []
 
     def describe(model: str, version: str | None, _: Deadline) -> object:
-        looks.append((model, version))
+        checks.append((model, version))
+        time.sleep(0.1)
         return description()
 
     workers = WorkersUp(describe)
-    threads = [threading.Thread(target=workers.complaint, args=("digits", None)) for _ in range(20)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert 1 <= len(looks) < 20
-    assert set(looks) == {("digits", None)}
+    found = [workers.check(("digits", None)) for _ in range(20)]
+    assert all("has no worker" in str(one.result()) for one in found)
+    assert checks == [("digits", None)]
 
 
 def test_what_cannot_be_seen_is_no_complaint() -> None:
     def refused(_: str, __: str | None, ___: Deadline) -> object:
         raise RefusedError("no", "none", 400)
 
-    WorkersUp(refused).watch("digits", None, 0.5).look(1.0)
-    BLIND.look(1.0)
-    with pytest.raises(NoWorkerUpError, match="gone"):
-        Watch(lambda _: "gone").look(1.0)
+    assert WorkersUp(refused).check(("digits", None)).result() is None
 
 
-def test_who_asks_for_one_model_does_not_wait_for_the_look_at_another() -> None:
+def test_a_check_never_waits_and_its_result_ends_the_waiting() -> None:
+    over = threading.Event()
+
+    def describe(*_: object) -> object:
+        over.wait(10)
+        return description()
+
+    check = WorkersUp(describe).for_request("digits", None, 5.0)
+    assert check is not None
+    assert check.pause == 5.0
+    begun = time.monotonic()
+    check.look()
+    check.look()
+    assert time.monotonic() - begun < 1.0
+    assert check.pause < 1.0
+    over.set()
+
+    def ends() -> bool:
+        try:
+            check.look()
+        except NoWorkerUpError:
+            return True
+        return False
+
+    wait_until(ends)
+
+
+def test_a_request_for_one_model_does_not_wait_for_the_check_of_another() -> None:
     over = threading.Event()
 
     def describe(model: str, _: str | None, __: Deadline) -> object:
@@ -138,15 +159,11 @@ def test_who_asks_for_one_model_does_not_wait_for_the_look_at_another() -> None:
         return description("READY")
 
     workers = WorkersUp(describe)
-    slow = threading.Thread(target=workers.complaint, args=("slow", None))
-    slow.start()
-    wait_until(lambda: "slow" in {model for model, _ in workers._looking})
-    assert workers.complaint("digits", None) is None
-    assert slow.is_alive()
-    assert workers.complaint("slow", None, 0.05) is None  # nor longer than there is time
-    assert slow.is_alive()
+    slow = workers.check(("slow", None))
+    assert workers.check(("digits", None)).result() is None
+    assert not slow.done()
     over.set()
-    slow.join()
+    assert slow.result() is None
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -1,0 +1,123 @@
+"""What must hold before an archive is deployed; the server is not changed here."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from marsmith.archive.manifest import is_version
+from marsmith.archive.reader import Archive
+from marsmith.building.building import is_stale
+from marsmith.check.checking import check
+from marsmith.check.targets import Target
+from marsmith.core.errors import ProjectError, RefusedError, RolloutError
+from marsmith.core.findings import FindingsError, Severity
+from marsmith.deploy.change import Change
+from marsmith.deploy.options import DeployOptions
+from marsmith.project.project import Project
+from marsmith.project.spec import is_name
+from marsmith.security.signatures import require_signature
+from marsmith.server.version_record import of
+
+_PACKED = (".mar", ".tgz", ".gz")
+_DISABLED = 405  # TorchServe's answer where enable_model_api is false
+
+
+def source_of(project: Project, text: str, options: DeployOptions) -> tuple[Path, str]:
+    """Return the archive's file, and the name of the model that it is a version of."""
+    path = Path(text)
+    if path.suffix in _PACKED or os.sep in text:
+        if path.is_dir():
+            raise ProjectError(
+                f"{path} is a folder", "name a .mar: TorchServe takes files", code="folder"
+            )
+        return path, Archive(path).manifest.model_name
+    built = project.model_store / f"{text}.mar"
+    if not built.exists():
+        project.specs((text,))  # report a misspelt name before suggesting a build
+    archive = Archive(built)
+    if options.version is None:
+        _require_built(project, archive)
+    return built, archive.name
+
+
+def _require_built(project: Project, archive: Archive) -> None:
+    """Raise RolloutError if archives.toml has another version of an archive than was built."""
+    spec = project.archives.get(archive.name)
+    built = archive.manifest.model_version
+    if spec is not None and spec.version != built and is_stale(project, spec.name):
+        raise RolloutError(
+            f"archives.toml has {spec.name} {spec.version}, but {archive.path.name} is {built}",
+            f"build it first: marsmith build {spec.name}",
+            code="not-built",
+        )
+
+
+def require_possible(change: Change, name: str, version: str) -> None:
+    if not is_name(name):
+        raise ProjectError(
+            f"{name!r} cannot name a model: it becomes part of a URL",
+            "build it with another name: letters, digits, and - _ . after the first",
+            code="bad-model-name",
+        )
+    if not is_version(version):
+        raise ProjectError(
+            f"{version!r} cannot be a version: it becomes part of a URL",
+            "use one such as 1.1",
+            code="bad-version",
+        )
+    require_model_api(change)
+    if any(one.version == version for one in of(change.session.record, name)):
+        raise RolloutError(
+            f"{name} {version} is already served",
+            f"raise the version in archives.toml and build it: marsmith build {name}; "
+            "or deploy a copy with another version: --version V",
+            code="version-served",
+        )
+
+
+def require_model_api(change: Change) -> None:
+    """Raise RolloutError if the model API is closed; registering no file changes nothing."""
+    try:
+        change.session.client.register("")
+    except RefusedError as error:
+        if error.status == _DISABLED:
+            raise RolloutError(
+                f"the model API of the server on port {change.session.state.port} is closed, "
+                "because it needs no token",
+                "serve with tokens: marsmith serve --secure; or, if every user of this machine may "
+                "change models, set enable_model_api=true in config.properties",
+                code="model-api-closed",
+            ) from error
+
+
+def admit(change: Change, options: DeployOptions, source: Path, name: str) -> None:
+    """Prove an archive before the server is touched."""
+    if options.public_key or change.session.state.public_key:
+        change.transaction.step(f"verify the signature of {source.name}")
+        signer_of(change, options, source, name)
+    if options.checked:
+        change.transaction.step(f"check {source.name}")
+        result = change.transaction.waiting_for(
+            lambda: check(Target(name, source), timeout=change.session.timeout)
+        )
+        if result.errors:
+            wrong = [one for one in result.findings if one.severity is Severity.ERROR]
+            raise FindingsError(wrong)
+
+
+def signer_of(change: Change, options: DeployOptions, source: Path, name: str) -> str | None:
+    """Return the verified fingerprint of an archive's signer, if a signature is required."""
+    required = change.session.state.public_key
+    key = options.public_key or (Path(required) if required else None)
+    if key is None:
+        return None
+    if options.version not in (None, Archive(source).manifest.model_version):
+        raise RolloutError(
+            f"{source.name} is signed, but not as version {options.version}",
+            "build it with that version, and sign it",
+            code="signed-version",
+        )
+    if required:
+        require_signature(source, name, Path(required))
+    return require_signature(source, name, key)

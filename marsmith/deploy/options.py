@@ -1,0 +1,37 @@
+"""How a running server is changed, as the command line and Python callers say it; no IO."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_TIMEOUT = 120.0  # seconds; as long as `marsmith serve` allows all models
+
+
+@dataclass(frozen=True)
+class ChangeOptions:
+    """Which server is changed, and how long a step may take."""
+
+    port: int | None = None  # None: the project's one server
+    timeout: float = DEFAULT_TIMEOUT  # seconds for a model to load, and for a request
+
+
+@dataclass(frozen=True)
+class CanaryOptions:
+    """How a new version is tried before it becomes the default one."""
+
+    share: float  # 0…1 of the requests
+    seconds: float = 30.0
+    agreement: float = 0.0  # the share 0…1 of compared answers that must agree
+
+
+@dataclass(frozen=True)
+class DeployOptions(ChangeOptions):
+    """How an archive is deployed."""
+
+    version: str | None = None  # instead of the one in its manifest
+    public_key: Path | None = None  # whose signature it must carry
+    keep: int = 1  # how many versions besides the default one stay, for rollbacks
+    workers: tuple[int, int] | None = None  # None: as many as the default version has
+    canary: CanaryOptions | None = None
+    checked: bool = True  # whether `check` proves it before the server is touched

@@ -1,0 +1,66 @@
+"""Proof that a version of a running server answers its samples, on every worker."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from marsmith.core.errors import RefusedError
+from marsmith.deploy.replay import replay
+from marsmith.deploy.scaler import FAILED, Scaler
+from marsmith.deploy.session import Session
+from marsmith.deploy.transaction import Transaction
+from marsmith.project.entries import source_names
+from marsmith.server.pinned_archives import PlacedArchive
+from marsmith.server.readiness import Start
+from marsmith.server.version_record import Version, path_of
+
+
+@dataclass(frozen=True)
+class Prover:
+    """Waits for workers and replays samples."""
+
+    session: Session
+    transaction: Transaction
+    scaler: Scaler
+
+    def prove(self, version: Version, workers: tuple[int, int] | None = None) -> int:
+        """Wait for a version's workers, give it as many as wanted, and replay its samples.
+
+        Returns the number of requests that got their expected answer.
+        """
+        archive = self.archive_of(version)
+        self._await_ready(archive)
+        self.transaction.require_going()
+        model = self.session.described(version)
+        if workers and workers != (model.min_workers, model.max_workers):
+            name = f"{version.name} {version.version}"
+            self.transaction.step(f"scale {name} to {workers[0]}:{workers[1]}")
+            self.transaction.waiting_for(lambda: self.scaler.scale(version, workers))
+            model = self.session.described(version)
+        self.transaction.step(f"replay the samples against {version.name} {version.version}")
+        count = model.min_workers
+        client = self.session.client
+        return self.transaction.waiting_for(lambda: replay(client, archive, version.version, count))
+
+    def start_workers(self, version: Version, bounds: tuple[int, int]) -> int:
+        """Give a version without workers its workers, and prove it; returns as `prove` does."""
+        try:
+            self.transaction.waiting_for(lambda: self.scaler.scale(version, bounds))
+        except RefusedError as error:
+            if error.status != FAILED:
+                raise
+            # They do not load: `prove` finds the cause in the logs.
+        return self.prove(version)
+
+    def archive_of(self, version: Version) -> PlacedArchive:
+        """Return the archive of a version."""
+        return PlacedArchive(path_of(self.session.project, version), version.name)
+
+    def _await_ready(self, archive: PlacedArchive) -> None:
+        session = self.session
+        deadline = time.monotonic() + session.timeout
+        sources = source_names(session.project)
+        stop = self.transaction.stop
+        words = "ended by itself"
+        Start(session.server, session.client, [archive], deadline, stop, sources, words).wait()
