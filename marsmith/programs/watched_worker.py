@@ -1,6 +1,8 @@
-"""TorchServe's worker, watched: what it asks of the network, and how the model is called.
+"""A worker, watched: what it asks of the network, and how the model is called.
 
-    python watched_worker.py NOTES model_service_worker.py OPTION…
+    python watched_worker.py NOTES WORKER OPTION…
+
+WORKER is TorchServe's model_service_worker.py, or light_worker.py, whose models torch does not run.
 
 NOTES becomes a JSON file: {"network": [addresses], "calls": [of the model], "loose": [loads of
 weights that were not strict, and took few of them]}. The network is refused, whatever the handler
@@ -17,6 +19,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+_TORCHSERVE = "model_service_worker.py"
 _CALLS = 3  # of the model that are looked at
 _LOCAL = ("", "localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104 - names to be let through
 
@@ -132,6 +135,7 @@ if __name__ == "__main__":
     sys.argv = sys.argv[2:]
     sys.path[0] = str(Path(sys.argv[0]).parent)  # as if Python had been started with the worker
     sys.addaudithook(watch_network)
-    watch_calls()
-    watch_weights()
+    if Path(sys.argv[0]).name == _TORCHSERVE:
+        watch_calls()
+        watch_weights()
     runpy.run_path(sys.argv[0], run_name="__main__")

@@ -15,7 +15,12 @@ from typing import BinaryIO
 from marsmith.core.errors import ServerError
 from marsmith.core.processes import end_server
 from marsmith.server.fork_pool import ForkServer, fork_server
-from marsmith.torchserve.environment import clean_environment, temporary_folder, torchserve_home
+from marsmith.torchserve.environment import (
+    METRICS_CONFIG,
+    clean_environment,
+    temporary_folder,
+    torchserve_home,
+)
 from marsmith.torchserve.java import java_executable
 from marsmith.torchserve.log_config import LogFormat, format_log_config
 from marsmith.torchserve.log_files import LogTails, log_files
@@ -29,8 +34,6 @@ SUPERVISOR_LOG = "supervisor.log"  # the kit's own: what ended and is started ag
 FORK_LOG = "fork_server.log"  # what importing PyTorch warns of, and why a worker was not forked
 KEY_FILE = "key_file.json"  # written by TorchServe into its working directory
 LOGS = (SERVER_LOG, WORKERS_LOG, JAVA_LOG, SUPERVISOR_LOG, FORK_LOG)
-# Which metrics there are: what config.properties calls metrics_config, if it names no other.
-METRICS_CONFIG = Path(__file__).parents[1] / "torchserve" / "metrics.yaml"
 _REVIVALS = 5  # of a fork server; where it is killed more often, workers do without
 
 

@@ -11,7 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from marsmith.core.errors import ServerError
+from marsmith.core.extras import MissingExtraError
+from marsmith.core.installed import require
 
+# Which metrics there are: what config.properties calls metrics_config, if it names no other.
+METRICS_CONFIG = Path(__file__).parent / "metrics.yaml"
 FOLDER_PREFIX = "marsmith-"  # of each server's and runtime's temporary folder
 # A Unix socket's path has room for 107 bytes, of which TorchServe takes "/.ts.sock.65535".
 _LONGEST_FOLDER = 90
@@ -92,8 +96,12 @@ def clean_environment(environ: Mapping[str, str], folder: Path) -> dict[str, str
 
 
 def torchserve_home() -> Path:
-    """Return the folder that holds the `ts` package, found without importing it."""
+    """Return the folder that holds the `ts` package, found without importing it.
+
+    Raises MissingExtraError.
+    """
+    require("TorchServe", "torchserve", "ts", "torch")
     spec = importlib.util.find_spec("ts")
-    if spec is None or not spec.submodule_search_locations:
-        raise ServerError("torchserve is not installed", "install the kit anew: scripts/setup")
+    if spec is None or not spec.submodule_search_locations:  # another module of that name
+        raise MissingExtraError("TorchServe", "torchserve", "torchserve")
     return Path(next(iter(spec.submodule_search_locations))).parent

@@ -1,4 +1,4 @@
-"""One worker of TorchServe's, started as the front end starts it (WorkerLifeCycle.java)."""
+"""A worker in a process of its own, started as the front end starts one (WorkerLifeCycle.java)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from marsmith.core.processes import end_children_of, end_group
-from marsmith.torchserve.environment import clean_environment, torchserve_home
+from marsmith.torchserve.environment import METRICS_CONFIG, clean_environment, torchserve_home
 
-_WATCH = Path(__file__).parents[1] / "programs" / "watched_worker.py"
+_PROGRAMS = Path(__file__).parents[1] / "programs"
 LOG_FILE = "worker.log"  # what the worker and its handler print, beside models/
 _LARGEST_PART = 1 << 20  # bytes; nobody knows whether so many come as were announced
 _MOMENT = 0.5  # seconds
@@ -29,9 +29,11 @@ class WorkerLateError(WorkerGoneError):
 
 
 class WorkerProcess:
-    """A process that runs ts/model_service_worker.py, and the socket to it."""
+    """A process that runs TorchServe's worker or the light one, and the socket to it."""
 
-    def __init__(self, model: Path, timeout: float, notes: Path | None = None) -> None:
+    def __init__(
+        self, model: Path, timeout: float, notes: Path | None = None, *, torchserve: bool = True
+    ) -> None:
         """Start it for the archive unpacked at `model`, `FOLDER/models/…`; timeout in seconds.
 
         With `notes`, it is watched, and what programs/watched_worker.py sees is written there.
@@ -40,11 +42,9 @@ class WorkerProcess:
         self._timeout = timeout
         self._log = folder / LOG_FILE
         address = folder / ".ts.sock.9000"
-        package = torchserve_home() / "ts"
-        script, metrics = package / "model_service_worker.py", package / "configs" / "metrics.yaml"
-        command: list[str | Path] = [sys.executable, *((_WATCH, notes) if notes else ()), script]
-        command += ["--sock-type", "unix"]
-        command += ["--sock-name", address, "--metrics-config", metrics]
+        watch = (_PROGRAMS / "watched_worker.py", notes) if notes else ()
+        command: list[str | Path] = [sys.executable, *watch, *_worker(torchserve)]
+        command += ["--sock-type", "unix", "--sock-name", address]
         environment = clean_environment(os.environ, folder)
         environment |= {"PYTHONPATH": f"{model}{os.pathsep}", "TS_DECODE_INPUT_REQUEST": "true"}
         if notes:
@@ -129,6 +129,15 @@ class WorkerProcess:
         end_group(self.process.pid, patience=0.5)
         self.process.wait()
         end_children_of(self._log.parent)
+
+
+def _worker(torchserve: bool) -> list[str | Path]:
+    """Return what Python is to run."""
+    if not torchserve:
+        return [_PROGRAMS / "light_worker.py", "--metrics-config", METRICS_CONFIG]
+    package = torchserve_home() / "ts"
+    metrics = package / "configs" / "metrics.yaml"
+    return [package / "model_service_worker.py", "--metrics-config", metrics]
 
 
 def _without_caches(environment: Mapping[str, str], folder: Path) -> dict[str, str]:

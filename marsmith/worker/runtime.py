@@ -1,7 +1,8 @@
 """An archive, loaded and asked as a TorchServe worker does it, without the Java front end.
 
-The worker is TorchServe's own (ts/model_service_worker.py), in a process of its own; here is what
-the front end does for it: unpack, start, load, send batches, read answers (WorkerThread.java).
+The worker is TorchServe's own (ts/model_service_worker.py), or programs/light_worker.py where the
+archive needs neither TorchServe nor torch (choice.py), in a process of its own. Here is what the
+front end does for it: unpack, start, load, send batches, read answers (WorkerThread.java).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from marsmith.torchserve.worker_protocol import (
     read_loaded,
     refusal,
 )
+from marsmith.worker.choice import uses_torchserve
 from marsmith.worker.in_process import InProcessWorker
 from marsmith.worker.notes import Notes, read_notes
 from marsmith.worker.process import LOG_FILE, WorkerGoneError, WorkerLateError, WorkerProcess
@@ -49,8 +51,8 @@ class Runtime:
         """`timeout` is in seconds, for the load and for each batch.
 
         `in_process` loads the handler into this process, where breakpoints work and its exceptions
-        come through; torch is imported then, the working directory and `sys.path` are the worker's
-        until the end, and no timeout holds. `watched` keeps the worker from the network and notes
+        come through; the working directory and `sys.path` are the worker's until the end, and no
+        timeout holds. `watched` keeps the worker from the network and notes
         how it calls its model, for `notes`.
         """
         self.archive = archive if isinstance(archive, Archive) else Archive(Path(archive))
@@ -75,10 +77,11 @@ class Runtime:
     def start(self) -> None:
         """Unpack the archive and load its model.
 
-        Raises ArchiveError, and WorkerError with the true cause if the model cannot be loaded;
-        then nothing is left behind.
+        Raises ArchiveError, MissingExtraError if what the archive needs is not installed, and
+        WorkerError with the true cause if the model cannot be loaded; nothing is left behind then.
         """
         manifest = self.archive.manifest
+        torchserve = uses_torchserve(self.archive)
         self._folder = temporary_folder()
         try:
             # As the front end names it: models/ and 32 hexadecimal digits.
@@ -93,7 +96,7 @@ class Runtime:
                 envelope=manifest.envelope or "",
             )
             # Not before: in this process it changes the folder that relative paths start from.
-            self._worker = self._start_worker(model)
+            self._worker = self._start_worker(model, torchserve)
             self._worker.send(message)
             code, _ = read_loaded(self._worker.read)
             if code != 200:
@@ -107,11 +110,11 @@ class Runtime:
             self.stop()
             raise
 
-    def _start_worker(self, model: Path) -> WorkerProcess | InProcessWorker:
+    def _start_worker(self, model: Path, torchserve: bool) -> WorkerProcess | InProcessWorker:
         if self._in_process:
-            return InProcessWorker(model)
+            return InProcessWorker(model, torchserve=torchserve)
         notes = model.parents[1] / _NOTES if self._watched else None
-        return WorkerProcess(model, self._timeout, notes)
+        return WorkerProcess(model, self._timeout, notes, torchserve=torchserve)
 
     @property
     def batch_size(self) -> int:
