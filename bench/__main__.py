@@ -38,8 +38,8 @@ def cli(
 ) -> None:
     """Measure Marsmith beside what a user would pick instead, in one run, in alternating rounds.
 
-    Without a name: all trials, then docs/benchmarks.md is written. `quick`: the digits alone, in
-    three minutes. `document`: writes docs/benchmarks.md again from the results that are there.
+    Without a name: all trials, then docs/explanation/benchmarks.md is written. `quick`: the digits
+    alone, in three minutes. `document`: writes that page again from the stored results.
     `tune --help`: how near `marsmith tune` comes to an exhaustive sweep.
     """
     if listed:

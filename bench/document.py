@@ -1,4 +1,4 @@
-"""docs/benchmarks.md and what the terminal shows, from results alone."""
+"""docs/explanation/benchmarks.md and what the terminal shows, from results alone."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _TABLE_HEAD = "| work | against | goal | measured | |\n| --- | --- | --- | --- |
 
 
 def write() -> None:
-    """Write docs/benchmarks.md and its picture from the results that are there."""
+    """Write docs/explanation/benchmarks.md and its picture from the results that are there."""
     results = stored_results()
     if not results:
         raise BenchError("nothing has been measured yet", "scripts/bench")

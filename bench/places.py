@@ -12,5 +12,5 @@ RESULTS = WORK / "results"
 LOGS = WORK / "logs"
 PHOTOS = WORK / "photos"  # int8 is calibrated on some of them, the others are not seen before
 ARTIFACTS = WORK / "artifacts"  # models for other engines, as `marsmith export --keep` leaves them
-DOCUMENT = ROOT / "docs" / "benchmarks.md"
+DOCUMENT = ROOT / "docs" / "explanation" / "benchmarks.md"
 TOOLS = Path(sys.executable).parent  # the programs of the environment that measures

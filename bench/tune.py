@@ -130,7 +130,7 @@ def _compare(swept: Tuning, searched: Tuning, everything: list[Measurement], goa
 
 
 def _keep(ratios: list[float], spent: float, whole: float, tried: int, count: int) -> None:
-    """Keep the result for docs/benchmarks.md."""
+    """Keep the result for docs/explanation/benchmarks.md."""
     found = Goal("tune digits: requests/s of what it finds", "an exhaustive sweep", 0.95)
     time_of = Goal("tune digits: time, its final included", "an exhaustive sweep", 0.2, True)
     comparisons = [

@@ -1,6 +1,6 @@
 """What of a server's configuration keeps others out; no IO.
 
-What TorchServe 0.12.0 leaves open is closed here, by its own settings: docs/security.md.
+What TorchServe 0.12.0 leaves open is closed here, by its own settings: docs/explanation/security.md.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ class Scale:
 
     @property
     def full(self) -> bool:
-        """Whether it is what the figures in docs/reliability.md are made with."""
+        """Whether it is what the figures in docs/explanation/reliability.md are made with."""
         return self.seconds >= 20
 
 

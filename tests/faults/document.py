@@ -1,4 +1,4 @@
-"""Write the figures of results.json into docs/reliability.md: python -m tests.faults.document."""
+"""Write results.json into docs/explanation/reliability.md: python -m tests.faults.document."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).with_name("results.json")
-PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "reliability.md"
 _COUNTS = ("sent", "right", "refused", "wrong", "lost")
 
 

@@ -1,4 +1,4 @@
-"""The figures that docs/reliability.md shows, kept in results.json beside this file."""
+"""The figures that docs/explanation/reliability.md shows, kept in results.json beside this file."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """The same faults on TorchServe as it comes, asked by a client without retries.
 
-It asks nothing of TorchServe but that the fault was there; its figures are for comparison, in
-docs/reliability.md. What it has no notion of, such as backing out of a deployment, is done as its
-documentation does it: the next version is registered, and if TorchServe says it is up, made the
-default.
+It only asserts that the fault occurred; its figures are for comparison, in
+docs/explanation/reliability.md. What TorchServe cannot do, such as backing out of a deployment, is
+done as its documentation does it: the next version is registered and, if TorchServe reports it as
+up, made the default.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The attacks of docs/security.md, tried on servers that run: nobody gets in, nothing is got."""
+"""The attacks of docs/explanation/security.md, tried on running servers: every one is refused."""
 
 from __future__ import annotations
 

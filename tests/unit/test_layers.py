@@ -1,4 +1,4 @@
-"""The rooms of docs/architecture.md, their order, and what none of them may do."""
+"""The rooms of docs/explanation/architecture.md, their order, and what none of them may do."""
 
 from __future__ import annotations
 

@@ -1,0 +1,53 @@
+"""Links, anchors and paths in the documentation lead somewhere."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.docs.pages import ROOT, Page, page, pages
+from tests.unit.test_layers import ROOMS
+
+PAGES = pages()
+_OF_THE_KIT = re.compile(
+    r"(marsmith|marsmith_handlers|scripts|tests|bench|monitoring|docs)/[\w./-]+"
+)
+_MODULE = re.compile(rf"({'|'.join(ROOMS)})/\w+\.py")
+
+
+@pytest.mark.parametrize("one", PAGES, ids=lambda one: one.name)
+def test_links_lead_to_a_file_and_a_heading(one: Page) -> None:
+    for link in one.links():
+        if "://" in link:
+            continue
+        file, _, anchor = link.partition("#")
+        target = (one.path.parent / file).resolve() if file else one.path
+        assert target.exists(), link
+        if anchor:
+            assert anchor in Page(target).anchors(), link
+
+
+@pytest.mark.parametrize("one", PAGES, ids=lambda one: one.name)
+def test_paths_that_are_named_exist(one: Page) -> None:
+    for span in one.spans():
+        path = span.split(" ")[0].split("::")[0]
+        if _MODULE.fullmatch(path):
+            assert (ROOT / "marsmith" / path).exists(), span
+        elif _OF_THE_KIT.fullmatch(path) and "NAME" not in path:
+            assert (ROOT / path).exists() or (ROOT / "handlers" / path).exists(), span
+
+
+def test_every_page_is_in_the_contents_of_the_site() -> None:
+    text = page("docs/index.md").text
+    listed = {line for line in text.splitlines() if re.fullmatch(r"[\w/-]+", line)}
+    written = {
+        one.name.removeprefix("docs/").removesuffix(".md") for one in PAGES if "docs/" in one.name
+    }
+    assert {name for name in written - listed if not name.startswith("tutorial/")} == {"index"}
+
+
+def test_the_architecture_names_the_rooms_in_their_order() -> None:
+    table = page("docs/explanation/architecture.md").text.partition("## The rooms")[2]
+    named = re.findall(r"^\| `(\w+)` \|", table.partition("## ")[0], re.MULTILINE)
+    assert [room for room in named if room in ROOMS] == ROOMS
