@@ -1,0 +1,92 @@
+"""Compare model files with the tensors of a state_dict, without a value of either.
+
+Run by init/compare_sources.py as `python -s recognise_architecture.py JOB.json`. The job has
+"sources", texts of model files, and "shapes", what the state_dict holds; for each source the
+result says in which tensors they differ.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+Shapes = dict[str, list[int]]
+NOT_COMPARED = "num_batches_tracked"  # frozen layers, and files of old, have none
+
+
+class _EmptyOnMeta(TorchFunctionMode):
+    """Parameters have no memory; what a builder computes with (RegNet its widths) has."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        more = {"device": "meta"} if func is torch.empty else {}
+        return func(*args, **(kwargs or {}) | more)
+
+
+def shapes_of(build: Callable[[], torch.nn.Module]) -> Shapes:
+    """Return the shapes of what a model's state_dict holds; it is built without its values."""
+    ways: list[Any] = [torch.device("meta"), _EmptyOnMeta(), contextlib.nullcontext()]
+    for way in ways[:-1]:
+        with contextlib.suppress(NotImplementedError, RuntimeError), way:
+            return _shapes(build())
+    return _shapes(build())  # in full
+
+
+def _shapes(model: torch.nn.Module) -> Shapes:
+    state = model.state_dict()
+    return {k: list(v.shape) for k, v in state.items() if not k.endswith(NOT_COMPARED)}
+
+
+def differences(expected: Shapes, found: Shapes) -> list[str]:
+    """Return in words where the tensors of a model and of a file differ."""
+    texts = []
+    for name in sorted(expected.keys() | found.keys()):
+        wanted, given = expected.get(name), found.get(name)
+        if given is None:
+            texts.append(f"{name} is missing in the file")
+        elif wanted is None:
+            texts.append(f"{name} is in the file only")
+        elif wanted != given:
+            texts.append(f"{name} is {given} in the file, {wanted} in the model")
+    return texts
+
+
+def only_class(source: str) -> Callable[[], torch.nn.Module]:
+    """Run a model file's text and return its class."""
+    space: dict[str, Any] = {"__name__": "model_file"}
+    exec(compile(source, "model_file.py", "exec"), space)  # noqa: S102 (init wrote it)
+    (found,) = [
+        one
+        for one in space.values()
+        if isinstance(one, type) and one.__module__ == space["__name__"]
+    ]
+    return found
+
+
+def compared(source: str, found: Shapes) -> dict[str, Any]:
+    """Say how the model of a source differs from the tensors, or why it cannot be built."""
+    try:
+        return {"differences": differences(shapes_of(only_class(source)), found)}
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
+
+
+def main() -> None:
+    """Do the job that the command line names."""
+    job = json.loads(Path(sys.argv[1]).read_text())
+    found = {k: v for k, v in job["shapes"].items() if not k.endswith(NOT_COMPARED)}
+    results = [compared(source, found) for source in job["sources"]]
+    Path(job["result"]).write_text(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()
