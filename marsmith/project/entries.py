@@ -1,7 +1,8 @@
-"""Which file of a project lands where in its archive.
+"""Which file of a project lands where in its archive, and why.
 
 torch-model-archiver copies everything to the archive's root by its basename; a folder among the
-extra files is emptied into the root and keeps its subfolders (model_packaging_utils.py).
+extra files is emptied into the root and keeps its subfolders (model_packaging_utils.py). What the
+handler and the model import comes along under the name it is imported by.
 """
 
 from __future__ import annotations
@@ -9,36 +10,99 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from marsmith.answers.samples import SAMPLES_FILE, SAMPLES_FOLDER, Sample, format_samples
 from marsmith.archive.stored_zip import Content
+from marsmith.project.find_modules import Module, package_root
+from marsmith.project.follow_imports import Following, follow
 from marsmith.project.project import Project
 from marsmith.project.spec import ArchiveSpec
 
 MODEL_CONFIG_FILE = "model-config.yaml"
+Key = tuple[str | int, ...]
+_SINGLE = ("handler", "model_file", "serialized_file", "requirements_file")
 _WILDCARDS = "*?["
 # What a folder may hold besides its files: caches of tools, and hidden files such as .git or .env.
 _CACHES = ("__pycache__",)
 
 
-def sources(project: Project, spec: ArchiveSpec) -> Iterator[tuple[str, str, Path]]:
-    """Yield (name in the archive, path as the spec writes it, file) for each file of a project.
+@dataclass(frozen=True)
+class Entry:
+    """A file of an archive: its name there, the project's file, and what brings it.
+
+    `source` is the file as a message names it: below the project's root, or in full. `key` is the
+    key of the spec that names it, with its position in a list; `line` is that of the import.
+    """
+
+    name: str
+    source: str
+    file: Path
+    reason: str
+    key: Key = ()
+    importer: str | None = None
+    line: int | None = None
+
+
+def entries(project: Project, spec: ArchiveSpec) -> Iterator[Entry]:
+    """Yield an entry for each file of a project that goes into an archive.
 
     Names may repeat: that is a collision, and `building.preflight` reports it.
     """
-    single = (spec.handler_file, spec.model_file, spec.serialized_file, spec.requirements_file)
-    for written in filter(None, single):
-        yield Path(written).name, written, project.root / written
-    for written in spec.extra_files:
-        for path in matches(project, written):
-            if path.is_dir():
-                yield from ((name, written, file) for name, file in _folder(path))
-            else:
-                yield path.name, written, path
-    for sample in spec.samples:
-        for written in (sample.request, sample.response):
-            yield f"{SAMPLES_FOLDER}/{Path(written).name}", written, project.root / written
+    yield from _named(project, spec)
+    for followed in following(project, spec).modules:
+        module, importer = followed.module, shown(project, followed.importer.file)
+        reason = f"imported by {importer}:{followed.line}"
+        source = shown(project, module.file)
+        yield Entry(module.name, source, module.file, reason, importer=importer, line=followed.line)
+
+
+def following(project: Project, spec: ArchiveSpec) -> Following:
+    """Follow the imports of the handler and the model.
+
+    Python files among the extra files may be imported by a computed name: what they import is
+    brought too, but they may be anything, so nothing is said of their faults.
+    """
+    first = [project.root / one for one in (spec.handler_file, spec.model_file) if one]
+    listed = [path for one in spec.extra_files for path in matches(project, one)]
+    folders = [folder for path in first for folder in (path.parent, package_root(path))]
+    folders.append(project.root)
+    result = follow((Module(path.name, path.parent) for path in first), folders)
+    python = (Module(path.name, path.parent) for path in listed if path.suffix == ".py")
+    known = {(one.module.name, one.module.file) for one in result.modules}
+    known |= {(path.name, path) for path in first}
+    for one in follow(python, folders).modules:
+        if (one.module.name, one.module.file) not in known:
+            result.modules.append(one)
+    return result
+
+
+def shown(project: Project, file: Path) -> str:
+    """Return a file's path below the project's root, or in full if it is elsewhere."""
+    inside = file.is_relative_to(project.root)
+    return (file.relative_to(project.root) if inside else file).as_posix()
+
+
+def _named(project: Project, spec: ArchiveSpec) -> Iterator[Entry]:
+    """Yield the files that the spec names."""
+    for key in _SINGLE:
+        if written := spec.handler_file if key == "handler" else getattr(spec, key):
+            yield Entry(Path(written).name, written, project.root / written, key, (key,))
+    for index, written in enumerate(spec.extra_files):
+        for name, path in _extra(project, written):
+            source = shown(project, path)
+            yield Entry(name, source, path, "extra_files", ("extra_files", index))
+    for index, sample in enumerate(spec.samples):
+        for key in ("request", "response"):
+            written = getattr(sample, key)
+            name = f"{SAMPLES_FOLDER}/{Path(written).name}"
+            yield Entry(name, written, project.root / written, "sample", ("samples", index, key))
+
+
+def _extra(project: Project, written: str) -> Iterator[tuple[str, Path]]:
+    for path in matches(project, written):
+        yield from _folder(path) if path.is_dir() else [(path.name, path)]
 
 
 def generated(spec: ArchiveSpec) -> dict[str, bytes]:
@@ -65,7 +129,7 @@ def generated(spec: ArchiveSpec) -> dict[str, bytes]:
 
 def contents(project: Project, spec: ArchiveSpec) -> dict[str, Content]:
     """Return everything an archive holds but its manifest: name → bytes or file."""
-    files: dict[str, Content] = {name: path for name, _, path in sources(project, spec)}
+    files: dict[str, Content] = {entry.name: entry.file for entry in entries(project, spec)}
     return files | generated(spec)
 
 
@@ -99,9 +163,9 @@ def _is_kept(name: str) -> bool:
 def source_names(project: Project) -> Callable[[str, str], str]:
     """Return a function that leads from an archive's entry back to the project's file."""
 
-    def source_name(archive: str, entry: str) -> str:
+    def source_name(archive: str, name: str) -> str:
         spec = project.archives.get(archive)
-        found = sources(project, spec) if spec else ()
-        return next((written for name, written, _ in found if name == entry), entry)
+        found = entries(project, spec) if spec else ()
+        return next((entry.source for entry in found if entry.name == name), name)
 
     return source_name

@@ -1,4 +1,4 @@
-"""What a Python file imports when it is imported itself; text in, names out; no IO."""
+"""What a Python file imports; text in, names out; no IO."""
 
 from __future__ import annotations
 
@@ -6,39 +6,108 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+_IMPORT_CALLS = ("importlib.import_module", "import_module", "__import__")
+
 
 @dataclass(frozen=True)
 class Import:
-    """An imported module, its line, and whether the file can do without it."""
+    """An imported module, its line, and whether the file works without it."""
 
     module: str  # dotted, absolute
     line: int
-    optional: bool  # within try, if or with, or only when a function runs
+    optional: bool  # guarded, or only when a function runs
+    guarded: bool = False  # within try, if, with or a loop
+    names: tuple[str, ...] = ()  # of `from module import names`: submodules, or what it defines
+    outside: bool = False  # a relative import that leads out of the file's package
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """All that may be modules: `a` and `a.b` of `from a import b`."""
+        named = (".".join(filter(None, (self.module, name))) for name in self.names if name != "*")
+        return tuple(filter(None, (self.module, *named)))
 
 
 def imports(tree: ast.Module, package: str = "") -> list[Import]:
-    """Return all imports of a file; `package` is where relative ones start."""
-    return list(_imports(tree.body, package, optional=False))
+    """Return all imports of a file; relative ones start at `package`, which is "" for none.
+
+    Included are those in functions, and calls of import_module() and __import__() with a literal.
+    """
+    return list(_Imports(package).of(tree.body, guarded=False, lazy=False))
 
 
-def _imports(body: list[ast.stmt], package: str, *, optional: bool) -> Iterator[Import]:
-    for node in body:
-        if isinstance(node, ast.Import):
-            yield from (Import(alias.name, node.lineno, optional) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            parts = package.split(".")[: -node.level + 1 or None] if node.level else []
-            module = ".".join(filter(None, [*parts, node.module]))
-            if module:
-                yield Import(module, node.lineno, optional)
-        elif not _is_for_type_checkers(node):
+_Node = ast.stmt | ast.excepthandler | ast.match_case
+
+
+class _Imports:
+    def __init__(self, package: str) -> None:
+        self._package = package.split(".") if package else []
+
+    def of(self, body: list[_Node], *, guarded: bool, lazy: bool) -> Iterator[Import]:
+        for node in body:
+            for module, names, level in _imported(node) if isinstance(node, ast.stmt) else ():
+                yield self._import(module, names, level, node.lineno, guarded, lazy)
             for field in ("body", "handlers", "orelse", "finalbody", "cases"):
-                inner = getattr(node, field, [])
-                certain = isinstance(node, ast.ClassDef) or field == "finalbody"
-                yield from _imports(inner, package, optional=optional or not certain)
+                if field == "body" and is_never_entered(node):
+                    continue
+                sure = field == "finalbody" or isinstance(node, (ast.ClassDef, *_FUNCTIONS))
+                yield from self.of(
+                    getattr(node, field, []),
+                    guarded=guarded or not (sure or is_never_entered(node)),
+                    lazy=lazy or isinstance(node, _FUNCTIONS),
+                )
+
+    def _import(
+        self, module: str, names: tuple[str, ...], level: int, line: int, guarded: bool, lazy: bool
+    ) -> Import:
+        outside = level > len(self._package)
+        around = self._package[: len(self._package) - level + 1] if level and not outside else []
+        absolute = ".".join(filter(None, [*around, module]))
+        return Import(absolute, line, guarded or lazy, guarded, names, outside)
 
 
-def _is_for_type_checkers(node: ast.stmt) -> bool:
-    return isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def is_never_entered(node: ast.AST) -> bool:
+    """Whether a worker never runs an `if`: it is for type checkers, or for the main program."""
+    if not isinstance(node, ast.If):
+        return False
+    test = ast.unparse(node.test)
+    return test.endswith("'__main__'") or test in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+
+
+def _imported(node: ast.stmt) -> Iterator[tuple[str, tuple[str, ...], int]]:
+    """Yield (module, names, level) for each import that is a part of this statement itself."""
+    if isinstance(node, ast.Import):
+        yield from ((alias.name, (), 0) for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        yield node.module or "", tuple(alias.name for alias in node.names), node.level
+    else:
+        yield from filter(None, map(_called, _expressions(node)))
+
+
+def _expressions(node: ast.stmt) -> Iterator[ast.expr]:
+    """Yield the expressions of a statement, but not those of the statements in it."""
+    waiting: list[ast.AST] = [node]
+    while waiting:
+        for child in ast.iter_child_nodes(waiting.pop()):
+            if not isinstance(child, (ast.stmt, ast.excepthandler, ast.match_case)):
+                waiting.append(child)
+            if isinstance(child, ast.expr):
+                yield child
+
+
+def _called(node: ast.expr) -> tuple[str, tuple[str, ...], int] | None:
+    """Return what a call imports whose first argument is a literal."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, (ast.Name, ast.Attribute)):
+        return None
+    name = node.args[0] if node.args else None
+    if not isinstance(name, ast.Constant) or not isinstance(name.value, str):
+        return None
+    if ast.unparse(node.func) not in _IMPORT_CALLS:
+        return None
+    module = name.value.lstrip(".")
+    return module, (), len(name.value) - len(module)
 
 
 def bound_names(tree: ast.AST) -> dict[str, str]:

@@ -11,11 +11,11 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeGuard
 
+from marsmith.project.python_imports import is_never_entered
+
 # What others call by these names: TorchServe, torch.
 _CALLED = ("initialize", "handle", "preprocess", "inference", "postprocess", "forward")
 _PLAIN = ("classmethod", "staticmethod", "property")
-# `if` with these at its end is not entered by an import.
-_NEVER = ("TYPE_CHECKING", "'__main__'")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def outline(source: str | bytes) -> ModuleOutline:
 def _module_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
     """Yield statements that run at import, also those under `if`, `try` and `with`."""
     for node in body:
-        if isinstance(node, ast.If) and ast.unparse(node.test).endswith(_NEVER):
+        if isinstance(node, ast.If) and is_never_entered(node):
             yield from _module_level(node.orelse)
             continue
         yield node
