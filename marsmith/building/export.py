@@ -21,7 +21,7 @@ from marsmith.building.calibration import Photos, split_photos
 from marsmith.building.writer import write_archive
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import BuildError
-from marsmith.project.entries import sources
+from marsmith.project.entries import entries
 from marsmith.project.project import Project
 from marsmith.project.spec import ArchiveSpec
 from marsmith.torchserve.environment import without_secrets
@@ -137,7 +137,7 @@ def export(
 
 def knows_engines(project: Project, spec: ArchiveSpec) -> bool:
     """Tell whether a handler is built on the kit's, which load their model by an engine."""
-    return any(Path(name).name == _ENGINES_FILE for name, _, _ in sources(project, spec))
+    return any(Path(entry.name).name == _ENGINES_FILE for entry in entries(project, spec))
 
 
 def _refuse_impossible(project: Project, spec: ArchiveSpec, kind: str, dtype: str) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path, PurePosixPath
 
 from marsmith.answers.samples import SAMPLES_FILE
 from marsmith.archive.manifest import MANIFEST_FILE
+from marsmith.building.preflight_imports import check_imports
 from marsmith.core.findings import Finding, Severity
-from marsmith.project.entries import MODEL_CONFIG_FILE, matches, sources
+from marsmith.project.entries import MODEL_CONFIG_FILE, Entry, entries, matches
 from marsmith.project.project import Project
 from marsmith.project.python_outline import ModuleOutline, outline
 from marsmith.project.spec import DEFAULT_HANDLERS, SPEC_FILE, ArchiveSpec
@@ -21,8 +22,10 @@ _Key = tuple[str | int, ...]
 
 def check_spec(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
     """Yield every problem that would spoil the archive, or be refused by torch-model-archiver."""
+    files = list(entries(project, spec))
     yield from _check_files(project, spec)
-    yield from _check_collisions(project, spec)
+    yield from _check_collisions(project, spec, files)
+    yield from check_imports(project, spec, files)
     yield from _check_handler(project, spec)
     yield from _check_model_file(project, spec)
     yield from _check_weights(project, spec)
@@ -97,57 +100,61 @@ def _closest(name: str, names: list[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else "paths start at the project's root"
 
 
-def _check_collisions(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
+def _check_collisions(
+    project: Project, spec: ArchiveSpec, entries: list[Entry]
+) -> Iterator[Finding]:
     """All files land in one folder by their basename; the last one would win, silently."""
     seen: dict[str, tuple[str, Path]] = {MANIFEST_FILE: ("torch-model-archiver's", Path())}
     if spec.model_config_values():
         seen[MODEL_CONFIG_FILE] = ("the serving table's", Path())
     if spec.samples:
         seen[SAMPLES_FILE] = ("the samples' index", Path())
-    keys = {written: key for key, written in _written_paths(spec)}
-    for name, written, path in sources(project, spec):
-        if name in seen and seen[name][1] != path.resolve():
-            yield _in_spec(
-                project,
-                spec,
-                "collision",
-                keys[written],
-                f"two files become {name!r} in the archive: {seen[name][0]} and {written}",
-                "rename one: an archive knows files by their basename alone",
-            )
-        seen.setdefault(name, (written, path.resolve()))
+    by_name = {entry.name: entry for entry in reversed(entries)}
+    for entry in entries:
+        name, path = entry.name, entry.file.resolve()
+        if name in seen and seen[name][1] != path:
+            first = seen[name][0]
+            message = f"two files become {name!r} in the archive: {first} and {entry.source}"
+            yield _collision(project, spec, entry, message, _apart(first, entry))
+        seen.setdefault(name, (entry.source, path))
     folders = {str(folder) for name in seen for folder in PurePosixPath(name).parents}
-    for name in sorted(folders & seen.keys()):
-        written = seen[name][0]
-        message = f"{written} becomes {name!r} in the archive, where a folder has that name"
-        yield _in_spec(project, spec, "collision", keys[written], message, "rename the file")
+    for name in sorted(folders & by_name.keys()):
+        message = f"{seen[name][0]} becomes {name!r} in the archive, where a folder has that name"
+        yield _collision(project, spec, by_name[name], message, "rename the file")
 
 
-def _outline(project: Project, written: str) -> ModuleOutline | Finding | None:
-    """Return a Python file's outline, a finding if it has none, or None where it is missing."""
-    path = project.root / written
-    if not path.is_file() or not os.access(path, os.R_OK):
-        return None
+def _collision(
+    project: Project, spec: ArchiveSpec, entry: Entry, message: str, hint: str
+) -> Finding:
+    if entry.importer:
+        return Finding(message, hint, entry.importer, entry.line, rule="collision")
+    return _in_spec(project, spec, "collision", entry.key, message, hint)
+
+
+def _apart(first: str, entry: Entry) -> str:
+    """Return how two files of one name can both be in an archive."""
+    if entry.importer:
+        return "rename one, and change its imports"
+    around = os.path.commonpath([first, entry.source])
+    if entry.key[0] == "extra_files" and around:
+        return f'list "{around}", whose subfolders stay, instead of them; or rename one'
+    return "rename one: a file lands at the archive's root by its basename"
+
+
+def _outline(path: Path) -> ModuleOutline | None:
+    """Return a file's outline, or None if it has none: then another finding says why."""
     try:
         return outline(path.read_bytes())
-    except SyntaxError as error:
-        return Finding(
-            f"not Python: {error.msg}", "mend the line", written, error.lineno, rule="syntax"
-        )
-    except ValueError as error:
-        return Finding(
-            f"not Python: {error}", "save the file as UTF-8 text", written, 1, rule="syntax"
-        )
+    except (OSError, SyntaxError, ValueError):
+        return None
 
 
 def _check_handler(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
     """TorchServe calls a module-level `handle`, the named entry point, or the only class."""
     if spec.handler_file is None or not spec.handler_file.endswith(".py"):
         return
-    found = _outline(project, spec.handler_file)
-    if isinstance(found, Finding):
-        yield found
-    elif found is not None and len(found.classes) != 1 and "*" not in found.names:
+    found = _outline(project.root / spec.handler_file)
+    if found is not None and len(found.classes) != 1 and "*" not in found.names:
         # With exactly one class TorchServe falls back to it, whatever the entry point.
         entry_point = spec.entry_point or "handle"
         if spec.entry_point and spec.entry_point not in found.names:
@@ -162,10 +169,8 @@ def _check_handler(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
 def _check_model_file(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
     if spec.model_file is None:
         return
-    found = _outline(project, spec.model_file)
-    if isinstance(found, Finding):
-        yield found
-    elif found is not None and len(found.classes) != 1:
+    found = _outline(project.root / spec.model_file)
+    if found is not None and len(found.classes) != 1:
         yield _class_count(spec.model_file, found, "a model file")
 
 
@@ -181,7 +186,7 @@ def _class_count(file: str, found: ModuleOutline, kind: str) -> Finding:
     names = ", ".join(definition.name for definition in found.classes)
     return Finding(
         f"{kind} must define exactly one class, and this one defines {len(found.classes)}: {names}",
-        "move the others to a file of their own and list it in extra_files",
+        "move the others to a file of their own and import it here",
         file,
         found.classes[1].line,
         rule="classes",

@@ -61,7 +61,7 @@ def _class_count(subject: Subject, module: Module, kind: str, lines: list[int]) 
     message = f"a {kind} must define exactly one class, and this one defines {len(lines) or 'none'}"
     hint = "imported classes do not count: derive a class of its own here"
     if lines:
-        hint = "move the others to a file of their own and list it in extra_files"
+        hint = "move the others to a file of their own and import it here"
     line = lines[1] if len(lines) > 1 else 1
     return subject.presume("classes", message, hint, module.entry, line)
 

@@ -6,18 +6,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from marsmith.archive.requirements import declared, normal_name
-from marsmith.check.distributions import (
-    distribution_of,
-    distributions_of,
-    is_distribution,
-    is_installed,
-    is_known,
-    is_of_distribution,
-    is_standard,
-)
 from marsmith.check.modules import Module, is_own
 from marsmith.check.subject import Subject
 from marsmith.core.findings import Finding, Severity
+from marsmith.project.distributions import (
+    distribution_of,
+    distributions_of,
+    how_to_provide,
+    is_distribution,
+    is_installed,
+    is_of_distribution,
+)
+from marsmith.project.find_modules import is_standard
 from marsmith.project.python_imports import Import
 
 # What TorchServe's vision handlers import without declaring it (ts/torch_handler).
@@ -55,14 +55,13 @@ def check_imports(subject: Subject, modules: list[Module]) -> Iterator[Finding]:
             seen.add(top)
             if is_installed(top):
                 continue
-            distribution = distribution_of(top)
             if given & {normal_name(name) for name in (top, *distributions_of(top))} or unknown:
-                yield _not_installed(subject, module, one, distribution)
+                yield _not_installed(subject, module, one)
             else:
                 message = (
                     f"imports {top}, which is neither in the archive nor installed nor declared"
                 )
-                hint = _where_to_declare(subject, top, distribution)
+                hint = how_to_provide(top, subject.project.root if subject.project else None)
                 yield subject.presume("missing-import", message, hint, module.entry, one.line)
 
 
@@ -72,24 +71,13 @@ def _declared(subject: Subject) -> set[str]:
     return declared(subject.archive.read(file).decode(errors="replace")) if file else set()
 
 
-def _not_installed(subject: Subject, module: Module, one: Import, distribution: str) -> Finding:
+def _not_installed(subject: Subject, module: Module, one: Import) -> Finding:
     file = subject.manifest.requirements_file
     message = f"imports {one.module}, and what {file} declares is not installed here"
-    hint = f"pip install {distribution}, to try the archive here"
+    place = subject.place(file) if file else "it"
+    hint = f"install what {place} declares, to try the archive here"
     found = subject.presume("not-installed", message, hint, module.entry, one.line)
     return replace(found, severity=Severity.WARNING)
-
-
-def _where_to_declare(subject: Subject, module: str, distribution: str) -> str:
-    if subject.project:
-        for folder in ("handlers", "model_defs", "."):
-            if (subject.project.root / folder / f"{module}.py").is_file():
-                path = f"{module}.py" if folder == "." else f"{folder}/{module}.py"
-                return f'add it to the archive: extra_files = ["{path}"]'
-    install = f"pip install {distribution}, and declare it in requirements_file"
-    if is_known(module):
-        return install
-    return f"if {module}.py is yours, add it to extra_files; else {install}"
 
 
 def _check_captum(subject: Subject, modules: list[Module], given: set[str]) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ from marsmith.check.subject import Subject
 from marsmith.core.errors import ArchiveError
 from marsmith.core.findings import Finding, Severity
 from marsmith.core.hashing import sha256_of
-from marsmith.project.entries import generated, sources
+from marsmith.project.entries import entries, generated
 
 _ANEW = "do not serve this archive; make it anew from its sources"
 _LARGE = 200 << 20  # bytes
@@ -133,7 +133,7 @@ def check_against_sources(subject: Subject) -> Iterator[Finding]:
     """Yield the files in which an archive differs from the project that describes it."""
     if subject.project is None or subject.spec is None:
         return
-    expected = {name: path for name, _, path in sources(subject.project, subject.spec)}
+    expected = {entry.name: entry.file for entry in entries(subject.project, subject.spec)}
     hint = f"build it again: marsmith build {subject.archive.name}"
     held = subject.archive.names
     for name, path in expected.items():

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from marsmith.archive.manifest import MANIFEST_FILE, is_version
-from marsmith.check.distributions import is_installed
 from marsmith.check.subject import Subject
 from marsmith.core.errors import ArchiveError
 from marsmith.core.findings import Finding, Severity
 from marsmith.core.suggestions import did_you_mean
+from marsmith.project.distributions import is_installed
 from marsmith.project.spec import DEFAULT_HANDLERS
 
 _AGAIN = "make the archive anew: marsmith build, or torch-model-archiver"

@@ -39,8 +39,8 @@ def follow(subject: Subject, entry: str, modules: dict[str, Module]) -> Iterator
     package = ".".join(PurePosixPath(entry).parent.parts)
     found = imports(tree, package)
     modules[entry] = Module(entry, tree, found)
-    for one in found:
-        for own in _own_files(subject, one.module):
+    for name in (name for one in found for name in one.modules):
+        for own in _own_files(subject, name):
             yield from follow(subject, own, modules)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from marsmith.archive.manifest import Manifest
 from marsmith.archive.reader import Archive
 from marsmith.core.findings import Finding, Severity
-from marsmith.project.entries import sources
+from marsmith.project.entries import entries
 from marsmith.project.project import Project
 from marsmith.project.spec import DEFAULT_HANDLERS, SPEC_FILE, ArchiveSpec
 from marsmith.torchserve.environment import torchserve_home
@@ -82,12 +82,7 @@ class Subject:
     def _written(self) -> dict[str, str]:
         if self.project is None or self.spec is None:
             return {}
-        found = sources(self.project, self.spec)
-        return {
-            name: str(path.relative_to(self.project.root))
-            for name, _, path in found
-            if path.is_relative_to(self.project.root)
-        }
+        return {entry.name: entry.source for entry in entries(self.project, self.spec)}
 
     def place(self, entry: str) -> str:
         """Return the project's file behind an entry, or the entry within its archive."""

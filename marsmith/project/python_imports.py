@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 _IMPORT_CALLS = ("importlib.import_module", "import_module", "__import__")
@@ -42,10 +42,11 @@ class _Imports:
     def __init__(self, package: str) -> None:
         self._package = package.split(".") if package else []
 
-    def of(self, body: list[_Node], *, guarded: bool, lazy: bool) -> Iterator[Import]:
+    def of(self, body: Sequence[_Node], *, guarded: bool, lazy: bool) -> Iterator[Import]:
         for node in body:
-            for module, names, level in _imported(node) if isinstance(node, ast.stmt) else ():
-                yield self._import(module, names, level, node.lineno, guarded, lazy)
+            if isinstance(node, ast.stmt):
+                for imported in _imported(node):
+                    yield self._import(*imported, node.lineno, guarded, lazy)
             for field in ("body", "handlers", "orelse", "finalbody", "cases"):
                 if field == "body" and is_never_entered(node):
                     continue

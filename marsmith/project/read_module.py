@@ -33,7 +33,7 @@ class NotPython:
 
     message: str
     hint: str
-    line: int | None
+    line: int
 
 
 def read_module(file: Path, package: str) -> Contents | NotPython:
@@ -50,7 +50,7 @@ def _read(file: Path, package: str, *_stamp: int) -> Contents | NotPython:
     try:
         tree = ast.parse(file.read_bytes())
     except SyntaxError as error:
-        return NotPython(f"not Python: {error.msg}", "correct the line", error.lineno)
+        return NotPython(f"not Python: {error.msg}", "correct the line", error.lineno or 1)
     except ValueError as error:
         return NotPython(f"not Python: {error}", "save the file as UTF-8 text", 1)
     names = frozenset(_names(tree))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from marsmith.building.calibration import digest, split_photos
 from marsmith.building.export import FORMATS, Limits, export, knows_engines
-from marsmith.project.entries import sources
+from marsmith.project.entries import entries
 from marsmith.project.project import Project
 from marsmith.project.spec import ArchiveSpec
 from marsmith.tune.space import Variant
@@ -116,5 +116,5 @@ def _installed(engine: str) -> bool:
 def reads(project: Project, spec: ArchiveSpec, key: str) -> bool:
     """Whether a Python file of an archive speaks of a key, and so is likely to read it."""
     word = re.compile(rf"\b{re.escape(key)}\b")
-    files = (path for _, _, path in sources(project, spec) if path.suffix == ".py")
+    files = (one.file for one in entries(project, spec) if one.file.suffix == ".py")
     return any(word.search(path.read_text(encoding="utf-8", errors="replace")) for path in files)

@@ -46,7 +46,7 @@ def test_an_archive_without_a_sample_is_warned_of(project: MakeProject) -> None:
     ("old", "new", "line", "meant"),
     [
         ("handlers/tiny_handler.py", "handlers/tinyhandler.py", 3, "tiny_handler.py"),
-        ("handlers/helper.py", "handlers/helpr.py", 4, "helper.py"),
+        ("handlers/helper.py", "handlers/helpr.py", 5, "helper.py"),
         ("proof/one.bin", "proof/on.bin", 17, "one.bin"),
         ("proof/one.json", "proof/ones.json", 18, "one.json"),
     ],
@@ -94,7 +94,7 @@ def test_a_handler_that_is_a_folder_is_reported(project: MakeProject) -> None:
 def test_a_wildcard_that_matches_nothing_is_reported(project: MakeProject) -> None:
     found = error(project(spec=SPEC.replace('"extra"', '"extra/*.csv"')))
     assert "nothing matches 'extra/*.csv'" in found.message
-    assert found.location == "archives.toml:4"
+    assert found.location == "archives.toml:6"
 
 
 def test_a_wildcard_that_matches_something_is_fine(project: MakeProject) -> None:
@@ -128,7 +128,7 @@ def test_an_empty_extra_file_is_refused(project: MakeProject) -> None:
 
 def test_several_problems_are_all_reported(project: MakeProject) -> None:
     spec = SPEC.replace("helper.py", "hlper.py").replace("one.json", "on.json")
-    assert [finding.line for finding in errors(project(spec=spec))] == [4, 18]
+    assert [finding.line for finding in errors(project(spec=spec))] == [5, 18]
 
 
 # ---- collisions
@@ -138,8 +138,8 @@ def test_two_files_of_one_basename_collide(project: MakeProject) -> None:
     files = FILES | {"other/labels.json": "{}"}
     found = error(project(files, SPEC.replace('"extra",', '"extra", "other/labels.json"')))
     assert "two files become 'labels.json'" in found.message
-    assert "extra and other/labels.json" in found.message
-    assert found.location == "archives.toml:4"
+    assert "extra/labels.json and other/labels.json" in found.message
+    assert found.location == "archives.toml:6"
 
 
 @pytest.mark.parametrize(

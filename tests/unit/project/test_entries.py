@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from marsmith.project.entries import contents, generated, matches, sources
+from marsmith.project.entries import contents, entries, generated, matches
 from marsmith.project.project import Project
 from tests.unit.conftest import MakeProject
 from tests.unit.tiny import FILES, minimal_spec, write_files
 
 
 def names(project: Project) -> list[str]:
-    return sorted(name for name, _, _ in sources(project, project.spec_file.archives["tiny"]))
+    return sorted(one.name for one in entries(project, project.spec_file.archives["tiny"]))
 
 
 def test_files_land_at_the_root_by_their_basename_and_folders_are_emptied(
@@ -32,14 +32,15 @@ def test_files_land_at_the_root_by_their_basename_and_folders_are_emptied(
     ]
 
 
-def test_each_name_knows_what_the_spec_says_and_the_file(project: MakeProject) -> None:
+def test_each_entry_knows_its_file_and_what_brings_it(project: MakeProject) -> None:
     tiny = project()
-    found = {
-        name: (written, path)
-        for name, written, path in sources(tiny, tiny.spec_file.archives["tiny"])
-    }
-    assert found["inner/deep.txt"] == ("extra", tiny.root / "extra/inner/deep.txt")
-    assert found["helper.py"] == ("handlers/helper.py", tiny.root / "handlers/helper.py")
+    found = {one.name: one for one in entries(tiny, tiny.spec_file.archives["tiny"])}
+    deep, helper = found["inner/deep.txt"], found["helper.py"]
+    assert (deep.source, deep.file) == ("extra/inner/deep.txt", tiny.root / "extra/inner/deep.txt")
+    assert (deep.reason, deep.key) == ("extra_files", ("extra_files", 1))
+    assert (helper.source, helper.file) == ("handlers/helper.py", tiny.root / "handlers/helper.py")
+    assert found["tiny_handler.py"].reason == "handler"
+    assert found["samples/one.bin"].key == ("samples", 0, "request")
 
 
 def test_model_weights_and_requirements_are_among_the_files(project: MakeProject) -> None:

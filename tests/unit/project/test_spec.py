@@ -127,7 +127,7 @@ def test_a_missing_key_of_the_second_sample_is_reported_on_its_line() -> None:
     ("more", "key", "line"),
     [
         ('extra_files = "one.py"\n', "extra_files", 4),
-        ("extra_files = [\n1]\n", "extra_files", 4),
+        ("extra_files = [\n1]\n", "extra_files", 5),
         ("handler_config = 3\n", "handler_config", 4),
         ("serving = 3\n", "serving", 4),
         ('[archives.tiny.samples]\nrequest = "a"\nresponse = "b"\n', "samples", 4),

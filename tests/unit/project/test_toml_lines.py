@@ -57,7 +57,7 @@ def test_each_table_and_key_has_its_line(path: Path, line: int) -> None:
     ("path", "line"),
     [
         (("archives", "one", "missing"), 3),
-        (("archives", "one", "extra_files", 1), 6),
+        (("archives", "one", "extra_files", 9), 6),
         (("archives", "one", "samples", 1, "response"), 17),
         (("archives", "one", "samples"), 14),
     ],
@@ -80,3 +80,22 @@ def test_text_within_a_multi_line_string_is_no_table() -> None:
 def test_only_a_line_feed_ends_a_line() -> None:
     lines = TomlLines("# one\u2028still one, \x85 and on\na = 1\r\nb = 2\n")
     assert (lines.find(("a",)), lines.find(("b",))) == (2, 3)
+
+
+def test_the_items_of_an_array_have_lines_of_their_own() -> None:
+    text = """\
+[table]
+files = [
+    # [header]
+    "a", 'b',  # "c"
+    "d # no comment",
+    { x = 1, y = 2 }, [1,
+    2],
+    "e"]
+after = 1
+short = ["a", "b"]
+"""
+    lines = TomlLines(text)
+    found = [lines.find(("table", "files", index)) for index in range(7)]
+    assert found == [4, 4, 5, 6, 6, 8, 2]
+    assert (lines.find(("table", "after")), lines.find(("table", "short", 1))) == (9, 10)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import sys
 from functools import cache
+from pathlib import Path
 
 # Where the name to install is not the name to import; the rest is found under its own name.
 _OTHER_NAMES = {
@@ -30,7 +30,13 @@ _OTHER_NAMES = {
     "yaml": "pyyaml",
     "zmq": "pyzmq",
 }
-
+# Found under their own name, and so widespread that nobody means a file of their own.
+_SAME_NAMES = """
+accelerate albumentations boto3 diffusers einops imageio joblib jsonschema kornia librosa lightning
+matplotlib msgpack networkx nltk onnx onnxruntime openai openvino orjson pandas pydantic redis regex
+requests safetensors scipy sentencepiece shapely soundfile spacy tensorflow tiktoken timm tokenizers
+torchaudio torchmetrics torchtext tqdm transformers ultralytics
+"""
 
 # The same modules, built in another way.
 _VARIANTS = {
@@ -43,11 +49,6 @@ _VARIANTS = {
     "tensorflow": ("tensorflow-cpu",),
     "torch": ("torch-cpu",),
 }
-
-
-def is_standard(module: str) -> bool:
-    """Tell a module of the standard library by its top name."""
-    return module.partition(".")[0] in sys.stdlib_module_names
 
 
 def is_installed(module: str) -> bool:
@@ -66,7 +67,7 @@ def is_of_distribution(module: str) -> bool:
 
 def is_known(module: str) -> bool:
     """Tell the name of a widespread library, which hardly anybody gives to a file of their own."""
-    return module in _OTHER_NAMES
+    return module in _OTHER_NAMES or module in _SAME_NAMES.split()
 
 
 def distribution_of(module: str) -> str:
@@ -80,6 +81,24 @@ def distributions_of(module: str) -> tuple[str, ...]:
     """Return all names under which a module may be installed with pip."""
     top = module.partition(".")[0]
     return (distribution_of(top), *_VARIANTS.get(top, ()))
+
+
+def how_to_provide(module: str, root: Path | None) -> str:
+    """Return the hint for a module that is not found; `root` is the project's, if there is one.
+
+    It suggests pip only for what is known to be installed by it.
+    """
+    top = module.partition(".")[0]
+    for found in sorted(root.glob(f"[!.]*/{top}.py")) if root else ():
+        return f'add it to the archive: extra_files = ["{found.parent.name}/{top}.py"]'
+    for found in sorted(root.glob(f"[!.]*/{top}/__init__.py")) if root else ():
+        return f"move {found.parents[1].name}/{top} beside the file that imports it"
+    if is_known(top):
+        return f"pip install {distribution_of(top)}, and declare it in requirements_file"
+    return (
+        f"put {top}.py beside the file that imports it if it is yours, or list it in extra_files; "
+        "otherwise declare its distribution in requirements_file"
+    )
 
 
 def is_distribution(name: str) -> bool:
