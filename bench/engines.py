@@ -115,18 +115,15 @@ def _images_per_second(file: Path, engine: str, dtype: str, batch: int, seconds:
     model = {"serializedFile": file.name}
     if file.suffix == ".pth":
         model["modelFile"] = "resnet18.py"
-    run: Any = load_model(file.parent, model, torch.device("cpu"), engine, dtype)
-    pictures = torch.randn(batch, 3, 224, 224)
-    if isinstance(run, torch.nn.Module):
-        pictures = pictures.contiguous(memory_format=torch.channels_last)  # as the handler gives it
-    with torch.inference_mode():
-        for _ in range(5):
-            run(pictures)
-        begin, count = time.perf_counter(), 0
-        while time.perf_counter() - begin < seconds:
-            run(pictures)
-            count += batch
-        return count / (time.perf_counter() - begin)
+    run: Any = load_model(file.parent, model, engine, dtype, threads=torch.get_num_threads())
+    pictures = run.stack([torch.randn(3, 224, 224).numpy() for _ in range(batch)])
+    for _ in range(5):
+        run(pictures)
+    begin, count = time.perf_counter(), 0
+    while time.perf_counter() - begin < seconds:
+        run(pictures)
+        count += batch
+    return count / (time.perf_counter() - begin)
 
 
 if __name__ == "__main__":

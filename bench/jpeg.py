@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, from_numpy
 
 from bench import tasks
 from bench.pictures import photo
@@ -25,7 +25,7 @@ def jpeg(effort: Effort) -> Result:
     """Decode and scale a photo of 12 megapixels both ways, in turn, in one process."""
     body = photo(_WIDTH, _HEIGHT)
     ways: dict[str, Callable[[bytes], Tensor]] = {
-        "handlers/image_codec.py": preparation(),
+        "marsmith_handlers/image_codec.py": preparation(),
         "Pillow, torchvision": lambda given: tasks.standard_input(given, 256, 224),
     }
     tensors = [way(body) for way in ways.values()]
@@ -53,7 +53,11 @@ def preparation() -> Callable[[bytes], Tensor]:
     handler: Any = ImageClassifier()
     handler.config = handler.Config.read(values)
     handler.set_normalisation()
-    return lambda body: handler.prepare(open_picture(body, _MAX_PIXELS, handler.enough(JSON)))
+
+    def prepared(body: bytes) -> Tensor:
+        return from_numpy(handler.prepare(open_picture(body, _MAX_PIXELS, handler.enough(JSON))))
+
+    return prepared
 
 
 def _milliseconds(way: Callable[[bytes], Tensor], body: bytes) -> float:

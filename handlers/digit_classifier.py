@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
 from isolate_figure import isolate_figure
+from marsmith_handlers.arrays import Array
 from marsmith_handlers.image_classifier import ImageClassifier
 from marsmith_handlers.image_codec import Picture
 
@@ -21,7 +21,7 @@ class DigitClassifier(ImageClassifier):
         """Ask for more pixels than the model takes: the figure is a part of the picture."""
         return _SEEN_SIDE
 
-    def prepare(self, picture: Picture) -> torch.Tensor:
+    def prepare(self, picture: Picture) -> Array:
         """Cut the figure out of its surroundings before the usual preparation."""
         figure = isolate_figure(picture.image, self.config.size[0])
         return super().prepare(replace(picture, image=figure))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
+import numpy as np
+from marsmith_handlers.arrays import Array, Floats, log_softmax, softmax
 from marsmith_handlers.image_codec import IMAGE_TYPES, Picture
 from marsmith_handlers.image_handler import ImageConfig, ImageHandler
 from marsmith_handlers.image_response import JSON, TEXT, write_image
@@ -36,29 +37,31 @@ class RotationCorrector(ImageHandler):
         """Return what the model sees; a picture that goes back is needed whole."""
         return None if content_type in IMAGE_TYPES else super().enough(content_type)
 
-    def infer(self, batch: torch.Tensor) -> torch.Tensor:
+    def infer(self, batch: Array) -> Any:
         """Return logits [N, 4] of [N, C, S, S], maybe as eight views agree on them."""
         if not self.config.agreement:
-            return self._tempered(super().infer(batch).log_softmax(dim=1))
-        both = torch.cat([batch, batch.flip(3)])
-        turned = torch.cat([both.rot90(turn, (2, 3)) for turn in range(4)])
-        seen = super().infer(turned).log_softmax(dim=1).view(4, 2, len(batch), 4)
+            return self._tempered(log_softmax(super().infer(batch)))
+        both = np.concatenate([batch, batch[..., ::-1]])
+        turned = np.concatenate([np.rot90(both, turn, (2, 3)) for turn in range(4)])
+        seen = log_softmax(super().infer(turned)).reshape(4, 2, len(batch), 4)
         # A picture already turned by k needs k quarter turns less: class c shows up as c - k.
-        agreed = torch.stack([seen[turn].roll(turn, dims=2) for turn in range(4)]).mean(dim=0)
+        agreed = np.mean([np.roll(seen[turn], turn, axis=2) for turn in range(4)], axis=0)
         # What must be turned to the left needs as much to the right in the mirror.
         return self._tempered((agreed[0] + agreed[1][:, [0, 3, 2, 1]]) / 2)
 
-    def _tempered(self, scores: torch.Tensor) -> torch.Tensor:
-        return scores.div(self.config.temperature)
+    def _tempered(self, scores: Floats) -> Floats:
+        tempered: Floats = scores / self.config.temperature
+        return tempered
 
-    def answers(self, outputs: torch.Tensor, pictures: list[Picture | None]) -> list[Any]:
+    def answers(self, outputs: Any, pictures: list[Picture | None]) -> list[Any]:
         """Turn [N, 4] into {"model_degree", "exif_degree", "confidence", "success"}.
 
         Both degrees are counter-clockwise: `exif_degree` is what the EXIF orientation asked for
         and was done, `model_degree` what sets the picture upright after that.
         """
-        confidences, classes = outputs.softmax(dim=1).max(dim=1)
-        rows = zip(classes.tolist(), confidences.double().tolist(), pictures, strict=True)
+        probabilities = softmax(outputs)
+        confidences, classes = probabilities.max(axis=1), probabilities.argmax(axis=1)
+        rows = zip(classes.tolist(), confidences.tolist(), pictures, strict=True)
         return [
             {
                 "model_degree": 90 * turn,

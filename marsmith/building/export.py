@@ -26,7 +26,7 @@ from marsmith.project.project import Project
 from marsmith.project.spec import ArchiveSpec
 from marsmith.torchserve.environment import without_secrets
 
-_ENGINES_FILE = "model_engines.py"  # of handlers that know handler_config.engine and dtype
+_ENGINES_FILE = "torch_engines.py"  # of handlers that know handler_config.engine and dtype
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Can the engine that an archive asks for run its model here?
 
-It is about archives with `model_engines.py`, whose handlers know handler_config.engine and dtype;
+It is about archives with `torch_engines.py`, whose handlers know handler_config.engine and dtype;
 the words are those of marsmith_handlers/model_loader.py, which would raise them in the worker.
 """
 
@@ -20,7 +20,7 @@ from marsmith.core.findings import Finding
 from marsmith.core.suggestions import did_you_mean
 from marsmith.weights.onnx_graph import read_onnx
 
-_ENGINES_FILE = "model_engines.py"
+_ENGINES_FILE = "torch_engines.py"
 _CLASS = "a model_file"
 _ANY = ("float32", "bfloat16", "int8")
 # Engine → the dtypes that it computes in, and the files that it takes.

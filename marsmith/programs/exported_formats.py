@@ -42,7 +42,7 @@ def write_format(
     elif kind == "torchscript-script":
         torch.jit.save(torch.jit.script(model), path)
     elif kind == "aotinductor":
-        _compile(_program(InDtype(model, dtype), example, inputs), path)
+        _compile(_program(_in_dtype(model, dtype), example, inputs), path)
     else:
         program = _program(model, example, inputs)
         if kind == "torch-export":
@@ -61,19 +61,15 @@ def enough(inputs: list[torch.Tensor]) -> list[torch.Tensor]:
     return inputs[:: -(-size // _CALIBRATION_BYTES)] if size else inputs
 
 
-class InDtype(torch.nn.Module):
-    """A copy of a network that computes in another dtype, float32 outside."""
+def _in_dtype(model: torch.nn.Module, dtype: str) -> torch.nn.Module:
+    """Return a copy of a network that computes in another dtype, float32 outside."""
+    copied = copy.deepcopy(model).eval()
+    if dtype == "float32":
+        return copied
+    # The archive's own module: imported late, when its folder is where modules are looked for.
+    from marsmith_handlers.torch_engines import InBFloat16
 
-    def __init__(self, network: torch.nn.Module, dtype: str) -> None:
-        super().__init__()
-        self.dtype: torch.dtype = getattr(torch, dtype)
-        self.network = copy.deepcopy(network).to(self.dtype).eval()
-        self.training = False
-
-    def forward(self, batch: torch.Tensor) -> torch.Tensor:
-        """Return the network's output as float32."""
-        output: torch.Tensor = self.network(batch.to(self.dtype))
-        return output.float()
+    return InBFloat16(copied.to(torch.bfloat16))
 
 
 def _trace(model: torch.nn.Module, example: torch.Tensor, path: Path) -> None:

@@ -251,6 +251,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     for name in _PRELOADED:
         importlib.import_module(name)
+    importlib.import_module("marsmith.programs.worker_patches").patch_worker()
     if threading.active_count() > 1 or sys.modules["torch"].cuda.is_initialized():
         sys.exit("what is imported has threads or a GPU, and cannot be forked")
     gc.collect()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 import sys
 import warnings
@@ -30,7 +29,6 @@ class InProcessWorker:
     def __init__(self, model: Path, *, torchserve: bool = True) -> None:
         """Take the place of a worker for the archive unpacked at `model`."""
         self._before = Path.cwd(), list(sys.path), set(sys.modules)
-        self._filters_before = list(logging.getLogger().filters)
         self._model = model
         self._answer = BytesIO()
         self._parts = bytearray()
@@ -62,7 +60,6 @@ class InProcessWorker:
         os.chdir(folder)
         sys.path[:] = path
         self._host.restore()
-        logging.getLogger().filters[:] = self._filters_before
         for name in set(sys.modules) - modules:
             file = getattr(sys.modules[name], "__file__", None) or ""
             if Path(file).is_relative_to(self._model):

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
+import torch
+from marsmith_handlers import image_handler
+from marsmith_handlers.engine import Engine
 from marsmith_handlers.image_handler import ImageHandler
 from PIL import Image
 from ts.context import Context, RequestProcessor
@@ -22,6 +28,24 @@ DIGIT_CONFIG = {
     "max_pixels": 1_000_000,
 }
 DIGIT_MODEL = {"modelFile": "convnet.py", "serializedFile": "convnet.pth"}
+
+
+class Computed(Engine):
+    """An engine that computes with a function of NumPy arrays, or of tensors."""
+
+    def __init__(self, function: Callable[[Any], Any], *, tensors: bool = False) -> None:
+        self._function, self._tensors = function, tensors
+
+    def __call__(self, batch: Any) -> Any:
+        if not self._tensors:
+            return self._function(batch)
+        with torch.inference_mode():
+            return self._function(torch.from_numpy(np.ascontiguousarray(batch))).numpy()
+
+
+def let_load(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> None:
+    """Let handlers that are started from now on load this engine."""
+    monkeypatch.setattr(image_handler, "load_model", lambda *_, **__: engine)
 
 
 @dataclass(frozen=True)
@@ -50,12 +74,15 @@ class Reply:
 
 
 def new_context(
-    headers: list[dict[str, Any]], model: dict[str, Any], config: dict[str, Any]
+    headers: list[dict[str, Any]],
+    model: dict[str, Any],
+    config: dict[str, Any],
+    folder: Path = ROOT / "weights",
 ) -> Any:
     """Return TorchServe's context for a batch of requests with these headers."""
     context = Context(
         model_name="model",
-        model_dir=str(ROOT / "weights"),
+        model_dir=str(folder),
         manifest={"model": {"modelName": "model", "modelVersion": "1.0", **model}},
         batch_size=8,
         gpu=None,
@@ -68,10 +95,13 @@ def new_context(
 
 
 def start(
-    handler: ImageHandler, model: dict[str, Any] = DIGIT_MODEL, config: Any = DIGIT_CONFIG
+    handler: ImageHandler,
+    model: dict[str, Any] = DIGIT_MODEL,
+    config: Any = DIGIT_CONFIG,
+    folder: Path = ROOT / "weights",
 ) -> Any:
     """Initialise a handler as a worker does; on one thread, as tests run side by side."""
-    handler.initialize(new_context([], model, {"threads": 1} | config))
+    handler.initialize(new_context([], model, {"threads": 1} | config, folder))
     return handler
 
 

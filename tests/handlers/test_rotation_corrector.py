@@ -12,7 +12,7 @@ from rotation_corrector import RotationCorrector
 from rotation_net import RotationNet
 from torchvision.models import efficientnet_b0
 
-from tests.handlers.asking import ask, decoded, encoded, start
+from tests.handlers.asking import Computed, ask, decoded, encoded, let_load, start
 
 CONFIG: dict[str, Any] = {"size": [32, 32]}
 
@@ -37,7 +37,7 @@ def knows_the_sky(batch: torch.Tensor) -> torch.Tensor:
 
 @pytest.fixture(params=[True, False], ids=["agreement", "one look"])
 def handler(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr("marsmith_handlers.image_handler.load_model", lambda *_: knows_the_sky)
+    let_load(monkeypatch, Computed(knows_the_sky, tensors=True))
     return start(RotationCorrector(), config=CONFIG | {"agreement": request.param})
 
 
@@ -88,12 +88,12 @@ def test_a_picture_that_goes_back_is_not_decoded_smaller(handler: RotationCorrec
 def test_agreement_is_exactly_even_handed() -> None:
     torch.manual_seed(0)
     handler = RotationCorrector()
-    handler.config, handler.device = RotationCorrector.Config(agreement=True), torch.device("cpu")
-    handler.model = RotationNet().eval()
-    batch = torch.rand(3, 3, 64, 64)
-    straight, turned = handler.infer(batch), handler.infer(batch.rot90(1, (2, 3)))
+    handler.config = RotationCorrector.Config(agreement=True)
+    handler.model = Computed(RotationNet().eval(), tensors=True)
+    batch = torch.rand(3, 3, 64, 64).numpy()
+    straight, turned = handler.infer(batch), handler.infer(np.rot90(batch, 1, (2, 3)))
     # What is turned by one quarter needs one less: the same numbers, one class on.
-    assert torch.allclose(turned.roll(1, dims=1), straight, atol=1e-5)
+    assert np.allclose(np.roll(turned, 1, axis=1), straight, atol=1e-5)
 
 
 def test_the_keys_are_those_of_torchvision() -> None:
@@ -108,7 +108,7 @@ def test_eight_views_agree_where_one_is_misled(monkeypatch: pytest.MonkeyPatch) 
         logits[0] = torch.tensor([0.0, 0.0, 25.0, 0.0])
         return logits
 
-    monkeypatch.setattr("marsmith_handlers.image_handler.load_model", lambda *_: misled)
+    let_load(monkeypatch, Computed(misled, tensors=True))
     answers = {}
     for agreement in (True, False):
         handler = start(RotationCorrector(), config=CONFIG | {"agreement": agreement})

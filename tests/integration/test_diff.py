@@ -62,6 +62,11 @@ def test_inspect_tells_a_real_archive(kit: Kit) -> None:
     assert (weights["kind"], weights["parameters"]) == ("PyTorch zip", 300_426)
     assert [one["name"] for one in weights["layers"]] == ["cn1", "cn2", "fc1", "fc2"]
     assert found["samples"][0]["request"]["format"] == "PNG"
-    assert found["samples"][0]["answer"]["keys"] == ["label", "confidence", "probabilities"]
+    assert found["samples"][0]["answer"]["keys"] == [
+        "label",
+        "index",
+        "confidence",
+        "probabilities",
+    ]
     assert found["handlerConfig"]["size"] == [28, 28]
     assert kit("inspect", "digits").stdout.startswith("digits 1.0\n")

@@ -112,7 +112,7 @@ def test_a_trace_that_would_go_wrong_is_refused_whatever_its_folder_is_called(
 def test_a_model_that_decides_by_the_size_of_its_batch_is_found(decides: Kit) -> None:
     by_size = DECIDES.replace("bool(values.sum() > 0)", "images.shape[0] > 40")
     decides.write("model_defs/decides.py", by_size)
-    sample = '{"label": "0", "confidence": 0.5, "probabilities": {"0": 0.5, "1": 0.5}}'
+    sample = '{"label": "0", "index": 0, "confidence": 0.5, "probabilities": {"0": 0.5, "1": 0.5}}'
     decides.write("samples/decides.json", sample)
     spec = (decides.root / "archives.toml").read_text()
     decides.write("archives.toml", spec.rstrip() + "\ntolerance = 0.5\n")
@@ -127,7 +127,7 @@ def test_a_script_keeps_both_ways(decides: Kit) -> None:
     result = decides("export", "decides", "--format", "torchscript-script", check=False)
     assert "answers its sample samples/seven.png wrongly: confidence: unexpected" in result.stderr
     assert exported_archives(decides) == []
-    sample = '{"label": "0", "confidence": 0.5, "probabilities": {"0": 0.5, "1": 0.5}}'
+    sample = '{"label": "0", "index": 0, "confidence": 0.5, "probabilities": {"0": 0.5, "1": 0.5}}'
     decides.write("samples/decides.json", sample)
     spec = (decides.root / "archives.toml").read_text()
     decides.write("archives.toml", spec.rstrip() + "\ntolerance = 0.5\n")
@@ -225,7 +225,7 @@ def test_a_dtype_that_a_format_has_not_is_refused(kit: Kit) -> None:
     result = kit("export", "digits", "--format", "onnx", "--dtype", "bfloat16", check=False)
     assert "onnx has no bfloat16: its engine computes in float32 or int8" in result.stderr
     assert "bfloat16 has --format torchscript-trace" in result.stderr
-    (kit.root / "handlers" / "marsmith_handlers" / "model_engines.py").unlink()
+    (kit.root / "handlers" / "marsmith_handlers" / "torch_engines.py").unlink()
     result = kit("export", "digits", "--format", "openvino", check=False)
     assert "digits's handler knows no engines" in result.stderr
 

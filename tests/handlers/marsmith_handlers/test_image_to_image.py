@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from marsmith_handlers.engine import Engine
 from marsmith_handlers.image_to_image import ImageToImage
 from PIL import Image
 from resnet_generator import ResnetGenerator
 from unet import UNet
 
-from tests.handlers.asking import ask, decoded, encoded, start
+from tests.handlers.asking import Computed, ask, decoded, encoded, let_load, start
 
 GRADIENT = Image.linear_gradient("L").resize((60, 40)).convert("RGB")
 _PARTS = (0.9, 0.6, 0.3)  # how bright the channels of a coloured gradient are
@@ -23,20 +24,20 @@ STRETCHED = {"size": [64, 64], "mean": [0.5], "std": [0.5], "output_mean": 0.5, 
 SHAPED = {"size": [64, 64], "longest_side": 128, "multiple": 32}
 
 
-class Unchanged:
+class Unchanged(Engine):
     """A model that gives back what it gets, and remembers the shapes."""
 
     def __init__(self) -> None:
         self.shapes: list[tuple[int, ...]] = []
 
-    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
-        self.shapes.append(tuple(batch.shape))
+    def __call__(self, batch: Any) -> Any:
+        self.shapes.append(batch.shape)
         return batch
 
 
 def handler_of(monkeypatch: pytest.MonkeyPatch, config: dict[str, Any]) -> tuple[Any, Unchanged]:
     model = Unchanged()
-    monkeypatch.setattr("marsmith_handlers.image_handler.load_model", lambda *_: model)
+    let_load(monkeypatch, model)
     handler = start(ImageToImage(), config=config)
     model.shapes.clear()
     return handler, model
@@ -100,7 +101,7 @@ def test_json_holds_the_image_in_base64(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_outputs_are_clipped(monkeypatch: pytest.MonkeyPatch) -> None:
     handler, _ = handler_of(monkeypatch, STRETCHED)
-    handler.model = lambda batch: torch.where(batch > 0, 9.0, -9.0)
+    handler.model = Computed(lambda batch: np.where(batch > 0, 9.0, -9.0))
     (reply,) = ask(handler, encoded(GRADIENT.resize((64, 64))), accept="image/png")
     assert set(np.unique(np.asarray(decoded(reply.body)))) == {0, 255}
 
@@ -109,7 +110,8 @@ def test_the_tones_of_the_picture_are_kept_if_asked(monkeypatch: pytest.MonkeyPa
     image = Image.merge("RGB", [GRADIENT.getchannel(0).point(lambda v, k=k: v * k) for k in _PARTS])
     for keep, close in ((False, False), (True, True)):
         handler, _ = handler_of(monkeypatch, {**STRETCHED, "keep_tones": keep})
-        handler.model = lambda batch: batch.flip(1) * 0.3 + 0.4  # other colours, flat and bright
+        # Other colours, flat and bright.
+        handler.model = Computed(lambda batch: batch[:, ::-1] * 0.3 + 0.4)
         (reply,) = ask(handler, encoded(image), accept="image/png")
         tones = [
             (pixels.mean(axis=(0, 1)), pixels.std(axis=(0, 1)))
@@ -121,7 +123,7 @@ def test_the_tones_of_the_picture_are_kept_if_asked(monkeypatch: pytest.MonkeyPa
 
 def test_an_output_that_is_no_number_is_our_own_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     handler, _ = handler_of(monkeypatch, STRETCHED)
-    handler.model = lambda batch: batch / 0
+    handler.model = Computed(lambda batch: batch * np.nan)
     (reply,) = ask(handler, encoded(GRADIENT))
     assert (reply.status, reply.code) == (500, "model_failed")
 

@@ -33,7 +33,7 @@ def archive(
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("MAR-INF/MANIFEST.json", json.dumps({"model": model}))
         file.writestr("model-config.yaml", yaml.safe_dump({"handler_config": config}))
-        for name, content in ({"model_engines.py": b""} | files).items():
+        for name, content in ({"torch_engines.py": b""} | files).items():
             file.writestr(name, content)
     return Subject(Archive(path))
 
@@ -115,6 +115,6 @@ def test_a_missing_engine_and_compiler(tmp_path: Path, monkeypatch: pytest.Monke
 def test_other_peoples_handlers_may_mean_something_else(tmp_path: Path) -> None:
     subject = archive(tmp_path, {"engine": "steam"}, {"m.pt": b""})
     with zipfile.ZipFile(tmp_path / "other.mar", "w") as file:
-        for name in subject.archive.names - {"model_engines.py"}:
+        for name in subject.archive.names - {"torch_engines.py"}:
             file.writestr(name, subject.archive.read(name))
     assert list(check_engine(Subject(Archive(tmp_path / "other.mar")))) == []

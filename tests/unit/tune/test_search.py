@@ -186,7 +186,7 @@ def with_engines(spec: ArchiveSpec) -> ArchiveSpec:
         spec,
         model_file="model.py",
         serialized_file="w.pth",
-        extra_files=("handlers/model_engines.py",),
+        extra_files=("handlers/torch_engines.py",),
         handler_config={"engine": "eager"},
     )
 

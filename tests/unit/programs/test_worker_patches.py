@@ -7,23 +7,31 @@ import logging
 import random
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from marsmith_handlers.worker_reading import read_ahead
+import ts
+import ts.metrics.caching_metric
+from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 
 from marsmith.answers.messages import Request
+from marsmith.programs import worker_patches
 from marsmith.torchserve.worker_protocol import encode_batch
 
 
 @pytest.fixture
 def reader() -> Iterator[Any]:
-    """TorchServe's module; put back as it was, for other tests."""
+    """TorchServe's module, patched; put back as it was, for other tests."""
     module = importlib.import_module("ts.protocol.otf_message_handler")
-    before = vars(module)["_retrieve_buffer"]
+    read, add_time = vars(module)["_retrieve_buffer"], MetricsCacheYamlImpl.add_time
+    filters = list(logging.getLogger().filters)
     yield module
-    vars(module)["_retrieve_buffer"] = before
+    vars(module)["_retrieve_buffer"] = read
+    MetricsCacheYamlImpl.add_time = add_time
+    logging.getLogger().filters[:] = filters
 
 
 def messages() -> list[bytes]:
@@ -57,13 +65,13 @@ def read_all(reader: Any, data: bytes, pieces: int, count: int) -> list[Any]:
 def test_the_same_messages_in_pieces_of_any_size(reader: Any, pieces: int) -> None:
     sent = messages()
     expected = read_all(reader, b"".join(sent), pieces, len(sent))
-    read_ahead()
+    worker_patches.patch_worker()
     assert read_all(reader, b"".join(sent), pieces, len(sent)) == expected
     assert read_all(reader, sent[0], pieces, 1) == expected[:1]  # another connection
 
 
 def test_a_front_end_that_goes_ends_the_worker(reader: Any) -> None:
-    read_ahead()
+    worker_patches.patch_worker()
     with pytest.raises(SystemExit) as caught:
         read_all(reader, messages()[1][:500], 100, 1)
     assert caught.value.code == 0
@@ -72,8 +80,32 @@ def test_a_front_end_that_goes_ends_the_worker(reader: Any) -> None:
 def test_the_line_per_batch_is_left_out_and_others_are_not(
     reader: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    read_ahead()
+    worker_patches.patch_worker()
     with caplog.at_level(logging.INFO):
         read_all(reader, messages()[0], 1000, 1)
         logging.info("something else")
     assert [record.message for record in caplog.records] == ["something else"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("reader")
+def test_the_prediction_time_is_told_once_a_second_and_other_metrics_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(ts.metrics.caching_metric.logger, "info", told.append)
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    worker_patches.patch_worker()
+    stock = Path(ts.__file__).parent / "configs" / "metrics.yaml"
+    metrics: Any = MetricsCacheYamlImpl(config_file_path=str(stock))
+    metrics.initialize_cache()
+    metrics.model_name, metrics.request_ids = "digits", {0: "one"}
+    for step in range(25):
+        now = 100.0 + step / 10
+        metrics.add_time("PredictionTime", step)
+    values = [line.split(":")[1].split("|")[0] for line in told]
+    assert values == ["0", "10", "20"]
+    for _ in range(3):
+        metrics.add_time("DecodeTime", 1.5, unit="ms")
+    assert sum("DecodeTime" in line for line in told) == 3
