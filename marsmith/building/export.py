@@ -21,6 +21,8 @@ from marsmith.building.calibration import Photos, split_photos
 from marsmith.building.writer import write_archive
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import BuildError
+from marsmith.core.extras import MODULES
+from marsmith.core.installed import require
 from marsmith.project.entries import entries
 from marsmith.project.project import Project
 from marsmith.project.spec import ArchiveSpec
@@ -157,6 +159,11 @@ def _refuse_impossible(project: Project, spec: ArchiveSpec, kind: str, dtype: st
             f"{kind} has no {dtype}: its engine computes in {' or '.join(FORMATS[kind].dtypes)}",
             f"{dtype} has --format {' or '.join(able)}",
         )
+    require("exporting", "torchserve", "ts", "torch")
+    if kind in ("onnx", "openvino"):
+        require(f"exporting to {kind}", "torch", "onnxscript")
+    if kind == "openvino":
+        require("exporting to openvino", "openvino", *MODULES["openvino"])
     if not knows_engines(project, spec) and (
         dtype != "float32" or kind in ("openvino", "aotinductor")
     ):

@@ -15,6 +15,7 @@ from marsmith.check.probes import picture
 from marsmith.check.state_dict_differences import Differences
 from marsmith.check.subject import Subject
 from marsmith.core.errors import WorkerError
+from marsmith.core.extras import MissingExtraError
 from marsmith.core.findings import Finding, Severity
 from marsmith.worker.runtime import Runtime
 
@@ -35,6 +36,10 @@ class Behaviour:
             run.start()
         except WorkerError as error:
             yield explain_load(self.subject, error, run)
+            return
+        except MissingExtraError as error:
+            message = f"it was only read, not run: {error.message}"
+            yield self.subject.finding("not-run", message, error.hint, severity=Severity.WARNING)
             return
         with run:
             self.figures["load"] = time.monotonic() - start

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from marsmith.check.subject import Subject
 from marsmith.core.errors import ArchiveError, MarsmithError
+from marsmith.core.extras import extra_of, install_hint
 from marsmith.core.findings import Finding
 from marsmith.core.suggestions import did_you_mean
 from marsmith.weights.onnx_graph import read_onnx
@@ -78,10 +79,15 @@ def _problems(
     elif dtype in dtypes:
         yield from _file_problems(subject, name, engine, str(dtype))
     if engine in _PACKAGES and find_spec(engine) is None:
-        yield "engine", f"engine {engine!r} is not installed", f"pip install {engine}"
+        yield "engine", f"engine {engine!r} is not installed", _installing(engine)
     if engine == "compile" and not any(map(shutil.which, _COMPILERS)):
         message = "engine 'compile' needs a C++ compiler, and there is none here"
         yield "engine", message, "apt-get install g++; or another engine"
+
+
+def _installing(engine: str) -> str:
+    extra = extra_of(engine)
+    return install_hint(extra) if extra else f"pip install {engine}"
 
 
 def _close(value: object, known: list[str]) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 from marsmith.archive.manifest import Manifest
 from marsmith.archive.reader import Archive
 from marsmith.core.findings import Finding, Severity
+from marsmith.core.installed import is_installed
 from marsmith.project.entries import entries
 from marsmith.project.project import Project
 from marsmith.project.spec import DEFAULT_HANDLERS, SPEC_FILE, ArchiveSpec
@@ -41,8 +41,7 @@ class Subject:
     def default_handler(self) -> str | None:
         """The name of TorchServe's own handler, where the archive names one."""
         handler = self.manifest.handler
-        own = torchserve_home() / "ts" / "torch_handler" / f"{handler}.py"
-        return handler if not self.handler_module_is_own and _is_name(handler, own) else None
+        return handler if not self.handler_module_is_own and _is_default(handler) else None
 
     @property
     def handler_module(self) -> str:
@@ -124,5 +123,8 @@ def is_module(entry: str, module: str) -> bool:
     return re.fullmatch(re.escape(module.replace(".", "/")) + MODULE, entry) is not None
 
 
-def _is_name(handler: str, file: Path) -> bool:
-    return handler in DEFAULT_HANDLERS or (handler.isidentifier() and file.is_file())
+def _is_default(handler: str) -> bool:
+    if handler in DEFAULT_HANDLERS or not is_installed("ts"):
+        return handler in DEFAULT_HANDLERS
+    file = torchserve_home() / "ts" / "torch_handler" / f"{handler}.py"
+    return handler.isidentifier() and file.is_file()

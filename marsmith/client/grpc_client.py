@@ -17,6 +17,8 @@ from marsmith.client.routes import routes_of
 from marsmith.client.tokens import TokenSource, token_source
 from marsmith.client.workers_up import PATIENCE, NoWorkerUpError, WorkersUp
 from marsmith.core.errors import ClientError, RefusedError
+from marsmith.core.extras import MODULES
+from marsmith.core.installed import require
 
 if TYPE_CHECKING:
     from marsmith.client.grpc_wire import Wire
@@ -47,7 +49,7 @@ class GrpcClient(BaseClient):
         """`timeout` is in seconds, for each try; `deadline` for each call, with all its tries.
 
         Addresses are HOST:PORT, management's one port after inference's unless given. The rest is
-        as in `Client`; `certificate` turns TLS on. Raises ClientError where grpc is not installed.
+        as in `Client`; `certificate` turns TLS on. Raises MissingExtraError without grpc.
         """
         places = (_address(address), _address(management_address or _next_port(address)))
         tokens = token_source(token, key_file)
@@ -175,12 +177,9 @@ class GrpcClient(BaseClient):
 
 
 def _wires(places: tuple[str, str], **how: Any) -> tuple[Wire, Wire]:
-    try:
-        from marsmith.client.grpc_wire import Wire
-    except ImportError as error:
-        raise ClientError(
-            f"gRPC needs what is not installed: {error}", "install it: pip install 'marsmith[grpc]'"
-        ) from error
+    require("gRPC", "grpc", *MODULES["grpc"])
+    from marsmith.client.grpc_wire import Wire
+
     return Wire("inference", places[0], **how), Wire("management", places[1], **how)
 
 

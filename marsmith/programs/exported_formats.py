@@ -166,12 +166,8 @@ def _write_openvino(
 ) -> None:
     # OpenVINO reports each use to its makers, unless what does so cannot be imported.
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-    try:
-        import openvino
-    except ImportError as error:
-        raise ExportError(
-            "OpenVINO is not installed", "pip install 'marsmith[openvino]'"
-        ) from error
+    import openvino
+
     with tempfile.TemporaryDirectory() as folder:
         onnx_file = Path(folder) / "model.onnx"  # OpenVINO writes the name down
         _write_onnx(program, onnx_file)

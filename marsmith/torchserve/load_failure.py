@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from marsmith.core.extras import extra_of, install_hint
 from marsmith.core.findings import Finding
 from marsmith.torchserve.tracebacks import Failure, missing_module
 from marsmith.torchserve.worker_lines import CHATTER
@@ -44,12 +45,12 @@ def _tail(log: str) -> str:
 
 def _missing_module(module: str) -> str:
     top = module.partition(".")[0]
-    if top == "captum":
-        return "TorchServe's vision handlers import it without declaring it: pip install captum"
     if top == "marsmith":
         return "a worker has no marsmith package: import from marsmith_handlers instead"
     if top == "marsmith_handlers":
         return "it is part of Marsmith: marsmith build packs it into the archive"
+    if extra := extra_of(module):
+        return install_hint(extra)
     return (
         f"if {module} is your own file, add it to extra_files; "
         "if it is a package, install it here or declare it in a requirements_file"

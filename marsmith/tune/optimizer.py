@@ -9,12 +9,10 @@ least 0.95 of the best on 24 by TPE alone, on 20 by chance, on all by turns.
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from marsmith.core.errors import ProjectError
 from marsmith.tune.measurements import Measurement
 from marsmith.tune.space import Configuration, Space
 
@@ -29,15 +27,6 @@ BETTER = 1.02  # a rate that is no more than that above another is as good
 _MISSED = 10.0  # what a configuration that fails is told to miss the goal by
 
 Place = tuple[int, int, int, int]  # in the four lists of a space
-
-
-def require_optuna() -> None:
-    """Raise ProjectError without Optuna, which is an extra."""
-    if importlib.util.find_spec("optuna") is None:
-        raise ProjectError(
-            "optuna, which searches, is not installed",
-            "install the kit with it: pip install 'marsmith[tune]'",
-        )
 
 
 class Study:

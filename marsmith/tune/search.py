@@ -17,6 +17,7 @@ from pathlib import Path
 from marsmith.archive.reader import Archive
 from marsmith.building.building import build
 from marsmith.core.errors import BuildError, ClientError, ProjectError, ServerError
+from marsmith.core.installed import require
 from marsmith.core.interrupts import StopRequest
 from marsmith.project.project import Project
 from marsmith.project.spec import ArchiveSpec
@@ -29,7 +30,7 @@ from marsmith.tune.engine_variants import (
 )
 from marsmith.tune.load_trial import Conditions, Trial, failed, is_hopeless, measure
 from marsmith.tune.measurements import Measurement, Measurements
-from marsmith.tune.optimizer import BETTER, Study, require_optuna
+from marsmith.tune.optimizer import BETTER, Study
 from marsmith.tune.rematch import ROUND, measure_in_turns
 from marsmith.tune.space import Configuration, Space, present
 from marsmith.tune.trial_server import TrialServer
@@ -73,10 +74,11 @@ class Tuning:
     ) -> None:
         """Build the archive, and prepare. `budget` is in seconds; `trials` the most to search.
 
-        Raises FindingsError if the archive cannot be built, ProjectError if it has no samples, or
-        Optuna is not installed.
+        Raises FindingsError if the archive cannot be built, ProjectError if it has no samples,
+        MissingExtraError without Optuna or TorchServe.
         """
-        require_optuna()
+        require("tuning", "tune")
+        require("tuning", "torchserve", "ts", "torch")
         (self.spec,) = project.specs((name,))
         (built,) = build(project, (name,))
         self.archive = Archive(built.path)

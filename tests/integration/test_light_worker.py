@@ -207,10 +207,8 @@ class Handler:
 """
 
 
-@pytest.fixture
-def onnx_archive(tmp_path: Path) -> Path:
-    """An archive whose model adds four numbers."""
-    path = write_archive(tmp_path / "sum", ONNX_HANDLER, serializedFile="model.onnx")
+def save_sum(path: Path) -> None:
+    """Write a model that adds four numbers."""
     weights = helper.make_tensor("w", TensorProto.FLOAT, [4], np.ones(4, "float32"))
     graph = helper.make_graph(
         [helper.make_node("MatMul", ["x", "w"], ["y"])],
@@ -219,8 +217,14 @@ def onnx_archive(tmp_path: Path) -> Path:
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n"])],
         [weights],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
-    onnx.save(model, path / "model.onnx")
+    opset = helper.make_opsetid("", 17)
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=10), path)
+
+
+@pytest.fixture
+def onnx_archive(tmp_path: Path) -> Path:
+    path = write_archive(tmp_path / "sum", ONNX_HANDLER, serializedFile="model.onnx")
+    save_sum(path / "model.onnx")
     return path
 
 

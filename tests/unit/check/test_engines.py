@@ -105,7 +105,7 @@ def test_a_missing_engine_and_compiler(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(shutil, "which", lambda _: None)
     (found,) = check_engine(archive(tmp_path, {}, {"m.xml": IR, "m.bin": b""}))
     assert found.message == "engine 'openvino' is not installed"
-    assert found.hint == "pip install openvino"
+    assert found.hint == "pip install 'marsmith[openvino]'"
     compiled = archive(tmp_path, {"engine": "compile"}, {"m.pth": b""}, model_file=True)
     (found,) = check_engine(compiled)
     assert "needs a C++ compiler" in found.message

@@ -292,11 +292,11 @@ def test_without_grpc_the_error_says_what_to_install() -> None:
     said = python(
         "import sys; sys.modules['grpc'] = None\n"
         "from marsmith.client import GrpcClient\n"
-        "from marsmith.core.errors import ClientError\n"
+        "from marsmith.core.errors import MarsmithError\n"
         "try:\n    GrpcClient()\n"
-        "except ClientError as error:\n    print(error.hint)"
+        "except MarsmithError as error:\n    print(error.code, error.hint)"
     )
-    assert said == "install it: pip install 'marsmith[grpc]'"
+    assert said == "missing-extra pip install 'marsmith[grpc]'"
 
 
 # ---- a version on trial

@@ -36,7 +36,7 @@ def test_a_missing_module_leads_to_extra_files_or_requirements() -> None:
 
 def test_captum_is_told_apart_from_files_of_ones_own() -> None:
     text = "Traceback (most recent call last):\nModuleNotFoundError: No module named 'captum'\n"
-    assert "pip install captum" in finding_of(text)[1]
+    assert finding_of(text)[1] == "pip install 'marsmith[torchserve]'"
 
 
 @pytest.mark.parametrize("module", ["marsmith.core", "marsmith_handlers.base", "not_known"])
