@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from marsmith.core.errors import MarsmithError
 
-
-def coded(code: str) -> Callable[[MarsmithError], bool]:
+def coded(code: str) -> Callable[[BaseException], bool]:
     """Return a check for pytest.raises: the error has this code, and a hint."""
-    return lambda error: error.code == code and bool(error.hint)
+    return lambda error: getattr(error, "code", None) == code and bool(getattr(error, "hint", ""))
