@@ -1,4 +1,4 @@
-"""Findings about an archive, from cheap and safe to what runs its code.
+"""Find problems in an archive: static checks first, then checks that run its code.
 
-One module a kind of fault. It never changes an archive and starts no server.
+One module for each kind of problem. Checks never change an archive and start no server.
 """

@@ -1,4 +1,4 @@
-"""Does an archive load, and answer as a server needs it to? Seen in the runtime."""
+"""Check that an archive loads and answers correctly, by running it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from marsmith.answers.samples import Sample, difference
 from marsmith.check.batches import Batches
-from marsmith.check.handler_faults import failing, spoiled
+from marsmith.check.handler_faults import handler_fault, logged_fault
 from marsmith.check.load_failures import explain_load
 from marsmith.check.memory import check_memory
 from marsmith.check.probes import picture
@@ -22,14 +22,14 @@ from marsmith.worker.runtime import Runtime
 
 @dataclass
 class Behaviour:
-    """An archive's run: the findings come as it goes on, the figures are there at its end."""
+    """Checks one archive by running it. `figures` are complete after the last finding."""
 
     subject: Subject
     timeout: float
     figures: dict[str, float] = field(default_factory=dict)  # seconds
 
     def findings(self) -> Iterator[Finding]:
-        """Yield what is wrong with how the archive behaves."""
+        """Load the archive, send requests, and yield what is wrong."""
         start = time.monotonic()
         run = Runtime(self.subject.archive, timeout=self.timeout, watched=True)
         try:
@@ -44,37 +44,37 @@ class Behaviour:
         with run:
             self.figures["load"] = time.monotonic() - start
             notes = run.notes()
-            yield from self._check_network(notes.network, "is loaded")
+            yield from self._check_network(notes.network, "while it loads")
             yield from self._check_names(notes.loose)
             yield from self._check_answers(run)
             later = run.notes().network[len(notes.network) :]
             yield from self._check_network(
-                [one for one in later if one not in notes.network], "answers"
+                [one for one in later if one not in notes.network], "while it answers"
             )
 
     def _check_network(self, network: list[str], when: str) -> Iterator[Finding]:
-        """Yield what it asked of the network, and then did without."""
+        """Yield network addresses that it tried to reach, but works without."""
         if network:
             where = ", ".join(list(dict.fromkeys(network))[:3])
-            message = f"it wants the network when it {when}, and goes on without: {where}"
-            hint = "ship what it needs in the archive; a server may be kept from the network"
-            yield self.subject.finding("download", message, hint, severity=Severity.WARNING)
+            message = f"it tries to use the network {when}, and works without: {where}"
+            hint = "put what it needs into the archive; a server may have no network"
+            yield self.subject.finding(message, hint, severity=Severity.WARNING, rule="download")
 
     def _check_names(self, loose: list[dict[str, list[str]]]) -> Iterator[Finding]:
-        """Yield weights that load_state_dict(…, strict=False) has hardly taken anything of."""
+        """Yield weights of which load_state_dict(…, strict=False) loaded hardly anything."""
         if loose:
             found = Differences(loose[0]["missing"], loose[0]["unexpected"])
-            message = f"strict=False hides that the weights are not loaded: {found.short}"
+            message = f"strict=False hides that weights are not loaded: {found.short}"
             file = self.subject.manifest.serialized_file
             yield self.subject.finding(
-                "weights-keys", message, found.cause, file, severity=Severity.WARNING
+                message, found.cause, file, severity=Severity.WARNING, rule="weights-keys"
             )
 
     def _check_answers(self, run: Runtime) -> Iterator[Finding]:
         samples = self.subject.archive.samples
         if not samples and self.subject.spec:
             yield self._without_samples()
-        first = self._first(run, samples) if samples else self._drawn(run)
+        first = self._with_samples(run, samples) if samples else self._with_picture(run)
         body = yield from first
         if body is None:
             return
@@ -84,31 +84,31 @@ class Behaviour:
 
     def _without_samples(self) -> Finding:
         hint = f"record one: marsmith sample {self.subject.archive.name} INPUT"
-        message = "it has no sample, so nothing proves that it answers rightly"
-        return self.subject.finding("no-sample", message, hint, severity=Severity.WARNING)
+        message = "it has no sample, so nothing proves that its answers are correct"
+        return self.subject.finding(message, hint, severity=Severity.WARNING, rule="no-sample")
 
-    def _drawn(self, run: Runtime) -> Generator[Finding, None, bytes | None]:
-        """Ask with a picture, which an archive of something else may well refuse."""
+    def _with_picture(self, run: Runtime) -> Generator[Finding, None, bytes | None]:
+        """Send a picture, which archives for other inputs may refuse."""
         body, start = picture(), len(run.log())
         answer = run.predict(body)
         if answer.ok:
             return body
-        found = spoiled(self.subject, run, answer)
-        if found := found or failing(self.subject, run.failure(start)):
+        found = handler_fault(self.subject, run, answer)
+        if found := found or logged_fault(self.subject, run.failure(start)):
             yield found
         return None
 
-    def _first(
+    def _with_samples(
         self, run: Runtime, samples: tuple[Sample, ...]
     ) -> Generator[Finding, None, bytes | None]:
-        """Yield what is wrong with the samples' answers; return a body that is answered."""
+        """Yield samples with wrong answers; return a request body that is answered."""
         good = None
         for sample in samples:
             body = self.subject.archive.read(sample.request)
             start, logged = time.monotonic(), len(run.log())
             answer = run.predict(body)
             self.figures.setdefault("answer", time.monotonic() - start)
-            if found := spoiled(self.subject, run, answer):
+            if found := handler_fault(self.subject, run, answer):
                 yield found
                 return None
             if answer.ok:
@@ -116,38 +116,39 @@ class Behaviour:
             if wrong := sample.complaint(self.subject.archive.read(sample.response), answer):
                 if answer.status >= 500:
                     wrong = f"{wrong}: {run.failure(logged).message}"
-                message = f"its sample {sample.request} is answered wrongly: {wrong}"
-                hint = "mend the model or its handler; if this is right: marsmith sample"
-                yield self.subject.finding("sample", message, hint, sample.response)
+                message = f"the answer to its sample {sample.request} is wrong: {wrong}"
+                again = f"marsmith sample {self.subject.archive.name}"
+                hint = f"correct the model or its handler; if the new answer is right: {again}"
+                yield self.subject.finding(message, hint, sample.response, rule="sample")
         return good
 
     def _check_mode(self, run: Runtime, body: bytes) -> Generator[Finding, None, bool]:
-        """Yield what speaks for training mode; say if the same request gets the same answer."""
+        """Yield signs of training mode; return whether the same request gets the same answer."""
         first, second = run.predict(body), run.predict(body)
         place = self.subject.defined("initialize")
         changed = difference(first.body, second.body, 1e-6)
         calls = run.notes().calls
         training = any(call.get("training") for call in calls)
-        # Without a sample nobody says that an answer stays: it may hold the time, or be drawn.
+        # Without a sample, an answer may be meant to change: it may contain the time, or be random.
         if changed and (training or self.subject.archive.samples):
             cause = "the model is in training mode" if training else "something in it is random"
             message = f"two calls with the same request differ ({changed}): {cause}"
             hint = (
-                "call model.eval() in initialize" if training else "seed or remove what is random"
+                "call model.eval() in initialize" if training else "remove or seed what is random"
             )
-            yield self.subject.finding("training-mode", message, hint, *place)
+            yield self.subject.finding(message, hint, *place, rule="training-mode")
         elif any(call.get("random") for call in calls):
             message = "the model is in training mode, so its answers depend on the batch"
             hint = "call model.eval() in initialize"
-            yield self.subject.finding("training-mode", message, hint, *place)
+            yield self.subject.finding(message, hint, *place, rule="training-mode")
         if any(call.get("gradients") for call in calls):
-            message = "the model computes gradients, which takes memory and time for nothing"
-            hint = "call it within `with torch.inference_mode():`"
+            message = "the model computes gradients, which wastes memory and time"
+            hint = "call it in `with torch.inference_mode():`"
             yield self.subject.finding(
-                "gradients",
                 message,
                 hint,
                 *self.subject.defined("handle"),
                 severity=Severity.WARNING,
+                rule="gradients",
             )
         return changed is None

@@ -1,4 +1,4 @@
-"""Prove archives: layout, code, weights, configuration, and how they behave."""
+"""Check archives: layout, code, weights, configuration, and behaviour."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from marsmith.core.errors import ArchiveError, WorkerError
 from marsmith.core.findings import Finding, FindingsError, Severity
 from marsmith.project.project import Project
 
-_FAILED = ("load", "weights-keys", "download")  # of a load
-# After an error of these nothing that runs the archive can say more.
+_FAILED = ("load", "weights-keys", "download")  # rules for an archive that cannot be loaded
+# If one of these finds an error, the archive is not run.
 _STATIC: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
     check_against_sources,
     check_code,
@@ -39,7 +39,7 @@ _STATIC: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
 
 @dataclass(frozen=True)
 class Checked:
-    """What was found of one archive, or of the project around it."""
+    """The findings about one archive, or about its project."""
 
     name: str
     findings: tuple[Finding, ...]
@@ -52,10 +52,10 @@ class Checked:
 
 
 def check(target: Target, *, timeout: float, fix: bool = False) -> Checked:
-    """Check one archive. `timeout` is in seconds; `fix` builds anew what is missing or stale."""
+    """Check one archive. `timeout` is in seconds; `fix` rebuilds an archive that is stale."""
     if target.project and target.spec:
         found = tuple(check_spec(target.project, target.spec))
-        found = tuple(f for f in found if f.rule != "no-sample")  # told once, of the archive
+        found = tuple(f for f in found if f.rule != "no-sample")  # reported once, about the archive
         if any(finding.severity is Severity.ERROR for finding in found):
             return Checked(target.name, found)
     try:
@@ -64,7 +64,7 @@ def check(target: Target, *, timeout: float, fix: bool = False) -> Checked:
         return Checked(target.name, tuple(findings), figures)
     except FindingsError as error:
         return Checked(target.name, error.findings)
-    except WorkerError as error:  # that loaded, and then said what no worker says
+    except WorkerError as error:  # it loaded, and then broke the protocol
         place = str(target.path or target.name)
         found = (Finding(error.message, error.hint, place, rule="answer-type"),)
         return Checked(target.name, found)
@@ -75,7 +75,7 @@ def check(target: Target, *, timeout: float, fix: bool = False) -> Checked:
 
 
 def _archive(target: Target, *, fix: bool) -> Archive:
-    """Open the archive; one that was never built is built, a stale one only to fix it."""
+    """Open the archive. Build it if it was never built, or if it is stale and `fix` is set."""
     if target.project and target.path is None:
         path = target.project.model_store / f"{target.name}.mar"
         if not path.exists() or (fix and is_stale(target.project, target.name)):
@@ -98,7 +98,7 @@ def _check_archive(subject: Subject, timeout: float) -> tuple[list[Finding], dic
     findings += [finding for finding in static if not finding.presumed]
     presumed = [finding for finding in static if finding.presumed]
     if _errors([f for f in findings if f.rule != "stale"]):
-        return findings + _worth_telling(findings, presumed), {}
+        return findings + _still_relevant(findings, presumed), {}
     behaviour = Behaviour(subject, timeout)
     seen = list(behaviour.findings())
     failed = next((one for one in seen if one.rule in _FAILED and _errors([one])), None)
@@ -109,8 +109,8 @@ def _check_archive(subject: Subject, timeout: float) -> tuple[list[Finding], dic
     return rest + ([as_cause(one, failed) for one in causes] or seen), behaviour.figures
 
 
-def _worth_telling(findings: list[Finding], presumed: list[Finding]) -> list[Finding]:
-    """Return what may be wrong with an archive that nobody loads, because of other errors."""
+def _still_relevant(findings: list[Finding], presumed: list[Finding]) -> list[Finding]:
+    """Return presumed findings about an archive that is not loaded because of other errors."""
     hostile = {one.file for one in findings if one.rule == "weights-execute"}
     return [one for one in presumed if one.file not in hostile and one.rule != "download"]
 
@@ -120,5 +120,5 @@ def _errors(findings: list[Finding]) -> bool:
 
 
 def check_project(project: Project) -> Checked:
-    """Check what is the project's and no archive's: config.properties."""
+    """Check the project's config.properties."""
     return Checked("config.properties", tuple(check_server_config(project)))

@@ -1,4 +1,4 @@
-"""Does a handler or a model file define what TorchServe looks for, and can it be built?"""
+"""Check that a handler and a model file define what TorchServe looks for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from marsmith.project.python_outline import outline
 
 
 def check_handler(subject: Subject, module: Module) -> Iterator[Finding]:
-    """Yield why TorchServe would not find the handler's function or build its class."""
+    """Yield why TorchServe would not find the handler's function or instantiate its class."""
     found = outline(subject.python_files[module.entry])
     entry_point = subject.entry_point
     if "*" in found.names or (entry_point or "handle") in found.names:
@@ -23,7 +23,7 @@ def check_handler(subject: Subject, module: Module) -> Iterator[Finding]:
     elif entry_point:
         hint = did_you_mean(entry_point, found.names, "define it at the file's top level")
         message = f"there is no function {entry_point!r}"
-        yield subject.presume("handler-function", message, hint, module.entry, 1)
+        yield subject.presume(message, hint, module.entry, 1, rule="handler-function")
     else:
         yield _class_count(subject, module, "handler", [c.line for c in found.classes])
 
@@ -31,39 +31,41 @@ def check_handler(subject: Subject, module: Module) -> Iterator[Finding]:
 def _check_handler_class(subject: Subject, module: Module, name: str) -> Iterator[Finding]:
     definition = _class(module.tree, name)
     if needed := _needed_arguments(definition):
-        message = f"TorchServe builds {name} without arguments, and it needs {needed}"
-        hint = "give them default values; what differs goes into handler_config"
+        message = f"TorchServe calls {name}() without arguments, but it needs {needed}"
+        hint = "give them default values; settings belong into handler_config"
         line = _constructor_line(definition)
-        yield subject.presume("constructor", message, hint, module.entry, line)
+        yield subject.presume(message, hint, module.entry, line, rule="constructor")
     methods = {node.name for node in definition.body if isinstance(node, ast.FunctionDef)}
     missing = [one for one in ("initialize", "handle") if one not in methods]
     if not definition.bases and missing:
         message = f"{name} has no method {' and no '.join(missing)}"
-        hint = "define it, or derive the class from TorchServe's BaseHandler"
-        yield subject.presume("handler-methods", message, hint, module.entry, definition.lineno)
+        hint = "define it, or derive the class from ts.torch_handler.base_handler.BaseHandler"
+        yield subject.presume(
+            message, hint, module.entry, definition.lineno, rule="handler-methods"
+        )
 
 
 def check_model(subject: Subject, module: Module) -> Iterator[Finding]:
-    """Yield why TorchServe's own handlers would not build the model."""
+    """Yield why TorchServe's own handlers could not instantiate the model."""
     found = outline(subject.python_files[module.entry])
     if len(found.classes) != 1:
         yield _class_count(subject, module, "model file", [c.line for c in found.classes])
         return
     definition = _class(module.tree, found.classes[0].name)
     if needed := _needed_arguments(definition):
-        message = f"TorchServe builds {definition.name} without arguments, and it needs {needed}"
+        message = f"TorchServe calls {definition.name}() without arguments, but it needs {needed}"
         hint = "give them the default values that the weights were trained with"
         line = _constructor_line(definition)
-        yield subject.presume("constructor", message, hint, module.entry, line)
+        yield subject.presume(message, hint, module.entry, line, rule="constructor")
 
 
 def _class_count(subject: Subject, module: Module, kind: str, lines: list[int]) -> Finding:
-    message = f"a {kind} must define exactly one class, and this one defines {len(lines) or 'none'}"
-    hint = "imported classes do not count: derive a class of its own here"
+    message = f"a {kind} must define exactly one class, but this one defines {len(lines) or 'none'}"
+    hint = "define a class here; imported classes do not count"
     if lines:
-        hint = "move the others to a file of their own and import it here"
+        hint = "move the other classes to a file of their own, and import it here"
     line = lines[1] if len(lines) > 1 else 1
-    return subject.presume("classes", message, hint, module.entry, line)
+    return subject.presume(message, hint, module.entry, line, rule="classes")
 
 
 def _class(tree: ast.Module, name: str) -> ast.ClassDef:

@@ -1,4 +1,4 @@
-"""Would an archive's Python files load? Everything that can be seen without importing them."""
+"""Check an archive's Python files without importing them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from marsmith.project.python_outline import unused_functions
 
 
 def check_code(subject: Subject) -> Iterator[Finding]:
-    """Yield what would keep the handler or the model from being imported or built."""
+    """Yield why the handler or the model could not be imported or instantiated."""
     try:
         yield from _check_code(subject)
     except RecursionError:
-        return  # of code that nests deeper than a person writes, only the worker can judge
+        return  # code that is nested so deeply is left to the worker
 
 
 def _check_code(subject: Subject) -> Iterator[Finding]:
@@ -36,11 +36,11 @@ def _check_code(subject: Subject) -> Iterator[Finding]:
 
 
 def _check_downloads(subject: Subject, modules: list[Module]) -> Iterator[Finding]:
-    """Yield the calls that download; whether they do it at a load, the watched worker sees."""
+    """Yield the calls that may download; the watched worker sees whether they do."""
     called = (subject.entry_point,) if subject.entry_point else ()
     unused = unused_functions((module.tree for module in modules), called)
     own = {name.partition("/")[0].removesuffix(".py") for name in subject.python_files}
     for module in modules:
         for found in downloads(module.tree, unused, own):
-            message = f"{found.call} downloads weights when it runs, and a worker shall not"
-            yield subject.presume("download", message, found.remedy, module.entry, found.line)
+            message = f"{found.call} downloads weights when it runs; a worker should not"
+            yield subject.presume(message, found.remedy, module.entry, found.line, rule="download")

@@ -1,4 +1,4 @@
-"""Which calls in a Python file fetch weights from the network when it runs; text in, no IO."""
+"""Find the calls in a Python file that download weights when they run; no IO."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from marsmith.project.python_outline import is_plain_function
 
 @dataclass(frozen=True)
 class Download:
-    """A call that fetches weights from the network when it runs."""
+    """A call that downloads weights when it runs."""
 
     call: str
     line: int
@@ -28,7 +28,7 @@ _LOADERS = {
     "hf_hub_download": _ONCE,
     "snapshot_download": "download the files once and put them into the archive",
 }
-# Whose functions download; those of the same name elsewhere are somebody's own.
+# Only functions of these modules count; others may have the same names.
 _SOURCES = (
     "torch.hub",
     "torch.utils.model_zoo",
@@ -49,11 +49,11 @@ _SOURCES = (
 def downloads(
     tree: ast.AST, unused: Collection[str] = (), own: Collection[str] = ()
 ) -> list[Download]:
-    """Return the calls that torchvision, torch.hub, timm and transformers answer by downloading.
+    """Return the calls of torchvision, torch.hub, timm, transformers and others that download.
 
-    What only runs when the file is started as a program does not count, nor what is done under a
-    condition (`if pretrained:`), nor what functions do that nobody calls. `own` are modules of
-    one's own, whatever library has the same name.
+    Calls under a condition do not count (`if pretrained:`, `if __name__ == "__main__":`), nor calls
+    in the `unused` functions. `own` are the archive's own modules, which may be named like a
+    library.
     """
     bound = bound_names(tree)
     others = {name: one for name, one in bound.items() if one.partition(".")[0] not in own}
@@ -76,7 +76,7 @@ def _downloads(
 
 
 def _remedy(node: ast.Call, bound: Mapping[str, str]) -> str | None:
-    """Say what to do instead of a call that downloads; None of one that does not."""
+    """Return what to do instead of a call that downloads; None for other calls."""
     name = _full_name(node.func, bound)
     if not any(name.startswith(f"{source}.") for source in _SOURCES):
         return None
@@ -84,22 +84,22 @@ def _remedy(node: ast.Call, bound: Mapping[str, str]) -> str | None:
     keywords = {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg}
     if name == "torch.hub.load":
         local = _is_constant(keywords.get("source"), "local")
-        remedy = "put the model's own code into model_file, and its weights into the archive"
+        remedy = "put the model's code into model_file, and its weights into the archive"
         return None if local else remedy
     if last in _LOADERS:
         return _LOADERS[last]
     if last == "from_pretrained":
         hub = bool(node.args) and _is_hub_name(node.args[0])
-        return "save the model into a folder, ship it, and load that" if hub else None
+        return "put the model's saved folder into the archive, and load that" if hub else None
     if key := _pretrained(name, node, keywords, bound):
-        return f"{key}; the archive's weights follow anyway"
+        return f"set {key}; the archive's weights are loaded anyway"
     return None
 
 
 def _pretrained(
     name: str, node: ast.Call, keywords: Mapping[str, ast.expr], bound: Mapping[str, str]
 ) -> str | None:
-    """Return how to switch off the pretrained weights that a model is asked for with."""
+    """Return the argument that switches off a call's pretrained weights, or None."""
     for key in ("pretrained", "pretrained_backbone"):
         if _is_constant(keywords.get(key), True):
             return f"{key}=False"
@@ -108,13 +108,13 @@ def _pretrained(
         named = isinstance(value, ast.Constant) and isinstance(value.value, str) and value.value
         if named or (isinstance(value, ast.Attribute) and "_Weights" in _full_name(value, bound)):
             return f"{key}=None"
-    # Until torchvision 0.13, `pretrained` was the first argument, and it still counts.
+    # Before torchvision 0.13, `pretrained` was the first argument; torchvision still accepts it.
     old = name.startswith("torchvision.models.") and _is_constant([*node.args, None][0], True)
     return "weights=None" if old else None
 
 
 def _full_name(node: ast.expr, bound: Mapping[str, str]) -> str:
-    """Return what a dotted expression stands for, by the imports of its file."""
+    """Return the full name of a dotted expression, resolved by the imports of its file."""
     root, dot, rest = ast.unparse(node).partition(".")
     return f"{bound.get(root, '')}{dot}{rest}"
 
@@ -125,7 +125,7 @@ def _is_constant(node: ast.expr | None, value: object) -> bool:
 
 
 def _is_hub_name(node: ast.expr) -> bool:
-    """Tell a name on a hub, `owner/model` or `model`, from a path and from what is computed."""
+    """Return whether an argument is a name on a hub (`owner/model`), not a path or a variable."""
     return (
         isinstance(node, ast.Constant)
         and isinstance(node.value, str)

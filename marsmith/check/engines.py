@@ -1,7 +1,7 @@
-"""Can the engine that an archive asks for run its model here?
+"""Check that an archive's engine can run its model on this machine.
 
-It is about archives with `torch_engines.py`, whose handlers know handler_config.engine and dtype;
-the words are those of marsmith_handlers/model_loader.py, which would raise them in the worker.
+This concerns archives with `torch_engines.py`, whose handlers read handler_config.engine and dtype.
+In a worker, marsmith_handlers/model_loader.py raises the same problems.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from marsmith.weights.onnx_graph import read_onnx
 _ENGINES_FILE = "torch_engines.py"
 _CLASS = "a model_file"
 _ANY = ("float32", "bfloat16", "int8")
-# Engine → the dtypes that it computes in, and the files that it takes.
+# Engine → its dtypes, and the files that it runs.
 ENGINES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "eager": (_ANY[:2], (_CLASS, ".pt2")),
     "compile": (_ANY[:2], (_CLASS,)),
@@ -33,7 +33,7 @@ ENGINES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "onnxruntime": (("float32", "int8"), (".onnx",)),
     "openvino": (_ANY, (".xml", ".onnx")),
 }
-_PACKAGES = ("onnxruntime", "openvino")  # engines that are distributions of their own
+_PACKAGES = ("onnxruntime", "openvino")  # engines that are distributions
 _COMPILERS = ("c++", "g++", "clang++")
 
 
@@ -46,21 +46,21 @@ def check_engine(subject: Subject) -> Iterator[Finding]:
     try:
         config = subject.archive.model_config.get("handler_config")
     except ArchiveError:
-        return  # told by check_serving
+        return  # reported by check_serving
     own = config if isinstance(config, dict) else {}
     engine, dtype = own.get("engine", "auto"), own.get("dtype", "float32")
     try:
         engine = _engine_of_file(subject, name) if engine == "auto" else engine
         for key, message, hint in _problems(subject, name, engine, dtype):
-            yield subject.config_finding("engine", key, message, hint)
+            yield subject.config_finding(key, message, hint, rule="engine")
     except (MarsmithError, OSError, zipfile.BadZipFile):
-        return  # a file that cannot be read is told by check_weights
+        return  # check_weights reports a file that cannot be read
 
 
 def _problems(
     subject: Subject, name: str, engine: object, dtype: object
 ) -> Iterator[tuple[str, str, str]]:
-    """Yield the key that is wrong, why, and what to do about it."""
+    """Yield the wrong key, a message and a hint."""
     if not isinstance(engine, str) or engine not in ENGINES:
         yield "engine", f"there is no engine {engine!r}", _close(engine, ["auto", *ENGINES])
         return
@@ -68,21 +68,21 @@ def _problems(
     if not isinstance(dtype, str) or dtype not in _ANY:
         yield "dtype", f"there is no dtype {dtype!r}", _close(dtype, list(_ANY))
     elif dtype not in dtypes:
-        message = f"engine {engine!r} has no {dtype!r}: it computes in {' or '.join(dtypes)}"
+        message = f"engine {engine!r} does not support {dtype!r}, only {' and '.join(dtypes)}"
         able = [other for other, (known, _) in ENGINES.items() if dtype in known]
-        yield "dtype", message, f"{dtype} has engine {' or '.join(able)}"
+        yield "dtype", message, f"set engine to {' or '.join(able)}, which support {dtype}"
     has_class = subject.manifest.model_file is not None
     given = _CLASS if has_class else PurePosixPath(name).suffix
     if given not in files:
-        message = f"engine {engine!r} does not run {given}: it takes {' or '.join(files)}"
-        yield "engine", message, 'marsmith export writes it; or engine = "auto"'
+        message = f"engine {engine!r} does not run {given}, only {' or '.join(files)}"
+        yield "engine", message, 'write one with marsmith export, or set engine = "auto"'
     elif dtype in dtypes:
         yield from _file_problems(subject, name, engine, str(dtype))
     if engine in _PACKAGES and find_spec(engine) is None:
         yield "engine", f"engine {engine!r} is not installed", _installing(engine)
     if engine == "compile" and not any(map(shutil.which, _COMPILERS)):
-        message = "engine 'compile' needs a C++ compiler, and there is none here"
-        yield "engine", message, "apt-get install g++; or another engine"
+        message = "engine 'compile' needs a C++ compiler, and none is installed here"
+        yield "engine", message, "install one, such as g++, or choose another engine"
 
 
 def _installing(engine: str) -> str:
@@ -97,19 +97,20 @@ def _close(value: object, known: list[str]) -> str:
 def _file_problems(
     subject: Subject, name: str, engine: str, dtype: str
 ) -> Iterator[tuple[str, str, str]]:
-    """Yield what the file itself has against its engine or dtype."""
+    """Yield why the file does not fit its engine or dtype."""
     path = PurePosixPath(name)
     if path.suffix == ".xml" and str(path.with_suffix(".bin")) not in subject.archive.names:
-        message = f"{name} lacks its values: {path.stem}.bin is not in the archive"
-        yield "engine", message, "add the .bin to extra_files"
+        message = f"{name} has no values: {path.stem}.bin is not in the archive"
+        yield "engine", message, f"add {path.stem}.bin to extra_files"
     if path.suffix == ".pt2" and (_default(subject, name) == "aotinductor") != (
         engine == "aotinductor"
     ):
         message = f"engine {engine!r} does not run {name}: it is for {_default(subject, name)}"
-        yield "engine", message, 'marsmith export writes it; or engine = "auto"'
+        yield "engine", message, 'write one with marsmith export, or set engine = "auto"'
     if path.suffix in (".xml", ".onnx") and _is_quantised(subject, name) != (dtype == "int8"):
         message = f"dtype is {dtype!r}, and {name} is {'not ' * (dtype == 'int8')}quantised to int8"
-        yield "dtype", message, "marsmith export NAME --dtype int8 writes one that is"
+        fitting = "float32" if dtype == "int8" else "int8"
+        yield "dtype", message, f"set dtype to {fitting}, or export the model again"
 
 
 def _engine_of_file(subject: Subject, name: str) -> str:

@@ -1,4 +1,4 @@
-"""What a file of weights is, whatever its name says."""
+"""Recognise a file of weights by its content."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from marsmith.weights.checkpoint import read_checkpoint
 
 
 def something_else(path: Path) -> tuple[str, str] | None:
-    """Name what often lies where weights should: what git or a browser left there."""
+    """Return a message and a hint for a file that git or a browser left in place of weights."""
     with path.open("rb") as file:
         start = file.read(512).lstrip().lower()
     if start.startswith(b"version https://git-lfs"):
-        hint = "fetch the file itself with git lfs pull, and make the archive anew"
-        return "the file is a pointer of git-lfs, and not the weights it stands for", hint
+        hint = "run git lfs pull, and build the archive again"
+        return "the file is a git-lfs pointer, not the weights", hint
     if start.startswith((b"<!doctype html", b"<html")):
-        return "the file is a web page", "download the file itself, and make the archive anew"
+        return (
+            "the file is a web page",
+            "download the weights, and build the archive again",
+        )
     return None
 
 
 def kind_by_content(path: Path) -> str | None:
-    """Return the ending that a file's content deserves, as far as it is looked at here."""
+    """Return the file ending that fits a file's content, or None for an unknown format."""
     if path.stat().st_size == 0:
         return None
     try:
@@ -39,6 +42,6 @@ def kind_by_content(path: Path) -> str | None:
 
     try:
         onnx.load(path, load_external_data=False)
-    except Exception:  # whatever protobuf makes of other bytes
+    except Exception:  # protobuf can raise anything for other bytes
         return None
     return ".onnx"

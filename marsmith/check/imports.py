@@ -1,4 +1,4 @@
-"""Does an archive import what is nowhere to be found, or hide a library by a file's name?"""
+"""Check that all imports can be found, and that no file hides a library of its name."""
 
 from __future__ import annotations
 
@@ -25,25 +25,30 @@ _CAPTUM = ("image_classifier", "image_segmenter", "object_detector", "vision_han
 
 
 def check_names(subject: Subject) -> Iterator[Finding]:
-    """Yield modules that hide others of their name: the archive's folder is first on sys.path."""
+    """Yield files that hide other modules: the archive's folder is first on sys.path."""
     names = subject.archive.names
     for name in sorted(name for name in names if name.endswith(".py") and "/" not in name):
         module = name.removesuffix(".py")
         if is_standard(module) or is_of_distribution(module):
-            whose = "Python's own" if is_standard(module) else distribution_of(module)
-            message = f"the module {module!r} hides that of {whose} from everything in the worker"
+            whose = "Python's own" if is_standard(module) else f"that of {distribution_of(module)}"
+            message = f"the module {module!r} hides {whose} from everything in the worker"
             yield subject.finding(
-                "shadows-library", message, "rename the file", name, 1, severity=Severity.WARNING
+                message,
+                "rename the file",
+                name,
+                1,
+                severity=Severity.WARNING,
+                rule="shadows-library",
             )
         if f"{module}/__init__.py" in names:
             message = f"{name} is never imported: the folder {module!r} comes first"
-            yield subject.finding("shadows-file", message, "rename one of them", name, 1)
+            yield subject.finding(message, "rename one of them", name, 1, rule="shadows-file")
 
 
 def check_imports(subject: Subject, modules: list[Module]) -> Iterator[Finding]:
     """Yield imports that are neither standard library, nor the archive's own, nor installed."""
     given = _declared(subject)
-    # What they bring along, only their files could tell.
+    # Which modules these contain is unknown.
     unknown = {name for name in given if not is_distribution(name)}
     yield from _check_captum(subject, modules, given)
     seen: set[str] = set()
@@ -62,11 +67,11 @@ def check_imports(subject: Subject, modules: list[Module]) -> Iterator[Finding]:
                     f"imports {top}, which is neither in the archive nor installed nor declared"
                 )
                 hint = how_to_provide(top, subject.project.root if subject.project else None)
-                yield subject.presume("missing-import", message, hint, module.entry, one.line)
+                yield subject.presume(message, hint, module.entry, one.line, rule="missing-import")
 
 
 def _declared(subject: Subject) -> set[str]:
-    """Return the names of the distributions that an archive asks a server to install."""
+    """Return the distributions that an archive requires."""
     file = subject.manifest.requirements_file
     return declared(subject.archive.read(file).decode(errors="replace")) if file else set()
 
@@ -76,7 +81,7 @@ def _not_installed(subject: Subject, module: Module, one: Import) -> Finding:
     message = f"imports {one.module}, and what {file} declares is not installed here"
     place = subject.place(file) if file else "it"
     hint = f"install what {place} declares, to try the archive here"
-    found = subject.presume("not-installed", message, hint, module.entry, one.line)
+    found = subject.presume(message, hint, module.entry, one.line, rule="not-installed")
     return replace(found, severity=Severity.WARNING)
 
 
@@ -86,10 +91,10 @@ def _check_captum(subject: Subject, modules: list[Module], given: set[str]) -> I
     hint = "pip install captum, and declare it in requirements_file"
     message = "TorchServe's vision handlers import captum, which torchserve does not install"
     if subject.default_handler in _CAPTUM:
-        yield subject.presume("missing-import", message, hint)
+        yield subject.presume(message, hint, rule="missing-import")
         return
     for module in modules:
         for one in module.imports:
             if one.module.removeprefix("ts.torch_handler.") in _CAPTUM and "ts." in one.module:
-                yield subject.presume("missing-import", message, hint, module.entry, one.line)
+                yield subject.presume(message, hint, module.entry, one.line, rule="missing-import")
                 return

@@ -1,4 +1,4 @@
-"""Are an archive's files sound, safe to unpack, and those of its project?"""
+"""Check an archive's files: sound, safe to unpack, and those of its project."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from marsmith.core.findings import Finding, Severity
 from marsmith.core.hashing import sha256_of
 from marsmith.project.entries import entries, generated
 
-_ANEW = "do not serve this archive; make it anew from its sources"
+_ANEW = "do not serve this archive; build it again from its sources"
 _LARGE = 200 << 20  # bytes
-_BOMB = 200  # times what it is in the archive; weights seldom shrink to a half
+_BOMB = 200  # times the packed size; weights seldom compress to a half
 _SECRET_FILES = re.compile(
     r"(^|/)(\.env(\.(?!example|sample|template|dist).*)?|\.netrc|\.pypirc|\.npmrc|\.git-credentials|\.htpasswd|id_(rsa|dsa|ecdsa|"
     r"ed25519)|credentials(\.json)?|.*\.(p12|pfx|jks|keystore))$|(^|/)(\.ssh|\.aws)/"
 )
-# A repository has all that was ever in it, and the address that it was cloned from.
+# A repository contains its whole history, and the address that it was cloned from.
 _SECRET_FOLDERS = re.compile(r"(?P<folder>(^|.*?/)(\.git|\.svn|\.hg)/)")
-_TEXT = 1 << 16  # bytes that a file of words may have
+_TEXT = 1 << 16  # bytes; a private key is smaller
 _PRIVATE_KEY = re.compile(rb"-----BEGIN (\w+ )*PRIVATE KEY-----")
 _STRAYS = re.compile(
     r"(?P<folder>(^|.*?/)(__pycache__|\.idea|\.vscode|\.ipynb_checkpoints|\.mypy_cache|"
@@ -35,13 +35,13 @@ _STRAYS = re.compile(
 
 
 def check_layout(subject: Subject) -> Iterator[Finding]:
-    """Yield what would make unpacking unsafe, and what should not be in an archive."""
+    """Yield entries that are unsafe to unpack, or that should not be in an archive."""
     entries = subject.archive.entries
     same = Counter(posixpath.normpath(entry.name.replace("\\", "/")) for entry in entries)
     for name, count in same.items():
         if count > 1:
-            message = f"it holds {count} files {name!r}; which one is served is chance"
-            yield subject.finding("duplicate-entry", message, _ANEW, name)
+            message = f"it holds {count} files {name!r}; it is undefined which one is served"
+            yield subject.finding(message, _ANEW, name, rule="duplicate-entry")
     unique = {entry.name: entry for entry in entries}.values()
     for entry in unique:
         yield from _check_entry(subject, entry)
@@ -49,64 +49,68 @@ def check_layout(subject: Subject) -> Iterator[Finding]:
     path, size = subject.archive.path, sum(entry.size for entry in entries)
     if path.is_file() and size > max(_LARGE, _BOMB * path.stat().st_size):
         message = f"unpacked it is {size // path.stat().st_size} times as large: {size >> 20} MiB"
-        yield subject.finding("zip-bomb", message, _ANEW)
+        yield subject.finding(message, _ANEW, rule="zip-bomb")
 
 
 def _check_entry(subject: Subject, entry: Entry) -> Iterator[Finding]:
     if entry.escapes:
         absolute = PurePosixPath(entry.name).is_absolute() or ":" in entry.name[:3]
-        rule = "absolute-path" if absolute else "path-escapes"
         message = f"{entry.name!r} would be written outside of the folder it is unpacked into"
-        yield subject.finding(rule, message, _ANEW, entry.name)
+        if absolute:
+            yield subject.finding(message, _ANEW, entry.name, rule="absolute-path")
+        else:
+            yield subject.finding(message, _ANEW, entry.name, rule="path-escapes")
     elif entry.is_link:
         where = ", which can lead out of the archive" if entry.kind == "a link" else ""
         message = f"{entry.name!r} is {entry.kind}{where}"
-        yield subject.finding("link", message, "put the file itself into the archive", entry.name)
+        yield subject.finding(
+            message, "put the file itself into the archive", entry.name, rule="link"
+        )
     elif _SECRET_FILES.search(entry.name):
         yield _secret(subject, entry.name)
     elif _stray(subject, entry.name) == entry.name:
-        yield _of_no_use(subject, entry.name)
+        yield _stray_file(subject, entry.name)
 
 
 def _check_folders(subject: Subject, names: list[str]) -> Iterator[Finding]:
-    """Yield folders that should not be there, once each, however much is in them."""
+    """Yield folders that should not be in an archive, once each."""
     secret = Counter(found["folder"] for name in names if (found := _SECRET_FOLDERS.match(name)))
     for folder in secret:
         yield _secret(subject, folder)
     strays = Counter(_stray(subject, name) for name in names if not _SECRET_FOLDERS.match(name))
     for place, count in strays.items():
         if place and place.endswith("/"):
-            yield _of_no_use(subject, place, f" ({count} file{'s' if count > 1 else ''})")
+            yield _stray_file(subject, place, f" ({count} file{'s' if count > 1 else ''})")
 
 
 def _stray(subject: Subject, name: str) -> str | None:
-    """Return the folder or the file that should have stayed out of the archive."""
+    """Return the folder or file that should not be in the archive, or None."""
     found = _STRAYS.search(name)
     if found is None or _is_code(subject, name):
         return None
     return found["folder"] or name
 
 
-def _of_no_use(subject: Subject, place: str, more: str = "") -> Finding:
-    message = f"{place!r}{more} is of no use in an archive"
-    hint = "name single files as extra files, or clean the folder"
-    return subject.finding("stray-file", message, hint, place, severity=Severity.WARNING)
+def _stray_file(subject: Subject, place: str, more: str = "") -> Finding:
+    message = f"{place!r}{more} is not needed in an archive"
+    hint = "list single files in extra_files, or clean the folder"
+    return subject.finding(message, hint, place, severity=Severity.WARNING, rule="stray-file")
 
 
 def _is_code(subject: Subject, name: str) -> bool:
-    """Whether bytecode stands where its text would, which is how Python takes it alone."""
+    """Return whether bytecode lies where Python imports it without its text."""
     alone = name.endswith(".pyc") and name.removesuffix("c") not in subject.archive.names
     return alone and "__pycache__" not in PurePosixPath(name).parts
 
 
 def _secret(subject: Subject, name: str) -> Finding:
-    message = f"{name!r} looks like a secret, and whoever gets the archive has it"
-    hint = "take it out and make the archive anew; if others have the archive, change the secret"
-    return subject.finding("secret", message, hint, name)
+    message = f"{name!r} looks like a secret, and everybody who gets the archive can read it"
+    hint = "remove it and build the archive again; if others have the archive, replace the secret"
+    return subject.finding(message, hint, name, rule="secret")
 
 
 def check_contents(subject: Subject) -> Iterator[Finding]:
-    """Yield files that cannot be read back (zip keeps a checksum of each), and private keys."""
+    """Yield files that are damaged (zip has a checksum of each), and private keys."""
     for entry in sorted(subject.archive.entries, key=lambda entry: entry.name):
         try:
             content = b""
@@ -116,8 +120,8 @@ def check_contents(subject: Subject) -> Iterator[Finding]:
                 subject.archive.copy(entry.name, Path(os.devnull))
         except ArchiveError as error:
             message = error.message.removeprefix(f"{subject.archive.path}: ")
-            hint = error.hint if "cannot be" in message else "copy the archive again"
-            yield subject.finding("damaged", message, hint, entry.name)
+            hint = "copy the archive again" if error.code == "archive-damaged" else error.hint
+            yield subject.finding(message, hint, entry.name, rule="damaged")
             continue
         named = _SECRET_FILES.search(entry.name) or _SECRET_FOLDERS.match(entry.name)
         if not named and (_PRIVATE_KEY.search(content) or _is_key(entry.name, content)):
@@ -125,7 +129,7 @@ def check_contents(subject: Subject) -> Iterator[Finding]:
 
 
 def _is_key(name: str, content: bytes) -> bool:
-    """Whether a file is called a key and is one as machines write it: DER, a sequence."""
+    """Return whether a file is named .key and starts as DER does, with a sequence."""
     return name.endswith(".key") and content[:1] == b"\x30" and len(content) > 32
 
 
@@ -138,12 +142,12 @@ def check_against_sources(subject: Subject) -> Iterator[Finding]:
     held = subject.archive.names
     for name, path in expected.items():
         if name not in held:
-            message = f"{subject.archive.path.name} lacks {name!r}, which the project has"
-            yield subject.finding("stale", message, hint, name)
+            message = f"{subject.archive.path.name} lacks {name!r}, which is in the project"
+            yield subject.finding(message, hint, name, rule="stale")
         elif sha256_of(path) != sha256_of(subject.archive.read(name)):
-            message = f"{subject.archive.path.name} holds another {name!r} than the project"
-            yield subject.finding("stale", message, hint, name)
+            message = f"{name!r} differs between {subject.archive.path.name} and the project"
+            yield subject.finding(message, hint, name, rule="stale")
     for name, content in generated(subject.spec).items():
         if name not in held or subject.archive.read(name) != content:
-            message = f"{subject.archive.path.name} was built with other settings: {name}"
-            yield subject.finding("stale", message, hint, name)
+            message = f"{subject.archive.path.name} was built with other settings in {name}"
+            yield subject.finding(message, hint, name, rule="stale")

@@ -1,4 +1,4 @@
-"""Why an archive's model cannot be loaded: the exception, and what it says of the weights."""
+"""Explain why an archive's model cannot be loaded."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from marsmith.core.errors import WorkerError
 from marsmith.core.findings import Finding
 from marsmith.worker.runtime import Runtime
 
-# What libraries say when they got no connection; each has words of its own.
+# Words of libraries' exceptions without a network connection.
 _OFFLINE = re.compile(r"network|connect|resolve|resolution|download|offline|urlopen|hugging", re.I)
 
 
 def explain_load(subject: Subject, error: WorkerError, run: Runtime) -> Finding:
-    """Return the one finding that names the true cause."""
+    """Return the finding that names the true cause."""
     failure = run.failed or Finding(error.message, error.hint)
     if run.refused and _is_of_network(failure.message, run.refused):
         where = ", ".join(dict.fromkeys(run.refused))
-        message = f"it wants to download when it is loaded: {where}"
-        hint = "build the model without pretrained weights, and ship what it needs in the archive"
-        return subject.finding("download", message, hint, failure.file, failure.line)
+        message = f"it tries to download while it loads: {where}"
+        hint = "build the model without pretrained weights, and put what it needs into the archive"
+        return subject.finding(message, hint, failure.file, failure.line, rule="download")
     if "loading state_dict" in failure.message and (found := differences_in(failure.message)):
         message = f"the weights do not fit the model: {found.short}"
         file = subject.manifest.serialized_file or failure.file
-        return subject.finding("weights-keys", message, found.cause, file)
+        return subject.finding(message, found.cause, file, rule="weights-keys")
     message = f"it cannot be loaded: {failure.message}"
-    return subject.finding("load", message, error.hint, failure.file, failure.line)
+    return subject.finding(message, error.hint, failure.file, failure.line, rule="load")
 
 
 def _is_of_network(message: str, refused: list[str]) -> bool:

@@ -1,4 +1,4 @@
-"""Does a worker keep something of every request?"""
+"""Check that a worker's memory does not grow with each request."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from marsmith.core.findings import Finding, Severity
 from marsmith.core.processes import resident_memory
 from marsmith.worker.runtime import Runtime
 
-_REPEATS = 200  # requests in which memory is watched
+_REPEATS = 200  # requests while memory is measured
 _PATIENCE = 12.0  # seconds for all of them
-_WARM = 50  # requests until caches and the allocator are settled
+_WARM = 50  # requests until caches and allocator are warm
 _GROWTH = 32 << 10  # bytes per request that count as growth
 
 
 def check_memory(subject: Subject, run: Runtime, body: bytes) -> Iterator[Finding]:
-    """Yield that memory grows with the same request, asked again and again."""
+    """Yield a finding if memory grows while the same request is repeated."""
     deadline, sizes = time.monotonic() + _PATIENCE, []
     for count in range(_WARM + _REPEATS):
         run.predict(body)
@@ -31,8 +31,8 @@ def check_memory(subject: Subject, run: Runtime, body: bytes) -> Iterator[Findin
     steps = [sizes[(k + 1) * quarter - 1] - sizes[k * quarter] for k in range(4)]
     growth = (sizes[-1] - sizes[0]) / len(sizes)
     if min(steps) > 0 and growth > _GROWTH:
-        message = f"each request leaves {growth / 1000:.0f} kB behind in the worker"
-        hint = "keep nothing of a request: lists, caches, tensors with gradients"
+        message = f"the worker's memory grows by {growth / 1000:.0f} kB with each request"
+        hint = "keep nothing after a request: no lists, caches, or tensors with gradients"
         yield subject.finding(
-            "memory", message, hint, *subject.defined("handle"), severity=Severity.WARNING
+            message, hint, *subject.defined("handle"), severity=Severity.WARNING, rule="memory"
         )

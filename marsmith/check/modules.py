@@ -1,4 +1,4 @@
-"""The Python files that an archive's handler and model lead to, read and not imported."""
+"""Follow the imports of an archive's handler and model, without running them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from marsmith.project.python_imports import Import, imports
 
 @dataclass(frozen=True)
 class Module:
-    """A Python file of the archive that its handler or model leads to."""
+    """A Python file of the archive that its handler or model imports."""
 
     entry: str
     tree: ast.Module
@@ -24,17 +24,19 @@ class Module:
 
 
 def follow(subject: Subject, entry: str, modules: dict[str, Module]) -> Iterator[Finding]:
-    """Read a file and all files of the archive that it imports, into `modules`."""
+    """Read a file and all files of the archive that it imports into `modules`."""
     if entry in modules or entry not in subject.python_files:
         return
     try:
         tree = ast.parse(subject.python_files[entry])
     except SyntaxError as error:
-        message = f"Python {platform.python_version()} does not understand it: {error.msg}"
-        yield subject.presume("syntax", message, "mend the line", entry, error.lineno)
+        message = f"not valid in Python {platform.python_version()}: {error.msg}"
+        yield subject.presume(message, "correct the line", entry, error.lineno, rule="syntax")
         return
     except ValueError as error:
-        yield subject.presume("syntax", f"not Python: {error}", "save it as UTF-8 text", entry, 1)
+        yield subject.presume(
+            f"not Python: {error}", "save it as UTF-8 text", entry, 1, rule="syntax"
+        )
         return
     package = ".".join(PurePosixPath(entry).parent.parts)
     found = imports(tree, package)
@@ -45,7 +47,7 @@ def follow(subject: Subject, entry: str, modules: dict[str, Module]) -> Iterator
 
 
 def _own_files(subject: Subject, module: str) -> list[str]:
-    """Return the archive's files that an import runs: the module and the packages around it."""
+    """Return the archive's files that an import runs: the module and its packages."""
     parts = module.split(".")
     names = ["/".join(parts[: count + 1]) for count in range(len(parts))]
     found = [f"{name}{end}" for name in names for end in (".py", "/__init__.py")]
@@ -53,7 +55,7 @@ def _own_files(subject: Subject, module: str) -> list[str]:
 
 
 def is_own(subject: Subject, module: str) -> bool:
-    """Whether the archive has a module, be it in a folder that a handler adds to `sys.path`."""
+    """Return whether the archive has a module, in any folder (handlers extend `sys.path`)."""
     top = module.partition(".")[0]
     found = re.compile(rf"(^|/){re.escape(top)}(/|{MODULE}$)")
     return any(found.search(name) for name in subject.archive.names)

@@ -1,4 +1,4 @@
-"""Does an archive hold pickles that are there to attack? They are named, and never loaded."""
+"""Find pickles that attack when they are loaded, without loading them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from marsmith.check.subject import Subject
 from marsmith.core.findings import Finding
 from marsmith.weights.pickle_scan import hostile_names, is_pickled
 
-_START = 8  # bytes by which a pickle is known
-_SHOWN = 5  # names of many
+_START = 8  # bytes that identify a pickle
+_SHOWN = 5  # names
 
 
 def check_pickles(subject: Subject) -> Iterator[Finding]:
-    """Yield every file that runs code of an attack in whoever unpickles it, a handler for one."""
+    """Yield every file that would run code of an attack when it is unpickled."""
     with tempfile.TemporaryDirectory(prefix="marsmith-pickles-") as folder:
         path = Path(folder) / "file"
         for name in sorted(subject.archive.names):
@@ -24,6 +24,6 @@ def check_pickles(subject: Subject) -> Iterator[Finding]:
             subject.archive.copy(name, path)
             if found := hostile_names(path):
                 code = ", ".join(found[:_SHOWN])
-                message = f"whoever loads it runs {code}: this is an attack, or a very strange file"
-                hint = "do not load it; ask who made it"
-                yield subject.finding("weights-execute", message, hint, name)
+                message = f"loading it runs {code}, which looks like an attack"
+                hint = "do not load it; ask its author"
+                yield subject.finding(message, hint, name, rule="weights-execute")

@@ -1,4 +1,4 @@
-"""Requests with which an archive is asked beyond its own samples."""
+"""Requests that check sends besides an archive's own samples."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ GARBAGE = Request.of(b"\x00no image\xff" * 3, "application/octet-stream")
 
 
 def picture() -> bytes:
-    """Return a small picture for archives that have no sample to be asked with."""
+    """Return a small picture, for archives without a sample."""
     return _png(Image.radial_gradient("L").convert("RGB").resize((224, 224)))
 
 
 def others_like(body: bytes) -> Iterator[bytes]:
-    """Yield bodies of the same kind and size with other content, as far as the kind is known."""
+    """Yield bodies of the same kind and size with other content, for pictures and JSON."""
     try:
         with Image.open(io.BytesIO(body)) as opened:
             image = opened if opened.mode in ("L", "RGB") else opened.convert("RGB")
             coloured = _coloured(image)
             yield from map(_png, (coloured, ImageOps.invert(coloured), ImageOps.invert(image)))
-    except Exception:  # whatever Pillow makes of what is no picture
+    except Exception:  # Pillow can raise anything for other bytes
         try:
             values = json.loads(body)
         except (ValueError, RecursionError):
             return
-        if (other := _turned(values)) != values:
+        if (other := _reversed(values)) != values:
             yield json.dumps(other).encode()
 
 
 def _coloured(image: Image.Image) -> Image.Image:
-    """Return a picture of the same size and mode, a corner of which is red, and one blue."""
+    """Return a picture of the same size and mode with red, blue and black areas."""
     other = Image.new("RGB", image.size, "red")
     half = image.width // 2, image.height // 2
     other.paste("blue", (*half, *image.size))
@@ -50,11 +50,11 @@ def _png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _turned(value: Any) -> Any:
-    """Return JSON values with each list of numbers turned around: same types, same lengths."""
+def _reversed(value: Any) -> Any:
+    """Return JSON values with each list of numbers reversed."""
     if isinstance(value, dict):
-        return {key: _turned(one) for key, one in value.items()}
+        return {key: _reversed(one) for key, one in value.items()}
     if isinstance(value, list):
         plain = all(isinstance(one, (int, float)) for one in value)
-        return value[::-1] if plain else [_turned(one) for one in value]
+        return value[::-1] if plain else [_reversed(one) for one in value]
     return value

@@ -1,4 +1,4 @@
-"""Which of the things that were seen without running an archive kept it from being loaded?"""
+"""Find which static findings explain why an archive cannot be loaded."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import re
 from dataclasses import replace
 
 from marsmith.core.findings import Finding, Severity
+from marsmith.torchserve.tracebacks import missing_module
 
-_MISSING = re.compile(r"No module named '(\w+)")
 _IMPORTS = ("missing-import", "not-installed")
 
 
 def causes_of(failed: Finding, findings: list[Finding]) -> list[Finding]:
-    """Return the findings that explain a failed load better than its exception does."""
+    """Return the findings that explain a failed load better than its exception."""
     if failed.rule == "download":
         return [one for one in findings if one.rule == "download"]
-    missing = _MISSING.search(failed.message)
-    if missing:  # the worker stops at the first of them; people want to know all
+    missing = missing_module(failed.message)
+    if missing:  # the worker stops at the first missing import; users want to see all
         imports = [one for one in findings if one.rule in _IMPORTS]
-        named = re.compile(rf"imports? {missing[1]}\b")
+        named = re.compile(rf"imports? {re.escape(missing.partition('.')[0])}\b")
         return imports if any(named.search(one.message) for one in imports) else []
     return [one for one in findings if _is_cause(one, failed)]
 
@@ -32,7 +32,7 @@ def _is_cause(finding: Finding, failed: Finding) -> bool:
 
 
 def as_cause(finding: Finding, failed: Finding) -> Finding:
-    """A cause is an error, except that a server may install what an archive declares."""
+    """Return a cause as an error, except a declared import, which a server may install."""
     if failed.rule == "download":
         wanted = failed.message.partition(": ")[2]
         return replace(finding, message=f"{finding.message} ({wanted})")

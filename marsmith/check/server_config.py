@@ -1,8 +1,9 @@
-"""Is config.properties understood by TorchServe, and does it let in only who should be?"""
+"""Check the keys of config.properties, and what it exposes to other machines."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from marsmith.core.errors import ProjectError
 from marsmith.core.findings import Finding, Severity
@@ -11,7 +12,7 @@ from marsmith.project.project import Project
 from marsmith.security.exposure_rules import NO_WORKFLOWS
 from marsmith.torchserve.properties import CONFIG_FILE, KEYS, Address, addresses, property_lines
 
-# Set there they do nothing: TorchServe reads them elsewhere (ConfigManager.java, ModelConfig.java).
+# Ignored in config.properties; TorchServe reads them elsewhere (ConfigManager, ModelConfig.java).
 _ELSEWHERE = {
     "batch_size": "batchSize in [archives.NAME.serving]",
     "max_batch_delay": "maxBatchDelay in [archives.NAME.serving]",
@@ -30,11 +31,11 @@ def check_server_config(project: Project) -> Iterator[Finding]:
     path = project.root / CONFIG_FILE
     if path.exists():
         lines = property_lines(path.read_text(encoding="latin-1"))
-        for rule, key, message, hint, severity in _problems(project.config):
-            yield Finding(message, hint, CONFIG_FILE, lines.get(key), severity, rule)
+        for key, finding in _problems(project.config):
+            yield replace(finding, file=CONFIG_FILE, line=lines.get(key))
 
 
-_Problem = tuple[str, str, str, str, Severity]  # rule, key, message, hint, severity
+_Problem = tuple[str, Finding]  # with the key that it is about
 
 
 def _problems(values: dict[str, str]) -> Iterator[_Problem]:
@@ -42,46 +43,57 @@ def _problems(values: dict[str, str]) -> Iterator[_Problem]:
     try:
         open_places = [place for place in addresses(values) if not place.is_loopback]
     except ProjectError as error:
-        yield "config-value", "", error.message, error.hint, Severity.ERROR
+        yield "", Finding(error.message, error.hint, rule="config-value")
         return
-    yield from _exposure(values, open_places)
+    yield from _exposed_addresses(values, open_places)
+    yield from _exposed_apis(values, bool(open_places))
 
 
 def _unread_keys(values: dict[str, str]) -> Iterator[_Problem]:
     for key in values:
         if key in _ELSEWHERE:
-            message = f"TorchServe ignores {key} here"
-            yield "config-ignored", key, message, f"set {_ELSEWHERE[key]}", Severity.WARNING
+            message, hint = f"TorchServe ignores {key} here", f"set {_ELSEWHERE[key]}"
+            yield key, Finding(message, hint, severity=Severity.WARNING, rule="config-ignored")
         elif key not in KEYS:
             hint = did_you_mean(key, KEYS, "remove it, or correct its name")
-            message = f"TorchServe does not know the key {key!r}, and ignores it"
-            yield "config-key", key, message, hint, Severity.WARNING
+            message = f"TorchServe ignores the unknown key {key!r}"
+            yield key, Finding(message, hint, severity=Severity.WARNING, rule="config-key")
 
 
-def _exposure(values: dict[str, str], open_places: list[Address]) -> Iterator[_Problem]:
-    tokens_off = _is_true(values, "disable_token_authorization")
+def _exposed_addresses(values: dict[str, str], open_places: list[Address]) -> Iterator[_Problem]:
     for place in open_places:
-        message = f"the {place.role} address is open to other machines, without a token"
-        hint = "listen on 127.0.0.1, behind a proxy that asks who is there"
-        if tokens_off or place.role == "metrics":  # which TorchServe never asks a token for
-            yield "config-exposed", place.key, message, hint, Severity.ERROR
-    if tokens_off and values.get("workflow_store") != NO_WORKFLOWS:
+        # TorchServe never asks for a token at the metrics address.
+        if _without_tokens(values) or place.role == "metrics":
+            message = f"the {place.role} address is open to other machines, without a token"
+            hint = "listen on 127.0.0.1, behind a proxy that authenticates callers"
+            yield place.key, Finding(message, hint, rule="config-exposed")
+
+
+def _exposed_apis(values: dict[str, str], is_open: bool) -> Iterator[_Problem]:
+    if _without_tokens(values) and values.get("workflow_store") != NO_WORKFLOWS:
         message = (
-            "POST /workflows runs code of any .war in the workflow store, by default the model"
+            "POST /workflows runs code of any .war in the workflow store (by default the model "
+            "store), even with enable_model_api=false"
         )
-        message += " store, whatever enable_model_api says"
-        hint = f"workflow_store={NO_WORKFLOWS}"
-        yield "config-workflows", "workflow_store", message, hint, Severity.WARNING
+        hint = f"set workflow_store={NO_WORKFLOWS}"
+        warning = Finding(message, hint, severity=Severity.WARNING, rule="config-workflows")
+        yield "workflow_store", warning
     any_url = values.get("allowed_urls", "").strip() in ("", ".*")
-    if _is_true(values, "enable_model_api") and tokens_off and any_url:
-        message = "whoever reaches the management address can load code from any URL"
-        hint = "allowed_urls=file://.*  or  enable_model_api=false"
-        severity = Severity.ERROR if open_places else Severity.WARNING
-        yield "config-model-api", "enable_model_api", message, hint, severity
+    if _is_true(values, "enable_model_api") and _without_tokens(values) and any_url:
+        message = "everybody who reaches the management address can load code from any URL"
+        hint = "set allowed_urls=file://.* or enable_model_api=false"
+        severity = Severity.ERROR if is_open else Severity.WARNING
+        finding = Finding(message, hint, severity=severity, rule="config-model-api")
+        yield "enable_model_api", finding
     if values.get("cors_allowed_origin", "").strip() == "*":
-        message = "any web page that somebody visits may ask this server"
-        hint = "name the origins that may: cors_allowed_origin=https://…"
-        yield "config-cors", "cors_allowed_origin", message, hint, Severity.WARNING
+        message = "any web page that a user visits may send requests to this server"
+        hint = "name the allowed origins: cors_allowed_origin=https://…"
+        warning = Finding(message, hint, severity=Severity.WARNING, rule="config-cors")
+        yield "cors_allowed_origin", warning
+
+
+def _without_tokens(values: dict[str, str]) -> bool:
+    return _is_true(values, "disable_token_authorization")
 
 
 def _is_true(values: dict[str, str], key: str) -> bool:

@@ -1,4 +1,4 @@
-"""Does an archive's model-config ask of TorchServe what it can give?"""
+"""Check the keys and values of an archive's model-config."""
 
 from __future__ import annotations
 
@@ -17,32 +17,36 @@ _TIMEOUT = 120  # seconds; TorchServe's default for an answer
 
 
 def check_serving(subject: Subject) -> Iterator[Finding]:
-    """Yield keys that TorchServe does not know or take, and values that contradict one another."""
+    """Yield unknown keys, invalid values, and values that contradict each other."""
     try:
         config = subject.archive.model_config
     except ArchiveError as error:
         yield subject.finding(
-            "serving-unreadable", error.message, error.hint, subject.manifest.config_file
+            error.message, error.hint, subject.manifest.config_file, rule="serving-unreadable"
         )
         return
     for key in config.keys() - SERVING_KEYS:
-        # Other keys are for the handler to read; only what looks like a slip is told.
+        # Handlers may read other keys, so only a likely misspelling is reported.
         close = closest(str(key), SERVING_KEYS, cutoff=0.8)
         if close and not _is_read(subject, str(key)):
-            message = f"TorchServe does not know the key {key!r}, and ignores it"
+            message = f"TorchServe ignores the unknown key {key!r}"
             yield subject.config_finding(
-                "serving-key", str(key), message, f"did you mean {close!r}?", Severity.WARNING
+                str(key),
+                message,
+                f"did you mean {close!r}?",
+                severity=Severity.WARNING,
+                rule="serving-key",
             )
     known = {key: value for key, value in config.items() if key in SERVING_KEYS}
     problems = list(serving_problems(known))
     for key, message in problems:
-        yield subject.config_finding("serving-value", key, message, f"change {key}")
+        yield subject.config_finding(key, message, f"change {key}", rule="serving-value")
     if not problems:
         yield from _check_relations(subject, config)
 
 
 def _is_read(subject: Subject, key: str) -> bool:
-    """Whether a Python file of the archive speaks of a key, and so is likely to read it."""
+    """Return whether a Python file of the archive names a key, and so probably reads it."""
     quoted = (f'"{key}"'.encode(), f"'{key}'".encode())
     return any(text in content for content in subject.python_files.values() for text in quoted)
 
@@ -54,21 +58,21 @@ def _check_relations(subject: Subject, config: dict[str, object]) -> Iterator[Fi
 
     low, high = number("minWorkers", 1), number("maxWorkers", number("minWorkers", 1))
     if low > high:
-        message = f"minWorkers = {low} is more than maxWorkers = {high}"
+        message = f"minWorkers = {low} exceeds maxWorkers = {high}"
         yield subject.config_finding(
-            "serving-workers", "minWorkers", message, "lower it, or raise the other"
+            "minWorkers", message, "lower minWorkers, or raise maxWorkers", rule="serving-workers"
         )
     delay, timeout = number("maxBatchDelay", 100), number("responseTimeout", _TIMEOUT)
     if delay >= 1000 * timeout:
-        message = f"a batch may wait {delay} ms, and its answer must come within {timeout} s"
+        message = f"a batch may wait {delay} ms, but its answer must come within {timeout} s"
         hint = "maxBatchDelay is in milliseconds, responseTimeout in seconds"
-        yield subject.config_finding("serving-delay", "maxBatchDelay", message, hint)
+        yield subject.config_finding("maxBatchDelay", message, hint, rule="serving-delay")
     if config.get("deviceType") != "gpu":
         yield from _check_threads(subject, config, high)
 
 
 def _check_threads(subject: Subject, config: dict[str, object], workers: int) -> Iterator[Finding]:
-    """Yield what asks for more cores than there are here, where each worker computes on them."""
+    """Yield a finding if the workers' threads exceed the cores of this machine."""
     own = config.get("handler_config")
     given = own.get("threads", 0) if isinstance(own, dict) else 0
     in_code = _threads_in_code(subject)
@@ -77,17 +81,19 @@ def _check_threads(subject: Subject, config: dict[str, object], workers: int) ->
     if workers * max(threads, 1) <= cores:
         return
     key = "threads" if threads and threads == given else "maxWorkers"
-    message = f"{workers} workers with {threads} threads each want more than the {cores} cores here"
-    hint = "threads = 0 shares the cores among the workers; or fewer workers"
+    message = f"{workers} workers with {threads} threads each need more than the {cores} cores here"
+    hint = "set threads = 0 to share the cores among the workers, or use fewer workers"
     if threads and threads == in_code:
-        hint = "torch.set_num_threads(1) where there are several workers; or fewer workers"
+        hint = "call torch.set_num_threads(1) with several workers, or use fewer workers"
     elif not threads:
-        message = f"{workers} workers want more than the {cores} cores here"
-        hint = "lower maxWorkers: workers that wait for one another answer later, all of them"
-    yield subject.config_finding("serving-threads", key, message, hint, Severity.WARNING)
+        message = f"{workers} workers need more than the {cores} cores here"
+        hint = "lower maxWorkers: workers that compete for cores are all slower"
+    yield subject.config_finding(
+        key, message, hint, severity=Severity.WARNING, rule="serving-threads"
+    )
 
 
 def _threads_in_code(subject: Subject) -> int:
-    """Return the largest number of threads that the archive's Python files set for torch."""
+    """Return the largest number of threads that the archive's code sets for torch."""
     found = [_THREADS.finditer(content) for content in subject.python_files.values()]
     return max((int(one["count"]) for each in found for one in each), default=0)

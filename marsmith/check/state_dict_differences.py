@@ -1,4 +1,4 @@
-"""How weights differ from the model they were loaded into, and why that may be."""
+"""How weights differ from the model that should load them, and the likely cause."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from marsmith.weights.state_dict_names import is_statistic
 
 _SHOWN = 4  # names of a long list
-# As torch.nn.Module.load_state_dict says it.
+# The messages of torch.nn.Module.load_state_dict.
 _LIST = re.compile(r"^\s*(?P<kind>Missing|Unexpected) key\(s\) in state_dict: (?P<names>.*)", re.M)
 _SHAPE = re.compile(
     r"size mismatch for (?P<name>\S+): copying a param with shape torch\.Size\(\[(?P<given>[\d, ]*)"
@@ -20,7 +20,7 @@ _SHAPE = re.compile(
 
 @dataclass(frozen=True)
 class Differences:
-    """Names that the weights lack, names they have beyond the model's, and (expected, given)."""
+    """Names that the weights lack, names that the model lacks, and shapes (expected, given)."""
 
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
@@ -28,7 +28,7 @@ class Differences:
 
     @property
     def short(self) -> str:
-        """The differences in one line, the first of each kind."""
+        """The first differences of each kind, in one line."""
         parts = []
         for kind, names in (("missing", self.missing), ("unexpected", self.unexpected)):
             if names:
@@ -40,24 +40,22 @@ class Differences:
 
     @property
     def cause(self) -> str:
-        """The likely cause, and what helps."""
+        """The likely cause and its cure, as a hint."""
         if self.missing and self.unexpected:
             found = _prefix(self.missing, self.unexpected)
         elif self.shapes:
             found = None if self.missing or self.unexpected else _of_shapes(self.shapes)
         elif self.missing:
-            found = "the model has grown since they were saved: save them again, or load the older"
+            found = "the model was extended later: save the weights again, or use the older model"
         elif all(map(is_statistic, self.unexpected)):
-            found = (
-                "they are counters, which nothing needs: take them out, or load with strict=False"
-            )
+            found = "they are unused statistics: remove them, or load with strict=False"
         else:
-            found = "they are of a larger model: load that, or save again what this one has"
-        return found or "the weights are of another architecture: pair two that belong together"
+            found = "they are of a larger model: use that model, or save the weights of this one"
+        return found or "the weights are of another architecture: use the matching model or weights"
 
 
 def differences_in(message: str) -> Differences | None:
-    """Read what an exception of load_state_dict says; None if it says nothing of names."""
+    """Read the message of load_state_dict's exception; None if it names no tensors."""
     lists: dict[str, list[str]] = {"Missing": [], "Unexpected": []}
     for found in _LIST.finditer(message):
         lists[found["kind"]] += re.findall(r'"([^"]+)"', found["names"])
@@ -79,17 +77,17 @@ def _shape(sizes: list[int]) -> str:
 
 
 def _prefix(missing: list[str], unexpected: list[str]) -> str | None:
-    """Tell names that only differ by what stands before them."""
+    """Return a cause if the names only differ by a prefix."""
     prefixes = Counter(name.partition(".")[0] for name in unexpected)
     prefix = prefixes.most_common(1)[0][0]
-    # Counters of normalising layers never count as missing.
+    # Statistics of normalising layers are never reported as missing.
     if set(missing) <= {name.removeprefix(f"{prefix}.") for name in unexpected}:
         return (
-            f"the names begin with {prefix!r}, which a wrapper put there: "
-            "marsmith weights extract takes it off"
+            f"the names have the prefix {prefix!r} of a wrapper: "
+            "marsmith weights extract removes it"
         )
     if {name.partition(".")[2] for name in missing} <= set(unexpected):
-        return "the model's names begin with a prefix: was a part of a model saved?"
+        return "the model's names have a prefix: was only a part of the model saved?"
     return None
 
 

@@ -11,13 +11,12 @@ from marsmith.check.file_kinds import kind_by_content, something_else
 from marsmith.check.subject import Subject
 from marsmith.core.errors import WeightsError
 from marsmith.core.findings import Finding, Severity
-from marsmith.weights.checkpoint import Checkpoint, parts_of, read_checkpoint
+from marsmith.weights.checkpoint import SAVE_STATE_DICT, Checkpoint, parts_of, read_checkpoint
 from marsmith.weights.state_dict_names import is_training_state
 from marsmith.weights.tensors import Tensor
 
 _PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".tar", ".pkl", ".pt2", ".safetensors", ".onnx", "")
-_OF_TORCH = (".pt", ".pth", ".ckpt", ".safetensors")  # others have such names as .bin, too
-_SAVE = "save the state_dict alone: torch.save(model.state_dict(), FILE)"
+_OF_TORCH = (".pt", ".pth", ".ckpt", ".safetensors")  # other frameworks use .bin too
 
 
 def check_weights(subject: Subject) -> Iterator[Finding]:
@@ -29,7 +28,7 @@ def check_weights(subject: Subject) -> Iterator[Finding]:
         path = Path(folder) / Path(name).name
         subject.archive.copy(name, path)
         if path.suffix not in _PICKLED:
-            return  # of a framework that only its handler knows
+            return  # of another framework, for the handler to read
         if path.suffix in (".onnx", ".pt2"):
             yield from _check_kind(subject, name, path)
             return
@@ -44,50 +43,50 @@ def check_weights(subject: Subject) -> Iterator[Finding]:
 def _unreadable(subject: Subject, name: str, path: Path, error: WeightsError) -> Iterator[Finding]:
     if what := something_else(path):
         message, hint = what
-        yield subject.presume("weights-damaged", message, hint, name)
+        yield subject.presume(message, hint, name, rule="weights-damaged")
         return
     other = kind_by_content(path)
     if other and other != path.suffix:
-        yield _lies(subject, name, f"a {other} file", f"call it {path.stem}{other}")
+        yield _misnamed(subject, name, f"a {other} file", f"rename it to {path.stem}{other}")
     elif path.suffix in _OF_TORCH:
-        yield subject.presume("weights-damaged", error.message, error.hint, name)
+        yield subject.presume(error.message, error.hint, name, rule="weights-damaged")
 
 
 def _check_kind(subject: Subject, name: str, path: Path) -> Iterator[Finding]:
-    """A .onnx or .pt2 is for its own reader; only what it claims to be is looked at."""
+    """Check that a .onnx or .pt2 is of the format that its name says; nothing else."""
     kind = kind_by_content(path)
     if kind != path.suffix:
-        actual = f"a {kind} file" if kind else "none that can be recognised"
-        yield _lies(subject, name, actual, "give it its true name, and the handler with it")
+        actual = f"a {kind} file" if kind else "of an unknown format"
+        yield _misnamed(subject, name, actual, "rename the file, and name it so in the handler")
 
 
-def _lies(subject: Subject, name: str, actual: str, hint: str) -> Finding:
-    message = f"{name!r} is {actual}, whatever its name says"
-    return subject.finding("weights-kind", message, hint, name)
+def _misnamed(subject: Subject, name: str, actual: str, hint: str) -> Finding:
+    message = f"{name!r} is {actual}, unlike its name says"
+    return subject.finding(message, hint, name, rule="weights-kind")
 
 
 def _check_checkpoint(subject: Subject, name: str, checkpoint: Checkpoint) -> Iterator[Finding]:
     ending, script = Path(name).suffix, checkpoint.kind == "TorchScript"
     eager = subject.manifest.model_file is not None
     if checkpoint.hostile:
-        return  # told by check_pickles
+        return  # reported by check_pickles
     if script and eager:
-        hint = "take model_file out of the archive, or ship the state_dict"
-        finding = _lies(subject, name, "TorchScript, which has its model with it", hint)
+        hint = "remove model_file, or use the state_dict"
+        finding = _misnamed(subject, name, "TorchScript, which contains its model", hint)
         yield replace(finding, presumed=True)
     elif (checkpoint.kind == "safetensors") != (ending == ".safetensors"):
-        yield _lies(subject, name, checkpoint.kind, "give it its true ending")
+        yield _misnamed(subject, name, checkpoint.kind, "rename it to the ending of its format")
     elif script and ending == ".pth":
-        finding = _lies(subject, name, "TorchScript", f"call it {Path(name).stem}.pt")
+        finding = _misnamed(subject, name, "TorchScript", f"rename it to {Path(name).stem}.pt")
         yield replace(finding, presumed=True)  # TorchServe's own handlers go by the ending
     elif not script and checkpoint.foreign:
         code = ", ".join(sorted(checkpoint.foreign)[:5])
         message = f"the file pickles more than tensors: {code}"
-        yield subject.presume("weights-module", message, _SAVE, name)
+        yield subject.presume(message, SAVE_STATE_DICT, name, rule="weights-module")
     elif not script and not eager and subject.default_handler:
-        hint = "name the file of the model's class: model_file; or ship TorchScript"
-        message = f"{name!r} is a state_dict, and there is no model file to load it into"
-        yield subject.finding("weights-kind", message, hint, name)
+        hint = "set model_file to the file of the model's class, or use TorchScript"
+        message = f"{name!r} is a state_dict, but there is no model_file to load it"
+        yield subject.finding(message, hint, name, rule="weights-kind")
     else:
         yield from _check_training_state(subject, name, checkpoint)
     yield from _check_values(subject, name, checkpoint)
@@ -101,10 +100,10 @@ def _check_training_state(subject: Subject, name: str, checkpoint: Checkpoint) -
         if is_training_state(key) and not isinstance(value, Tensor)
     ]
     if training:
-        message = f"it ships what only training needs: {', '.join(training)}"
-        hint = f"take out the state_dict: marsmith weights extract {name} --out FILE"
+        message = f"it contains training state: {', '.join(training)}"
+        hint = f"extract the state_dict: marsmith weights extract {name} --out FILE"
         yield subject.finding(
-            "weights-training-state", message, hint, name, severity=Severity.WARNING
+            message, hint, name, severity=Severity.WARNING, rule="weights-training-state"
         )
 
 
@@ -112,7 +111,7 @@ def _check_values(subject: Subject, name: str, checkpoint: Checkpoint) -> Iterat
     try:
         counts = {key: tensor.count_not_finite() for key, tensor in checkpoint.tensors.items()}
     except WeightsError as error:
-        yield subject.finding("weights-damaged", error.message, error.hint, name)
+        yield subject.finding(error.message, error.hint, name, rule="weights-damaged")
         return
     tensors = checkpoint.tensors
     spoiled = {key: count for key, count in counts.items() if count and not tensors[key].is_mask()}
@@ -120,5 +119,5 @@ def _check_values(subject: Subject, name: str, checkpoint: Checkpoint) -> Iterat
         first = ", ".join(f"{key} ({count})" for key, count in list(spoiled.items())[:4])
         more = f" and {len(spoiled) - 4} more" if len(spoiled) > 4 else ""
         message = f"NaN or infinite values in {first}{more}"
-        hint = "the training went wrong before this was saved: take an earlier checkpoint"
-        yield subject.finding("weights-not-finite", message, hint, name)
+        hint = "training had failed before this was saved: use an earlier checkpoint"
+        yield subject.finding(message, hint, name, rule="weights-not-finite")

@@ -1,4 +1,4 @@
-"""What is checked: an archive, and the project it comes from if that is at hand."""
+"""The subject of a check: an archive, and its project if that is available."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from marsmith.project.project import Project
 from marsmith.project.spec import DEFAULT_HANDLERS, SPEC_FILE, ArchiveSpec
 from marsmith.torchserve.environment import torchserve_home
 
-MODULE = r"(/__init__)?\.(py|pyc|(\w|-)+\.so|so)"  # what Python finds below a module's path
+MODULE = r"(/__init__)?\.(py|pyc|(\w|-)+\.so|so)"  # what may follow a module's path in a file name
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One archive under examination; `spec` is the table of the project that describes it."""
+    """One archive that is checked; `spec` is its table in the project."""
 
     archive: Archive
     project: Project | None = None
@@ -28,18 +28,18 @@ class Subject:
 
     @property
     def manifest(self) -> Manifest:
-        """What the archive says of itself. Raises ArchiveError."""
+        """The archive's manifest. Raises ArchiveError."""
         return self.archive.manifest
 
     @cached_property
     def python_files(self) -> dict[str, bytes]:
-        """The archive's Python files by name; what is too large for code is left out."""
+        """The archive's Python files by name, except files too large for code."""
         small = [e for e in self.archive.entries if e.name.endswith(".py") and e.size < 1 << 22]
         return {entry.name: self.archive.read(entry.name) for entry in small}
 
     @property
     def default_handler(self) -> str | None:
-        """The name of TorchServe's own handler, where the archive names one."""
+        """The name of TorchServe's own handler, if the archive uses one."""
         handler = self.manifest.handler
         return handler if not self.handler_module_is_own and _is_default(handler) else None
 
@@ -50,20 +50,20 @@ class Subject:
 
     @property
     def handler_module_is_own(self) -> bool:
-        """Whether the archive has the handler, be it as Python's bytecode."""
+        """Whether the archive contains the handler, as text or as bytecode."""
         return any(is_module(name, self.handler_module) for name in self.archive.names)
 
     @property
     def handler_file(self) -> str | None:
-        """The entry with the handler's text; None if there is no such file."""
+        """The handler's Python file in the archive; None if there is none."""
         path = self.handler_module.replace(".", "/")
         found = (f"{path}/__init__.py", f"{path}.py")
         return next((one for one in found if one in self.archive.names), None)
 
     def defined(self, function: str) -> tuple[str, int] | tuple[None, None]:
-        """Return the handler's file and the line of a function or method in it, where there is one.
+        """Return the handler's file and the line of a function or method in it, or (None, None).
 
-        `handle` may have another name: that of `handler.py:function`.
+        `handle` stands for the entry point, which `handler.py:function` may name differently.
         """
         name = self.entry_point if function == "handle" and self.entry_point else function
         text = self.python_files.get(self.handler_file or "", b"").decode(errors="replace")
@@ -78,29 +78,35 @@ class Subject:
         return self.manifest.handler.partition(":")[2] or None
 
     @cached_property
-    def _written(self) -> dict[str, str]:
+    def _source_files(self) -> dict[str, str]:
         if self.project is None or self.spec is None:
             return {}
         return {entry.name: entry.source for entry in entries(self.project, self.spec)}
 
     def place(self, entry: str) -> str:
-        """Return the project's file behind an entry, or the entry within its archive."""
-        return self._written.get(entry) or f"{self.archive.path.name}/{entry}"
+        """Return the project's file behind an entry, or `archive/entry` without one."""
+        return self._source_files.get(entry) or f"{self.archive.path.name}/{entry}"
 
     def presume(
-        self, rule: str, message: str, hint: str, entry: str | None = None, line: int | None = None
-    ) -> Finding:
-        """Return a finding that is told only if the archive cannot be loaded."""
-        return replace(self.finding(rule, message, hint, entry, line), presumed=True)
-
-    def finding(
         self,
-        rule: str,
         message: str,
         hint: str,
         entry: str | None = None,
         line: int | None = None,
         *,
+        rule: str,
+    ) -> Finding:
+        """Return a finding that is reported only if the archive cannot be loaded."""
+        return replace(self.finding(message, hint, entry, line, rule=rule), presumed=True)
+
+    def finding(
+        self,
+        message: str,
+        hint: str,
+        entry: str | None = None,
+        line: int | None = None,
+        *,
+        rule: str,
         severity: Severity = Severity.ERROR,
     ) -> Finding:
         """Return a finding about an entry, or about the archive as a whole."""
@@ -108,18 +114,25 @@ class Subject:
         return Finding(message, hint, file, line, severity, rule)
 
     def config_finding(
-        self, rule: str, key: str, message: str, hint: str, severity: Severity = Severity.ERROR
+        self,
+        key: str,
+        message: str,
+        hint: str,
+        *,
+        rule: str,
+        severity: Severity = Severity.ERROR,
     ) -> Finding:
-        """Return a finding about a key of the model-config, where it was written."""
+        """Return a finding about a key of the model-config, at its line in archives.toml."""
         if self.project and self.spec:
             table = "serving" if key in self.spec.serving else "handler_config"
             line = self.project.spec_file.line(self.spec.name, table, key)
             return Finding(message, hint, SPEC_FILE, line, severity, rule)
-        return self.finding(rule, message, hint, self.manifest.config_file, severity=severity)
+        file = self.manifest.config_file
+        return self.finding(message, hint, file, rule=rule, severity=severity)
 
 
 def is_module(entry: str, module: str) -> bool:
-    """Whether an entry is what the import of a dotted name runs, be it compiled."""
+    """Return whether an entry is the file of a module, as text or compiled."""
     return re.fullmatch(re.escape(module.replace(".", "/")) + MODULE, entry) is not None
 
 

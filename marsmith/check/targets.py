@@ -1,4 +1,4 @@
-"""What a user names to be checked: archives, folders of them, projects."""
+"""Find what to check: archives, folders of archives, projects."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ENDINGS = (".mar", ".tar.gz", ".tgz")
 
 @dataclass(frozen=True)
 class Target:
-    """An archive to be checked: the file, or what describes it, or both."""
+    """An archive to check: its file, or its table in a project, or both."""
 
     name: str
     path: Path | None = None
@@ -24,9 +24,9 @@ class Target:
 
 
 def targets(texts: tuple[str, ...], find: Callable[[], Project]) -> list[Target]:
-    """Return what names, files and folders stand for; nothing means all that is described.
+    """Return the archives behind names, files and folders; without any, all of the project.
 
-    `find` returns the project around. Raises ProjectError for what is none of them.
+    `find` returns the current project. Raises ProjectError for a name that is none of them.
     """
     if not texts:
         return _described(find())
@@ -40,7 +40,8 @@ def _targets(text: str, find: Callable[[], Project]) -> list[Target]:
     if path.is_file():
         return [_target(path)]
     if path.name.endswith(_ENDINGS) or len(path.parts) > 1:
-        raise ProjectError(f"there is no file {text}", "name an archive that exists, or build it")
+        hint = "name an archive that exists, or build it: marsmith build NAME"
+        raise ProjectError(f"there is no file {text}", hint, code="target-missing")
     project = find()
     built = project.model_store / f"{text}.mar"
     if text not in project.archives and built.exists():
@@ -54,13 +55,14 @@ def _in_folder(path: Path) -> list[Target]:
         return _described(Project(path.absolute()))
     if (path / "MAR-INF").is_dir():
         return [_target(path)]
-    # What a running server keeps for itself lies beside them, under hidden names.
+    # A running server keeps hidden files beside them.
     packed = [file for file in path.glob("[!.]*.*") if file.name.endswith(_ENDINGS)]
     unpacked = [file.parent for file in path.glob("*/MAR-INF")]
     found = sorted({*packed, *unpacked})
     if not found:
         message = f"the folder {path} holds no archive and no {SPEC_FILE}"
-        raise ProjectError(message, "name an archive, a model store or a project")
+        hint = "name an archive, a model store or a project"
+        raise ProjectError(message, hint, code="target-missing")
     return [_target(file) for file in found]
 
 
@@ -69,7 +71,7 @@ def _described(project: Project) -> list[Target]:
 
 
 def _target(path: Path) -> Target:
-    """Return an archive with the project whose model store it lies in, if there is one."""
+    """Return an archive, with its project if it lies in a project's model store."""
     name = path.name.removesuffix(".mar")
     project = Project(path.absolute().parents[1]) if len(path.absolute().parents) > 1 else None
     if project and path.absolute().parent == project.model_store:
@@ -77,5 +79,5 @@ def _target(path: Path) -> Target:
             if name in project.archives:
                 return Target(name, path, project, project.archives[name])
         except ProjectError:
-            pass  # a project that cannot be read is none
+            pass  # without a project that can be read
     return Target(name, path)

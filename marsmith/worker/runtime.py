@@ -178,7 +178,8 @@ class Runtime:
         self._last_log = self.log()
         if isinstance(error, WorkerLateError):
             message = f"it did not {task} within {self._timeout:g} s"
-            return Finding(message, "look for what it waits for, or give it more time: --timeout")
+            hint = "find out what it waits for, or give it more time: --timeout SECONDS"
+            return Finding(message, hint, rule="worker-timeout")
         status = self._worker.status if isinstance(self._worker, WorkerProcess) else None
         found = self.failure()
         if status is not None and (status < 0 or find_failure(self.log().splitlines()) is None):
@@ -186,7 +187,8 @@ class Runtime:
                 f"by {signal.Signals(-status).name}" if status < 0 else f"with exit status {status}"
             )
             last = explain(None, None, self.log())
-            return Finding(f"its worker ended {how}, without an error message", last.hint)
+            message = f"its worker ended {how}, without an error message"
+            return Finding(message, last.hint, rule="worker-ended")
         return found
 
     def notes(self) -> Notes:

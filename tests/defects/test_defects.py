@@ -25,11 +25,11 @@ Defect = Callable[[Tiny], Checked]
 DEFECTS: dict[str, tuple[Defect, str, str, str]] = {}
 
 
-def finds(rule: str, text: str, severity: str = "error") -> Callable[[Defect], Defect]:
-    """Register a defect with the rule that must tell it, and a part of what it must say."""
+def finds(rule: str, value: str = "", severity: str = "error") -> Callable[[Defect], Defect]:
+    """Register a defect with the rule that finds it, and a value that the finding must name."""
 
     def register(defect: Defect) -> Defect:
-        DEFECTS[defect.__name__] = (defect, rule, text, severity)
+        DEFECTS[defect.__name__] = (defect, rule, value, severity)
         return defect
 
     return register
@@ -37,11 +37,11 @@ def finds(rule: str, text: str, severity: str = "error") -> Callable[[Defect], D
 
 @pytest.mark.parametrize("name", DEFECTS)
 def test_the_defect_is_found_and_nothing_else(name: str, tmp_path: Path) -> None:
-    defect, rule, text, severity = DEFECTS[name]
+    defect, rule, value, severity = DEFECTS[name]
     found = defect(Tiny(tmp_path)).findings
     told = [(one.rule, one.severity.value, one.message) for one in found]
     assert [one[:2] for one in told] == [(rule, severity)], told
-    assert text in f"{found[0].location}: {found[0].message}; {found[0].hint}", found
+    assert value in f"{found[0].location}: {found[0].message}; {found[0].hint}", found
     assert found[0].hint
 
 
@@ -65,22 +65,22 @@ def with_manifest(tiny: Tiny, change: Callable[[dict[str, Any]], None]) -> Check
 # ---- manifest
 
 
-@finds("manifest-missing", "no model archive")
+@finds("manifest-missing")
 def no_manifest(tiny: Tiny) -> Checked:
     return tiny.check(tiny.rezip(lambda entries: entries.__delitem__(MANIFEST_FILE)))
 
 
-@finds("manifest-unreadable", "cannot be read")
+@finds("manifest-unreadable")
 def manifest_is_no_json(tiny: Tiny) -> Checked:
     return tiny.check(tiny.rezip(lambda entries: entries.update({MANIFEST_FILE: b"{"})))
 
 
-@finds("manifest-file", "'handle.py' is neither in the archive")
+@finds("manifest-file", "'handle.py'")
 def handler_is_absent(tiny: Tiny) -> Checked:
     return with_manifest(tiny, lambda values: values["model"].update(handler="handle.py"))
 
 
-@finds("manifest-file", "names 'models.py' as modelFile")
+@finds("manifest-file", "'models.py'")
 def model_file_is_absent(tiny: Tiny) -> Checked:
     return with_manifest(tiny, lambda values: values["model"].update(modelFile="models.py"))
 
@@ -90,12 +90,12 @@ def weights_are_absent(tiny: Tiny) -> Checked:
     return with_manifest(tiny, lambda values: values["model"].update(serializedFile="weight.pth"))
 
 
-@finds("manifest-version", "holds no modelVersion", "warning")
+@finds("manifest-version", severity="warning")
 def version_is_missing(tiny: Tiny) -> Checked:
     return with_manifest(tiny, lambda values: values["model"].pop("modelVersion"))
 
 
-@finds("manifest-version", "'latest/one' is no version")
+@finds("manifest-version", "'latest/one'")
 def version_is_none(tiny: Tiny) -> Checked:
     return with_manifest(tiny, lambda values: values["model"].update(modelVersion="latest/one"))
 
@@ -105,7 +105,7 @@ def runtime_is_unknown(tiny: Tiny) -> Checked:
     return with_manifest(tiny, lambda values: values.update(runtime="java"))
 
 
-@finds("manifest-name", "calls the model 'tiny'", "warning")
+@finds("manifest-name", "'tiny'", "warning")
 def file_has_another_name(tiny: Tiny) -> Checked:
     return tiny.check(tiny.archive("other"))
 
@@ -117,7 +117,7 @@ def with_entry(tiny: Tiny, name: str, content: bytes = b"x") -> Checked:
     return tiny.check(tiny.rezip(lambda entries: entries.update({name: content})))
 
 
-@finds("path-escapes", "outside of the folder")
+@finds("path-escapes", "'../evil.py'")
 def zip_slip(tiny: Tiny) -> Checked:
     return with_entry(tiny, "../evil.py")
 
@@ -127,7 +127,7 @@ def absolute_path(tiny: Tiny) -> Checked:
     return with_entry(tiny, "/tmp/evil.py")  # noqa: S108 - never written
 
 
-@finds("link", "is a link")
+@finds("link")
 def link(tiny: Tiny) -> Checked:
     path = tiny.archive()
     entry = zipfile.ZipInfo("passwords")
@@ -137,7 +137,7 @@ def link(tiny: Tiny) -> Checked:
     return tiny.check(path)
 
 
-@finds("duplicate-entry", "2 files 'handler.py'")
+@finds("duplicate-entry", "'handler.py'")
 def duplicate_entry(tiny: Tiny) -> Checked:
     path = tiny.archive()
     with warnings.catch_warnings(), zipfile.ZipFile(path, "a") as archive:
@@ -146,22 +146,22 @@ def duplicate_entry(tiny: Tiny) -> Checked:
     return tiny.check(path)
 
 
-@finds("zip-bomb", "times as large")
+@finds("zip-bomb")
 def zip_bomb(tiny: Tiny) -> Checked:
     return with_entry(tiny, "zeros.bin", bytes(201 << 20))
 
 
-@finds("secret", "'.env' looks like a secret")
+@finds("secret", "'.env'")
 def environment_file(tiny: Tiny) -> Checked:
     return with_entry(tiny, ".env", b"PASSWORD=1")
 
 
-@finds("secret", "change the secret")
+@finds("secret", "'notes.txt'")
 def private_key(tiny: Tiny) -> Checked:
     return with_entry(tiny, "notes.txt", b"-----BEGIN EC PRIVATE " + b"KEY-----\nabc")
 
 
-@finds("secret", "'.git/' looks like a secret")
+@finds("secret", "'.git/'")
 def repository_once_however_large(tiny: Tiny) -> Checked:
     many = {f".git/objects/{number:02x}/a": b"x" for number in range(9)}
     return tiny.check(tiny.rezip(lambda entries: entries.update({".git/config": b"x", **many})))
@@ -173,12 +173,12 @@ def folder_of_an_editor_once(tiny: Tiny) -> Checked:
     return tiny.check(tiny.rezip(lambda entries: entries.update(files)))
 
 
-@finds("duplicate-entry", "2 files 'model.py'")
+@finds("duplicate-entry", "'model.py'")
 def duplicate_by_another_spelling(tiny: Tiny) -> Checked:
     return with_entry(tiny, "./model.py")
 
 
-@finds("manifest-missing", "packed with the folder 'pets' around")
+@finds("manifest-missing", "'pets'")
 def folder_around_the_archive(tiny: Tiny) -> Checked:
     def edit(entries: dict[str, bytes]) -> None:
         moved = {f"pets/{name}": content for name, content in entries.items()}
@@ -188,7 +188,7 @@ def folder_around_the_archive(tiny: Tiny) -> Checked:
     return tiny.check(tiny.rezip(edit))
 
 
-@finds("manifest-unreadable", "the manifest cannot be read: it does not say 'handler'")
+@finds("manifest-unreadable", "'handler'")
 def manifest_without_a_handler(tiny: Tiny) -> Checked:
     return with_manifest(tiny, lambda values: values["model"].pop("handler"))
 
@@ -198,7 +198,7 @@ def bytecode(tiny: Tiny) -> Checked:
     return with_entry(tiny, "__pycache__/handler.cpython-311.pyc")
 
 
-@finds("damaged", "copy the archive again")
+@finds("damaged")
 def flipped_bytes(tiny: Tiny) -> Checked:
     path = tiny.archive()
     content = path.read_bytes()
@@ -206,28 +206,28 @@ def flipped_bytes(tiny: Tiny) -> Checked:
     return tiny.check(path)
 
 
-@finds("damaged", "its table of contents is missing or damaged")
+@finds("damaged")
 def cut_off_archive(tiny: Tiny) -> Checked:
     path = tiny.archive()
     path.write_bytes(path.read_bytes()[:-200])
     return tiny.check(path)
 
 
-@finds("stale", "handler.py: tiny.mar holds another 'handler.py'")
+@finds("stale", "handler.py: ")
 def stale_handler(tiny: Tiny) -> Checked:
     tiny.archive()
     tiny.handler(("four numbers in", "4 numbers in"))
     return tiny.check()
 
 
-@finds("stale", "with other settings: model-config.yaml")
+@finds("stale", "model-config.yaml")
 def stale_settings(tiny: Tiny) -> Checked:
     tiny.archive()
     tiny.spec(("batchSize = 4", "batchSize = 3"))
     return tiny.check()
 
 
-@finds("collision", "two files become 'model.py'")
+@finds("collision", "'model.py'")
 def basename_collision(tiny: Tiny) -> Checked:
     tiny.write("other/model.py", "")
     tiny.spec(
@@ -236,7 +236,7 @@ def basename_collision(tiny: Tiny) -> Checked:
     return tiny.check()
 
 
-@finds("file", "there is no file 'wights.pth'")
+@finds("file", "'wights.pth'")
 def file_is_missing(tiny: Tiny) -> Checked:
     tiny.spec(('"weights.pth"', '"wights.pth"'))
     return tiny.check()
@@ -258,7 +258,7 @@ def own_file_is_missing(tiny: Tiny) -> Checked:
     return tiny.check()
 
 
-@finds("not-installed", "what requirements.txt declares is not installed here", "warning")
+@finds("not-installed", "requirements.txt", "warning")
 def declared_is_not_installed(tiny: Tiny) -> Checked:
     tiny.write("requirements.txt", "opencv-python-headless>=4\n")
     tiny.spec(('version = "1.0"', 'version = "1.0"\nrequirements_file = "requirements.txt"'))
@@ -266,7 +266,7 @@ def declared_is_not_installed(tiny: Tiny) -> Checked:
     return tiny.check()
 
 
-@finds("classes", "handler.py:7: a handler must define exactly one class, and this one defines 2")
+@finds("classes", "handler.py:7: ")
 def two_classes_in_the_handler(tiny: Tiny) -> Checked:
     tiny.handler(
         ("import json\n", "import json\nclass A: pass\n"),
@@ -275,13 +275,13 @@ def two_classes_in_the_handler(tiny: Tiny) -> Checked:
     return tiny.check()
 
 
-@finds("classes", "this one defines none")
+@finds("classes", "none")
 def no_class_in_the_handler(tiny: Tiny) -> Checked:
     tiny.write("handler.py", "from model import Model\n")
     return tiny.check()
 
 
-@finds("classes", "a model file must define exactly one class")
+@finds("classes", "model.py")
 def two_classes_in_an_archive_alone(tiny: Tiny) -> Checked:
     text = tiny.root.joinpath("model.py").read_text() + "\n\nclass Other(Model):\n    pass\n"
 
@@ -292,13 +292,13 @@ def two_classes_in_an_archive_alone(tiny: Tiny) -> Checked:
     return tiny.check(tiny.rezip(edit))
 
 
-@finds("constructor", "model.py:5: TorchServe builds Model without arguments, and it needs classes")
+@finds("constructor", "model.py:5: ")
 def model_needs_arguments(tiny: Tiny) -> Checked:
     tiny.model(("__init__(self)", "__init__(self, classes)"))
     return tiny.check()
 
 
-@finds("constructor", "builds Handler without arguments")
+@finds("constructor", "Handler")
 def handler_needs_arguments(tiny: Tiny) -> Checked:
     tiny.handler(
         (
@@ -309,13 +309,13 @@ def handler_needs_arguments(tiny: Tiny) -> Checked:
     return tiny.check()
 
 
-@finds("handler-methods", "Handler has no method initialize")
+@finds("handler-methods", "initialize")
 def handler_has_no_initialize(tiny: Tiny) -> Checked:
     tiny.handler(("def initialize", "def setup"))
     return tiny.check()
 
 
-@finds("handler-function", "there is no function 'serve'")
+@finds("handler-function", "'serve'")
 def entry_point_is_missing(tiny: Tiny) -> Checked:
     tiny.handler(("class Handler:", "class Base:\n    pass\n\n\nclass Handler:"))
     tiny.spec(('"handler.py"', '"handler.py:serve"'))
@@ -328,7 +328,7 @@ def handler_is_no_python(tiny: Tiny) -> Checked:
     return tiny.check()
 
 
-@finds("syntax", "helper.py:1: Python 3.")
+@finds("syntax", "helper.py:1: ")
 def imported_file_is_no_python(tiny: Tiny) -> Checked:
     tiny.write("helper.py", "print 'old'\n")
     tiny.spec(('version = "1.0"', 'version = "1.0"\nextra_files = ["helper.py"]'))
@@ -336,7 +336,7 @@ def imported_file_is_no_python(tiny: Tiny) -> Checked:
     return tiny.check()
 
 
-@finds("download", "model.py:7: models.resnet18(weights='DEFAULT') downloads weights")
+@finds("download", "model.py:7: models.resnet18(weights='DEFAULT') ")
 def pretrained_backbone(tiny: Tiny) -> Checked:
     tiny.model(
         ("from torch import nn\n", "from torch import nn\nfrom torchvision import models\n"),
@@ -355,14 +355,14 @@ def model_of_a_hub(tiny: Tiny) -> Checked:
     return tiny.check()
 
 
-@finds("download", "it wants to download when it is loaded: http://weights.example/a.pth")
+@finds("download", "http://weights.example/a.pth")
 def download_in_disguise(tiny: Tiny) -> Checked:
     fetch = "from urllib import request as r\n        r.urlopen('http://weights.example/a.pth')"
     tiny.handler(("folder = context", f"{fetch}\n        folder = context"))
     return tiny.check()
 
 
-@finds("download", "downloads weights when it runs, and a worker shall not (http://weights.example")
+@finds("download", "(http://weights.example")
 def download_that_a_filled_cache_hides(tiny: Tiny) -> Checked:
     cached = tiny.root / "cache" / "hub" / "checkpoints"
     cached.mkdir(parents=True)
@@ -373,7 +373,7 @@ def download_that_a_filled_cache_hides(tiny: Tiny) -> Checked:
         return tiny.check()
 
 
-@finds("download", "goes on without: http://weights.example/a.pth", "warning")
+@finds("download", "http://weights.example/a.pth", "warning")
 def download_that_is_swallowed(tiny: Tiny) -> Checked:
     lines = ["from urllib import request as r", "try:"]
     lines += ["    r.urlopen('http://weights.example/a.pth')", "except OSError:", "    pass"]
@@ -382,21 +382,21 @@ def download_that_is_swallowed(tiny: Tiny) -> Checked:
     return tiny.check()
 
 
-@finds("shadows-library", "'random' hides that of Python's own")
+@finds("shadows-library", "'random'")
 def standard_module_is_hidden(tiny: Tiny) -> Checked:
     tiny.write("random.py", "")
     tiny.spec(('version = "1.0"', 'version = "1.0"\nextra_files = ["random.py"]'))
     return tiny.check()
 
 
-@finds("shadows-library", "hides that of pillow", "warning")
+@finds("shadows-library", "pillow", "warning")
 def library_is_hidden(tiny: Tiny) -> Checked:
     tiny.write("PIL.py", "")
     tiny.spec(('version = "1.0"', 'version = "1.0"\nextra_files = ["PIL.py"]'))
     return tiny.check()
 
 
-@finds("shadows-file", "helper.py is never imported")
+@finds("shadows-file", "helper.py")
 def file_is_hidden_by_a_folder(tiny: Tiny) -> Checked:
     tiny.write("helper.py", "")
     tiny.write("own/helper/__init__.py", "")
@@ -407,19 +407,19 @@ def file_is_hidden_by_a_folder(tiny: Tiny) -> Checked:
 # ---- weights
 
 
-@finds("weights-keys", "pair two that belong together")
+@finds("weights-keys", "missing first.weight")
 def weights_of_another_model(tiny: Tiny) -> Checked:
     tiny.save(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3)).state_dict())
     return tiny.check()
 
 
-@finds("weights-keys", "begin with 'module'")
+@finds("weights-keys", "'module'")
 def weights_of_a_wrapper(tiny: Tiny) -> Checked:
     tiny.save({f"module.{name}": value for name, value in tiny.state.items()})
     return tiny.check()
 
 
-@finds("weights-keys", "the weights have 7, the model 3")
+@finds("weights-keys", "7")
 def other_number_of_classes(tiny: Tiny) -> Checked:
     tiny.save(tiny.state | {"last.weight": torch.ones(7, 5), "last.bias": torch.ones(7)})
     return tiny.check()
@@ -475,29 +475,29 @@ def weights_start_a_program(tiny: Tiny) -> Checked:
     return tiny.check(tiny.rezip(lambda entries: entries.update({"weights.pth": bad})))
 
 
-@finds("weights-execute", "vocab.pkl: whoever loads it runs posix.system")
+@finds("weights-execute", "vocab.pkl: loading it runs posix.system")
 def another_pickle_executes_code(tiny: Tiny) -> Checked:
     return with_pickle(tiny, "vocab.pkl", pickle.dumps({"a": Attack()}))
 
 
-@finds("weights-execute", "runs posix.system")
+@finds("weights-execute", "posix.system")
 def pickle_under_another_name_executes_code(tiny: Tiny) -> Checked:
     return with_pickle(tiny, "vocab.dat", pickle.dumps([1, Attack()], protocol=4))
 
 
-@finds("weights-execute", "runs posix.system")
+@finds("weights-execute", "posix.system")
 def weights_that_the_manifest_does_not_name(tiny: Tiny) -> Checked:
     tiny.save({"a": Attack()}, "bad.pth")
     return with_pickle(tiny, "more.pth", (tiny.root / "bad.pth").read_bytes())
 
 
-@finds("weights", "the file pickles more than tensors")
+@finds("weights")
 def whole_module(tiny: Tiny) -> Checked:
     tiny.save(torch.nn.Linear(2, 2))
     return tiny.check()
 
 
-@finds("weights-module", "save the state_dict alone")
+@finds("weights-module")
 def whole_module_in_an_archive_alone(tiny: Tiny) -> Checked:
     torch.save(torch.nn.Linear(2, 2), tiny.root / "module.pth")
     module = (tiny.root / "module.pth").read_bytes()
@@ -512,24 +512,24 @@ def torchscript(tiny: Tiny, name: str) -> bytes:
     return (tiny.root / name).read_bytes()
 
 
-@finds("weights-kind", "TorchScript, which has its model with it")
+@finds("weights-kind", "TorchScript")
 def torchscript_with_a_model_file(tiny: Tiny) -> Checked:
     content = torchscript(tiny, "script.pt")
     return tiny.check(tiny.rezip(lambda entries: entries.update({"weights.pth": content})))
 
 
-@finds("weights", "cut off or damaged")
+@finds("weights")
 def weights_are_cut_off(tiny: Tiny) -> Checked:
     tiny.write("weights.pth", (tiny.root / "weights.pth").read_bytes()[:-400])
     return tiny.check()
 
 
-@finds("weights-damaged", "empty")
+@finds("weights-damaged")
 def weights_are_empty(tiny: Tiny) -> Checked:
     return tiny.check(tiny.rezip(lambda entries: entries.update({"weights.pth": b""})))
 
 
-@finds("weights-kind", "'net.onnx' is a .pth file, whatever its name says")
+@finds("weights-kind", "'net.onnx' is a .pth")
 def onnx_that_is_none(tiny: Tiny) -> Checked:
     tiny.save(tiny.state, "net.onnx")
     tiny.spec(('model_file = "model.py"\n', ""), ('"weights.pth"', '"net.onnx"'))
@@ -538,7 +538,7 @@ def onnx_that_is_none(tiny: Tiny) -> Checked:
     return tiny.check()
 
 
-@finds("weights-keys", "strict=False hides that the weights are not loaded", "warning")
+@finds("weights-keys", "strict=False", "warning")
 def weights_that_are_not_loaded(tiny: Tiny) -> Checked:
     tiny.handler(("load_state_dict(weights)", "load_state_dict(weights, strict=False)"))
     tiny.save({f"module.{name}": value for name, value in tiny.state.items()})
@@ -548,7 +548,7 @@ def weights_that_are_not_loaded(tiny: Tiny) -> Checked:
     return tiny.check()
 
 
-@finds("weights-keys", "unexpected own.bias; they are of a larger model")
+@finds("weights-keys", "unexpected own.bias")
 def weights_that_the_model_loads_in_its_own_way(tiny: Tiny) -> Checked:
     """Names are compared as its load_state_dict has them, not as they are stored."""
     tiny.save({**{"old." + n: v for n, v in tiny.state.items()}, "old.own.bias": torch.ones(1)})
@@ -563,13 +563,13 @@ def weights_that_the_model_loads_in_its_own_way(tiny: Tiny) -> Checked:
     return tiny.check()
 
 
-@finds("weights-keys", "missing last.bias; the model has grown")
+@finds("weights-keys", "missing last.bias")
 def one_name_is_missing(tiny: Tiny) -> Checked:
     tiny.save({name: value for name, value in tiny.state.items() if name != "last.bias"})
     return tiny.check()
 
 
-@finds("weights-damaged", "a pointer of git-lfs")
+@finds("weights-damaged", "git-lfs")
 def pointer_in_place_of_weights(tiny: Tiny) -> Checked:
     text = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
     return tiny.check(tiny.rezip(lambda entries: entries.update({"weights.pth": text})))
@@ -588,7 +588,7 @@ def checkpoint_in_place_of_the_state_dict(tiny: Tiny) -> Checked:
     return tiny.check()
 
 
-@finds("weights-kind", "there is no model file to load it into")
+@finds("weights-kind", "model_file")
 def state_dict_without_a_model(tiny: Tiny) -> Checked:
     tiny.spec(('"handler.py"', '"base_handler"'), ('model_file = "model.py"\n', ""))
     return tiny.check()
@@ -620,7 +620,7 @@ def without_samples(tiny: Tiny, *changes: tuple[str, str], timeout: float = 60) 
     return tiny.check(tiny.archive(), timeout)
 
 
-@finds("answer-type", "something else than a list")
+@finds("answer-type")
 def answer_is_no_list_and_there_is_no_sample(tiny: Tiny) -> Checked:
     return without_samples(tiny, ("return answers", "return 'answers'"))
 
@@ -648,21 +648,19 @@ def load_hangs(tiny: Tiny) -> Checked:
     return without_samples(tiny, ("folder = context", wait), timeout=7)
 
 
-@finds(
-    "load", "KeyError: 'NO_SUCH'; mend it and build the archive again; it was raised by <frozen os>"
-)
+@finds("load", "it was raised by <frozen os>")
 def load_fails_and_its_log_is_gone(tiny: Tiny) -> Checked:
     line = "import os; os.environ['NO_SUCH']\n        folder = context"
     return without_samples(tiny, ("folder = context", line))
 
 
-@finds("load", "No such file or directory: 'labels.txt'; put the file into the archive")
+@finds("load", "'labels.txt'")
 def file_is_not_shipped(tiny: Tiny) -> Checked:
     line = 'folder = context.system_properties["model_dir"]'
     return without_samples(tiny, (line, line + "\n        open(f'{folder}/labels.txt')"))
 
 
-@finds("sample", "answered wrongly: [0]: expected 9, got")
+@finds("sample", "[0]: expected 9, got")
 def answer_is_wrong(tiny: Tiny) -> Checked:
     tiny.write("answer.json", "[9, 9, 9]")
     return tiny.check()
@@ -674,13 +672,13 @@ def sample_is_refused(tiny: Tiny) -> Checked:
     return tiny.check()
 
 
-@finds("batch-size", "archives.toml:10: it answers one request, but not 4 in a batch")
+@finds("batch-size", "archives.toml:10: ")
 def model_takes_no_batch(tiny: Tiny) -> Checked:
     tiny.model(("return self.last", "values = values.reshape(1, 4)\n        return self.last"))
     return tiny.check()
 
 
-@finds("batch-answer", "otherwise")
+@finds("batch-answer")
 def answer_depends_on_neighbours(tiny: Tiny) -> Checked:
     tiny.model((".relu())", ".relu()) + len(values)"))
     answer = json.loads((tiny.root / "answer.json").read_text())
@@ -688,26 +686,26 @@ def answer_depends_on_neighbours(tiny: Tiny) -> Checked:
     return tiny.check()
 
 
-@finds("batch-answer", "handler.py:16: alone and beside others in a batch of 4")
+@finds("batch-answer", "handler.py:16: ")
 def answers_change_places(tiny: Tiny) -> Checked:
     tiny.handler(("return answers", "return answers[::-1]"))
     return tiny.check()
 
 
-@finds("batch-answer", "beside a bad request another is answered otherwise")
+@finds("batch-answer", "beside a bad")
 def answers_move_up_beside_a_bad_request(tiny: Tiny) -> Checked:
     shift = "answers.sort(key=lambda one: isinstance(one, str))\n        return answers"
     tiny.handler(("return answers", shift))
     return tiny.check()
 
 
-@finds("bad-request", "spoils the answers of all others", "warning")
+@finds("bad-request", severity="warning")
 def bad_request_spoils_its_batch(tiny: Tiny) -> Checked:
     tiny.handler(("except Exception:", "except KeyError:"))
     return tiny.check()
 
 
-@finds("bad-request", "ends the worker")
+@finds("bad-request")
 def bad_request_ends_the_worker(tiny: Tiny) -> Checked:
     tiny.handler(
         ("context.set_response_status(400", "raise SystemExit; context.set_response_status(400")
@@ -715,25 +713,25 @@ def bad_request_ends_the_worker(tiny: Tiny) -> Checked:
     return tiny.check()
 
 
-@finds("answer-count", "another number of answers")
+@finds("answer-count")
 def too_few_answers(tiny: Tiny) -> Checked:
     tiny.handler(("return answers", "return answers[:-1]"))
     return tiny.check()
 
 
-@finds("answer-type", "something else than a list")
+@finds("answer-type")
 def answer_is_no_list(tiny: Tiny) -> Checked:
     tiny.handler(("return answers", "return {'answers': answers}"))
     return tiny.check()
 
 
-@finds("answer-type", "do not serialise")
+@finds("answer-type")
 def answer_does_not_serialise(tiny: Tiny) -> Checked:
     tiny.handler(("output.tolist()", "set(output.tolist())"))
     return tiny.check()
 
 
-@finds("training-mode", "the model is in training mode")
+@finds("training-mode", "model.eval()")
 def dropout_is_on(tiny: Tiny) -> Checked:
     tiny.handler(("Model().eval()", "Model()"))
     tiny.model((".relu())", ".relu()) + 0 * self.drop(values).sum()"))
@@ -741,7 +739,7 @@ def dropout_is_on(tiny: Tiny) -> Checked:
     return tiny.check()
 
 
-@finds("training-mode", "two calls with the same request differ")
+@finds("training-mode")
 def answers_are_random(tiny: Tiny) -> Checked:
     tiny.handler(("output.tolist()", "(output + 1e-4 * torch.rand(3)).tolist()"))
     return tiny.check()
@@ -753,7 +751,7 @@ def gradients_are_on(tiny: Tiny) -> Checked:
     return tiny.check()
 
 
-@finds("memory", "behind in the worker", "warning")
+@finds("memory", "kB", "warning")
 def memory_grows(tiny: Tiny) -> Checked:
     keep = "self.__dict__.setdefault('kept', []).append(b'x' * 300_000)"
     tiny.handler(("answers = [None]", f"{keep}\n        answers = [None]"))
@@ -774,34 +772,34 @@ def misspelt_key(tiny: Tiny) -> Checked:
     return with_config(tiny, "minWorkers: 1\nbatchsize: 4\n")
 
 
-@finds("serving-value", "'batchSize' should be an integer")
+@finds("serving-value", "'batchSize'")
 def value_of_another_type(tiny: Tiny) -> Checked:
     return with_config(tiny, "batchSize: many\n")
 
 
-@finds("serving-unreadable", "is not YAML")
+@finds("serving-unreadable")
 def config_is_no_yaml(tiny: Tiny) -> Checked:
     return with_config(tiny, "a: [\n")
 
 
-@finds("serving-delay", "must come within 2 s")
+@finds("serving-delay", "2 s")
 def delay_beyond_the_timeout(tiny: Tiny) -> Checked:
     return with_config(tiny, "maxBatchDelay: 2000\nresponseTimeout: 2\n")
 
 
-@finds("serving-workers", "archives.toml:8: minWorkers = 2 is more than maxWorkers = 1")
+@finds("serving-workers", "archives.toml:8: minWorkers = 2")
 def more_at_least_than_at_most(tiny: Tiny) -> Checked:
     tiny.spec(("minWorkers = 1", "minWorkers = 2"))
     return tiny.check()
 
 
-@finds("serving-threads", "want more than", "warning")
+@finds("serving-threads", severity="warning")
 def more_threads_than_cores(tiny: Tiny) -> Checked:
     tiny.spec(("batchSize = 4\n", "batchSize = 4\n[archives.tiny.handler_config]\nthreads = 999\n"))
     return tiny.check()
 
 
-@finds("serving-threads", "archives.toml:9: 999 workers want more", "warning")
+@finds("serving-threads", "archives.toml:9: 999 workers", "warning")
 def more_workers_than_cores(tiny: Tiny) -> Checked:
     tiny.spec(("maxWorkers = 1", "maxWorkers = 999"))
     return tiny.check()
@@ -826,12 +824,12 @@ def property_without_effect(tiny: Tiny) -> Checked:
     return tiny.check_config("batch_size=8\n")
 
 
-@finds("config-value", "is not an address")
+@finds("config-value")
 def address_is_none(tiny: Tiny) -> Checked:
     return tiny.check_config("inference_address=8080\n")
 
 
-@finds("config-exposed", "management address is open")
+@finds("config-exposed", "management")
 def management_is_open(tiny: Tiny) -> Checked:
     return tiny.check_config(
         "management_address=http://0.0.0.0:8081\ndisable_token_authorization=true\n"
@@ -839,23 +837,23 @@ def management_is_open(tiny: Tiny) -> Checked:
     )
 
 
-@finds("config-exposed", "metrics address is open")
+@finds("config-exposed", "metrics")
 def metrics_are_open(tiny: Tiny) -> Checked:
     return tiny.check_config("metrics_address=http://0.0.0.0:8082\n")
 
 
-@finds("config-model-api", "load code from any URL", "warning")
+@finds("config-model-api", severity="warning")
 def any_url_is_allowed(tiny: Tiny) -> Checked:
     return tiny.check_config(
         "enable_model_api=true\ndisable_token_authorization=true\nworkflow_store=/dev/null\n"
     )
 
 
-@finds("config-workflows", "whatever enable_model_api says", "warning")
+@finds("config-workflows", "enable_model_api", "warning")
 def workflows_are_open(tiny: Tiny) -> Checked:
     return tiny.check_config("disable_token_authorization=true\n")
 
 
-@finds("config-cors", "any web page", "warning")
+@finds("config-cors", severity="warning")
 def any_origin_is_allowed(tiny: Tiny) -> Checked:
     return tiny.check_config("cors_allowed_origin=*\n")

@@ -51,15 +51,15 @@ INT8 = b'<net><layer type="FakeQuantize"/></net>'
 @pytest.mark.parametrize(
     ("config", "files", "said"),
     [
-        ({"engine": "openvno"}, {"m.xml": IR, "m.bin": b""}, "there is no engine 'openvno'"),
-        ({"engine": 1}, {"m.xml": IR, "m.bin": b""}, "there is no engine 1"),
-        ({"dtype": "int4"}, {"m.xml": IR, "m.bin": b""}, "there is no dtype 'int4'"),
-        ({"dtype": "int8"}, {"m.xml": IR, "m.bin": b""}, "m.xml is not quantised to int8"),
-        ({}, {"m.xml": INT8, "m.bin": b""}, "dtype is 'float32', and m.xml is quantised to int8"),
-        ({"dtype": "int8"}, {"m.xml": INT8}, "m.bin is not in the archive"),
-        ({"dtype": "int8"}, {"m.pt": b""}, "engine 'torchscript' has no 'int8'"),
-        ({"engine": "openvino"}, {"m.pt": b""}, "engine 'openvino' does not run .pt"),
-        ({"engine": "compile"}, {"m.pt": b""}, "does not run .pt: it takes a model_file"),
+        ({"engine": "openvno"}, {"m.xml": IR, "m.bin": b""}, "'openvno'"),
+        ({"engine": 1}, {"m.xml": IR, "m.bin": b""}, " 1"),
+        ({"dtype": "int4"}, {"m.xml": IR, "m.bin": b""}, "'int4'"),
+        ({"dtype": "int8"}, {"m.xml": IR, "m.bin": b""}, "m.xml is not "),
+        ({}, {"m.xml": INT8, "m.bin": b""}, "'float32', and m.xml"),
+        ({"dtype": "int8"}, {"m.xml": INT8}, "m.bin"),
+        ({"dtype": "int8"}, {"m.pt": b""}, "'torchscript' does not support 'int8'"),
+        ({"engine": "openvino"}, {"m.pt": b""}, "'openvino' does not run .pt"),
+        ({"engine": "compile"}, {"m.pt": b""}, "does not run .pt, only a model_file"),
     ],
 )
 def test_what_does_not_fit_is_told_with_a_hint(
@@ -97,18 +97,20 @@ def test_what_fits_gets_no_finding(
 def test_a_package_of_machine_code_is_no_program(tmp_path: Path, engine: str, entry: str) -> None:
     subject = archive(tmp_path, {"engine": engine}, {"m.pt2": zipped(tmp_path, entry)})
     (found,) = check_engine(subject)
-    assert f"engine '{engine}' does not run m.pt2: it is for" in found.message
+    assert found.rule == "engine"
+    assert f"'{engine}' does not run m.pt2" in found.message
 
 
 def test_a_missing_engine_and_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "find_spec", lambda _: None)
     monkeypatch.setattr(shutil, "which", lambda _: None)
     (found,) = check_engine(archive(tmp_path, {}, {"m.xml": IR, "m.bin": b""}))
-    assert found.message == "engine 'openvino' is not installed"
+    assert found.rule == "engine"
     assert found.hint == "pip install 'marsmith[openvino]'"
     compiled = archive(tmp_path, {"engine": "compile"}, {"m.pth": b""}, model_file=True)
     (found,) = check_engine(compiled)
-    assert "needs a C++ compiler" in found.message
+    assert found.rule == "engine"
+    assert "C++" in found.message
     assert importlib.util.find_spec("openvino")  # which the development lock brings
 
 

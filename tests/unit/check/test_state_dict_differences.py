@@ -30,12 +30,12 @@ def differences(**changed: torch.Tensor | None) -> Differences:
 @pytest.mark.parametrize(
     ("changed", "short", "cause"),
     [
-        ({"3_bias": None}, "missing 3.bias", "has grown"),
+        ({"3_bias": None}, "missing 3.bias", "was extended"),
         ({"9_bias": torch.ones(1)}, "unexpected 9.bias", "larger model"),
         (
             {"9_num_batches_tracked": torch.ones(())},
             "unexpected 9.num_batches_tracked",
-            "counters",
+            "unused statistics",
         ),
         (
             {"0_weight": torch.ones(4, 1, 3, 3)},
@@ -60,7 +60,7 @@ def test_the_cause_is_told(changed: dict[str, torch.Tensor | None], short: str, 
 def test_a_prefix_is_seen_though_counters_never_count_as_missing() -> None:
     found = Differences(["a.weight"], ["module.a.weight", "module.b.num_batches_tracked"])
     assert "'module'" in found.cause
-    assert "was a part of a model saved" in Differences(["net.a", "net.b"], ["a", "b"]).cause
+    assert "only a part of the model" in Differences(["net.a", "net.b"], ["a", "b"]).cause
 
 
 def test_another_message_says_nothing() -> None:
