@@ -13,7 +13,7 @@ from marsmith import __version__
 from marsmith.core.atomic_write import replacing
 from marsmith.core.file_lock import locked
 from marsmith.core.findings import Finding, FindingsError, Severity
-from marsmith.project.entries import entries
+from marsmith.project.entries import Entry, entries
 from marsmith.project.lockfile import Lock, Locked
 from marsmith.project.project import Project
 from marsmith.project.spec import ArchiveSpec
@@ -145,16 +145,22 @@ def _inputs(project: Project, spec: ArchiveSpec) -> str:
     Like git's index this trusts a file's size, times and inode instead of reading it; the change
     time moves with every write, even one that sets the modification time back.
     """
-    files = {f"{one.name} < {one.source}": one.file for one in entries(project, spec)}
+    files = {f"{one.name} < {one.source}": _file_stat(one) for one in entries(project, spec)}
     inputs = {
         "spec": asdict(spec),
         "marsmith": __version__,
-        # Size and modification time alone: installers link files into several environments, and
-        # each link changes a file's change time.
         "tools": {name: _stat(_package_file(name))[:2] for name in ("model_archiver", "yaml")},
-        "files": {name: _stat(path) for name, path in files.items()},
+        "files": files,
     }
     return json.dumps(inputs, sort_keys=True)
+
+
+def _file_stat(entry: Entry) -> list[int]:
+    """Return the stats of a file; of an installed one only its size and modification time.
+
+    Installers link files into several environments, and each link moves a file's change time.
+    """
+    return _stat(entry.file)[:2] if entry.installed else _stat(entry.file)
 
 
 def _package_file(name: str) -> Path:

@@ -135,7 +135,7 @@ def _apart(first: str, entry: Entry) -> str:
     """Return how two files of one name can both be in an archive."""
     if entry.importer:
         return "rename one, and change its imports"
-    inside = entry.key[0] == "extra_files" and not os.path.isabs(entry.source)
+    inside = entry.key[0] == "extra_files" and not Path(entry.source).is_absolute()
     if inside and (around := os.path.commonpath([first, entry.source])):
         return f'list "{around}", whose subfolders stay, instead of them; or rename one'
     return "rename one: a file lands at the archive's root by its basename"

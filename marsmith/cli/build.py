@@ -9,8 +9,10 @@ import click
 from marsmith.building.building import build as build_archives
 from marsmith.building.locked_building import build_and_lock, build_locked
 from marsmith.cli.options import json_option, names_argument, project_of
-from marsmith.cli.output import file_size, print_findings, print_json
+from marsmith.cli.output import file_size, print_findings, print_json, print_table
+from marsmith.project.entries import listing
 from marsmith.project.lockfile import LOCK_FILE
+from marsmith.project.project import Project
 
 
 @click.command()
@@ -20,6 +22,9 @@ from marsmith.project.lockfile import LOCK_FILE
 @click.option(
     "--locked", is_flag=True, help="Fail if one would not come out as archives.lock says."
 )
+@click.option(
+    "--list", "as_list", is_flag=True, help="Build nothing; print each file and what brings it."
+)
 @json_option
 @click.pass_context
 def build(
@@ -28,6 +33,7 @@ def build(
     force: bool,
     lock: bool,
     locked: bool,
+    as_list: bool,
     as_json: bool,
 ) -> None:
     """Make model_store/NAME.mar of what archives.toml says, for each NAME or all."""
@@ -36,6 +42,9 @@ def build(
             "--lock is for all archives, and goes with neither NAME nor --locked"
         )
     project = project_of(context)
+    if as_list:
+        _print_files(project, names, as_json=as_json)
+        return
     if lock:
         built = build_and_lock(project, force=force)
     else:
@@ -52,3 +61,14 @@ def build(
         click.echo(f"{verb:9}  {path}  {file_size(archive.size)}  sha256 {archive.sha256}")
     if lock:
         click.echo(f"locked     {LOCK_FILE}")
+
+
+def _print_files(project: Project, names: tuple[str, ...], *, as_json: bool) -> None:
+    found = {spec.name: listing(project, spec) for spec in project.specs(names)}
+    if as_json:
+        print_json({name: [asdict(one) for one in files] for name, files in found.items()})
+        return
+    for name, files in found.items():
+        click.echo(f"{name}.mar")
+        rows = [(one.name, one.source or "-", one.reason) for one in files]
+        print_table(("file", "source", "reason"), rows)

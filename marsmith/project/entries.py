@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from marsmith.answers.samples import SAMPLES_FILE, SAMPLES_FOLDER, Sample, format_samples
+from marsmith.archive.manifest import MANIFEST_FILE
 from marsmith.archive.stored_zip import Content
 from marsmith.project.find_modules import Module, package_root
 from marsmith.project.follow_imports import Following, follow
@@ -43,6 +44,7 @@ class Entry:
     key: Key = ()
     importer: str | None = None
     line: int | None = None
+    installed: bool = False
 
 
 def entries(project: Project, spec: ArchiveSpec) -> Iterator[Entry]:
@@ -55,7 +57,36 @@ def entries(project: Project, spec: ArchiveSpec) -> Iterator[Entry]:
         module, importer = followed.module, shown(project, followed.importer.file)
         reason = f"imported by {importer}:{followed.line}"
         source = shown(project, module.file)
-        yield Entry(module.name, source, module.file, reason, importer=importer, line=followed.line)
+        yield Entry(
+            module.name,
+            source,
+            module.file,
+            reason,
+            importer=importer,
+            line=followed.line,
+            installed=module.installed,
+        )
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A file of an archive as `build --list` shows it; `source` is None if build makes it."""
+
+    name: str
+    source: str | None
+    reason: str
+
+
+def listing(project: Project, spec: ArchiveSpec) -> list[Listed]:
+    """Return each file that the archive will hold, by name, with all that brings it."""
+    sources: dict[str, str] = {}
+    reasons: dict[str, list[str]] = {}
+    for entry in entries(project, spec):
+        sources.setdefault(entry.name, entry.source)
+        reasons.setdefault(entry.name, []).append(entry.reason)
+    found = [Listed(name, sources[name], ", ".join(why)) for name, why in reasons.items()]
+    found += [Listed(name, None, "written by build") for name in (*generated(spec), MANIFEST_FILE)]
+    return sorted(found, key=lambda one: one.name)
 
 
 def following(project: Project, spec: ArchiveSpec) -> Following:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -17,7 +18,16 @@ from marsmith.core.errors import ProjectError
 from marsmith.core.findings import FindingsError, Severity
 from marsmith.project.project import Project
 from tests.unit.conftest import MakeProject, SavedByTorch
-from tests.unit.tiny import FILES, HANDLER, MODEL, SPEC, make_project, run_marsmith, write_files
+from tests.unit.tiny import (
+    FILES,
+    HANDLER,
+    MODEL,
+    SPEC,
+    make_project,
+    minimal_spec,
+    run_marsmith,
+    write_files,
+)
 
 FULL_SPEC = SPEC.replace(
     "extra_files",
@@ -204,6 +214,47 @@ def test_a_new_file_in_an_extra_folder_is_seen_and_a_removed_one_too(
     (tiny.root / "extra/new.txt").unlink()
     (third,) = build(tiny)
     assert (third.fresh, third.sha256) == (True, first.sha256)
+
+
+def test_a_changed_import_is_seen_and_a_new_and_a_removed_one_too(project: MakeProject) -> None:
+    handler = "import os\n" + HANDLER
+    tiny = project({"handlers/h.py": handler}, minimal_spec(handler="handlers/h.py"))
+    build(tiny)
+    steps: list[tuple[str, str | None]] = [
+        ("handlers/h.py", f"import helper\n{HANDLER}"),
+        ("helper.py", "HELP = 1"),
+        ("helper.py", "HELP = 2"),
+        ("handlers/helper.py", "HELP = 2  # comes first"),
+        ("handlers/helper.py", None),
+    ]
+    for name, text in steps:
+        path = tiny.root / name
+        path.write_text(text) if text else path.unlink()
+        assert [built.fresh for built in build(tiny)] == [True], name
+        assert [built.fresh for built in build(tiny)] == [False], name
+
+
+@pytest.mark.parametrize("place", ["site-packages", "a clone/handlers"])
+def test_an_archive_is_the_same_wherever_the_handlers_are_installed(
+    project: MakeProject, tmp_path: Path, place: str
+) -> None:
+    files = {"marsmith_handlers/__init__.py": "", "marsmith_handlers/base.py": HANDLER}
+    handler = "from marsmith_handlers.base import TinyHandler\nclass Own(TinyHandler): ...\n"
+    with_copy = project({"handler.py": handler, **files}, minimal_spec(), "with a copy")
+    without = project({"handler.py": handler}, minimal_spec(), "without")
+    write_files(tmp_path / place, files)
+    env = {"PYTHONPATH": str(tmp_path / place)}
+    result = run_marsmith("build", "--json", cwd=without.root, env=env)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)[0]["sha256"] == build(with_copy)[0].sha256
+
+
+def test_a_project_that_lists_its_imports_builds_as_before(project: MakeProject) -> None:
+    files = {"handler.py": f"import helper\n{HANDLER}", "helper.py": ""}
+    listing = project(files, minimal_spec('extra_files = ["helper.py"]\n'), "listing")
+    (built,) = build(listing)
+    assert "listed-import" in [finding.rule for finding in built.warnings]
+    assert built.sha256 == build(project(files, minimal_spec(), "short"))[0].sha256
 
 
 def test_a_deleted_archive_is_built_again(project: MakeProject) -> None:

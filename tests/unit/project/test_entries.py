@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from marsmith.project.entries import contents, entries, generated, matches
+from marsmith.project.entries import Listed, contents, entries, generated, listing, matches
 from marsmith.project.project import Project
 from tests.unit.conftest import MakeProject
 from tests.unit.tiny import FILES, minimal_spec, write_files
@@ -132,3 +132,14 @@ def test_a_link_that_leads_in_a_circle_ends(project: MakeProject) -> None:
     tiny = project()
     (tiny.root / "extra/circle").symlink_to(tiny.root / "extra")
     assert "labels.json" in names(tiny)
+
+
+def test_the_listing_holds_every_file_once_with_all_that_brings_it(project: MakeProject) -> None:
+    helped = {"handlers/tiny_handler.py": "import helper\n", "handlers/helper.py": ""}
+    tiny = project(FILES | helped)
+    spec = tiny.spec_file.archives["tiny"]
+    found = {one.name: one for one in listing(tiny, spec)}
+    assert sorted(found) == sorted([*contents(tiny, spec), "MAR-INF/MANIFEST.json"])
+    reason = "extra_files, imported by handlers/tiny_handler.py:1"
+    assert found["helper.py"] == Listed("helper.py", "handlers/helper.py", reason)
+    assert found["model-config.yaml"] == Listed("model-config.yaml", None, "written by build")
