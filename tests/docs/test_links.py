@@ -51,3 +51,12 @@ def test_the_architecture_names_the_rooms_in_their_order() -> None:
     table = page("docs/explanation/architecture.md").text.partition("## The rooms")[2]
     named = re.findall(r"^\| `(\w+)` \|", table.partition("## ")[0], re.MULTILINE)
     assert [room for room in named if room in ROOMS] == ROOMS
+
+
+def test_moved_imports_lead_to_modules() -> None:
+    rows = re.findall(
+        r"^\| `([\w.]+)` \| `([\w.]+)` \|$", page("docs/reference/moved-imports.md").text, re.M
+    )
+    assert len(rows) > 100
+    for old, new in rows:
+        assert (ROOT / new.replace(".", "/")).with_suffix(".py").exists(), (old, new)
