@@ -62,15 +62,19 @@ def _values(node: ast.AST) -> Iterator[ast.expr]:
     if isinstance(node, ast.keyword) and node.arg in NAMES:
         yield node.value
     elif isinstance(node, ast.Call):
-        places = PARAMETERS.get(ast.unparse(node.func).rpartition(".")[2], set())
+        places = PARAMETERS.get(_name(node.func), set())
         yield from (node.args[place] for place in places if place < len(node.args))
     elif isinstance(node, ast.arguments):
         named = [*node.posonlyargs, *node.args][-len(node.defaults) or None :]
         pairs = [*zip(named, node.defaults), *zip(node.kwonlyargs, node.kw_defaults)]  # noqa: B905
         yield from (value for name, value in pairs if name.arg in NAMES and value is not None)
-    elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in NAMES:
-        if isinstance(node.value, (ast.Constant, ast.IfExp)):
-            yield node.value
+    elif isinstance(node, ast.Assign) and isinstance(node.value, (ast.Constant, ast.IfExp)):
+        yield from (node.value for target in node.targets if _name(target) in NAMES)
+
+
+def _name(node: ast.expr) -> str:
+    """Return the last name of `a` or `b.a`."""
+    return str(getattr(node, "id", getattr(node, "attr", "")))
 
 
 def _texts(value: ast.AST) -> set[str]:
