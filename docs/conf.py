@@ -17,7 +17,6 @@ html_show_sphinx = False
 html_show_copyright = False
 myst_heading_anchors = 4  # `page.md#the-heading`, as GitHub has it
 nitpicky = True
-suppress_warnings = ["toc.empty_glob"]
 
 
 def name_files_of_the_repository(_app: Sphinx, _page: str, source: list[str]) -> None:
