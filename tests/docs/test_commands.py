@@ -6,18 +6,17 @@ import ast
 import importlib
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 
 import click
 import pytest
 
 from marsmith.cli import cli
 from marsmith.project.spec import parse_spec
-from tests.docs.commands import commands, options, parse, resolve
-from tests.docs.pages import Page, page, pages
+from tests.docs.commands import COMING, commands, options, parse, resolve
+from tests.docs.pages import ROOT, Page, page, pages
 
 PAGES = pages()
-# Being written on other branches: take each out when it is there.
-COMING = {"init", "completion", "build --list"}
 _REFERENCE = page("docs/reference/commands.md")
 
 
@@ -98,3 +97,29 @@ def test_the_reference_names_what_takes_json() -> None:
     assert sentence
     real = {name for name, command in _all_commands(cli) if "--json" in options(command)}
     assert set(re.findall(r"`([a-z -]+)`", sentence[1])) == real
+
+
+HANDLERS = ["image_classifier.ImageClassifier", "image_to_image.ImageToImage"]
+HANDLERS += ["image_segmenter.ImageSegmenter", "object_detector.ObjectDetector"]
+
+
+def _rows(name: str) -> dict[str, str]:
+    """Return the rest of each row in a page's tables, by the names in its first cell."""
+    rows = re.findall(r"^\| (`.+?) \| (.+) \|$", page(name).text, re.MULTILINE)
+    return {key: rest for cell, rest in rows for key in re.findall(r"`(\w+)`", cell)}
+
+
+@pytest.mark.parametrize("name", HANDLERS)
+def test_the_reference_has_the_keys_and_content_types_of_handlers(name: str) -> None:
+    module, _, attribute = name.partition(".")
+    handler = getattr(importlib.import_module(f"marsmith_handlers.{module}"), attribute)
+    keys = {field.name for field in fields(handler.Config)}
+    assert keys - _rows("docs/reference/archives-toml.md").keys() == set()
+    offered = _rows("docs/reference/requests.md")[attribute]
+    assert re.findall(r"`(\w+/\w+)`", offered) == list(handler.content_types)
+
+
+def test_the_internals_name_every_module_of_the_handlers() -> None:
+    named = set(_rows("docs/internals/handlers.md"))
+    written = {path.stem for path in (ROOT / "handlers/marsmith_handlers").glob("*.py")}
+    assert named == written - {"__init__", "arrays"}
