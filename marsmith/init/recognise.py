@@ -64,7 +64,9 @@ def prefixes(shapes: Shapes) -> list[str]:
     counts: Counter[str] = Counter()
     for name in shapes:
         parts = name.split(".")
-        counts.update(".".join(parts[:n]) + "." for n in range(1, min(_DEEPEST, len(parts) - 1) + 1))
+        counts.update(
+            ".".join(parts[:n]) + "." for n in range(1, min(_DEEPEST, len(parts) - 1) + 1)
+        )
     least = max(1, _SHARE * len(shapes))
     return ["", *(prefix for prefix, count in counts.items() if count >= least)]
 
