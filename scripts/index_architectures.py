@@ -19,7 +19,7 @@ from typing import Any
 import timm
 from torchvision import models
 
-from marsmith.programs.recognise_architecture import Shapes, shapes_of
+from marsmith.programs.recognise_architecture import Shapes, built, shapes_of
 
 OUT = Path(__file__).parents[1] / "marsmith" / "init"
 COUNTS = 1000, 91  # no layer of a body has so many channels by its own
@@ -113,7 +113,7 @@ def preprocessing(transforms: Any) -> dict[str, Any]:
 def timm_entries() -> Iterator[dict[str, Any]]:
     for name in timm.list_models(exclude_filters="test_*"):
         try:
-            pair = [shapes_of(partial(timm.create_model, name, num_classes=n)) for n in COUNTS]
+            pair = [shapes_of(built(partial(timm.create_model, name, num_classes=n))) for n in COUNTS]
         except Exception as error:
             print("left out:", name, type(error).__name__, str(error)[:80], file=sys.stderr)
             continue

@@ -95,6 +95,9 @@ def is_beside(name: str) -> bool:
 
 def _match(inside: Shapes, one: Architecture, prefix: str) -> Match | None:
     body = one.tensors
+    stem = next(iter(body))
+    if inside.get(stem) != body[stem]:
+        return None  # as most are; what follows takes longer
     if body.items() <= inside.items():
         rest = {n: s for n, s in inside.items() if n not in body and not is_beside(n)}
         classes = _classes(rest, one.heads)

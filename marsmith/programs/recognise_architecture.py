@@ -31,16 +31,16 @@ class _EmptyOnMeta(TorchFunctionMode):
         return func(*args, **(kwargs or {}) | more)
 
 
-def shapes_of(build: Callable[[], torch.nn.Module]) -> Shapes:
-    """Return the shapes of what a model's state_dict holds; it is built without its values."""
-    ways: list[Any] = [torch.device("meta"), _EmptyOnMeta(), contextlib.nullcontext()]
-    for way in ways[:-1]:
+def built(build: Callable[[], torch.nn.Module]) -> torch.nn.Module:
+    """Build a model without memory for its values; in full if it computes with them."""
+    for way in (torch.device("meta"), _EmptyOnMeta()):
         with contextlib.suppress(NotImplementedError, RuntimeError), way:
-            return _shapes(build())
-    return _shapes(build())  # in full
+            return build()
+    return build()
 
 
-def _shapes(model: torch.nn.Module) -> Shapes:
+def shapes_of(model: torch.nn.Module) -> Shapes:
+    """Return the shapes of what a model's state_dict holds."""
     state = model.state_dict()
     return {k: list(v.shape) for k, v in state.items() if not k.endswith(NOT_COMPARED)}
 
@@ -76,7 +76,7 @@ def main() -> None:
     job = json.loads(Path(sys.argv[1]).read_text())
     sys.path[0] = job["beside"] or sys.path[0]
     found = {k: v for k, v in job["shapes"].items() if not k.endswith(NOT_COMPARED)}
-    texts = differences(shapes_of(only_class(job["source"])), found)
+    texts = differences(shapes_of(built(only_class(job["source"]))), found)
     Path(sys.argv[2]).write_text(json.dumps(texts))
 
 
