@@ -19,7 +19,7 @@ from typing import Any
 import timm
 from torchvision import models
 
-from marsmith.programs.recognise_architecture import Shapes, shapes_of
+from marsmith.programs.recognise_architecture import Shapes, built, shapes_of
 
 OUT = Path(__file__).parents[1] / "marsmith" / "init"
 COUNTS = 1000, 91  # no layer of a body has so many channels by its own
@@ -30,7 +30,10 @@ TASKS = {
     models.detection: "detection",
 }
 # Arguments that change what tensors a model of torchvision has; the first is the usual one.
-AUX_LOGITS = [{"aux_logits": True, "init_weights": False}, {"aux_logits": False, "init_weights": False}]
+AUX_LOGITS = [
+    {"aux_logits": True, "init_weights": False},
+    {"aux_logits": False, "init_weights": False},
+]
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "googlenet": AUX_LOGITS,
     "inception_v3": AUX_LOGITS,
@@ -68,11 +71,17 @@ def torchvision_entries() -> Iterator[dict[str, Any]]:
         for name in models.list_models(module):
             for arguments in variants(name, task):
                 build = getattr(module, name)
-                pair = [shapes_of(partial(build, weights=None, num_classes=n, **arguments)) for n in COUNTS]
+                pair = [
+                    shapes_of(partial(build, weights=None, num_classes=n, **arguments))
+                    for n in COUNTS
+                ]
                 transforms = next(iter(models.get_model_weights(name))).transforms()
                 model = {"name": name, "arguments": arguments, "input": preprocessing(transforms)}
                 if "image_size" in arguments:
-                    model["input"] |= {"size": arguments["image_size"], "resize": arguments["image_size"]}
+                    model["input"] |= {
+                        "size": arguments["image_size"],
+                        "resize": arguments["image_size"],
+                    }
                 yield {"task": task, **described(*pair), "model": model}
 
 
@@ -104,13 +113,22 @@ def preprocessing(transforms: Any) -> dict[str, Any]:
 def timm_entries() -> Iterator[dict[str, Any]]:
     for name in timm.list_models(exclude_filters="test_*"):
         try:
-            pair = [shapes_of(partial(timm.create_model, name, num_classes=n)) for n in COUNTS]
+            pair = [shapes_of(built(partial(timm.create_model, name, num_classes=n))) for n in COUNTS]
         except Exception as error:
             print("left out:", name, type(error).__name__, str(error)[:80], file=sys.stderr)
             continue
+        if pair[0] == pair[1] or any("module" in n.split(".") for n in pair[0]):
+            continue  # an encoder without a head, or names as a wrapper's
         cfg = timm.get_pretrained_cfg(name)
+        if cfg is None:
+            continue
         size = cfg.input_size[1]
-        about = {"size": size, "resize": round(size / cfg.crop_pct), "mean": cfg.mean, "std": cfg.std}
+        about = {
+            "size": size,
+            "resize": round(size / cfg.crop_pct),
+            "mean": cfg.mean,
+            "std": cfg.std,
+        }
         model = {"name": name, "arguments": {}, "input": about}
         yield {"task": "classification", **described(*pair), "model": model}
 
@@ -128,7 +146,8 @@ def described(first: Shapes, second: Shapes) -> dict[str, Any]:
 def times(at_first: int, at_second: int) -> int:
     """Return by how much the count of classes is multiplied."""
     found = (at_first - at_second) // (COUNTS[0] - COUNTS[1])
-    assert found * COUNTS[0] == at_first and found * COUNTS[1] == at_second
+    if (found * COUNTS[0], found * COUNTS[1]) != (at_first, at_second):
+        raise ValueError("a head that does not grow with its classes")
     return found
 
 

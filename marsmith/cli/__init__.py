@@ -17,6 +17,7 @@ from marsmith.core.errors import MarsmithError
 # Command → its module and its line in --help. Modules are imported when their command runs:
 # `marsmith --help` must not wait for all of them.
 _COMMANDS = {
+    "init": ("init", "Write a project for a file of weights into this folder."),
     "build": ("build", "Make model_store/NAME.mar of what archives.toml says."),
     "check": ("check", "Prove archives: layout, code, weights, configuration, behaviour."),
     "export": ("export", "Build an archive of a model in another format, held against eager."),

@@ -35,7 +35,7 @@ class Model:
     library: str
     name: str
     arguments: dict[str, Any]
-    input: dict[str, Any]  # how pictures go in: size, resize, mean, std; {} if they go in as they are
+    input: dict[str, Any]  # size, resize, mean, std; {} if pictures go in as they are
 
     @property
     def title(self) -> str:

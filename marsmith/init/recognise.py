@@ -64,7 +64,9 @@ def prefixes(shapes: Shapes) -> list[str]:
     counts: Counter[str] = Counter()
     for name in shapes:
         parts = name.split(".")
-        counts.update(".".join(parts[:n]) + "." for n in range(1, min(_DEEPEST, len(parts) - 1) + 1))
+        counts.update(
+            ".".join(parts[:n]) + "." for n in range(1, min(_DEEPEST, len(parts) - 1) + 1)
+        )
     least = max(1, _SHARE * len(shapes))
     return ["", *(prefix for prefix, count in counts.items() if count >= least)]
 
@@ -93,6 +95,9 @@ def is_beside(name: str) -> bool:
 
 def _match(inside: Shapes, one: Architecture, prefix: str) -> Match | None:
     body = one.tensors
+    stem = next(iter(body))
+    if inside.get(stem) != body[stem]:
+        return None  # as most are; what follows takes longer
     if body.items() <= inside.items():
         rest = {n: s for n, s in inside.items() if n not in body and not is_beside(n)}
         classes = _classes(rest, one.heads)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise, permutations
 
 Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
+
+_MOST_NAMED = 6  # layers
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,12 @@ def _numbered(layers: dict[int, Head]) -> Head | None:
 
 def _named(layers: dict[str, Head]) -> Head | None:
     """Return a Sequential whose layers have names, in the order of the file."""
-    if not _fits(list(layers.values())):
+    # A file can have them sorted by name.
+    orders = permutations(layers.items()) if len(layers) <= _MOST_NAMED else ()
+    order = next((one for one in orders if _fits([layer for _, layer in one])), None)
+    if order is None:
         return None
+    layers = dict(order)
     parts: list[str] = []
     for place, (name, layer) in enumerate(layers.items()):
         if place:
@@ -90,4 +97,4 @@ def _named(layers: dict[str, Head]) -> Head | None:
 
 def _fits(layers: list[Head]) -> bool:
     """Tell whether each layer takes what the one before it gives."""
-    return all(one.outputs == two.inputs for one, two in zip(layers, layers[1:], strict=False))
+    return all(one.outputs == two.inputs for one, two in pairwise(layers))

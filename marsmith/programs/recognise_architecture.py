@@ -1,8 +1,8 @@
-"""Compare model files with the tensors of a state_dict, without a value of either.
+"""Compare a model file with the tensors of a state_dict, without a value of either.
 
-Run by init/compare_sources.py as `python -s recognise_architecture.py JOB.json`. The job has
-"sources", texts of model files, and "shapes", what the state_dict holds; for each source the
-result says in which tensors they differ.
+Run by init/compare_source.py as `python -s recognise_architecture.py JOB.json RESULT.json`. The
+job has "source", the text of the model file, "beside", the folder of its imports, and "shapes",
+what the state_dict holds. The result is a list: where the two differ.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,16 +31,16 @@ class _EmptyOnMeta(TorchFunctionMode):
         return func(*args, **(kwargs or {}) | more)
 
 
-def shapes_of(build: Callable[[], torch.nn.Module]) -> Shapes:
-    """Return the shapes of what a model's state_dict holds; it is built without its values."""
-    ways: list[Any] = [torch.device("meta"), _EmptyOnMeta(), contextlib.nullcontext()]
-    for way in ways[:-1]:
+def built(build: Callable[[], torch.nn.Module]) -> torch.nn.Module:
+    """Build a model without memory for its values; in full if it computes with them."""
+    for way in (torch.device("meta"), _EmptyOnMeta()):
         with contextlib.suppress(NotImplementedError, RuntimeError), way:
-            return _shapes(build())
-    return _shapes(build())  # in full
+            return build()
+    return build()
 
 
-def _shapes(model: torch.nn.Module) -> Shapes:
+def shapes_of(model: torch.nn.Module) -> Shapes:
+    """Return the shapes of what a model's state_dict holds."""
     state = model.state_dict()
     return {k: list(v.shape) for k, v in state.items() if not k.endswith(NOT_COMPARED)}
 
@@ -72,20 +71,13 @@ def only_class(source: str) -> Callable[[], torch.nn.Module]:
     return found
 
 
-def compared(source: str, found: Shapes) -> dict[str, Any]:
-    """Say how the model of a source differs from the tensors, or why it cannot be built."""
-    try:
-        return {"differences": differences(shapes_of(only_class(source)), found)}
-    except Exception as error:
-        return {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
-
-
 def main() -> None:
     """Do the job that the command line names."""
     job = json.loads(Path(sys.argv[1]).read_text())
+    sys.path[0] = job["beside"] or sys.path[0]
     found = {k: v for k, v in job["shapes"].items() if not k.endswith(NOT_COMPARED)}
-    results = [compared(source, found) for source in job["sources"]]
-    Path(job["result"]).write_text(json.dumps(results))
+    texts = differences(shapes_of(built(only_class(job["source"]))), found)
+    Path(sys.argv[2]).write_text(json.dumps(texts))
 
 
 if __name__ == "__main__":

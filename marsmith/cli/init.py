@@ -1,0 +1,137 @@
+"""`marsmith init`: a project in this folder, for a file of weights or from a template."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from marsmith.core.errors import MarsmithError
+from marsmith.init.plan import Plan
+from marsmith.init.record import record_answer
+from marsmith.init.start import Recognised, plan_for_own_class, recognise, template_plan
+from marsmith.init.starter import Written, write_project
+from marsmith.init.templates import TEMPLATES
+
+_EXAMPLE = "marsmith init flowers --weights best.pth --classes daisy,rose,tulip"
+_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command(epilog=f"Example: {_EXAMPLE}")
+@click.argument("name")
+@click.option("--weights", metavar="FILE", type=_file, help="What the training saved.")
+@click.option("--key", metavar="PLACE", help="Which state_dict, if the file holds several.")
+@click.option("--classes", metavar="NAME,…", help="Class names, in the order of the training.")
+@click.option(
+    "--template",
+    type=click.Choice(list(TEMPLATES)),
+    help="Start with a small model of this kind, with random weights.",
+)
+@click.option(
+    "--model-file",
+    metavar="FILE",
+    type=_file,
+    help="Your own network: a file with one class. --template then says which kind it is.",
+)
+def init(
+    name: str,
+    weights: Path | None,
+    key: str | None,
+    classes: str | None,
+    template: str | None,
+    model_file: Path | None,
+) -> None:
+    """Write a project for the archive NAME into this folder.
+
+    The architecture of --weights is recognised among torchvision's models, and timm's if it is
+    installed. The file is read, never executed. No file that exists is overwritten.
+    """
+    named = [one.strip() for one in classes.split(",") if one.strip()] if classes else []
+    with _plan(name, weights, key, named, template, model_file) as plan:
+        done = write_project(Path.cwd(), plan)
+    _show(plan, done)
+    _record(plan, done)
+    click.echo("\nnext: marsmith build && marsmith check && marsmith serve")
+
+
+@contextmanager
+def _plan(
+    name: str,
+    weights: Path | None,
+    key: str | None,
+    classes: list[str],
+    template: str | None,
+    model_file: Path | None,
+) -> Iterator[Plan]:
+    if weights is None:
+        if model_file:
+            raise click.UsageError("--model-file needs --weights")
+        if classes:
+            raise click.UsageError("--classes needs --weights")
+        if template is None:
+            raise click.UsageError("give --weights FILE, or --template KIND to start without")
+        with template_plan(name, template) as plan:
+            yield plan
+    elif model_file:
+        kind = template or "classifier"
+        yield plan_for_own_class(Path.cwd(), name, model_file, weights, kind, classes, key)
+    elif template:
+        raise click.UsageError("--template goes without --weights, or with --model-file")
+    else:
+        found = recognise(weights, key)
+        choice = _chosen(found)
+        yield found.plan(name, choice, classes or _asked_classes(found))
+
+
+def _chosen(found: Recognised) -> int:
+    """Return which of the models that fit is meant."""
+    titles = [model.title for _, model in found.fits]
+    click.echo(f"recognised: {titles[0]}, {found.outputs} classes")
+    if len(titles) == 1:
+        return 0
+    click.echo(f"fits equally: {', '.join(titles[1:])}")
+    if not _is_terminal():
+        return 0
+    for number, title in enumerate(titles, 1):
+        click.echo(f"  {number}  {title}")
+    number = click.prompt("Which one is it?", default=1, type=click.IntRange(1, len(titles)))
+    return int(number) - 1
+
+
+def _asked_classes(found: Recognised) -> tuple[str, ...]:
+    known = found.known_classes()
+    if known or not _is_terminal() or found.task == "image-to-image":
+        return known
+    text = click.prompt(
+        f"Names of the {found.outputs} classes, in the order of the training (Enter: not now)",
+        default="",
+        show_default=False,
+    )
+    return tuple(one.strip() for one in text.split(",") if one.strip())
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _show(plan: Plan, done: Written) -> None:
+    for verb, paths in (("wrote", done.written), ("added to", done.extended), ("kept", done.left)):
+        for path in paths:
+            click.echo(f"{verb:10} {path}")
+    for note in plan.notes:
+        click.echo(f"{'note':10} {note}")
+
+
+def _record(plan: Plan, done: Written) -> None:
+    """Record what the model answers now, so that `check` and `serve` can compare."""
+    name = plan.names.archive
+    try:
+        record_answer(Path.cwd(), name, done.picture)
+    except MarsmithError as error:
+        click.echo(f"warning: no answer is recorded: {error.message}", err=True)
+        click.echo(f"  hint: {error.hint}; then: marsmith sample {name} {done.picture}", err=True)
+    else:
+        click.echo(f"{'recorded':10} the answer to {done.picture}")

@@ -1,0 +1,157 @@
+"""From a file of weights, or a template, to the plan of a project."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from marsmith.core.errors import ProjectError, WeightsError
+from marsmith.init.architectures import Architecture, Index, Model, installed_indexes
+from marsmith.init.compare_source import can_compare, require_fit
+from marsmith.init.names import names_for
+from marsmith.init.plan import Plan, named_classes, plan_for_match, plan_for_template
+from marsmith.init.read_weights import Weights, read_weights
+from marsmith.init.recognise import Match, Near, matches, nearest
+from marsmith.init.templates import TEMPLATES, random_tensors
+
+_LEAST = 0.3  # of tensors alike, to be worth naming
+_SHOWN = 3  # differences
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """The models that a file's tensors fit, the most likely first."""
+
+    weights: Weights
+    fits: tuple[tuple[Match, Model], ...]
+    categories: dict[str, list[str]]  # by task, of torchvision's own weights
+
+    @property
+    def outputs(self) -> int:
+        """How many classes the model tells apart."""
+        return self.fits[0][0].outputs
+
+    @property
+    def task(self) -> str:
+        """What the model is for."""
+        return self.fits[0][0].architecture.task
+
+    def known_classes(self) -> tuple[str, ...]:
+        """Return the names that the checkpoint has, or that models of this size usually have."""
+        if len(self.weights.classes) == self.outputs:
+            return self.weights.classes
+        usual = self.categories.get(self.task, [])
+        return tuple(usual) if len(usual) == self.outputs else ()
+
+    def plan(self, name: str, choice: int, classes: Sequence[str]) -> Plan:
+        """Return the plan with one of the models. Raises ProjectError if it does not fit."""
+        match, model = self.fits[choice]
+        others = [other for _, other in self.fits if other is not model]
+        tensors = self.weights.tensors
+        plan = plan_for_match(names_for(name), match, model, others, tensors, classes)
+        if can_compare() and plan.model_text is not None:
+            require_fit(plan.model_text, plan.tensors)
+        return plan
+
+
+def recognise(path: Path, key: str | None = None) -> Recognised:
+    """Find the models that a file of weights fits.
+
+    Raises WeightsError if it cannot be read, or fits none that is known.
+    """
+    weights = read_weights(path, key)
+    indexes = list(installed_indexes())
+    known = [one for index in indexes for one in index.architectures]
+    found = matches(weights.shapes, known)
+    if not found:
+        raise _unknown(weights, known)
+    fits = [(match, model) for match in found for model in match.architecture.models]
+    # What the checkpoint itself names comes first; else torchvision, and the plainest name.
+    fits.sort(
+        key=lambda fit: (
+            fit[1].name != weights.architecture,
+            fit[1].library == "timm",
+            len(fit[1].name),
+        )
+    )
+    return Recognised(weights, tuple(fits), _categories(indexes))
+
+
+def _order(model: Model, named: str) -> tuple[bool, bool, int]:
+    return model.name != named, model.library == "timm", len(model.name)
+
+
+def _categories(indexes: Sequence[Index]) -> dict[str, list[str]]:
+    return {task: names for index in indexes for task, names in index.categories.items()}
+
+
+def _unknown(weights: Weights, known: Sequence[Architecture]) -> WeightsError:
+    shapes = weights.shapes
+    near = [one for one in nearest(shapes, known) if one.share >= _LEAST]
+    hint = (
+        "give its class: --model-file FILE.py; or begin with --template and put your network "
+        "into its model file"
+    )
+    if not near:
+        return WeightsError(
+            f"{weights.path}: its {len(shapes)} tensors are of no known architecture",
+            hint,
+            code="architecture-unknown",
+        )
+    return WeightsError(
+        f"{weights.path}: its tensors are of no known architecture; closest: "
+        + "; ".join(map(_described, near)),
+        hint,
+        code="architecture-unknown",
+    )
+
+
+def _described(near: Near) -> str:
+    model = near.architecture.models[0]
+    text = f"{model.title} ({near.share:.0%} alike"
+    shown = ", ".join(near.differences[:_SHOWN])
+    more = ", …" if len(near.differences) > _SHOWN else ""
+    return text + (f": {shown}{more})" if shown else ")")
+
+
+@contextmanager
+def template_plan(name: str, template: str) -> Iterator[Plan]:
+    """Give the plan for a template, while its random weights are there."""
+    with random_tensors(TEMPLATES[template]) as tensors:
+        yield plan_for_template(names_for(name), TEMPLATES[template], tensors)
+
+
+def plan_for_own_class(
+    root: Path,
+    name: str,
+    model_file: Path,
+    weights: Path,
+    template: str,
+    classes: Sequence[str],
+    key: str | None = None,
+) -> Plan:
+    """Return the plan for a class that the user wrote. Raises ProjectError if it does not fit."""
+    names = names_for(name)
+    found = read_weights(weights, key)
+    kind = TEMPLATES[template]
+    whole = model_file.resolve()
+    if not whole.is_relative_to(root.resolve()):
+        raise ProjectError(
+            f"{model_file} is outside {root}",
+            f"copy it, and what it imports, to model_defs/ and give --model-file model_defs/"
+            f"{model_file.name}",
+            code="model-file-outside",
+        )
+    tensors = found.tensors
+    if can_compare():
+        require_fit(whole, tensors)
+    config = {**kind.handler_config}
+    place = whole.relative_to(root.resolve()).as_posix()
+    if "size" in config:
+        config |= {"size": [224, 224], "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+    named = named_classes(kind.task, len(classes), classes)
+    unsure = "Not sure: the size and the normalisation are ImageNet's."
+    title = f"the network of {place}"
+    return Plan(names, kind.task, title, None, tensors, config, named, (unsure,), place)
