@@ -64,6 +64,15 @@ def is_stale(project: Project, name: str) -> bool:
     return spec is not None and _unchanged(project, spec) is None
 
 
+def stale_warning(project: Project, name: str) -> Finding | None:
+    """Return a warning if a built archive is older than what it is made of."""
+    if not (project.model_store / f"{name}.mar").exists() or not is_stale(project, name):
+        return None
+    message = f"{name}.mar is older than its sources"
+    hint = f"build it: marsmith build {name}"
+    return Finding(message, hint, severity=Severity.WARNING, rule="stale")
+
+
 def _standing(project: Project, spec: ArchiveSpec, lock: Lock | None) -> Built | Finding | None:
     """Return the archive as it stands if that is up to date, or what the lock has against it."""
     built = _unchanged(project, spec)

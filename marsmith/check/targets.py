@@ -42,6 +42,9 @@ def _targets(text: str, find: Callable[[], Project]) -> list[Target]:
     if path.name.endswith(_ENDINGS) or len(path.parts) > 1:
         raise ProjectError(f"there is no file {text}", "name an archive that exists, or build it")
     project = find()
+    built = project.model_store / f"{text}.mar"
+    if text not in project.archives and built.exists():
+        return [Target(text, built)]  # such as one that was exported
     (spec,) = project.specs((text,))
     return [Target(text, None, project, spec)]
 

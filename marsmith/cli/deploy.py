@@ -14,11 +14,11 @@ from marsmith.cli.options import Number, json_option, port_option, project_of
 from marsmith.cli.output import print_json, print_table
 from marsmith.deploy import rollout
 from marsmith.deploy.options import (
-    DEFAULT_TIMEOUT,
     CanaryOptions,
     ChangeOptions,
     DeployOptions,
 )
+from marsmith.server.options import DEFAULT_TIMEOUT
 from marsmith.server.version_record import Record, Version
 
 _timeout_option = click.option(

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from marsmith.archive.reader import Archive
-from marsmith.building.building import is_stale
+from marsmith.building.building import stale_warning
+from marsmith.cli.output import print_findings
 from marsmith.core.errors import ProjectError
 from marsmith.project.project import Project
 from marsmith.worker.runtime import DEFAULT_TIMEOUT
@@ -62,9 +63,7 @@ def archive_of(context: click.Context, text: str) -> Archive:
     if text not in project.archives and built.exists():
         return Archive(built)  # such as one that was exported
     project.specs((text,))
-    if built.exists() and is_stale(project, text):
-        click.echo(f"warning: {text}.mar is older than its sources", err=True)
-        click.echo(f"  hint: marsmith build {text}", err=True)
+    print_findings(filter(None, [stale_warning(project, text)]))
     return Archive(built)
 
 

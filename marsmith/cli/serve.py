@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import get_args
 
 import click
 
-from marsmith.building.building import is_stale
-from marsmith.cli.options import Number, names_argument, port_option, project_of
+from marsmith.building.building import stale_warning
+from marsmith.cli.options import Number, port_option, project_of
+from marsmith.cli.output import print_findings
+from marsmith.core.errors import ProjectError
+from marsmith.project.project import BareFolder, Project
 from marsmith.server import serve as serving
+from marsmith.server.background import serve_in_background
 from marsmith.server.lookup import stop_server
+from marsmith.server.options import DEFAULT_TIMEOUT, ServeOptions, is_file
 from marsmith.server.state import ServerState
 from marsmith.torchserve.log_config import LogFormat
 
 
 @click.command()
-@names_argument
+@click.argument("names", metavar="[NAME|FILE.mar]...", nargs=-1)
 @click.option(
     "--port",
     metavar="N",
@@ -29,7 +35,7 @@ from marsmith.torchserve.log_config import LogFormat
     "--timeout",
     metavar="SECONDS",
     type=Number(min=1),
-    default=serving.DEFAULT_TIMEOUT,
+    default=DEFAULT_TIMEOUT,
     show_default=True,
     help="How long the models may take to load and answer.",
 )
@@ -70,32 +76,50 @@ def serve(
     fresh: bool,
     fork: bool,
 ) -> None:
-    """Run TorchServe with the archives NAME, or all.
+    """Run TorchServe with the archives NAME, or all, or with files.
 
-    It is ready once every model has answered its own sample request rightly. Where other machines
-    can reach it, it is secure in any case.
+    It is ready once every model returned the expected answers to its samples. If other machines
+    can reach it, it always needs tokens.
     """
-    project = project_of(context)
-    for name in names or project.archives:
-        if (project.model_store / f"{name}.mar").exists() and is_stale(project, name):
-            click.echo(f"warning: {name}.mar is older than its sources", err=True)
-            click.echo(f"  hint: marsmith build {name}", err=True)
-    wish = serving.Wish(names, port, timeout, public_key, secure, tls, log_format, fresh, fork)
+    project = _project(context, names)
+    warnings = [stale_warning(project, name) for name in names or project.archives]
+    print_findings(filter(None, warnings))
+    options = ServeOptions(names, port, timeout, public_key, secure, tls, log_format, fresh, fork)
+    stopping = _stop_command(context, project)
     if not background:
-        if not serving.serve(project, wish, _print_ready):
+        stopping = f"Ctrl-C, or {stopping}"
+        if not serving.serve(project, options, lambda state: _print_ready(state, stopping)):
             click.echo("stopped before it was ready", err=True)
             sys.exit(130)
         return
-    outcome = serving.serve_in_background(project, wish)
+    outcome = serve_in_background(project, options)
     if isinstance(outcome, str):
         click.echo(outcome, err=True, nl=False)
         sys.exit(1)
-    _print_ready(outcome, "stop with: marsmith stop")
+    _print_ready(outcome, stopping)
 
 
-def _print_ready(state: ServerState, end: str = "stop with: Ctrl-C") -> None:
+def _project(context: click.Context, names: tuple[str, ...]) -> Project:
+    """Return the project; files alone need none, and are served from the working directory."""
+    try:
+        return project_of(context)
+    except ProjectError:
+        if names and all(map(is_file, names)) and context.find_root().obj is None:
+            return BareFolder(Path.cwd())
+        raise
+
+
+def _stop_command(context: click.Context, project: Project) -> str:
+    """Return what stops a server, up to its port, from the working directory."""
+    given = context.find_root().obj
+    folder = f" --project {shlex.quote(str(project.root))}" if given else ""
+    return f"marsmith{folder} stop --port"
+
+
+def _print_ready(state: ServerState, stopping: str) -> None:
     for name in state.unproven:
-        click.echo(f"warning: {name} has no sample; it is loaded, but not proven", err=True)
+        message = f"warning: {name} has no sample; it is loaded, but its answers are not checked"
+        click.echo(message, err=True)
     for warning in state.warnings:
         click.echo(f"warning: {warning}", err=True)
     if state.restored:
@@ -110,7 +134,7 @@ def _print_ready(state: ServerState, end: str = "stop with: Ctrl-C") -> None:
         click.echo("  token       marsmith token")
     if state.certificate:
         click.echo(f"  trust       {state.certificate}")
-    click.echo(end)
+    click.echo(f"stop with: {stopping} {state.port}")
 
 
 @click.command()

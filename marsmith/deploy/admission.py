@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from marsmith.archive.manifest import is_version
@@ -17,16 +16,16 @@ from marsmith.deploy.options import DeployOptions
 from marsmith.project.project import Project
 from marsmith.project.spec import is_name
 from marsmith.security.signatures import require_signature
+from marsmith.server.options import is_file
 from marsmith.server.version_record import of
 
-_PACKED = (".mar", ".tgz", ".gz")
 _DISABLED = 405  # TorchServe's answer where enable_model_api is false
 
 
 def source_of(project: Project, text: str, options: DeployOptions) -> tuple[Path, str]:
     """Return the archive's file, and the name of the model that it is a version of."""
     path = Path(text)
-    if path.suffix in _PACKED or os.sep in text:
+    if is_file(text):
         if path.is_dir():
             raise ProjectError(
                 f"{path} is a folder", "name a .mar: TorchServe takes files", code="folder"

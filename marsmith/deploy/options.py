@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-DEFAULT_TIMEOUT = 120.0  # seconds; as long as `marsmith serve` allows all models
+from marsmith.server.options import DEFAULT_TIMEOUT
 
 
 @dataclass(frozen=True)

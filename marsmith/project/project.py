@@ -10,6 +10,7 @@ from marsmith.core.errors import ProjectError
 from marsmith.core.findings import FindingsError
 from marsmith.core.suggestions import did_you_mean
 from marsmith.project.spec import SPEC_FILE, ArchiveSpec, SpecFile, parse_spec
+from marsmith.project.toml_lines import TomlLines
 from marsmith.torchserve.properties import CONFIG_FILE, parse_properties
 
 
@@ -23,12 +24,15 @@ class Project:
     def find(cls, start: Path | None = None) -> Project:
         """Return the project around `start` (default: the working directory).
 
-        With `start` given, only that folder is looked at. Raises ProjectError if there is none.
+        With `start` given, only that folder is looked at. A folder from which an archive's file
+        was served counts as well. Raises ProjectError if there is none.
         """
         folder = (start or Path.cwd()).absolute()
         for root in [folder] if start else [folder, *folder.parents]:
             if (root / SPEC_FILE).is_file():
                 return cls(root)
+        if (folder / ".marsmith" / "servers").is_dir():
+            return BareFolder(folder)
         where = f"in {folder}" if start else f"in {folder} or a folder above it"
         raise ProjectError(
             f"there is no {SPEC_FILE} {where}",
@@ -94,3 +98,18 @@ class Project:
                 "marsmith keeps its build records and logs there: make the folder writable",
             ) from error
         return folder / name
+
+
+@dataclass(frozen=True)
+class BareFolder(Project):
+    """A folder without archives.toml, from which archives are served by their files."""
+
+    @property
+    def model_store(self) -> Path:
+        """Copies of the archives that are served."""
+        return self.root / ".marsmith" / "model_store"
+
+    @cached_property
+    def spec_file(self) -> SpecFile:
+        """It describes no archive."""
+        return SpecFile({}, (), TomlLines(""))

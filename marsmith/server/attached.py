@@ -1,4 +1,4 @@
-"""A server that another process started, looked at from now on."""
+"""A server that another process started."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from marsmith.torchserve.log_files import LogTails
 
 
 class RunningServer:
-    """What `readiness` looks at, of a server that runs already."""
+    """What `readiness` needs to know of a running server."""
 
     def __init__(self, state: ServerState, log_folder: Path) -> None:
         self._front_end = state.front_end
@@ -23,5 +23,5 @@ class RunningServer:
         return lives(self._front_end)
 
     def log(self, name: str) -> str:
-        """Return what one of its logs says since this object was made."""
+        """Return what was written to one of its logs since this object was made."""
         return self._tails.read(name)

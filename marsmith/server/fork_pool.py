@@ -1,8 +1,8 @@
-"""Workers that are forked from one process, which has imported PyTorch before: the kit's part.
+"""The fork server: one process that has imported PyTorch, from which workers are forked.
 
-TorchServe starts each worker as a Python of its own (WorkerLifeCycle.java), and each imports
-PyTorch anew: seconds, and hundreds of megabytes that it shares with nobody. It is told of another
-Python instead, a script that has the worker forked (programs/fork_server.py).
+TorchServe starts each worker as a Python process of its own (WorkerLifeCycle.java), and each
+imports PyTorch again: seconds, and hundreds of megabytes that are not shared. So TorchServe is
+given a script as its Python, which has the worker forked (programs/fork_server.py).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from marsmith.core.processes import end_group
 
 _PROGRAMS = Path(__file__).parents[1] / "programs"
 _SHELL = Path("/bin/sh")
-_FAREWELL = 2.0  # seconds; it gives workers one of them
+_FAREWELL = 2.0  # seconds to end; it gives its workers one second
 
 
 def fork_server(folder: Path) -> ForkServer | None:
-    """Prepare one in a server's folder. None: this system cannot, or runs no files from there."""
+    """Prepare one in a server's folder; None if the system cannot, or runs no files there."""
     try:
         os.close(os.pidfd_open(os.getpid()))
     except (AttributeError, OSError):  # not Linux, or an old one
@@ -35,10 +35,10 @@ def fork_server(folder: Path) -> ForkServer | None:
 
 
 class ForkServer:
-    """The process that a server's workers are forked from."""
+    """The process from which a server's workers are forked."""
 
     def __init__(self, folder: Path) -> None:
-        """Write what TorchServe is to start instead of Python: the file `python`."""
+        """Write the script that TorchServe starts as its Python: the file `python`."""
         self._folder = folder
         self._address = folder / "fork.sock"
         self._process: subprocess.Popen[bytes] | None = None
@@ -50,13 +50,13 @@ class ForkServer:
         self.python.chmod(0o700)
 
     def start(self, front_end: int, environment: Mapping[str, str], log: IO[bytes]) -> None:
-        """Start it beside the process `front_end`, with which it ends. Raises OSError.
+        """Start it; it ends with the process `front_end`. Raises OSError.
 
-        `log` gets what importing warns of, and why a worker could not be forked.
+        `log` gets warnings of imports, and why a worker could not be forked.
         """
         self._address.unlink(missing_ok=True)
-        # Workers that come before it is ready wait at the socket. Once it is gone they must not,
-        # so that it alone keeps the socket open.
+        # Workers that start before it is ready wait at the socket. They must not wait once it has
+        # ended, so it is the only process that keeps the socket open.
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(self._address))
             listener.listen()
@@ -74,11 +74,11 @@ class ForkServer:
 
     @property
     def was_killed(self) -> bool:
-        """Whether it has ended, and not by its own will."""
+        """Whether a signal ended it."""
         return self._process is not None and (self._process.poll() or 0) < 0
 
     def stop(self) -> None:
-        """End it, and the workers with it; they have a second if the front end has just ended."""
+        """End it and its workers; they have a second if the front end has just ended."""
         if self._process is not None:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(_FAREWELL)

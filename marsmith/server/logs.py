@@ -1,4 +1,4 @@
-"""The logs of a server as one: what its front end and its workers wrote, in the order of time."""
+"""The logs of a server as one: entries of its front end and its workers, in order of time."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from marsmith.torchserve.log_files import LogReader
 
 
 class ServerLogs:
-    """Reads a server's logs, and what is added to them. Use it as a context manager."""
+    """Reads a server's logs, and follows them. Use it as a context manager."""
 
     def __init__(self, folder: Path, model: str | None = None, others: Iterable[str] = ()) -> None:
-        """Read the logs in a server's folder; with `model`, only what concerns that one.
+        """Read the logs in a server's folder; with `model`, only entries about that model.
 
-        `others` are the models that it serves beside that one.
+        `others` are the other models that it serves.
         """
         self._model = model
         self._others = tuple(others)
@@ -33,9 +33,9 @@ class ServerLogs:
             reader.close()
 
     def read(self) -> list[Entry]:
-        """Return the entries that came since the last time, in the order of time.
+        """Return the entries since the last call, in order of time.
 
-        A traceback of which more lines may come waits for the next time.
+        A traceback that may go on waits for the next call.
         """
         found: list[Entry] = []
         for reader, entries in self._logs:
@@ -46,7 +46,7 @@ class ServerLogs:
         return self._chosen(found)
 
     def rest(self) -> list[Entry]:
-        """Return what still waits for more lines."""
+        """Return the entries that still wait for more lines."""
         return self._chosen([entry for _, entries in self._logs for entry in entries.rest()])
 
     def _chosen(self, found: list[Entry]) -> list[Entry]:
@@ -58,19 +58,27 @@ class ServerLogs:
 def logs_folder(project: Project, port: int | None = None) -> Path:
     """Return the folder with the logs of the server on `port`, running or not.
 
-    Without `port` it is the one that runs, or, if none does, the one that ran last. Raises
-    ServerError if there is none, or more than one runs.
+    Without `port` it is the one that runs, or the one that ran last. Raises ServerError if there
+    is none, or more than one runs.
     """
     servers = project.root / ".marsmith" / "servers"
     running = [state.port for state in running_servers(project)]
     if port is None and len(running) > 1:
         ports = ", ".join(map(str, running))
-        raise ServerError(f"several servers run, on ports {ports}", "choose one: --port N")
+        raise ServerError(
+            f"several servers run, on ports {ports}",
+            "choose one: --port N",
+            code="several-servers",
+        )
     if port is None and running:
         port = running[0]
     folders = [servers / str(port)] if port is not None else list(servers.glob("*"))
     with_logs = [folder for folder in folders if (folder / LOGS[0]).is_file()]
     if not with_logs:
         where = f" on port {port}" if port is not None else ""
-        raise ServerError(f"no server of this project ran{where}", "start one: marsmith serve")
+        raise ServerError(
+            f"no server of this project ran{where}",
+            "start one: marsmith serve",
+            code="no-server",
+        )
     return max(with_logs, key=lambda folder: (folder / LOGS[0]).stat().st_mtime)

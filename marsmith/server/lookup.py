@@ -1,4 +1,4 @@
-"""A project's servers, as commands find, ask and stop them."""
+"""Find a project's server, connect to it, stop it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,31 @@ from marsmith.core.processes import have_ended
 from marsmith.project.project import Project
 from marsmith.security.hardening import certificate_of
 from marsmith.security.key_rotation import read_key
+from marsmith.server.pinned_archives import keep_deployed
 from marsmith.server.process import KEY_FILE
 from marsmith.server.state import ServerState, end_abandoned, running_servers
-from marsmith.server.tidying import keep_deployed
 from marsmith.torchserve.ports import free_ports
-from marsmith.torchserve.properties import addresses, with_ports
+from marsmith.torchserve.properties import (
+    CONFIG_FILE,
+    OWN_DEFAULTS,
+    WITHOUT_CONFIG,
+    addresses,
+    with_ports,
+)
 
 _STOPPING = 30.0  # seconds
 
 
 def server_properties(project: Project, port: int | None) -> dict[str, str]:
-    """Return config.properties as a server on `port` needs it; 0 stands for five free ports."""
-    overridden = ("model_store", "load_models", "model_snapshot")  # what we say ourselves
-    properties = {key: value for key, value in project.config.items() if key not in overridden}
+    """Return config.properties as a server on `port` needs it; 0 stands for five free ports.
+
+    What it does not set, and more if there is no such file, Marsmith sets.
+    """
+    set_by_us = ("model_store", "load_models", "model_snapshot")
+    properties = {key: value for key, value in project.config.items() if key not in set_by_us}
+    properties = OWN_DEFAULTS | properties
+    if not (project.root / CONFIG_FILE).exists():
+        properties |= WITHOUT_CONFIG
     return properties if port is None else with_ports(properties, port or free_ports(5))
 
 
@@ -38,10 +50,18 @@ def find_server(project: Project, port: int | None = None) -> ServerState:
     chosen = [state for state in running_servers(project) if port in (None, state.port)]
     if not chosen:
         where = f" on port {port}" if port is not None else ""
-        raise ServerError(f"no server of this project runs{where}", "start one: marsmith serve")
+        raise ServerError(
+            f"no server of this project runs{where}",
+            "start one: marsmith serve",
+            code="no-server",
+        )
     if len(chosen) > 1:
         ports = ", ".join(str(state.port) for state in chosen)
-        raise ServerError(f"several servers run, on ports {ports}", "choose one: --port N")
+        raise ServerError(
+            f"several servers run, on ports {ports}",
+            "choose one: --port N",
+            code="several-servers",
+        )
     return chosen[0]
 
 
@@ -50,7 +70,7 @@ def stop_server(project: Project, port: int | None = None) -> ServerState:
     state = find_server(project, port)
     if state.abandoned:
         end_abandoned(project, state)
-        with suppress(OSError):  # it is stopped all the same
+        with suppress(OSError):  # it is stopped anyway
             keep_deployed(project, state.port)
         return state
     pid = state.supervisor[0]
@@ -64,11 +84,13 @@ def stop_server(project: Project, port: int | None = None) -> ServerState:
         raise ServerError(
             f"the server on port {state.port} belongs to {psutil.Process(pid).username()}",
             "stop it as that user",
+            code="other-user",
         ) from error
     if not ended:
         raise ServerError(
             f"the server on port {state.port} does not stop (pid {pid})",
             f"end it: kill -9 {pid}; then: marsmith stop --port {state.port}",
+            code="not-stopped",
         )
     return state
 
@@ -76,8 +98,8 @@ def stop_server(project: Project, port: int | None = None) -> ServerState:
 def connect(project: Project, port: int | None = None) -> Client:
     """Return a client for the project's server, however it was started.
 
-    `port` is the inference port, management listens on the next one. Without it: the one server
-    that `marsmith serve` runs here, else the addresses of config.properties.
+    `port` is the inference port, management listens on the next one. Without it, it is the
+    one server that `marsmith serve` runs here, else the addresses of config.properties.
     """
     states = running_servers(project)
     if len(states) > 1 or any(state.port == port for state in states):
@@ -90,15 +112,16 @@ def connect(project: Project, port: int | None = None) -> Client:
 
 
 def token(project: Project, api: Api, port: int | None = None) -> str:
-    """Return the present key of an API of the project's one server, or the one on `port`.
+    """Return the current key of an API of the project's one server, or the one on `port`.
 
-    Raises ServerError if there is no such server, or it asks for no token.
+    Raises ServerError if there is no such server, or it needs no token.
     """
     state = find_server(project, port)
     if not state.secure:
         raise ServerError(
-            f"the server on port {state.port} asks for no token",
-            "serve with tokens: marsmith serve --secure",
+            f"the server on port {state.port} needs no token",
+            "send requests without one, or serve with tokens: marsmith serve --secure",
+            code="no-tokens",
         )
     return read_key(Path(state.folder) / KEY_FILE, api).value
 

@@ -1,4 +1,4 @@
-"""How a server does right now: what its front end says of its models, and what was counted."""
+"""The present state of a server: its models, as its front end lists them, and its metrics."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from marsmith.server.state import ServerState
 from marsmith.torchserve.metrics import Figures
 from marsmith.torchserve.metrics_text import Scrape, parse_metrics
 
-_PATIENCE = 3.0  # seconds for an answer: whoever looks wants to know that there is none
+_PATIENCE = 3.0  # seconds for an answer; a person waits for it
 
 
 @dataclass(frozen=True)
 class Glance:
-    """What a server said at one moment."""
+    """The state of a server at one moment."""
 
     state: ServerState
     models: tuple[Model, ...] = ()
-    figures: Figures | None = None  # None where it counts nothing
+    figures: Figures | None = None  # None without metrics
     health: str | None = None
-    trouble: str | None = None  # why it says nothing
+    trouble: str | None = None  # why it does not answer
 
 
 class Watch:
-    """Looks at one server again and again. Use it as a context manager."""
+    """Looks at one server repeatedly. Use it as a context manager."""
 
     def __init__(self, state: ServerState, window: float) -> None:
-        """Figures are of the last `window` seconds, at least of those between two looks; with 0
-        since the start of the server.
+        """Figures are of the last `window` seconds, or since the last look if that was earlier;
+        with 0, since the start of the server.
         """
         self._state, self._window = state, window
         self._scrapes: deque[tuple[float, Scrape]] = deque()
@@ -58,7 +58,7 @@ class Watch:
         self._client.close()
 
     def look(self) -> Glance:
-        """Ask the server; what it does not answer, is missing."""
+        """Ask the server. What it does not answer is missing."""
         try:
             models = tuple(self._client.models())
             return Glance(self._state, models, self._figures(), self._client.health())
@@ -66,7 +66,7 @@ class Watch:
             return Glance(self._state, trouble=error.message)
 
     def _uptime(self) -> float:
-        """Return for how many seconds its front end counts: it may have been started anew."""
+        """Return the seconds since its front end started, which may have been restarted."""
         try:
             started = psutil.Process(self._state.front_end[0]).create_time()
         except psutil.Error:

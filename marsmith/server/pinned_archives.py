@@ -1,7 +1,7 @@
 """Archives that are served, kept apart from those that are built.
 
-TorchServe takes files of the model store's top folder only (ModelArchive.java). What a server may
-have to load again is kept there under a hidden name of its own, so that no build can change it.
+TorchServe takes files only from the model store's top folder (ModelArchive.java). What a server may
+have to load again is kept there under a hidden name, so that no build can change it.
 """
 
 from __future__ import annotations
@@ -20,16 +20,23 @@ from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import ArchiveError
 from marsmith.project.project import Project
 from marsmith.security.signatures import signature_file
+from marsmith.server.version_record import (
+    Record,
+    deployed,
+    read_record,
+    recording_within,
+    write_record,
+)
 
 _DIGITS = 12  # of the sha256, in a file's name
 _CHUNK = 8 << 20  # bytes
 
 
 class PlacedArchive(Archive):
-    """An archive whose file is not called as its model is."""
+    """An archive whose file is stored under another name than its model's."""
 
     def __init__(self, path: Path, name: str) -> None:
-        self._name = name  # first: what cannot be opened is named by it
+        self._name = name  # first: the error of one that cannot be opened needs it
         super().__init__(path)
 
     @property
@@ -47,11 +54,13 @@ def placed_name(port: int, name: str, sha256: str, like: Path) -> str:
 def pin(project: Project, port: int, archive: Archive) -> str:
     """Keep an archive of the model store as it is now, and return the name to load it by.
 
-    It is its own where the model store cannot be written, or knows no hard links: then a build
-    does change it, and its digest tells.
+    It stays under its own name if the model store cannot be written, or has no hard links. Then a
+    build changes it, and its digest shows that.
     """
     name = placed_name(port, archive.name, archive.digest, archive.path)
     target = project.model_store / name
+    if target == archive.path:
+        return name
     try:
         target.unlink(missing_ok=True)
         target.hardlink_to(archive.path)
@@ -66,10 +75,11 @@ def place(
 ) -> Path:
     """Copy an archive and its signature into the model store; whole or not at all.
 
-    Raises ArchiveError if that cannot be done, and what `require_going` does meanwhile.
+    Raises ArchiveError if that cannot be done, and what `require_going` raises meanwhile.
     """
     target = project.model_store / placed_name(port, name, Archive(source).digest, source)
     try:
+        project.model_store.mkdir(parents=True, exist_ok=True)
         with source.open("rb") as given, replacing(target) as file:
             while chunk := given.read(_CHUNK):
                 require_going()
@@ -80,14 +90,15 @@ def place(
         raise ArchiveError(
             f"{source} cannot be copied into {project.model_store}: {error.strerror}",
             "make room there, or make it writable",
+            code="not-copied",
         ) from error
     return target
 
 
 def with_version(source: Path, version: str, folder: Path) -> Path:
-    """Write an archive again with another version in its manifest; nothing else of it changes.
+    """Copy an archive with another version in its manifest; nothing else of it changes.
 
-    TorchServe knows a version by the manifest alone. Raises ArchiveError.
+    TorchServe reads the version from the manifest. Raises ArchiveError.
     """
     archive = Archive(source)
     target = folder / f"{archive.name}.mar"
@@ -102,14 +113,15 @@ def with_version(source: Path, version: str, folder: Path) -> Path:
                 write_stored_zip(file, entries)
         except OSError as error:
             raise ArchiveError(
-                f"{source} cannot be written again as version {version}: {error.strerror}",
+                f"{source} cannot be copied as version {version}: {error.strerror}",
                 f"make room in {folder}",
+                code="not-copied",
             ) from error
     return target
 
 
 def discard(project: Project, files: Iterable[str]) -> None:
-    """Remove archives that are kept under a hidden name; never one that is built."""
+    """Remove archives with a hidden name; never a built one."""
     for name in files:
         if name.startswith("."):
             for path in (project.model_store / name, signature_file(project.model_store / name)):
@@ -118,9 +130,23 @@ def discard(project: Project, files: Iterable[str]) -> None:
 
 
 def discard_all_but(project: Project, port: int, kept: Iterable[str]) -> None:
-    """Remove what the server on `port` kept in the model store and no longer needs."""
+    """Remove what the server on `port` keeps in the model store, but for `kept`."""
     found = {path.name.removesuffix(".sig") for path in project.model_store.glob(f".{port}-*")}
     discard(project, found - set(kept))
+
+
+def keep_deployed(project: Project, port: int, aside: Record = ()) -> None:
+    """Keep what was deployed to a server that has ended, and `aside`; remove the rest.
+
+    Raises OSError.
+    """
+    with recording_within(project, port) as alone:
+        if not alone:
+            return  # a deployment is being undone; the next serve tidies up
+        lasting = (*deployed(read_record(project, port)), *aside)
+        lasting = tuple({(one.name, one.version): one for one in lasting}.values())
+        write_record(project, port, lasting)
+        discard_all_but(project, port, [one.file for one in lasting])
 
 
 def _copy_signature(source: Path, target: Path) -> None:

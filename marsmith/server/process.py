@@ -1,4 +1,4 @@
-"""One TorchServe process and its workers: start it, look at it, stop it without a trace."""
+"""One TorchServe process and its workers: start it, watch it, stop it without a trace."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from marsmith.torchserve.properties import addresses, format_properties
 SERVER_LOG = "server.log"  # the front end: warnings and errors
 WORKERS_LOG = "workers.log"  # what handlers print and raise
 JAVA_LOG = "java.log"  # what Java itself prints: usually nothing of interest
-SUPERVISOR_LOG = "supervisor.log"  # the kit's own: what ended and is started again
-FORK_LOG = "fork_server.log"  # what importing PyTorch warns of, and why a worker was not forked
+SUPERVISOR_LOG = "supervisor.log"  # Marsmith's own: what ended and is restarted
+FORK_LOG = "fork_server.log"  # warnings of imports, and why a worker was not forked
 KEY_FILE = "key_file.json"  # written by TorchServe into its working directory
 LOGS = (SERVER_LOG, WORKERS_LOG, JAVA_LOG, SUPERVISOR_LOG, FORK_LOG)
-_REVIVALS = 5  # of a fork server; where it is killed more often, workers do without
+_REVIVALS = 5  # of a killed fork server; after that, workers start without it
 
 
 class TorchServe:
@@ -52,7 +52,7 @@ class TorchServe:
     ) -> None:
         """Prepare to serve `archives` (model name → file in the model store).
 
-        With `fork`, workers are forked from one process, where the system lets us.
+        With `fork`, workers are forked from one process, if the system can do that.
         """
         self._properties = {"metrics_config": str(METRICS_CONFIG)} | dict(properties)
         self._model_store = model_store
@@ -86,10 +86,10 @@ class TorchServe:
             raise
 
     def restart(self, changed: Mapping[str, str]) -> None:
-        """Start it again after its end, with `changed` properties instead of the archives.
+        """Restart it after its end, with `changed` properties instead of the archives.
 
-        What is left of it is ended. Its folder stays where clients know its key file to be, and
-        the logs go on. Raises as `start` does.
+        Processes that are left are ended. Its folder stays, since clients read the key file there,
+        and the logs continue. Raises as `start` does.
         """
         self._end()
         self._properties |= changed
@@ -116,13 +116,14 @@ class TorchServe:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    start_new_session=True,  # a terminal's Ctrl-C is for us; and one group to end
+                    start_new_session=True,  # a terminal's Ctrl-C must not reach it
                 )
         except OSError as error:
             if error.filename == str(java):
                 raise ServerError(
                     f"{java} cannot be run: {error.strerror}",
                     "unset JAVA_HOME to use the Java that comes with marsmith",
+                    code="java-not-run",
                 ) from error
             raise
         self._start_fork_server()
@@ -134,17 +135,17 @@ class TorchServe:
                 with self._log_file(FORK_LOG) as log:
                     self._fork_server.start(self.pid, environment, log)
             except OSError as error:
-                self.note(f"there is no fork server, so each worker imports PyTorch: {error}")
+                self.note(f"the fork server cannot start, so each worker imports PyTorch: {error}")
 
     def revive_fork_server(self) -> None:
-        """Start the fork server again if it was killed, and its workers with it."""
+        """Restart the fork server if it was killed, and its workers with it."""
         if self._fork_server is not None and self._fork_server.was_killed and self._revivals:
             self._revivals -= 1
-            self.note("the fork server was killed, and the workers with it; it is started again")
+            self.note("the fork server was killed, and its workers with it; it is restarted")
             self._start_fork_server()
 
     def _log_file(self, name: str) -> BinaryIO:
-        """Open what a process prints to; what serves does not need a disk that can be written."""
+        """Open the log of a process; without a writable disk the server works as well."""
         try:
             return (self.log_folder / name).open("ab")
         except OSError:
@@ -191,13 +192,13 @@ class TorchServe:
         return f"by signal {-status}" if status is not None and status < 0 else f"with {status}"
 
     def note(self, words: str) -> None:
-        """Add a line to the kit's own log of this server, in the form of TorchServe's."""
+        """Add a line to Marsmith's own log of this server, in TorchServe's format."""
         now = datetime.now().isoformat(timespec="milliseconds").replace(".", ",")
         with suppress(OSError), (self.log_folder / SUPERVISOR_LOG).open("a") as log:
             log.write(f"{now} supervisor WARN marsmith {words}\n")
 
     def log(self, name: str) -> str:
-        """Return one of this run's logs, as text whichever format it has."""
+        """Return one of this run's logs as text, whatever its format."""
         return self._logs.read(name)
 
     def stop(self, patience: float = 10.0) -> None:

@@ -1,6 +1,6 @@
-"""When is a server ready? When every model has answered its own samples rightly.
+"""A server is ready once every model returned the expected answers to its samples.
 
-TorchServe itself says healthy while no worker can load its model, and retries for five minutes.
+TorchServe says healthy while no worker can load its model, and retries for five minutes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _CAUSE = re.compile(r"Invalid|Exception|Error|[Ff]ailed")
 
 
 class Watched(Protocol):
-    """A server that is looked at: one of our own, or one that another process started."""
+    """A server: one that this process started, or one that another process did."""
 
     log_folder: Path
 
@@ -42,12 +42,12 @@ class Watched(Protocol):
         """Whether the front end's process lives."""
 
     def log(self, name: str) -> str:
-        """Return what a log says of the present run."""
+        """Return what was logged in the present run."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """A server on its way to being ready: what is waited for, until when, and who may stop it."""
+    """The start of a server: which archives must become ready, until when, and who may stop it."""
 
     server: Watched
     client: Client
@@ -55,10 +55,10 @@ class Start:
     deadline: float  # on time.monotonic()'s clock
     stop: Stop
     source_name: Callable[[str, str], str]  # an archive's and an entry's name → the project's file
-    end: str = "did not start"  # what it means that TorchServe does not run
+    end: str = "did not start"  # how to say that TorchServe does not run
 
     def wait(self) -> None:
-        """Return when every archive is loaded and proven, or the user wants to stop.
+        """Return when every archive is loaded and its samples pass, or the user wants to stop.
 
         Raises WorkerError with the true cause if a worker cannot load its model, ServerError if
         TorchServe does not start, a model answers wrongly, or the deadline passes.
@@ -83,11 +83,13 @@ class Start:
             hint = "correct the model or its handler; if the new answer is right: marsmith sample"
         if wrong:
             raise ServerError(
-                f"{archive.name} answers its sample {sample.request} wrongly: {wrong}", hint
+                f"{archive.name} answers its sample {sample.request} wrongly: {wrong}",
+                hint,
+                code="wrong-answer",
             )
 
     def _predict(self, archive: Archive, request: bytes) -> Response | None:
-        """Send a request, and go on looking meanwhile: a handler may hang. None: to be stopped."""
+        """Send a request, and keep looking: a handler may hang. None if the user wants to stop."""
         sender = ThreadPoolExecutor(max_workers=1)
         try:
             version = archive.manifest.model_version
@@ -99,7 +101,7 @@ class Start:
                 time.sleep(_PAUSE / 10)
             return answer.result()
         finally:
-            sender.shutdown(wait=False)  # whoever still waits there ends with the server
+            sender.shutdown(wait=False)  # a request that still waits ends with the server
 
     def _is_up(self, archive: Archive) -> bool:
         try:
@@ -113,7 +115,7 @@ class Start:
         )
 
     def _look(self, waiting_for: Archive) -> None:
-        """Raise if the front end is gone, a worker could not load its model, or it is too late."""
+        """Raise if the front end ended, a worker could not load its model, or time is up."""
         running = self.server.is_running()
         log, workers_log = self.server.log(SERVER_LOG), self.server.log(WORKERS_LOG)
         for archive in self.archives:
@@ -121,22 +123,27 @@ class Start:
             if worker_has_ended(log, workers_log, archive.name, version):
                 finding = self._failure(archive) or explain(None, self._log_path)
                 message = f"{archive.name}: its worker cannot load the model"
-                raise WorkerError(f"{message}: {finding.message}", finding.hint)
+                raise WorkerError(
+                    f"{message}: {finding.message}", finding.hint, code="model-not-loaded"
+                )
             file = re.escape(archive.path.name)
             if refused := re.search(rf"Failed to load model: {file}\s*(.*)", log):
                 raise ServerError(
                     f"TorchServe refuses {archive.path.name}: {refused[1] or 'no reason given'}",
                     f"build it again: marsmith build {archive.name}",
+                    code="archive-refused",
                 )
         if not running:
             raise ServerError(
                 f"TorchServe {self.end}: {self._last_words(log)}",
                 f"correct config.properties if it names a setting; logs: {self.server.log_folder}",
+                code="not-started",
             )
         if time.monotonic() > self.deadline:
             raise ServerError(
                 f"{waiting_for.name} was not ready in time",
-                f"allow it more: --timeout SECONDS; what it does now: {self.server.log_folder}",
+                f"allow more time: --timeout SECONDS; its logs: {self.server.log_folder}",
+                code="not-ready-in-time",
             )
 
     def _failure(self, archive: Archive) -> Finding | None:
@@ -153,7 +160,7 @@ class Start:
         if finding.file is None:
             return finding
         place = f"{self.source_name(archive.name, finding.file)}:{finding.line}"
-        return Finding(f"{place}: {finding.message}", finding.hint)
+        return Finding(f"{place}: {finding.message}", finding.hint, rule="load-failure")
 
     @property
     def _log_path(self) -> str:
@@ -162,4 +169,4 @@ class Start:
     def _last_words(self, server_log: str) -> str:
         lines = [*self.server.log(JAVA_LOG).splitlines(), *server_log.splitlines()]
         words = [line for line in lines if line.strip() and not _NO_CAUSE.search(line)]
-        return next(filter(_CAUSE.search, words), words[-1] if words else "it said nothing")
+        return next(filter(_CAUSE.search, words), words[-1] if words else "it printed nothing")

@@ -1,16 +1,19 @@
-"""What a server begins with: archives as they are built, or versions as they were deployed."""
+"""What a server starts with: archives as they are built, and versions as they were deployed."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from marsmith.archive.reader import Archive
 from marsmith.core.errors import ArchiveError, ProjectError
 from marsmith.project.project import Project
-from marsmith.server.pinned_archives import PlacedArchive, pin
+from marsmith.security.signatures import require_signatures
+from marsmith.security.signing_keys import fingerprint
+from marsmith.server.options import ServeOptions, is_file
+from marsmith.server.pinned_archives import PlacedArchive, pin, place
 from marsmith.server.version_record import (
     Record,
     Version,
@@ -20,6 +23,7 @@ from marsmith.server.version_record import (
     read_record,
     snapshot,
 )
+from marsmith.torchserve.properties import addresses
 
 _RESPONSE_TIMEOUT = 120  # seconds; TorchServe's own, as the values below (ConfigManager.java)
 _BATCH_SIZE = 1
@@ -27,115 +31,166 @@ _BATCH_DELAY = 100  # ms
 
 
 @dataclass(frozen=True)
-class Beginning:
-    """Archives to serve as they are built, and versions to serve as they were."""
+class StartPlan:
+    """Archives to serve as they are built, and versions to serve as they were deployed."""
 
+    project: Project
+    properties: Mapping[str, str]  # of the server
     built: list[Archive]
     restored: Record = ()
-    aside: Record = field(default=())  # deployed before as well, and not asked for now
+    aside: Record = ()  # deployed before as well, and not asked for now
+    signed_by: str | None = None  # fingerprint of the key that all of it was verified with
 
-    def paths(self, project: Project) -> list[Path]:
-        """Return all files that are served."""
-        restored = [path_of(project, one) for one in self.restored]
-        return [*(archive.path for archive in self.built), *restored]
-
-    def names(self, project: Project) -> dict[Path, str]:
-        """Return the names of the models whose files are called otherwise."""
-        return {path_of(project, one): one.name for one in self.restored}
+    @property
+    def port(self) -> int:
+        """The inference port."""
+        return addresses(dict(self.properties))[0].port
 
     @property
     def files(self) -> dict[str, str]:
-        """The files of the archives that are served as built, by name."""
+        """The files that TorchServe loads by itself, by model name."""
+        if self.restored:  # the snapshot has all of them
+            return {}
         return {archive.name: archive.path.name for archive in self.built}
 
-    def archives(self, project: Project) -> list[Archive]:
-        """Return the archives that are to answer: of the versions, those that have workers."""
-        placed = [
-            PlacedArchive(path_of(project, one), one.name)
+    @property
+    def archives(self) -> list[Archive]:
+        """The archives that must answer: of the versions, those that have workers."""
+        restored = [
+            PlacedArchive(path_of(self.project, one), one.name)
             for one in self.restored
             if one.min_workers
         ]
-        return [*self.built, *placed]
+        return [*self.built, *restored]
 
-    def properties(self, values: dict[str, str]) -> dict[str, str]:
-        """Return what TorchServe's configuration must say; nothing, unless versions are there."""
+    def snapshot(self) -> dict[str, str]:
+        """Return the properties that restore deployed versions; none if there are none."""
         if not self.restored:
             return {}
-        return {"model_snapshot": snapshot([*self.restored, *_as_built(self.built, values)])}
+        built = (_version(archive, self.properties) for archive in self.built)
+        return {"model_snapshot": snapshot([*self.restored, *built])}
 
-    def pinned(self, project: Project, port: int, signed_by: str | None) -> Record:
-        """Keep the files of what is served, and return the beginning of a record of it.
+    def verified(self, public_key: Path) -> StartPlan:
+        """Return the plan with its signer. Raises FindingsError for all that is not signed."""
+        restored = {path_of(self.project, one): one.name for one in self.restored}
+        names = {archive.path: archive.name for archive in self.built} | restored
+        require_signatures(names, public_key, names)
+        return replace(self, signed_by=fingerprint(public_key))
 
-        `signed_by` is the fingerprint of the key that all of it was verified with.
-        """
-        entries = _as_built(self.built, {})
-        files = [pin(project, port, archive) for archive in self.built]
-        named = [
-            replace(entry, file=file, sha256=archive.digest, default=False, signed_by=signed_by)
-            for entry, file, archive in zip(entries, files, self.built, strict=True)
+    def pinned(self) -> Record:
+        """Keep the files of what is served, and return the first record of it."""
+        built = [
+            replace(
+                _version(archive, self.properties),
+                file=pin(self.project, self.port, archive),
+                sha256=archive.digest,
+                default=False,
+                signed_by=self.signed_by,
+            )
+            for archive in self.built
         ]
-        restored = (replace(one, signed_by=signed_by or one.signed_by) for one in self.restored)
-        return (*restored, *named)
+        restored = [
+            replace(one, signed_by=self.signed_by or one.signed_by) for one in self.restored
+        ]
+        return (*restored, *built)
 
-    def told(self) -> list[str]:
+    def restored_words(self) -> list[str]:
         """Return, for a person, which versions are served because they were deployed."""
         names = dict.fromkeys(one.name for one in self.restored)
-        return [_told(of(self.restored, name)) for name in names]
+        return [_words(of(self.restored, name)) for name in names]
 
 
-def beginning(project: Project, names: Iterable[str], port: int, *, fresh: bool) -> Beginning:
-    """Return what the server on `port` is to serve; with `fresh` nothing but what is built.
+def plan_start(project: Project, options: ServeOptions, properties: dict[str, str]) -> StartPlan:
+    """Return what the server is to serve; files from elsewhere are copied into the model store.
 
     No names: all that archives.toml describes, and all that was deployed. Raises ProjectError and
     ArchiveError for what cannot be served.
     """
-    record = () if fresh else deployed(read_record(project, port))
+    port = addresses(properties)[0].port
+    record = () if options.fresh else deployed(read_record(project, port))
     recorded = {one.name for one in record}
-    chosen = list(dict.fromkeys(names or [*project.archives, *sorted(recorded)]))
+    names = [name for name in options.names if not is_file(name)]
+    files = [Path(name) for name in options.names if is_file(name)]
+    if not options.names:
+        names = [*project.archives, *sorted(recorded)]
+    chosen = list(dict.fromkeys(names))
     restored = tuple(one for one in record if one.name in chosen)
     for one in restored:
         _require_unaltered(project, one)
     built = [built_archive(project, name) for name in chosen if name not in recorded]
+    built += [_given_archive(project, port, path, recorded) for path in files]
+    _require_one_each([*(archive.name for archive in built), *{one.name for one in restored}])
     aside = tuple(one for one in record if one.name not in chosen)
-    return Beginning(built, restored, aside)
+    return StartPlan(project, properties, built, restored, aside)
 
 
 def built_archive(project: Project, name: str) -> Archive:
     """Return an archive of the model store, if it can be served."""
     path = project.model_store / f"{name}.mar"
     if not path.exists():
-        project.specs((name,))  # whoever mistyped a name shall not be told to build it
-    archive = Archive(path)
+        project.specs((name,))  # report a misspelt name before suggesting a build
+    return _readable(Archive(path))
+
+
+def _given_archive(project: Project, port: int, path: Path, recorded: Iterable[str]) -> Archive:
+    """Return an archive that is named by its file, in the model store."""
+    if path.is_dir():
+        raise ProjectError(
+            f"{path} is a folder", "name a .mar: TorchServe takes files", code="folder"
+        )
+    name = Archive(path).manifest.model_name
+    if name in recorded:
+        raise ProjectError(
+            f"another version of {name} was deployed to port {port}",
+            f"forget it: marsmith serve --fresh {path}; or deploy this one: marsmith deploy {path}",
+            code="deployed-before",
+        )
+    if path.absolute().parent == project.model_store.absolute():
+        return _readable(PlacedArchive(project.model_store / path.name, name))
+    return _readable(PlacedArchive(place(project, port, name, path, lambda: None), name))
+
+
+def _readable(archive: Archive) -> Archive:
+    """Return an archive that has a version, and samples that can be read."""
     if archive.manifest.model_version is None:
-        raise ProjectError(f"{archive.path} has no model version", "build it: marsmith build")
+        raise ProjectError(
+            f"{archive.path} has no model version", "build it: marsmith build", code="no-version"
+        )
     for sample in archive.samples:
         archive.read(sample.request), archive.read(sample.response)  # before anything is started
     return archive
 
 
+def _require_one_each(names: Iterable[str]) -> None:
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise ProjectError(
+                f"{count} archives are of the model {name}",
+                "serve one of them, and deploy the other beside it: marsmith deploy",
+                code="same-name",
+            )
+
+
 def _require_unaltered(project: Project, version: Version) -> None:
     path = path_of(project, version)
-    what = f"{version.name} {version.version} was deployed, and its file {path}"
+    what = f"{version.name} {version.version} was deployed, but its file {path}"
     hint = "serve what is built now, and deploy it again: marsmith serve --fresh"
     if not path.exists():
-        raise ArchiveError(f"{what} is gone", hint)
+        raise ArchiveError(f"{what} is gone", hint, code="deployed-file-gone")
     if version.sha256 and Archive(path).digest != version.sha256:
-        raise ArchiveError(f"{what} is another one now", hint)
+        raise ArchiveError(f"{what} has changed since", hint, code="deployed-file-changed")
 
 
-def _as_built(archives: list[Archive], values: dict[str, str]) -> list[Version]:
-    """Say of archives what TorchServe would make of their model-config by itself."""
-    return [_entry(archive, archive.model_config, values) for archive in archives]
+def _version(archive: Archive, properties: Mapping[str, str]) -> Version:
+    """Return what TorchServe makes of an archive's model-config by itself."""
+    config = archive.model_config
 
-
-def _entry(archive: Archive, config: dict[str, object], values: dict[str, str]) -> Version:
     def number(key: str, otherwise: int) -> int:
         value = config.get(key)
         return value if isinstance(value, int) and value > 0 else otherwise
 
-    workers = int(values.get("default_workers_per_model") or os.cpu_count() or 1)
-    least = number("minWorkers", workers)
-    waits = int(values.get("default_response_timeout") or _RESPONSE_TIMEOUT)
+    least = number("minWorkers", int(properties["default_workers_per_model"]))
+    waits = int(properties.get("default_response_timeout") or _RESPONSE_TIMEOUT)
     return Version(
         archive.name,
         archive.manifest.model_version or "",
@@ -150,7 +205,7 @@ def _entry(archive: Archive, config: dict[str, object], values: dict[str, str]) 
     )
 
 
-def _told(record: Record) -> str:
+def _words(record: Record) -> str:
     default = next((one for one in record if one.default), record[0])
     kept = [one.version for one in record if one is not default]
     return f"{default.name} {default.version}" + (f" (kept: {', '.join(kept)})" if kept else "")

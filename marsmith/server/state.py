@@ -1,7 +1,7 @@
 """Which servers of a project run: one folder a port under `.marsmith/servers`, with its logs.
 
-A state file is believed only while the process that wrote it lives, so a killed one leaves no
-stale claim; processes are known by pid and start time, since pids come round again.
+A state file counts only while the process that wrote it lives, so a killed server leaves no stale
+state. Processes are known by pid and start time, since pids are reused.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from marsmith.core.atomic_write import replacing
+from marsmith.core.errors import ServerError
 from marsmith.core.processes import end_children_of, end_server, lives
 from marsmith.project.project import Project
 from marsmith.torchserve.environment import FOLDER_PREFIX
@@ -28,16 +29,16 @@ class ServerState:
     management_url: str
     metrics_url: str
     models: list[str]
-    unproven: list[str]  # those of them that have no sample
+    unproven: list[str]  # those of them without a sample
     ready: bool
     since: float  # seconds since the epoch
     supervisor: tuple[int, float]  # pid and start time of `marsmith serve`
     front_end: tuple[int, float]  # and of TorchServe's own process
     folder: str  # TorchServe's temporary folder
-    secure: bool  # whether it asks for tokens
-    certificate: str | None  # the file to trust where it speaks TLS
-    warnings: list[str]  # what its user should know of who can reach it
-    restarts: int = 0  # how often its front end died and was started again
+    secure: bool  # whether it needs tokens
+    certificate: str | None  # the file to trust, with TLS
+    warnings: list[str]  # about who can reach it
+    restarts: int = 0  # of a front end that died
     restored: list[str] = field(default_factory=list)  # versions that were deployed before it
     public_key: str | None = None  # the file of the key that every archive must be signed with
 
@@ -64,7 +65,7 @@ def forget_state(project: Project, port: int) -> None:
 
 
 def running_servers(project: Project) -> list[ServerState]:
-    """Return the servers of which any process lives, by port; forget the others."""
+    """Return the servers of which a process lives, by port; forget the others."""
     found = []
     for path in sorted((project.root / ".marsmith" / "servers").glob(f"*/{_STATE_FILE}")):
         try:
@@ -83,12 +84,23 @@ def running_servers(project: Project) -> list[ServerState]:
     return sorted(found, key=lambda state: state.port)
 
 
+def require_none_abandoned(project: Project, port: int) -> None:
+    """Raise ServerError if a TorchServe is left on a port whose `marsmith serve` was killed."""
+    for state in running_servers(project):
+        if state.port == port and state.abandoned:
+            raise ServerError(
+                f"a TorchServe of this project is left on port {port}, without its marsmith serve",
+                f"end it: marsmith stop --port {port}",
+                code="abandoned",
+            )
+
+
 def end_abandoned(project: Project, state: ServerState) -> None:
     """End a TorchServe whose `marsmith serve` is gone, and remove what it left."""
     if lives(state.front_end):
         end_server(state.front_end[0])
-    # Workers outlive a front end that was killed while they are busy. Its pid may be another's by
-    # now, but no other server has that folder.
+    # Busy workers outlive a front end that was killed. Its pid may be reused by now, but no other
+    # server has that folder.
     if Path(state.folder).name.startswith(FOLDER_PREFIX):
         end_children_of(Path(state.folder))
         shutil.rmtree(state.folder, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""Keep a server up: what its front end served when it died, it serves again.
+"""Keep a server up: a front end that died is restarted with what it served before.
 
-The kit's own process outlives TorchServe's. It looks at what is served, and records it, so that
-nothing is lost that was told to the management API past the kit.
+Marsmith's process outlives TorchServe's. It records what is served, also what others changed
+through the management API, so that a restart loses nothing.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from marsmith.server.worker_reviver import Reviver
 
 _PAUSE = 0.1  # seconds between two looks at the front end
 _LOOK = 2.0  # seconds between two looks at what is served
-ATTEMPTS = 5  # restarts within a minute; one more is no remedy
+ATTEMPTS = 5  # restarts within a minute; one more would not help
 _WINDOW = 60.0  # seconds
 _FIRST_PAUSE = 0.5  # seconds before the second restart, doubled with each
 
 
 @dataclass
 class _StopOrChange:
-    """Asked to stop waiting as soon as something else is to be served than at the beginning."""
+    """Stops waiting once the record of what is to be served has changed."""
 
     project: Project
     port: int
@@ -69,7 +69,7 @@ class Supervisor:
     state: ServerState
     _restarts: deque[float] = field(default_factory=deque, init=False)
     _workers: dict[tuple[str, str, str], int] = field(default_factory=dict, init=False)
-    _written: bool = field(default=True, init=False)  # whether what is known is recorded
+    _written: bool = field(default=True, init=False)  # whether the state is recorded
 
     def __post_init__(self) -> None:
         self._reviver = Reviver(self.client)
@@ -89,8 +89,8 @@ class Supervisor:
         return self.state
 
     def look(self) -> None:
-        """Record what is served, unless somebody is changing it."""
-        # The disk is full or read-only: what serves does not need it, and the next look tells.
+        """Record what is served, unless a change is under way."""
+        # A full or read-only disk does not stop the server; the next look tries again.
         with suppress(OSError):
             self._look()
         if not self._written:
@@ -110,12 +110,12 @@ class Supervisor:
                 self._note_ended(described)
                 self._reviver.look(described)
             except (ClientError, ServerError):
-                return  # it is ending: the next look tells
+                return  # it is ending; the next look shows that
         if models and models != sorted(self.state.models):
             self._write(models=models)
 
     def _note_ended(self, described: Iterable[Model]) -> None:
-        """Tell the log which workers are no longer the processes that they were."""
+        """Log which workers were replaced by another process."""
         now = {(m.name, m.version, w.id): w.pid for m in described for w in m.workers}
         for key, pid in self._workers.items():
             if pid > 0 and now.get(key, pid) != pid:
@@ -125,9 +125,9 @@ class Supervisor:
         self._workers = now
 
     def _bring_back(self) -> None:
-        """Start what died again. Raises ServerError after too many times."""
+        """Restart the front end. Raises ServerError after too many restarts."""
         self._workers = {}
-        self.server.note(f"the front end ended {self.server.ending}; it is started again")
+        self.server.note(f"the front end ended {self.server.ending}; it is restarted")
         self._write(ready=False)
         while not self.stop.requested:
             self._pause()
@@ -141,11 +141,11 @@ class Supervisor:
             else:
                 if not self.stop.requested:
                     self._write(ready=True)
-                    self.server.note("the front end is back, with what it served before")
+                    self.server.note("the front end is back, and serves what it served before")
                 return
 
     def _wait(self) -> None:
-        """Return when all that is recorded is loaded and proven; a deployment may go back on it."""
+        """Return when all that is recorded answers; an undone deployment may change the record."""
         deadline = time.monotonic() + self.timeout
         sources = source_names(self.project)
         while True:
@@ -176,15 +176,17 @@ class Supervisor:
     def _require_worth_trying(self, error: MarsmithError | OSError | None) -> None:
         if len(self._restarts) < ATTEMPTS:
             return
-        hint = f"its logs say why: {self.server.log_folder}"
+        hint = f"see its logs: {self.server.log_folder}"
         hint = error.hint if isinstance(error, MarsmithError) else hint
         why = f"; the last time: {error}" if error else ""
         raise ServerError(
-            f"TorchServe ended by itself, {ATTEMPTS} times within a minute{why}", hint
+            f"TorchServe ended by itself, {ATTEMPTS} times within a minute{why}",
+            hint,
+            code="keeps-ending",
         )
 
     def _write(self, **changed: object) -> None:
-        """Record the server's state; where the disk does not let that, later."""
+        """Record the server's state; later if the disk cannot be written now."""
         self.state = replace(self.state, **changed)  # type: ignore[arg-type]
         try:
             write_state(self.project, self.state)

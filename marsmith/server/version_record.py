@@ -1,7 +1,7 @@
-"""Which versions a server serves: what it must be brought back to, whatever ends it.
+"""Which versions a server serves: what a restart must bring back.
 
-The record lies beside the server's state, in `.marsmith/servers/PORT`. Of models that were never
-deployed it holds what is served for as long as the server runs; deployed ones stay in it.
+The record lies beside the server's state, in `.marsmith/servers/PORT`. Deployed versions stay in
+it; others only for as long as the server runs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Version:
     name: str
     version: str
     file: str  # of the model store
-    sha256: str  # empty where somebody else than the kit registered it
+    sha256: str  # empty if it was registered past Marsmith
     since: float = field(default_factory=time.time)  # when it was registered
     default: bool = False
     min_workers: int = 0
@@ -40,15 +40,15 @@ class Version:
     max_batch_delay: int = 0  # ms
     response_timeout: int = 0  # seconds
     default_since: float = 0.0  # when it last became the default version; 0: never
-    deployed: bool = False  # whether it is to be served again after a stop
-    signed_by: str | None = None  # the fingerprint of the key that its signature was proven with
+    deployed: bool = False  # whether it is served again after a stop
+    signed_by: str | None = None  # the fingerprint of the key that verified it
 
 
 Record = tuple[Version, ...]
 
 
 def read_record(project: Project, port: int) -> Record:
-    """Return what the server on `port` serves, or is to serve. Raises ServerError if damaged."""
+    """Return what the server on `port` serves or should serve. Raises ServerError if damaged."""
     path = server_folder(project, port) / _RECORD
     try:
         return tuple(Version(**values) for values in json.loads(path.read_text(encoding="utf-8")))
@@ -56,12 +56,14 @@ def read_record(project: Project, port: int) -> Record:
         return ()
     except (OSError, ValueError, TypeError) as error:
         raise ServerError(
-            f"{path} cannot be read: {error}", "serve what is built: marsmith serve --fresh"
+            f"{path} cannot be read: {error}",
+            "serve what is built: marsmith serve --fresh",
+            code="damaged-record",
         ) from error
 
 
 def write_record(project: Project, port: int, record: Record) -> None:
-    """Write it, whole or not at all; an empty one is removed. Raises OSError."""
+    """Write the record, whole or not at all; an empty one is removed. Raises OSError."""
     path = server_folder(project, port) / _RECORD
     if not record:
         path.unlink(missing_ok=True)
@@ -72,19 +74,19 @@ def write_record(project: Project, port: int, record: Record) -> None:
 
 
 def recording(project: Project, port: int) -> AbstractContextManager[None]:
-    """Be the only one who changes what the server on `port` serves; waits its turn."""
+    """Lock what the server on `port` serves against other changes; waits for them to end."""
     return locked(server_folder(project, port) / _LOCK)
 
 
 def recording_within(
     project: Project, port: int, patience: float = 0.0
 ) -> AbstractContextManager[bool]:
-    """Be the only one, if nobody else is within so many seconds; says whether that is so."""
+    """Lock it if that is possible within so many seconds; says whether it was."""
     return locked_within(server_folder(project, port) / _LOCK, patience)
 
 
 def deployed(record: Iterable[Version]) -> Record:
-    """Return what outlives a stop."""
+    """Return what is served again after a stop."""
     return tuple(one for one in record if one.deployed)
 
 
@@ -99,7 +101,7 @@ def default_of(record: Iterable[Version], name: str) -> Version | None:
 
 
 def previous(record: Iterable[Version], name: str) -> Version | None:
-    """Return the version that was the default before the present one, if it is kept."""
+    """Return the version that was the default before, if it is kept."""
     kept = [one for one in of(record, name) if not one.default and one.default_since]
     return max(kept, key=lambda one: one.default_since, default=None)
 
@@ -107,7 +109,7 @@ def previous(record: Iterable[Version], name: str) -> Version | None:
 def observed(record: Record, models: Iterable[Model]) -> Record:
     """Return the record as the management API describes the server: workers and defaults.
 
-    What was registered past the kit is taken in, what was unregistered is dropped.
+    Versions that were registered past Marsmith are added, unregistered ones are removed.
     """
     known = {(one.name, one.version): one for one in record}
     lasting = {one.name for one in deployed(record)}
@@ -133,9 +135,9 @@ def _observed(known: Version | None, model: Model, lasting: bool) -> Version:
 
 
 def snapshot(record: Iterable[Version]) -> str:
-    """Return TorchServe's own form of it, `model_snapshot` (SnapshotManager.java, Model.java).
+    """Return it as TorchServe's `model_snapshot` (SnapshotManager.java, Model.java).
 
-    It outweighs the model-config of an archive, and is in place before the first port is open.
+    It overrides the model-config of an archive, and applies before the first port is open.
     """
     models: dict[str, dict[str, dict[str, object]]] = {}
     for one in record:

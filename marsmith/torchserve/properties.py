@@ -31,6 +31,19 @@ _DEFAULTS = {
     "grpc_management_port": "7071",
 }
 
+# What Marsmith sets unless config.properties does. TorchServe's default is a worker for each core,
+# each with a thread for each core.
+OWN_DEFAULTS = {"default_workers_per_model": "1"}
+# And without config.properties: no tokens at addresses of this machine alone, metrics, larger
+# requests than 6.25 MiB, and a longer queue than 100. `marsmith serve --secure` turns tokens on.
+WITHOUT_CONFIG = {
+    "disable_token_authorization": "true",
+    "metrics_mode": "prometheus",
+    "job_queue_size": "1000",
+    "max_request_size": "33554432",
+    "max_response_size": "33554432",
+}
+
 # All keys that TorchServe reads (ConfigManager.java of 0.12.0).
 _NAMES = """
     model_store workflow_store cpp_log_config load_models models model_snapshot enable_model_api

@@ -245,7 +245,7 @@ def test_a_front_end_that_is_killed_takes_its_workers_along_and_comes_back(empty
     time.sleep(2.5)  # for the supervisor to have seen it
     os.kill(worker["pid"], signal.SIGKILL)
     wait_for(lambda: f"(pid {worker['pid']}) ended" in empty("logs").stdout, "the log to say so")
-    assert "the front end ended by signal 9; it is started again" in empty("logs").stdout
+    assert "the front end ended by signal 9; it is restarted" in empty("logs").stdout
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
