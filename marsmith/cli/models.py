@@ -12,6 +12,7 @@ from marsmith.cli.answers import cells, shown
 from marsmith.cli.options import json_option, port_option, project_of
 from marsmith.cli.output import file_size, print_json, print_table
 from marsmith.client import Model, Worker
+from marsmith.client.managing import bounds_problem
 from marsmith.core.processes import resident_memory
 from marsmith.deploy import scaling
 from marsmith.server.lookup import connect
@@ -121,10 +122,12 @@ class WorkerCount(click.ParamType[tuple[int, int]]):
         if not low.isdecimal() or (colon and not high.isdecimal()):
             self.fail(f"{value!r} is not MIN or MIN:MAX", param, ctx)
         bounds = int(low), int(high) if colon else int(low)
-        if bounds[0] > bounds[1] or bounds[1] == 0:
-            self.fail(f"{value!r}: MAX must be at least 1 and no less than MIN", param, ctx)
+        if problem := bounds_problem(*bounds):
+            self.fail(problem, param, ctx)
+        if bounds[1] == 0:
+            self.fail("MAX workers must be at least 1", param, ctx)
         if bounds[0] < self._least:
-            self.fail(f"{value!r}: without a worker nothing is answered", param, ctx)
+            self.fail(f"MIN workers must be at least {self._least}", param, ctx)
         return bounds
 
 

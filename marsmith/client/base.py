@@ -1,4 +1,4 @@
-"""What clients of every kind do alike: they differ in how one call gets there and back."""
+"""What the HTTP and the gRPC client have in common."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ class BaseClient(Managing):
         version: str | None = None,
         deadline: float | None = None,
     ) -> Response:
-        """Send one raw body to a model and return what it answers."""
+        """Send one raw body to a model and return its answer."""
 
     @abstractmethod
     def health(self) -> str:
-        """Return what TorchServe says of itself: `Healthy`, or otherwise."""
+        """Return TorchServe's own health: `Healthy`, or something else."""
 
     def predict_file(
         self,
@@ -62,13 +62,15 @@ class BaseClient(Managing):
         version: str | None = None,
         deadline: float | None = None,
     ) -> Response:
-        """Send what a file holds, as `predict` does."""
+        """Send the content of a file, as `predict` does."""
         try:
             body = Path(path).read_bytes()
-        except (OSError, ValueError) as error:  # ValueError: no path at all
+        except (OSError, ValueError) as error:  # ValueError: not a path
             why = getattr(error, "strerror", None) or error
             raise ClientError(
-                f"{str(path)!r} cannot be read: {why}", "name a file that can be"
+                f"{str(path)!r} cannot be read: {why}",
+                "name a file that can be read",
+                code="unreadable-file",
             ) from error
         return self.predict(model, body, accept, version=version, deadline=deadline)
 
@@ -84,9 +86,9 @@ class BaseClient(Managing):
     ) -> list[Response | ClientError]:
         """Send each body as a request of its own, over so many connections at once.
 
-        Returns the answers in the order of `bodies`; in place of one that did not come, the
-        ClientError that `predict` would have raised: no other is lost by it. `bodies` are taken
-        from their iterable only as they are sent. `deadline` holds for each request.
+        Returns the answers in the order of `bodies`; in place of a missing answer, the ClientError
+        that `predict` would have raised. `bodies` are taken from their iterable only as they are
+        sent. `deadline` holds for each request.
         """
         return in_parallel(
             lambda body: self.predict(model, body, accept, version=version, deadline=deadline),

@@ -13,13 +13,17 @@ from marsmith.core.errors import ClientError
 def in_parallel(
     ask: Callable[[bytes], Response], bodies: Iterable[bytes], connections: int
 ) -> list[Response | ClientError]:
-    """Ask about each body; an answer, or the ClientError in its place, in the order of `bodies`.
+    """Call `ask` for each body; return answers or ClientErrors, in the order of `bodies`.
 
-    Each of `connections` threads takes the next body when it is free, so that no more of them are
-    in memory. What else goes wrong, and Ctrl-C, ends all of them once their request is answered.
+    Each of `connections` threads takes the next body when it is free, so that few bodies are in
+    memory. Any other error, and Ctrl-C, ends all threads once their request is answered.
     """
     if connections < 1:
-        raise ClientError(f"{connections} connections send nothing", "allow at least one")
+        raise ClientError(
+            f"{connections} connections are too few",
+            "allow at least one: connections=1",
+            code="bad-argument",
+        )
     answers: dict[int, Response | ClientError] = {}
     numbered = enumerate(bodies)
     taking = threading.Lock()

@@ -1,7 +1,7 @@
-"""Which version of a model a request goes to, while a new one is on trial; no IO.
+"""Which version of a model gets a request while there is a canary; no IO.
 
-Whoever sends requests reads the same file, `routes.json` beside the server's keys, decides alike,
-and adds what came of it to the reports.
+Every client reads the same file, `routes.json` beside the server's keys, and adds the outcome of
+its requests to the reports.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from typing import Literal
 ROUTES_FILE = "routes.json"
 REPORTS_FILE = "routes-reports.jsonl"
 
-# `failed`: the version before answered instead. The others say of some requests, which both were
-# asked for, whether their answers agree.
+# `failed`: the default version answered instead. `alike` and `other` are of requests that both
+# versions got: whether their answers agree.
 Outcome = Literal["failed", "alike", "other"]
 
 
 @dataclass(frozen=True)
 class Route:
-    """A version on trial, and the share 0…1 of its model's requests that it gets."""
+    """A canary, and the share 0…1 of its model's requests that it gets."""
 
     version: str
     share: float
-    tolerance: float = 0.0  # within which answers agree, as those to samples do
-    largest: float = 0.0  # the same for any one value of a picture
-    until: float = math.inf  # of time.time(): then it is over, even if whoever began it is gone
+    tolerance: float = 0.0  # within which answers agree, as for samples
+    largest: float = 0.0  # the same for a single value of a picture
+    until: float = math.inf  # of time.time(): the canary ends then, even if its `deploy` was killed
 
 
 def parse_routes(text: str) -> dict[str, Route]:
-    """Read the routes file, by model; nothing of one that cannot be read: nobody is on trial."""
+    """Read the routes file, by model; a file that cannot be read has no routes."""
     try:
         return {str(model): Route(**route) for model, route in json.loads(text).items()}
     except (ValueError, TypeError, AttributeError):
@@ -45,9 +45,9 @@ def format_routes(routes: Mapping[str, Route]) -> bytes:
 
 
 def routed(routes: Mapping[str, Route], model: str, draw: float, now: float) -> Route | None:
-    """Return the version that a request goes to; None: the default one.
+    """Return the version that gets a request; None: the default one.
 
-    `draw` is a number 0…1, another one for each request, `now` that of time.time().
+    `draw` is a random number 0…1, a new one for each request; `now` is time.time().
     """
     route = routes.get(model)
     return route if route is not None and draw < route.share and now < route.until else None
@@ -59,7 +59,7 @@ def format_report(model: str, version: str, outcome: Outcome) -> bytes:
 
 
 def count_reports(text: str) -> dict[Outcome, int]:
-    """Count what the reports say; a line that is still being written counts the next time."""
+    """Count the reports; a line that is still being written counts the next time."""
     counts: dict[Outcome, int] = {"failed": 0, "alike": 0, "other": 0}
     for line in text.splitlines(keepends=True):
         if line.endswith("\n"):

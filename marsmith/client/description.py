@@ -1,4 +1,4 @@
-"""What the management API says of a model, as data; whoever carries it, HTTP or gRPC."""
+"""The management API's description of a model, over HTTP or gRPC; no IO."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Model:
     batch_size: int
     max_batch_delay: int  # ms
     workers: tuple[Worker, ...]
-    url: str = ""  # of its archive: a file of the model store, or where it was downloaded from
-    response_timeout: int = 0  # seconds; 0 where TorchServe does not say
+    url: str = ""  # of its archive: a file of the model store, or where it came from
+    response_timeout: int = 0  # seconds; 0 if TorchServe does not say
     pending_requests: int = 0  # that wait for a worker
 
     @property
     def ready_workers(self) -> int:
-        """How many workers answer requests."""
+        """The number of workers that answer requests."""
         return sum(worker.state == "READY" for worker in self.workers)
 
 
@@ -64,11 +64,12 @@ def model_of(values: dict[str, Any], default_version: str) -> Model:
 
 @contextmanager
 def expecting_torchserve(where: str, what: str = "management API") -> Iterator[None]:
-    """Turn what goes wrong in reading another server's answer into a ClientError."""
+    """Turn errors of reading another server's answer into a ClientError."""
     try:
         yield
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise ClientError(
-            f"what answers at {where} is not TorchServe's {what}",
+            f"the server at {where} is not TorchServe's {what}",
             "name the server's inference port: --port N",
+            code="not-torchserve",
         ) from error

@@ -12,6 +12,7 @@ from marsmith.answers.messages import Response
 from marsmith.client.base import BaseClient
 from marsmith.client.description import expecting_torchserve
 from marsmith.client.grpc_refusals import Refusal
+from marsmith.client.managing import REFUSED_HINT, TOKEN_HINT
 from marsmith.client.retries import Deadline, Retries
 from marsmith.client.routes import routes_of
 from marsmith.client.tokens import TokenSource, token_source
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 class GrpcClient(BaseClient):
     """A connection to one TorchServe over gRPC. Use it as a context manager, or close it.
 
-    It can be used from several threads at once. What TorchServe's gRPC has no call for is not
-    here either: explanations and metrics. It sends neither the content type nor the status that a
-    handler gives: whatever a handler answers has status 200 here, a refusal of its own included.
+    It can be used from several threads at once. TorchServe's gRPC has no calls for explanations
+    and metrics. It does not send a handler's content type or status: every answer of a handler has
+    status 200 here, even a refusal.
     """
 
     def __init__(
@@ -46,8 +47,8 @@ class GrpcClient(BaseClient):
     ) -> None:
         """`timeout` is in seconds, for each try; `deadline` for each call, with all its tries.
 
-        Addresses are HOST:PORT, management's one port after inference's unless given. The rest is
-        as in `Client`; `certificate` turns TLS on. Raises ClientError where grpc is not installed.
+        Addresses are HOST:PORT; management's is one port after inference's by default. The rest is
+        as in `Client`; `certificate` turns TLS on. Raises ClientError if grpc is not installed.
         """
         places = (_address(address), _address(management_address or _next_port(address)))
         tokens = token_source(token, key_file)
@@ -78,15 +79,16 @@ class GrpcClient(BaseClient):
         version: str | None = None,
         deadline: float | None = None,
     ) -> Response:
-        """Send one raw body to a model; what TorchServe refuses is a response too, with a status.
+        """Send one raw body to a model; a refusal is a response too, with its status.
 
-        Its body is then the JSON that TorchServe answers over HTTP. `accept` must stay as it is:
-        there is no such header here. `deadline` is in seconds.
+        The body of a refusal is the JSON that TorchServe answers over HTTP. `accept` cannot be
+        set: gRPC has no such header. `deadline` is in seconds.
         """
         if accept != "*/*":
             raise ClientError(
                 f"TorchServe's gRPC cannot ask for {accept}: it has no Accept header",
-                "ask over HTTP: marsmith.client.Client",
+                "use HTTP: marsmith.Client",
+                code="not-over-grpc",
             )
         left = Deadline(self._deadline if deadline is None else deadline)
 
@@ -117,20 +119,20 @@ class GrpcClient(BaseClient):
         return Response(answer.status, answer.kind, headers, json.dumps(said).encode())
 
     def health(self) -> str:
-        """Return what TorchServe says of itself: `Healthy` or `Unhealthy`."""
+        """Return TorchServe's own health: `Healthy` or `Unhealthy`."""
         answer = self._asked(self._inference, "Ping")
         with expecting_torchserve(self._inference.address, "inference API"):
             return str(json.loads(answer.health)["status"])
 
     def set_default(self, model: str, version: str) -> None:
-        """Let a version answer all requests that name none."""
+        """Make a version the default one: it answers requests that name no version."""
         self._manage("SetDefault", model_name=model, model_version=version)
 
     def unregister(self, model: str, version: str | None = None) -> None:
-        """Forget a version and end its workers; without `version` the default one.
+        """Unregister a version and end its workers; by default the default version.
 
-        TorchServe forgets a default version only if it is the last one (else: RefusedError). It
-        is never sent twice: if the connection is lost, `describe` says what came of it.
+        TorchServe unregisters a default version only if it is the last one (else: RefusedError).
+        This is never retried: if the connection is lost, `describe` shows whether it was done.
         """
         name = version or ""
         self._manage("UnregisterModel", repeatable=False, model_name=model, model_version=name)
@@ -154,12 +156,12 @@ class GrpcClient(BaseClient):
         return json.loads(self._manage("ListModels", limit=limit, next_page_token=page))
 
     def _register(self, given: Mapping[str, Any]) -> None:
-        _require_sayable(given)
+        _require_not_zero(given)
         self._manage("RegisterModel", repeatable=False, **given)
 
     def _set_workers(self, model: str, version: str | None, bounds: tuple[int, int]) -> None:
         numbers = {"min_worker": bounds[0], "max_worker": bounds[1]}
-        _require_sayable(numbers)
+        _require_not_zero(numbers)
         names = {"model_name": model, "model_version": version or "", "synchronous": True}
         self._manage("ScaleWorker", repeatable=False, **names, **numbers)
 
@@ -179,7 +181,9 @@ def _wires(places: tuple[str, str], **how: Any) -> tuple[Wire, Wire]:
         from marsmith.client.grpc_wire import Wire
     except ImportError as error:
         raise ClientError(
-            f"gRPC needs what is not installed: {error}", "install it: pip install 'marsmith[grpc]'"
+            f"gRPC is not installed: {error}",
+            "install it: pip install 'marsmith[grpc]'",
+            code="missing-extra",
         ) from error
     return Wire("inference", places[0], **how), Wire("management", places[1], **how)
 
@@ -188,7 +192,9 @@ def _address(address: str) -> str:
     host, _, port = address.rpartition(":")
     if re.fullmatch(r"[\w.-]+|\[[0-9a-fA-F:.]+\]", host) and port.isdecimal():
         return address
-    raise ClientError(f"{address!r} is no gRPC address", "write it as 127.0.0.1:7070")
+    raise ClientError(
+        f"{address!r} is not a gRPC address", "write it as 127.0.0.1:7070", code="bad-address"
+    )
 
 
 def _next_port(address: str) -> str:
@@ -196,20 +202,19 @@ def _next_port(address: str) -> str:
     return f"{host}:{int(port) + 1}"
 
 
-def _require_sayable(numbers: Mapping[str, Any]) -> None:
-    """Raise ClientError for a 0, which TorchServe would take for its own default here."""
+def _require_not_zero(numbers: Mapping[str, Any]) -> None:
+    """Raise ClientError for a 0, which means TorchServe's default over gRPC."""
     for name, value in numbers.items():
         if value == 0 and not isinstance(value, bool):
             raise ClientError(
-                f"{name}=0 cannot be said over TorchServe's gRPC: it takes 0 for its default",
-                "say it over HTTP: marsmith.client.Client",
+                f"{name}=0 cannot be sent over gRPC: TorchServe takes 0 for its default",
+                "use HTTP: marsmith.Client",
+                code="not-over-grpc",
             )
 
 
 def _refused(method: str, refusal: Refusal) -> RefusedError:
-    hint = "marsmith models lists what is served; the server's log may say more"
+    message = f"TorchServe refused {method} with {refusal.status}: {refusal.words}"
     if refusal.about_token:
-        hint = "pass the server's key_file.json (key_file=…), or its present key"
-    return RefusedError(
-        f"TorchServe refused {method} with {refusal.status}: {refusal.words}", hint, refusal.status
-    )
+        return RefusedError(message, TOKEN_HINT, refusal.status, code="token-refused")
+    return RefusedError(message, REFUSED_HINT, refusal.status)

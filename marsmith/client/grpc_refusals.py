@@ -1,4 +1,4 @@
-"""What TorchServe refuses over gRPC, said as HTTP says it; no grpc needed to read it."""
+"""TorchServe's refusals over gRPC, with the status that they have over HTTP; needs no grpc."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from marsmith.client.retries import WORKER_DIED
 from marsmith.client.tokens import REFUSAL_WORDS
 
-# TorchServe itself goes the other way (GRPCUtils.java).
+# The reverse of TorchServe's own table (GRPCUtils.java).
 _STATUSES = {
     "INVALID_ARGUMENT": 400,
     "UNAUTHENTICATED": 401,
@@ -21,7 +21,7 @@ _STATUSES = {
     "UNIMPLEMENTED": 501,
     "UNAVAILABLE": 503,
 }
-# INTERNAL is what TorchServe makes of most things; its words tell them apart (InferenceImpl.java,
+# TorchServe uses INTERNAL for most errors; the words tell them apart (InferenceImpl.java,
 # GRPCJob.java).
 _WORDS = {
     r"\bBadRequestException": 400,
@@ -31,13 +31,13 @@ _WORDS = {
     re.escape(WORKER_DIED): 507,
     r"[Mm]essage.* (larger|exceeds)": 413,
 }
-# Its gRPC server hangs up on a request that is longer than max_request_size, without a word.
+# Its gRPC server cuts off a request that is longer than max_request_size, without a message.
 _CUT_OFF = re.compile(r"RST_STREAM with error code 8")
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """An answer without a result: its status as HTTP says it, and TorchServe's words."""
+    """An answer without a result: its status as over HTTP, and TorchServe's words."""
 
     status: int
     kind: str  # the class of TorchServe's exception, or grpc's name of the status
@@ -45,7 +45,7 @@ class Refusal:
 
     @property
     def about_token(self) -> bool:
-        """Whether the token is what was refused."""
+        """Whether the token was refused."""
         return self.status == 401 or (self.status == 403 and REFUSAL_WORDS in self.words)
 
 
@@ -60,9 +60,9 @@ def refusal_of(code: str, details: str) -> Refusal:
         if re.search(pattern, details):
             status = special
     kind = kind.removesuffix(".()").rpartition(".")[2] or code
-    return Refusal(status, kind, words or "it gives no reason over gRPC")
+    return Refusal(status, kind, words or "no reason given")
 
 
 def is_torchserves(details: str) -> bool:
-    """Say whether TorchServe wrote this, not grpc itself: it names its exception at the end."""
+    """Say whether TorchServe wrote this, not grpc: it ends with the name of its exception."""
     return "Exception" in details.partition("\n")[2]

@@ -1,7 +1,7 @@
 """One gRPC call: its token, its tries, its deadline, and grpc's errors as our own.
 
-Imports grpc and the modules that a build makes of `client/protos`; `GrpcClient` imports this one
-only when it is made, since grpc is an extra.
+Imports grpc and the modules that a build generates from `client/protos`. `GrpcClient` imports it
+when it is constructed, since grpc is an extra.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ SERVICES: dict[Api, Any] = {
     "management": management_pb2.DESCRIPTOR.services_by_name["ManagementAPIsService"],
 }
 _OPTIONS = {
-    "grpc.max_receive_message_length": -1,  # 4 MiB otherwise; what TorchServe sends, it limits
+    "grpc.max_receive_message_length": -1,  # 4 MiB otherwise; TorchServe has its own limit
     "grpc.max_send_message_length": -1,
     "grpc.enable_http_proxy": 0,  # proxies are for the internet, not for a server beside us
-    "grpc.enable_retries": 0,  # ours know which calls may be repeated
+    "grpc.enable_retries": 0,  # our own know which calls may be repeated
     "grpc.use_local_subchannel_pool": 1,  # a client's connection is its own
-    # For how long a channel fails without trying anew, once nothing answered: a second up to two
-    # minutes otherwise, in which a server that came back would not be noticed.
+    # How long a channel waits before it connects again: by default a second, up to two minutes,
+    # in which it does not notice that a server is back.
     "grpc.initial_reconnect_backoff_ms": 50,
     "grpc.max_reconnect_backoff_ms": 500,
 }
@@ -94,7 +94,9 @@ class Wire:
             request = _message(SERVICES[self._api].methods_by_name[method].input_type)(**fields)
         except (TypeError, ValueError) as error:
             raise ClientError(
-                f"{method} cannot be asked: {error}", "see what was passed"
+                f"{method} cannot be sent: {error}",
+                "correct the arguments",
+                code="bad-argument",
             ) from error
 
         deaths = 0
@@ -144,19 +146,19 @@ class Wire:
             return _awaited(under_way, check)
         except grpc.RpcError as error:
             return self._refusal(method, error, deadline)
-        except ValueError as error:  # what grpc says of a channel that was closed
+        except ValueError as error:  # grpc's error of a closed channel
             raise ClientError(
-                "the client is closed", "open another one: it is not reused"
+                "the client is closed", "make another one", code="closed-client"
             ) from error
 
     def _refusal(self, method: str, error: Any, deadline: Deadline) -> Refusal:
-        """Return what TorchServe said; raise ClientError where it did not say it."""
+        """Return TorchServe's refusal; raise ClientError if TorchServe did not send it."""
         code, details = error.code().name, error.details() or ""
         if code == "DEADLINE_EXCEEDED":
             late = f"within {deadline.seconds:g} s" if deadline.left <= 0 else "in time"
             raise DeadlineError(
                 f"{method} at {self.address} was not answered {late}",
-                "look into the server's logs, or allow it more time",
+                "see the server's logs (marsmith logs), or allow more time: timeout, deadline",
             ) from error
         if "CERTIFICATE_VERIFY_FAILED" in details:
             raise not_trusted(self.address) from error
@@ -192,6 +194,6 @@ def _channel(address: str, certificate: Path | None) -> Any:
     options = list(_OPTIONS.items())
     if certificate is None:
         return grpc.insecure_channel(address, options)
-    trusting(certificate)  # grpc itself would say nothing of a file that is none
+    trusting(certificate)  # grpc itself reports nothing about a bad file
     credentials = grpc.ssl_channel_credentials(certificate.read_bytes())
     return grpc.secure_channel(address, credentials, options)

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from marsmith.answers.messages import Response
 from marsmith.client.base import BaseClient
 from marsmith.client.description import expecting_torchserve
+from marsmith.client.managing import REFUSED_HINT, TOKEN_HINT
 from marsmith.client.retries import Deadline, Retries
 from marsmith.client.routes import routes_of
 from marsmith.client.sending import Call, Sender, refuses_token, server_url
@@ -43,19 +44,19 @@ class Client(BaseClient):
         """`timeout` is in seconds, for each read and write; `deadline` for each call as a whole,
         with all its tries.
 
-        `management_url` is one port after inference's, `metrics_url` one after management's,
-        unless they are given. `token`, or `key_file`, TorchServe's key_file.json, is for where
-        token authorization is on. `certificate` is a PEM file of whom to trust, instead of the
-        system's certificates. `retries` hold for what is safe to repeat; None takes the usual
-        ones, `ONCE` asks once.
+        By default `management_url` is one port after inference's, `metrics_url` one after
+        management's. If the server needs tokens, pass `token`, or `key_file`: TorchServe's
+        key_file.json. `certificate` is a PEM file to trust instead of the system's certificates.
+        `retries` hold for calls that are safe to repeat; `ONCE` sends each call once.
 
-        A request that was not answered within `worker_patience` seconds asks the management API
-        whether any worker of its model is up. If none is, its answer is a 503 with the reason,
-        made here; None: it waits, as TorchServe lets it.
+        If an answer takes longer than `worker_patience` seconds, the management API is asked in the
+        background whether a worker of the model is up. If none is, the answer is a 503 with the
+        reason, made here. None turns this off: the request waits as long as TorchServe lets it.
 
-        `routes` is the server's folder, unless told that of the `key_file`: while `marsmith deploy
-        --canary` runs, a share of the requests that name no version goes to the new one; what it
-        fails on, the default answers. With `ONCE` none does: a trial asks some of both.
+        `routes` is the server's folder, by default that of the `key_file`. While `marsmith deploy
+        --canary` runs, a share of the requests that name no version goes to the canary; if it
+        fails, the default version answers. With `ONCE` no request goes there, since some requests
+        go to both versions.
         """
         self._url = server_url(url, "inference address")
         self._management_url = server_url(
@@ -87,8 +88,8 @@ class Client(BaseClient):
     ) -> Response:
         """Send one raw body to a model; a refusal is a response too, with its status.
 
-        `accept` names the content types that the response may have, as the HTTP header does.
-        Without `version` the model's default version answers. `deadline` is in seconds.
+        `accept` is the HTTP header: the content types that the response may have. Without
+        `version` the model's default version answers. `deadline` is in seconds.
         """
         return self._infer("predictions", model, body, accept, version, deadline)
 
@@ -101,21 +102,21 @@ class Client(BaseClient):
         version: str | None = None,
         deadline: float | None = None,
     ) -> Response:
-        """Ask a model, as `predict` does, what its answer comes from (its `explain_handle`)."""
+        """Ask a model to explain its answer, with its `explain_handle`; as `predict` otherwise."""
         return self._infer("explanations", model, body, accept, version, deadline)
 
     def inference_headers(self) -> dict[str, str]:
-        """Return what an inference request must carry where token authorization is on."""
+        """Return the headers that an inference request needs; none if tokens are off."""
         return self._sender.authorization("inference")
 
     def health(self) -> str:
-        """Return what TorchServe says of itself: `Healthy`, `Partial Healthy` or `Unhealthy`.
+        """Return TorchServe's own health: `Healthy`, `Partial Healthy` or `Unhealthy`.
 
-        It says so of the number of workers. Whether they answer rightly, only a sample proves.
+        It only counts workers. Whether they answer correctly, only a sample shows.
         """
         call = Call("inference", "GET", self._url, "/ping")
         with expecting_torchserve(self._url, "inference API"):
-            # 500 is how it says Unhealthy.
+            # Unhealthy has status 500.
             return str(json.loads(self._send(call, accepted=(500,)).body)["status"])
 
     def metrics(self) -> str:
@@ -124,14 +125,15 @@ class Client(BaseClient):
         return self._send(call).text
 
     def set_default(self, model: str, version: str) -> None:
-        """Let a version answer all requests that name none."""
+        """Make a version the default one: it answers requests that name no version."""
         self._manage("PUT", f"/models/{_path(model, version)}/set-default")
 
     def unregister(self, model: str, version: str | None = None) -> None:
-        """Forget a version and end its workers; without `version` the default one.
+        """Unregister a version and end its workers; by default the default version.
 
-        TorchServe forgets a default version only if it is the last one (else: RefusedError, 403).
-        It is never sent twice: if the connection is lost, `describe` says what came of it.
+        TorchServe unregisters a default version only if it is the last one (else: RefusedError,
+        403). This is never retried: if the connection is lost, `describe` shows whether it was
+        done.
         """
         self._manage("DELETE", f"/models/{_path(model, version)}", repeatable=False)
 
@@ -212,11 +214,8 @@ def _next_port(url: str) -> str:
 
 
 def _refused(answer: Response, call: Call) -> RefusedError:
-    hint = "marsmith models lists what is served; the server's log may say more"
+    message = f"TorchServe refused {call.method} {call.path} with {answer.status}: "
+    message += answer.complaint
     if refuses_token(answer):
-        hint = "pass the server's key_file.json (key_file=…), or its present key"
-    return RefusedError(
-        f"TorchServe refused {call.method} {call.path} with {answer.status}: {answer.complaint}",
-        hint,
-        answer.status,
-    )
+        return RefusedError(message, TOKEN_HINT, answer.status, code="token-refused")
+    return RefusedError(message, REFUSED_HINT, answer.status)

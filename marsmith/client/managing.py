@@ -1,4 +1,4 @@
-"""Models, versions and workers, whoever carries what is said of them."""
+"""TorchServe's management API: models, versions and workers, over HTTP or gRPC."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from marsmith.client.description import Model, expecting_torchserve, model_of
 from marsmith.core.errors import ClientError, RefusedError
 
 _PAUSE = 0.1  # seconds between two looks at workers that start
+REFUSED_HINT = "see what is served: marsmith models; the server's log may say more: marsmith logs"
+TOKEN_HINT = "pass the server's key_file.json (key_file=…), or its key: marsmith token"  # noqa: S105 (a hint)
 
 
 class Managing(ABC):
@@ -18,16 +20,16 @@ class Managing(ABC):
 
     @abstractmethod
     def set_default(self, model: str, version: str) -> None:
-        """Let a version answer all requests that name none."""
+        """Make a version the default one: it answers requests that name no version."""
 
     @abstractmethod
     def unregister(self, model: str, version: str | None = None) -> None:
-        """Forget a version and end its workers; without `version` the default one."""
+        """Unregister a version and end its workers; by default the default version."""
 
     @property
     @abstractmethod
     def _management(self) -> str:
-        """The management API's address, for messages."""
+        """The management API's address, for error messages."""
 
     @abstractmethod
     def _description(self, model: str, version: str | None) -> Any:
@@ -83,11 +85,11 @@ class Managing(ABC):
         """Register an archive: `url` is a file of the model store. Its manifest says its version.
 
         The names are TorchServe's (RegisterModelRequest.java). `max_batch_delay` is in ms, the
-        timeouts are in seconds; what is None, the archive's model-config and config.properties
-        decide, and the former outweighs what is said here. `synchronous`: return when the workers
-        are up, and fail if they do not come up. Raises RefusedError, of status 409 if that version
-        is registered already. It is never sent twice: if the connection is lost, `describe` says
-        what came of it.
+        timeouts are in seconds. None leaves a value to the archive's model-config and to
+        config.properties; a value in the model-config overrides one given here. `synchronous`:
+        return when the workers are up, and fail if they do not start. Raises RefusedError, with
+        status 409 if that version is already registered. This is never retried: if the connection
+        is lost, `describe` shows whether it was done.
         """
         chosen = {
             "url": url,
@@ -112,14 +114,12 @@ class Managing(ABC):
         *,
         version: str | None = None,
     ) -> Model:
-        """Set the number of workers of a version, by default the default one; wait until they run.
+        """Set the number of workers of a version, by default the default one; wait for them.
 
         Raises ClientError if they are not up within `timeout` seconds.
         """
-        if not 0 <= min_workers <= max_workers:
-            raise ClientError(
-                f"{min_workers} to {max_workers} workers cannot be", "the first is the smaller one"
-            )
+        if problem := bounds_problem(min_workers, max_workers):
+            raise ClientError(problem, "swap them, or correct one", code="bad-worker-count")
         self._set_workers(model, version, (min_workers, max_workers))
         end = time.monotonic() + timeout
         while True:
@@ -131,17 +131,26 @@ class Managing(ABC):
                 return now
             if time.monotonic() > end:
                 raise ClientError(
-                    f"{model} has {ready} of {min_workers} workers, "
-                    f"{timeout:.0f} s after it was told to",
-                    f"its workers say why: marsmith logs {model}",
+                    f"{model} has {ready} of {min_workers} workers after {timeout:.0f} s",
+                    f"see its log: marsmith logs {model}",
+                    code="workers-not-up",
                 )
             time.sleep(_PAUSE)
 
     def _described(self, model: str) -> list[Model]:
-        """Describe a model that was listed; nothing, if it was unregistered since."""
+        """Describe a listed model; return nothing if it was unregistered since."""
         try:
             return self.describe(model)
         except RefusedError as error:
             if error.status == 404:
                 return []
             raise
+
+
+def bounds_problem(least: int, most: int) -> str | None:
+    """Say what is wrong with a minimum and a maximum number of workers; None if nothing is."""
+    if least < 0:
+        return f"MIN workers must be at least 0, not {least}"
+    if least > most:
+        return f"MIN workers ({least}) must not exceed MAX ({most})"
+    return None

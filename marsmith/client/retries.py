@@ -1,7 +1,7 @@
-"""When a call is made once more, after which pause, and until when; whoever carries it.
+"""Retries: whether, after which pause, and until when a call is repeated.
 
-Written here because a library for it (tenacity, stamina) would save the loop alone: what decides
-is the server's Retry-After, whether a request may have been carried out, and the deadline.
+A library (tenacity, stamina) would save only the loop. What decides is the server's Retry-After,
+whether the request may have been carried out, and the deadline.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from typing import TypeVar
 
 from marsmith.core.errors import ClientError, DeadlineError
 
-# What TorchServe says when a request was not carried out, or its worker died under it: the queue
-# is full or no worker is there (503), no memory was left for the worker (507). 429 is what proxies
-# say.
+# TorchServe's statuses for a request that was not carried out, or whose worker died: the queue is
+# full or there is no worker (503), the worker ran out of memory (507). Proxies send 429.
 RETRIED_STATUSES = frozenset({429, 503, 507})
-# A worker that dies or hangs otherwise makes it a 500 of these words (WorkerThread.java).
+# If a worker dies or hangs in another way, it is a 500 with these words (WorkerThread.java).
 WORKER_DIED = "Worker died."
-# A request under which so many workers died may be what kills them, and their neighbours pay.
+# A request that killed so many workers may kill the next one too, and with it other requests.
 MOST_DEATHS = 2
 
 _Answer = TypeVar("_Answer")
@@ -29,11 +28,11 @@ _Answer = TypeVar("_Answer")
 
 @dataclass(frozen=True)
 class Retries:
-    """How often to ask in all, and how long to pause in between.
+    """The number of attempts, and the pauses between them.
 
-    The n-th pause is drawn between 0 and `first` · 2ⁿ⁻¹ seconds, `longest` at most: clients that
-    failed together shall not come back together. What a server's Retry-After says is added; one
-    beyond `patience` seconds is not waited for.
+    The n-th pause is random, between 0 and `first` · 2ⁿ⁻¹ seconds, at most `longest`, so that
+    clients that failed together do not return together. The server's Retry-After is added; one
+    above `patience` seconds ends the retries.
     """
 
     attempts: int = 4
@@ -46,7 +45,7 @@ class Retries:
             raise ValueError(f"{self} needs at least one attempt and no negative seconds")
 
     def pause(self, failures: int, retry_after: float = 0.0) -> float:
-        """Return how long to wait after so many failures, in seconds; infinite: give up."""
+        """Return the pause after so many failures, in seconds; infinite: give up."""
         if failures >= self.attempts or retry_after > self.patience:
             return math.inf
         bound = min(self.longest, self.first * 2.0 ** min(failures - 1, 64))
@@ -57,14 +56,14 @@ ONCE = Retries(attempts=1)
 
 
 class Deadline:
-    """A moment that a call ends at, whatever it is doing then."""
+    """The moment at which a call ends, whatever it is doing."""
 
     def __init__(self, seconds: float | None) -> None:
         self.seconds = math.inf if seconds is None else seconds
         self._end = time.monotonic() + self.seconds
 
     def half(self) -> Deadline:
-        """Return one that leaves as much time again after it."""
+        """Return a deadline after half of the time."""
         return Deadline(None if math.isinf(self.left) else self.left / 2)
 
     @property
@@ -87,11 +86,11 @@ def persistently(
     retries: Retries,
     deadline: Deadline,
 ) -> _Answer:
-    """Call `attempt` until it gives an answer that counts; return or raise the last outcome.
+    """Call `attempt` until its outcome is final; return or raise the last outcome.
 
-    `retry_after` says of an outcome how many seconds the server wants to be left alone, None if
-    it counts. A pause that would reach beyond the deadline is not begun, and a try that meets it
-    changes nothing: the refusal before says more than that time is up.
+    `retry_after` returns how many seconds to wait before a retry, None if an outcome is final. No
+    pause goes beyond the deadline. If the last try hits the deadline, the outcome before it is
+    returned: a refusal says more than that time is up.
     """
     failures = 0
     before: _Answer | ClientError | None = None

@@ -1,4 +1,4 @@
-"""The routes file of a server: read again whenever it changes, and followed."""
+"""Follows the routes file of a server, which a canary writes."""
 
 from __future__ import annotations
 
@@ -23,60 +23,60 @@ from marsmith.client.canary_routes import (
 from marsmith.client.retries import Deadline, Retries
 from marsmith.core.errors import ClientError
 
-# Asks a version, None being the default one, once and for its answer, by a deadline.
+# Sends a request to a version, None being the default one, and returns its answer by a deadline.
 Ask = Callable[[str | None, Deadline], Response]
 
-_COMPARED = 0.25  # of the requests on trial: each of them costs two
+_COMPARED = 0.25  # of the canary's requests: both versions get them
 
 
 def routes_of(folder: Path | str | None, key_file: Path | str | None, retries: Retries) -> Routes:
-    """Return those of a server, known by its folder or by its key file.
+    """Return the routes of a server, known by its folder or by its key file.
 
-    Who never asks twice takes no part: in a trial some requests are asked of two versions.
+    A client without retries takes no part, since a canary sends some requests to two versions.
     """
     place = folder or (Path(key_file).parent if key_file else None)
     return Routes(Path(place) if place and retries.attempts > 1 else None)
 
 
 class Routes:
-    """Says which version a request goes to. It can be asked from several threads at once."""
+    """Chooses the version that gets a request. Several threads can use it at once."""
 
     def __init__(self, folder: Path | None) -> None:
-        """`folder` is the server's own; None: no version is ever on trial."""
+        """`folder` is the server's own; None: there never is a canary."""
         self._folder = folder
         self._read: tuple[tuple[int, int] | None, dict[str, Route]] = (None, {})
 
     def answered(self, model: str, version: str | None, ask: Ask, deadline: Deadline) -> Response:
-        """Ask the version that is named; without one that on trial for its share, else the default.
+        """Ask the named version; without a name the canary for its share, else the default one.
 
-        What the one on trial fails on, the default one answers; a part of what it answers is
-        asked of both, to compare. Raises ClientError as `ask` of the default one does.
+        If the canary fails, the default version answers. A part of the canary's requests goes to
+        both, to compare their answers. Raises ClientError as `ask` of the default version does.
         """
-        trial = self.trial(model) if version is None else None
-        if trial is None:
+        canary = self.canary(model) if version is None else None
+        if canary is None:
             return ask(version, deadline)
         tried = None
         with suppress(ClientError):
-            tried = ask(trial.version, deadline.half())
+            tried = ask(canary.version, deadline.half())
         if tried is None:
-            self.report(model, trial.version, "failed")
+            self.report(model, canary.version, "failed")
             return ask(None, deadline)
         if not tried.ok:
             usual = ask(None, deadline)
-            if usual.ok:  # else it is the request that is wrong
-                self.report(model, trial.version, "failed")
+            if usual.ok:  # else the request itself is wrong
+                self.report(model, canary.version, "failed")
             return usual
         if random.random() < _COMPARED:  # noqa: S311 (no secret)
             with suppress(ClientError):
                 usual = ask(None, deadline)
                 agree = usual.ok and not difference(
-                    usual.body, tried.body, trial.tolerance, trial.largest
+                    usual.body, tried.body, canary.tolerance, canary.largest
                 )
-                self.report(model, trial.version, "alike" if agree else "other")
+                self.report(model, canary.version, "alike" if agree else "other")
         return tried
 
-    def trial(self, model: str) -> Route | None:
-        """Return the version on trial if this request is one of its share."""
+    def canary(self, model: str) -> Route | None:
+        """Return the canary if this request belongs to its share."""
         if self._folder is None:
             return None
         path = self._folder / ROUTES_FILE
@@ -85,17 +85,17 @@ class Routes:
             if self._read[0] != (seen.st_ino, seen.st_mtime_ns):
                 routes = parse_routes(path.read_text(encoding="utf-8"))
                 self._read = (seen.st_ino, seen.st_mtime_ns), routes
-        except OSError:  # as a rule there is none
+        except OSError:  # usually there is none
             return None
         return routed(self._read[1], model, random.random(), time.time())  # noqa: S311 (no secret)
 
     def report(self, model: str, version: str, outcome: Outcome) -> None:
-        """Tell whoever runs the trial what came of a request."""
+        """Report the outcome of a request to the `deploy` that runs the canary."""
         if self._folder is None:
             return
-        # The request is answered all the same.
+        # The request is answered anyway.
         with suppress(OSError):
-            flags = os.O_WRONLY | os.O_APPEND  # made by the trial; none is under way without it
+            flags = os.O_WRONLY | os.O_APPEND  # without the file there is no canary
             handle = os.open(self._folder / REPORTS_FILE, flags)
             try:
                 os.write(handle, format_report(model, version, outcome))

@@ -35,7 +35,7 @@ _LOST = (httpcore.NetworkError, httpcore.RemoteProtocolError, httpcore.ProxyErro
 
 @dataclass(frozen=True)
 class Call:
-    """What is asked. `repeatable`: carrying it out twice does no harm."""
+    """One request. `repeatable`: carrying it out twice does no harm."""
 
     api: Api
     method: str
@@ -53,9 +53,11 @@ class Sender:
     def __init__(
         self, timeout: float, retries: Retries, tokens: TokenSource, certificate: Path | None
     ) -> None:
-        """`timeout` is in seconds, for each read and write. Raises ClientError if it is none."""
+        """`timeout` is in seconds, for each read and write; ClientError if it is not above 0."""
         if not timeout > 0:
-            raise ClientError(f"a timeout of {timeout} s leaves no time", "give some seconds")
+            raise ClientError(
+                f"a timeout of {timeout} s is too short", "use more than 0 s", code="bad-argument"
+            )
         self.timeout = timeout
         self._retries = retries
         self._tokens = tokens
@@ -69,10 +71,10 @@ class Sender:
 
     def _require_open(self) -> None:
         if self._http.is_closed:
-            raise ClientError("the client is closed", "open another one: it is not reused")
+            raise ClientError("the client is closed", "make another one", code="closed-client")
 
     def authorization(self, api: Api) -> dict[str, str]:
-        """Return the header that an API asks for, if it asks for one."""
+        """Return the header with an API's token, if it needs one."""
         return _authorization(self._tokens.token(api))
 
     def send(self, call: Call, deadline: Deadline, check: WorkerCheck | None = None) -> Response:
@@ -111,7 +113,7 @@ class Sender:
         token = self._tokens.token(call.api, deadline.left)
         for _ in range(_ROTATIONS):
             answer = self._once(call, _authorization(token), deadline, check)
-            # What is refused was not carried out, so this is safe for every call.
+            # A refused call was not carried out, so repeating it is always safe.
             if not refuses_token(answer):
                 return answer
             if not (new := self._tokens.renewed(call.api, token, deadline.left)):
@@ -146,7 +148,8 @@ def _own_errors(call: Call, deadline: Deadline) -> Iterator[None]:
     except (httpcore.TimeoutException, httpx.TimeoutException) as error:
         late = f"within {deadline.seconds:g} s" if deadline.left <= 0 else "in time"
         raise DeadlineError(
-            f"{where} did not answer {late}", "look into the server's logs, or allow it more time"
+            f"{where} did not answer {late}",
+            "see the server's logs (marsmith logs), or allow more time: timeout, deadline",
         ) from error
     except _LOST as error:
         if isinstance(error.__context__, ssl.SSLCertVerificationError):
@@ -158,15 +161,20 @@ def _own_errors(call: Call, deadline: Deadline) -> Iterator[None]:
         ) from error
     except (httpx.DecodingError, httpcore.ProtocolError) as error:
         raise ClientError(
-            f"{where} cannot be asked, or its answer not be read: {error}",
-            "see what listens there; name the server's inference port: --port N",
+            f"the answer of {where} is not HTTP: {error}",
+            "name the server's inference port: --port N",
+            code="not-torchserve",
         ) from error
-    except (ValueError, httpx.InvalidURL) as error:  # a header that is no ASCII; a name too long
-        raise ClientError(f"{where} cannot be asked: {error}", "see what was passed on") from error
+    except (ValueError, httpx.InvalidURL) as error:  # a header with other than ASCII; a long name
+        raise ClientError(
+            f"the request to {where} cannot be sent: {error}",
+            "correct the arguments",
+            code="bad-argument",
+        ) from error
 
 
 def _reason(error: Exception) -> str:
-    """Return what the system says, without Python's punctuation."""
+    """Return the system's message, without Python's punctuation."""
     cause = error.__cause__ or error.__context__
     return getattr(cause, "strerror", None) or str(error) or "it closed the connection"
 
@@ -176,7 +184,7 @@ def _authorization(token: str | None) -> dict[str, str]:
 
 
 def refuses_token(answer: Response) -> bool:
-    """Say whether an answer is about the token: TorchServe's own, or that of a proxy before it."""
+    """Say whether TorchServe, or a proxy before it, refused the token."""
     return answer.status == 401 or (answer.status == 400 and REFUSAL in answer.body[:1000])
 
 
@@ -185,7 +193,7 @@ def _worker_died(answer: Response) -> bool:
 
 
 def _retry_after(answer: Response) -> float:
-    """Return what Retry-After says, in seconds: it holds seconds or a date (RFC 9110, 10.2.3)."""
+    """Return Retry-After in seconds; it holds seconds or a date (RFC 9110, 10.2.3)."""
     said = answer.headers.get("retry-after", "").strip()
     if said.isdecimal():
         return float(said)
@@ -197,12 +205,18 @@ def _retry_after(answer: Response) -> float:
 
 
 def server_url(url: str, what: str) -> str:
-    """Return an address without a slash at its end. Raises ClientError for one that is none."""
+    """Return an address without a slash at its end. Raises ClientError for an invalid one."""
     with suppress(ValueError, httpx.InvalidURL):
         parts = urlsplit(url)
-        if parts.username is not None:  # not quoted: a password would be in it
-            raise ClientError(f"the {what} holds a user's name", "leave it out, and pass a token")
+        if parts.username is not None:  # not shown: a password may be in it
+            raise ClientError(
+                f"the {what} has a user's name in it",
+                "remove it, and pass a token",
+                code="bad-address",
+            )
         if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
             httpx.URL(url)
             return url.rstrip("/")
-    raise ClientError(f"{url!r} is no {what}", "write it as http://127.0.0.1:8080")
+    raise ClientError(
+        f"{url!r} is not an {what}", "write it as http://127.0.0.1:8080", code="bad-address"
+    )

@@ -1,4 +1,4 @@
-"""Where a client's tokens come from, and how it keeps up with keys that are rotated under it."""
+"""A client's tokens: where they come from, and how it follows keys that are rotated."""
 
 from __future__ import annotations
 
@@ -12,43 +12,44 @@ from typing import Literal, Protocol
 from marsmith.core.errors import ClientError
 
 Api = Literal["inference", "management"]
-# What TorchServe calls the refusal of a token, which it answers with status 400 and not 401
-# (InvalidKeyException.java), or over gRPC with PERMISSION_DENIED and these words.
+# TorchServe refuses a token with status 400, not 401, and this type (InvalidKeyException.java);
+# over gRPC with PERMISSION_DENIED and these words.
 REFUSAL = b"InvalidKeyException"
 REFUSAL_WORDS = "Token Authorization failed"
-# TorchServe takes a new key into use before it writes it down (TokenAuthorization.java).
-_PATIENCE = 2.0  # seconds to wait for that
+# TorchServe uses a new key before it writes the file (TokenAuthorization.java).
+_PATIENCE = 2.0  # seconds to wait for the file
 _PAUSE = 0.01
 
 
 class TokenSource(Protocol):
-    """Knows the token of each API. It must be safe to ask from several threads.
+    """Knows the token of each API. Several threads use it at once.
 
-    `left` is in how many seconds the call that asks must be over.
+    `left` is the seconds until the call must end.
     """
 
     def token(self, api: Api, left: float = math.inf) -> str | None:
-        """Return the token to send, None where the server wants none."""
+        """Return the token to send; None if the server needs none."""
 
     def renewed(self, api: Api, refused: str | None, left: float = math.inf) -> str | None:
-        """Return another token than the one that was refused, None if there is none."""
+        """Return another token than the refused one; None if there is none."""
 
 
 def bearer(token: str) -> str:
-    """Return what the authorization header says.
+    """Return the authorization header.
 
-    Raises ClientError for a token that no header can carry: httpx and grpc would quote it.
+    Raises ClientError for a token that no header can hold: httpx and grpc would show it.
     """
     if token and token.isascii() and token.isprintable():
         return f"Bearer {token}"
     raise ClientError(
-        "the token is empty or holds characters that no header can carry",
+        "the token is empty or has characters that no header can hold",
         "copy it from the server's key file, without quotes and line ends",
+        code="bad-token",
     )
 
 
 class StaticToken:
-    """One token for everything, that never changes. Its text shows up nowhere."""
+    """One token for everything, which never changes. Its text is never shown."""
 
     def __init__(self, token: str | None) -> None:
         if token is not None:
@@ -60,14 +61,14 @@ class StaticToken:
         return self._token
 
     def renewed(self, _api: Api, _refused: str | None, _left: float = math.inf) -> None:
-        """There is no other."""
+        """Return None: there is no other."""
         return
 
 
 class KeyFile:
     """TorchServe's key_file.json: a key for each API, read again when one is refused.
 
-    A file that does not exist is no error: where token authorization is off, there is none.
+    A missing file is no error: there is none if token authorization is off.
     """
 
     def __init__(self, path: Path) -> None:
@@ -82,10 +83,12 @@ class KeyFile:
                 self._keys = self._read()
             if api in self._keys:
                 return self._keys[api]
-        key = self.renewed(api, None, left)  # it may be being written just now
+        key = self.renewed(api, None, left)  # it may just be written
         if key is None and self._path.exists():
             raise ClientError(
-                f"{self._path} holds no {api} key", "the server may still be starting: try again"
+                f"{self._path} has no {api} key",
+                "the server may still be starting: try again",
+                code="no-key",
             )
         return key
 
@@ -103,7 +106,7 @@ class KeyFile:
             time.sleep(_PAUSE)
 
     def _read(self) -> dict[str, str]:
-        """Return what the file holds now: nothing, while it is being written."""
+        """Return the keys; none while the file is being written."""
         try:
             values = json.loads(self._path.read_text(encoding="utf-8"))
             return {api: str(values[api]["key"]) for api in ("inference", "management")}
@@ -111,16 +114,18 @@ class KeyFile:
             return {}
         except PermissionError as error:
             raise ClientError(
-                f"{self._path} belongs to another user", "ask as the user that runs the server"
+                f"{self._path} belongs to another user",
+                "run this as the user that runs the server",
+                code="other-user",
             ) from error
         except (OSError, ValueError, KeyError, TypeError):
             return {}
 
 
 def token_source(token: str | TokenSource | None, key_file: Path | str | None) -> TokenSource:
-    """Return the one source that the caller named. Raises ClientError if there are two."""
+    """Return the source of tokens. Raises ClientError if two are given."""
     if token is not None and key_file is not None:
-        raise ClientError("a token and a key file were given", "give one of them")
+        raise ClientError("both token and key_file are given", "pass one", code="bad-argument")
     if key_file is not None:
         return KeyFile(Path(key_file))
     return StaticToken(token) if token is None or isinstance(token, str) else token
