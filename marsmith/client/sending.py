@@ -159,13 +159,14 @@ def _own_errors(call: Call, deadline: Deadline) -> Iterator[None]:
             "start a server: marsmith serve; or name its port: --port N",
             sent=not isinstance(error, httpcore.ConnectError),
         ) from error
-    except (httpx.DecodingError, httpcore.ProtocolError) as error:
+    except (httpx.DecodingError, httpcore.RemoteProtocolError) as error:
         raise ClientError(
             f"the answer of {where} is not HTTP: {error}",
             "name the server's inference port: --port N",
             code="not-torchserve",
         ) from error
-    except (ValueError, httpx.InvalidURL) as error:  # a header with other than ASCII; a long name
+    # A header that HTTP cannot hold; a name too long.
+    except (ValueError, httpx.InvalidURL, httpcore.LocalProtocolError) as error:
         raise ClientError(
             f"the request to {where} cannot be sent: {error}",
             "correct the arguments",

@@ -1,6 +1,6 @@
-"""TLS certificates: which of them TorchServe can serve with.
+"""TLS certificates: whether TorchServe can serve with one.
 
-TorchServe reads RSA keys alone and offers ECDHE with RSA over TLS 1.2 (ConfigManager.java).
+TorchServe reads only RSA keys and offers ECDHE with RSA over TLS 1.2 (ConfigManager.java).
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 
 from marsmith.core.errors import CertificateError
 
-if TYPE_CHECKING:  # cryptography is loaded by those commands alone that need it
+if TYPE_CHECKING:  # cryptography is slow to import
     from cryptography.x509 import Certificate
 
 _NEW = "make a new one: marsmith certificate"
 
 
 def require_usable(key_file: Path, certificate_file: Path, hosts: Iterable[str]) -> None:
-    """Raise CertificateError unless TorchServe can serve with these files, and `hosts` accept them.
+    """Raise CertificateError unless TorchServe can serve `hosts` with these files.
 
-    Without this, TorchServe would end with a Java exception, or answer nobody.
+    Otherwise TorchServe would end with a Java exception, or refuse every connection.
     """
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -31,20 +31,26 @@ def require_usable(key_file: Path, certificate_file: Path, hosts: Iterable[str])
     try:
         key = load_pem_private_key(_read_private(key_file), None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        message = f"{key_file} is no private key in PEM, or is encrypted"
-        raise CertificateError(message, _NEW) from error
+        raise CertificateError(
+            f"{key_file} is not a private key in PEM, or is encrypted", _NEW, code="bad-tls-key"
+        ) from error
     if not isinstance(key, RSAPrivateKey):
-        raise CertificateError(f"{key_file} is no RSA key, and TorchServe takes no other", _NEW)
+        raise CertificateError(
+            f"{key_file} is not an RSA key, which TorchServe needs", _NEW, code="not-rsa"
+        )
     if key.public_key() != certificate.public_key():
-        message = f"{key_file} is not the private key of {certificate_file}"
-        raise CertificateError(message, "name a pair: private_key_file and certificate_file")
+        raise CertificateError(
+            f"{key_file} is not the private key of {certificate_file}",
+            "name a pair: private_key_file and certificate_file",
+            code="not-a-pair",
+        )
     _require_fit(certificate_file, certificate, hosts)
 
 
 def keystore_certificate(keystore: Path, password: str, hosts: Iterable[str]) -> bytes:
     """Return the certificate of a PKCS#12 keystore, in PEM.
 
-    Raises CertificateError unless TorchServe can serve with it, and `hosts` accept it.
+    Raises CertificateError unless TorchServe can serve `hosts` with it.
     """
     from cryptography.hazmat.primitives.serialization import Encoding
     from cryptography.hazmat.primitives.serialization.pkcs12 import load_key_and_certificates
@@ -52,13 +58,17 @@ def keystore_certificate(keystore: Path, password: str, hosts: Iterable[str]) ->
     try:
         key, certificate, _ = load_key_and_certificates(_read_private(keystore), password.encode())
     except ValueError as error:
-        message = f"{keystore} is no PKCS#12 keystore, or keystore_pass does not open it"
         raise CertificateError(
-            message, "correct keystore_pass, or name PEM files instead"
+            f"{keystore} is not a PKCS#12 keystore, or keystore_pass is wrong",
+            "correct keystore_pass, or name PEM files instead",
+            code="bad-keystore",
         ) from error
     if key is None or certificate is None:
-        message = f"{keystore} holds no private key with its certificate"
-        raise CertificateError(message, "name another, or PEM files: private_key_file")
+        raise CertificateError(
+            f"{keystore} has no private key with its certificate",
+            "name another, or PEM files: private_key_file",
+            code="bad-keystore",
+        )
     _require_fit(keystore, certificate, hosts)
     return certificate.public_bytes(Encoding.PEM)
 
@@ -67,16 +77,20 @@ def _require_fit(path: Path, certificate: Certificate, hosts: Iterable[str]) -> 
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
     if not isinstance(certificate.public_key(), RSAPublicKey):
-        raise CertificateError(f"{path} has no RSA key, and TorchServe takes no other", _NEW)
+        raise CertificateError(
+            f"{path} is not for an RSA key, which TorchServe needs", _NEW, code="not-rsa"
+        )
     _require_current(path, certificate)
     names = _names(certificate)
     for host in sorted(hosts):
         if host not in names and f"*.{host.partition('.')[2]}" not in names:
-            raise CertificateError(f"{path} is not valid for {host}", f"{_NEW} --host {host}")
+            raise CertificateError(
+                f"{path} is not valid for {host}", f"{_NEW} --host {host}", code="other-host"
+            )
 
 
 def still_good(key_file: Path, certificate_file: Path, hosts: Iterable[str]) -> bool:
-    """Whether a development certificate can serve `hosts` for another week at least."""
+    """Whether a development certificate can serve `hosts` for at least another week."""
     try:
         require_usable(key_file, certificate_file, hosts)
         left = _load(certificate_file).not_valid_after_utc - datetime.now(timezone.utc)
@@ -88,10 +102,13 @@ def still_good(key_file: Path, certificate_file: Path, hosts: Iterable[str]) -> 
 def _require_current(path: Path, certificate: Certificate) -> None:
     now = datetime.now(timezone.utc)
     if now > certificate.not_valid_after_utc:
-        raise CertificateError(f"{path} ended on {certificate.not_valid_after_utc:%Y-%m-%d}", _NEW)
+        end = f"{certificate.not_valid_after_utc:%Y-%m-%d}"
+        raise CertificateError(f"{path} expired on {end}", _NEW, code="expired")
     if now < certificate.not_valid_before_utc:
         start = f"{certificate.not_valid_before_utc:%Y-%m-%d}"
-        raise CertificateError(f"{path} is not valid before {start}", "set the clock, or wait")
+        raise CertificateError(
+            f"{path} is not valid before {start}", "set the clock, or wait", code="not-yet-valid"
+        )
 
 
 def _names(certificate: Certificate) -> set[str]:
@@ -111,18 +128,26 @@ def _load(path: Path) -> Certificate:
     try:
         return load_pem_x509_certificate(_read(path))
     except ValueError as error:
-        raise CertificateError(f"{path} is no certificate in PEM", _NEW) from error
+        raise CertificateError(
+            f"{path} is not a certificate in PEM", _NEW, code="bad-certificate"
+        ) from error
 
 
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise CertificateError(f"{path} cannot be read: {error.strerror}", _NEW) from error
+        raise CertificateError(
+            f"{path} cannot be read: {error.strerror}", _NEW, code="unreadable"
+        ) from error
 
 
 def _read_private(path: Path) -> bytes:
     content = _read(path)
     if path.stat().st_mode & 0o077:
-        raise CertificateError(f"others may read the private key {path}", f"chmod 600 {path}")
+        raise CertificateError(
+            f"other users can read the private key {path}",
+            f"chmod 600 {path}",
+            code="readable-by-others",
+        )
     return content

@@ -1,6 +1,6 @@
-"""What of a server's configuration keeps others out; no IO.
+"""Safe settings for a server: tokens, open addresses, workflows; no IO.
 
-What TorchServe 0.12.0 leaves open is closed here, by its own settings: docs/explanation/security.md.
+What TorchServe 0.12.0 leaves open is closed here, by its settings: docs/explanation/security.md.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from marsmith.core.errors import ProjectError
 from marsmith.torchserve.properties import CONFIG_FILE, Address, addresses
 
 # POST /workflows registers any .war in the workflow store and runs its code; no setting turns it
-# off. Nothing can lie in this place, nor be written into it, not even by root.
+# off. No file can be in this place, or be written there, not even by root.
 NO_WORKFLOWS = "/dev/null"
 _NO_URL = "(?!)"  # matches nothing
 _DEFAULT_EXPIRATION = "60"  # minutes (ConfigManager.java)
@@ -19,22 +19,22 @@ _DEFAULT_EXPIRATION = "60"  # minutes (ConfigManager.java)
 
 @dataclass(frozen=True)
 class Guarded:
-    """A configuration that lets in only who should be, and what its user should know of it."""
+    """Safe settings, and warnings for the user."""
 
     properties: dict[str, str]
     warnings: tuple[str, ...] = ()
 
     @property
     def asks_for_tokens(self) -> bool:
-        """Whether every request to the inference and management APIs must carry a token."""
+        """Whether requests to the inference and management APIs need a token."""
         return asks_for_tokens(self.properties)
 
 
 def guarded(values: dict[str, str], *, secure: bool) -> Guarded:
-    """Close what nobody asked to be open; with `secure`, or an open address, turn tokens on.
+    """Add safe settings; with `secure`, or an address that is open to others, turn tokens on.
 
-    Raises ProjectError for what cannot be guarded: metrics that other machines can read, which
-    TorchServe never asks a token for, and workflows without tokens.
+    Raises ProjectError for what cannot be made safe: metrics that other machines can read, which
+    never need a token, and workflows without tokens.
     """
     exposed = [place for place in addresses(values) if not place.is_loopback]
     warnings = list(_warnings(values, exposed, secure))
@@ -47,19 +47,20 @@ def guarded(values: dict[str, str], *, secure: bool) -> Guarded:
     values = closed | values
     if values["workflow_store"] != NO_WORKFLOWS and not asks_for_tokens(values):
         raise ProjectError(
-            f"{CONFIG_FILE} sets workflow_store, so anyone may run what lies there",
+            f"{CONFIG_FILE} sets workflow_store, so any user can run the code of its workflows",
             f"turn tokens on: marsmith serve --secure; or set workflow_store={NO_WORKFLOWS}",
+            code="open-workflows",
         )
     return Guarded(values, tuple(warnings))
 
 
 def asks_for_tokens(values: dict[str, str]) -> bool:
-    """Whether TorchServe will ask for tokens: it does unless it is told not to."""
+    """Whether requests need tokens: they do unless that is turned off."""
     return values.get("disable_token_authorization", "").strip().lower() != "true"
 
 
 def token_lifetime(values: dict[str, str]) -> float:
-    """Return for how many seconds a key is valid. Raises ProjectError if that is no time."""
+    """Return for how many seconds a key is valid, at least one. Raises ProjectError."""
     minutes = values.get("token_expiration_min", _DEFAULT_EXPIRATION)
     try:
         seconds = float(minutes) * 60
@@ -67,8 +68,9 @@ def token_lifetime(values: dict[str, str]) -> float:
         seconds = 0.0
     if not 1 <= seconds < float("inf"):
         raise ProjectError(
-            f"{CONFIG_FILE}: token_expiration_min={minutes} is no time that a key can live",
+            f"{CONFIG_FILE}: token_expiration_min={minutes} must be at least one second",
             "write minutes: token_expiration_min=60",
+            code="bad-token-lifetime",
         )
     return seconds
 
@@ -79,13 +81,14 @@ def _warnings(values: dict[str, str], exposed: list[Address], secure: bool) -> l
         if place.role == "metrics":
             raise ProjectError(
                 f"the metrics address {place.url} is open to other machines, "
-                "and TorchServe asks no token for metrics",
-                "listen on 127.0.0.1; a proxy that asks who is there may pass /metrics on",
+                "and TorchServe's metrics need no token",
+                "listen on 127.0.0.1, and put an authenticating proxy before /metrics",
+                code="open-metrics",
             )
     if exposed and not secure:
-        found.append(f"other machines reach {_named(exposed)}, so every request must carry a token")
+        found.append(f"other machines can reach {_named(exposed)}, so every request needs a token")
     if plain := [place for place in exposed if not _encrypts(values, place)]:
-        found.append(f"{_named(plain)} is not encrypted, tokens neither: marsmith serve --tls")
+        found.append(f"{_named(plain)} is not encrypted, nor are the tokens: marsmith serve --tls")
     return found
 
 

@@ -1,4 +1,4 @@
-"""A server's configuration, closed to whom it should be: tokens, TLS, model API and workflows."""
+"""A server's configuration with safe settings: tokens, TLS, model API, workflows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FILES = ("private_key_file", "certificate_file", "keystore", "metrics_config")
 
 @dataclass(frozen=True)
 class Guard:
-    """What TorchServe starts with, which certificate to trust, and what its user should know."""
+    """What TorchServe starts with, the certificate to trust, and warnings for the user."""
 
     properties: dict[str, str]
     certificate: Path | None
@@ -26,18 +26,19 @@ class Guard:
 
 
 def guard(project: Project, values: dict[str, str], *, secure: bool, tls: bool) -> Guard:
-    """Close a configuration: with `secure` to all without a token, with `tls` to eavesdroppers.
+    """Make a configuration safe: with `secure`, requests need tokens; with `tls`, encryption.
 
     If config.properties names no certificate for `tls`, a self-signed one is made in
-    `.marsmith/tls`. Raises ProjectError for what cannot be guarded, CertificateError for files
+    `.marsmith/tls`. Raises ProjectError for what cannot be made safe, CertificateError for files
     that TorchServe could not serve with.
     """
-    # TorchServe runs in a folder of its own, where relative paths lead nowhere.
+    # TorchServe runs in a folder of its own, so paths must be absolute.
     values = values | {key: str(project.root / values[key]) for key in _FILES if values.get(key)}
     if (named := values.get("metrics_config")) and not Path(named).is_file():
         raise ProjectError(  # TorchServe would go on without any metric
-            f"{CONFIG_FILE} names a metrics_config that is not there: {named}",
-            "correct its path, or take the line out: marsmith brings one along",
+            f"{CONFIG_FILE} names a missing metrics_config: {named}",
+            "correct its path, or remove the line: Marsmith has one of its own",
+            code="no-metrics-config",
         )
     if tls:
         values |= _with_tls(project, values)
@@ -46,7 +47,7 @@ def guard(project: Project, values: dict[str, str], *, secure: bool, tls: bool) 
 
 
 def development_certificate(project: Project, hosts: list[str]) -> tuple[Path, Path]:
-    """Return the key and the certificate in `.marsmith/tls`, new ones if the old end soon."""
+    """Return the key and the certificate in `.marsmith/tls`, new ones if the old expire soon."""
     prefix = project.state_folder("tls") / "development"
     files = prefix.with_suffix(".key"), prefix.with_suffix(".pem")
     return files if still_good(*files, hosts) else new_certificate(prefix, hosts)
@@ -69,7 +70,7 @@ def _with_tls_url(place: Address) -> str:
 
 
 def certificate_of(project: Project, values: dict[str, str]) -> Path | None:
-    """Return the certificate that clients are to trust; None without TLS.
+    """Return the certificate that clients must trust; None without TLS.
 
     Raises ProjectError if config.properties names none, CertificateError if it cannot be used.
     """
@@ -82,15 +83,17 @@ def certificate_of(project: Project, values: dict[str, str]) -> Path | None:
     if keystore := values.get("keystore"):
         if grpc:
             raise ProjectError(
-                f"{CONFIG_FILE} names a keystore, and TorchServe's gRPC takes none",
-                "name private_key_file and certificate_file instead, which serve all ports",
+                f"{CONFIG_FILE} names a keystore, which TorchServe's gRPC cannot use",
+                "name private_key_file and certificate_file instead, for all ports",
+                code="keystore-with-grpc",
             )
         return _of_keystore(project, project.root / keystore, values, _hosts(encrypted))
     key, certificate = values.get("private_key_file"), values.get("certificate_file")
     if not key or not certificate:
         raise ProjectError(
-            f"{CONFIG_FILE} asks for TLS without private_key_file and certificate_file",
-            "name both, or let marsmith serve --tls make them",
+            f"{CONFIG_FILE} has https addresses without private_key_file and certificate_file",
+            "name both, or have them made: marsmith serve --tls",
+            code="no-certificate",
         )
     require_usable(project.root / key, project.root / certificate, _hosts(encrypted))
     return project.root / certificate
@@ -103,10 +106,11 @@ def _of_keystore(
     kind = values.get("keystore_type", "PKCS12")
     if kind.upper() != "PKCS12":
         raise ProjectError(
-            f"{CONFIG_FILE}: of a keystore of type {kind} the certificate cannot be read",
-            "make it PKCS12 (keytool -importkeystore), or name PEM files",
+            f"{CONFIG_FILE}: the certificate of a keystore of type {kind} cannot be read",
+            "convert it to PKCS12 (keytool -importkeystore), or name PEM files",
+            code="keystore-type",
         )
-    # What TorchServe tries if no password is given (ConfigManager.java).
+    # TorchServe's default password (ConfigManager.java).
     found = keystore_certificate(keystore, values.get("keystore_pass", "changeit"), hosts)
     path = project.state_folder("tls") / "keystore.pem"
     with replacing(path) as file:
@@ -115,5 +119,5 @@ def _of_keystore(
 
 
 def _hosts(places: list[Address] | tuple[Address, ...]) -> list[str]:
-    """Return by which names this machine asks."""
+    """Return the names by which this machine reaches the server."""
     return sorted({"127.0.0.1" if place.host == "0.0.0.0" else place.host for place in places})  # noqa: S104

@@ -1,8 +1,8 @@
-"""TorchServe's tokens: read them, and renew them before they end.
+"""TorchServe's tokens: read them, and renew them before they expire.
 
-TorchServe 0.12.0 keeps one key per API, valid for `token_expiration_min` minutes, and a third one
-("API") that never ends, with which `GET /token` replaces one of the others. A replaced key is
-refused from that moment on: there is no time in which both hold (TokenAuthorization.java).
+TorchServe 0.12.0 has one key for each API, valid for `token_expiration_min` minutes, and a third
+one ("API") that never expires, with which `GET /token` replaces one of the others. A replaced key
+is refused at once: the two are never valid together (TokenAuthorization.java).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from marsmith.core.errors import ClientError, ServerError
 
 APIS: tuple[Api, ...] = ("inference", "management")
 
-_MARGIN = 60.0  # seconds before its end in which a key is renewed, if it lives long enough
+_MARGIN = 60.0  # seconds before a key expires, in which it is renewed, if it is valid long enough
 _PAUSE = 0.5  # seconds between two looks at the clock
 _TIMEOUT = 5.0  # seconds for an answer
 _PATIENCE = 2.0  # seconds for TorchServe to write its file
@@ -31,31 +31,34 @@ _PATIENCE = 2.0  # seconds for TorchServe to write its file
 
 @dataclass(frozen=True)
 class Key:
-    """A key, and when TorchServe stops to accept it."""
+    """A key, and when it expires."""
 
     value: str = field(repr=False)
     expires: datetime
 
     @property
     def seconds_left(self) -> float:
-        """For how long it is still accepted, by the clock that TorchServe looks at too."""
+        """For how long it is still valid, by the clock that TorchServe uses too."""
         return (self.expires - datetime.now(timezone.utc)).total_seconds()
 
 
 def read_key(key_file: Path, api: Api) -> Key:
-    """Return the key of an API. Raises ServerError if the file does not hold one within 2 s."""
+    """Return the key of an API. Raises ServerError if the file has none within 2 s."""
     end = time.monotonic() + _PATIENCE
     while True:
         try:
             values = _entry(key_file, api)
-            # Without the nanoseconds, which Python 3.10 does not read.
+            # Without the nanoseconds, which Python 3.10 cannot parse.
             expires = datetime.fromisoformat(values["expiration time"][:19])
             return Key(values["key"], expires.replace(tzinfo=timezone.utc))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            # TorchServe writes it in place, so it may be seen half written.
+            # TorchServe writes it in place, so it may be half written.
             if time.monotonic() > end or not key_file.exists():
-                message = f"{key_file} holds no {api} key"
-                raise ServerError(message, "the server may still be starting: try again") from error
+                raise ServerError(
+                    f"{key_file} has no {api} key",
+                    "the server may still be starting: try again",
+                    code="no-token",
+                ) from error
         time.sleep(0.01)
 
 
@@ -65,7 +68,7 @@ def _entry(key_file: Path, name: str) -> dict[str, Any]:
 
 
 class KeyRotation:
-    """Renews a server's keys before they end, from a thread. Use it as a context manager."""
+    """Renews a server's keys before they expire, in a thread. Use it as a context manager."""
 
     def __init__(
         self, management_url: str, key_file: Path, lifetime: float, certificate: Path | None
@@ -91,7 +94,7 @@ class KeyRotation:
     def _run(self) -> None:
         while not self._ended.wait(self._pause):
             for api in APIS:
-                # Not listening yet, or busy: the next look tries again, also after the key's end.
+                # Not listening yet, or busy: the next look tries again, even after the key expired.
                 with suppress(ClientError, ServerError):
                     if read_key(self._key_file, api).seconds_left < self._margin:
                         self._renew(api)

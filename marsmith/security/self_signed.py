@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from marsmith.core.errors import CertificateError
 
-if TYPE_CHECKING:  # cryptography is loaded by those commands alone that need it
+if TYPE_CHECKING:  # cryptography is slow to import
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
     from cryptography.x509 import Certificate, GeneralName
 
@@ -22,10 +22,10 @@ _OWN_HOSTS = ("localhost", "127.0.0.1")
 def new_certificate(
     prefix: Path, hosts: Iterable[str] = (), days: int = DEFAULT_DAYS
 ) -> tuple[Path, Path]:
-    """Make `PREFIX.key`, readable by its owner alone, and the self-signed `PREFIX.pem` beside it.
+    """Make `PREFIX.key`, which only its owner can read, and the self-signed `PREFIX.pem`.
 
-    It is valid for this machine's own names, for `hosts` and for so many days; files that are there
-    are replaced. Raises CertificateError if they cannot be written.
+    It is valid for this machine's own names, for `hosts` and for so many days; existing files are
+    replaced. Raises CertificateError if they cannot be written.
     """
     from cryptography.hazmat.primitives import serialization as form
     from cryptography.hazmat.primitives.asymmetric import rsa
@@ -53,7 +53,7 @@ def _self_signed(key: RSAPrivateKey, hosts: tuple[str, ...], days: int) -> Certi
         .issuer_name(name)
         .public_key(public)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))  # clocks of other machines
+        .not_valid_before(now - timedelta(minutes=5))  # for the clocks of other machines
         .not_valid_after(now + timedelta(days=days))
         .add_extension(x509.SubjectAlternativeName(map(_general_name, hosts)), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -73,7 +73,7 @@ def _general_name(host: str) -> GeneralName:
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
-    """Write a file that has these permissions from its first byte on."""
+    """Write a file with these permissions from its first byte on."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,5 +83,8 @@ def _write(path: Path, content: bytes, mode: int) -> None:
             file.write(content)
         temporary.replace(path)
     except OSError as error:
-        message = f"{path} cannot be written: {error.strerror}"
-        raise CertificateError(message, "choose a place that you may write to: --out") from error
+        raise CertificateError(
+            f"{path} cannot be written: {error.strerror}",
+            "choose a writable place: --out PREFIX",
+            code="not-written",
+        ) from error

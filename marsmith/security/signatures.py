@@ -1,7 +1,7 @@
-"""Signatures of archives: who holds the public key can tell what its owner signed.
+"""Signatures of archives, made with a private key and verified with its public key.
 
-They are OpenSSF model signatures in Sigstore's bundle format, made offline with a key. They lie
-beside their archive and cover that one file; model-signing's own command verifies them as well.
+They are OpenSSF model signatures in Sigstore's bundle format, made offline. Each lies beside its
+archive and covers that one file; model-signing's own command verifies it as well.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from marsmith.core.findings import Finding, FindingsError
 from marsmith.security.signing_keys import fingerprint, unlock
 
 _SIGN = "sign it: marsmith sign {} --key KEY"
-_ITSELF = "."  # how model-signing names a model that is a single file
+_ITSELF = "."  # model-signing's name for a model that is a single file
 
 
 def signature_file(archive: Path) -> Path:
@@ -33,7 +33,7 @@ def sign(
 ) -> Path:
     """Sign an archive, and return the file of the signature; an older one is replaced.
 
-    `password` is asked if the key is encrypted. Raises SigningError if the key cannot be used or
+    `password` is called if the key is encrypted. Raises SigningError if the key cannot be used or
     nothing can be written, ArchiveError if the archive is a folder or missing.
     """
     from model_signing import hashing, signing
@@ -53,13 +53,16 @@ def sign(
             with replacing(target) as file:
                 file.write(written.read_bytes())
     except OSError as error:
-        message = f"{archive} cannot be signed: {error.strerror} ({error.filename})"
-        raise SigningError(message, "mend the permissions, or make room") from error
+        raise SigningError(
+            f"{archive} cannot be signed: {error.strerror} ({error.filename})",
+            "correct the permissions, or make room",
+            code="file-error",
+        ) from error
     return target
 
 
 def verify(archive: Path, public_key: Path) -> str:
-    """Return the fingerprint of the key that signed an archive, once that is proven.
+    """Verify an archive's signature; return the fingerprint of the key that signed it.
 
     Raises SigningError if it is unsigned, altered, or signed by another key, and if the signature
     is damaged; ArchiveError if the archive is a folder or missing.
@@ -74,12 +77,18 @@ def verify(archive: Path, public_key: Path) -> str:
     try:
         verifier.verify(path, signature)
     except OSError as error:
-        message = f"{archive} cannot be verified: {error.strerror} ({error.filename})"
-        raise SigningError(message, "mend the permissions") from error
+        raise SigningError(
+            f"{archive} cannot be verified: {error.strerror} ({error.filename})",
+            "correct the permissions",
+            code="file-error",
+        ) from error
     except (InvalidSignature, ValueError, TypeError, LookupError, AttributeError) as error:
         if str(error).startswith("Signature mismatch"):
-            hint = "get both anew from whoever signed it; if it was built anew, sign it again"
-            raise SigningError(f"{archive} is not what was signed", hint) from error
+            raise SigningError(
+                f"{archive} was changed after it was signed",
+                "get the archive and its .sig from the signer again; sign your own again",
+                code="altered",
+            ) from error
         raise _damaged(archive, signature) from error
     return known
 
@@ -87,11 +96,11 @@ def verify(archive: Path, public_key: Path) -> str:
 def require_signatures(
     archives: Iterable[Path], public_key: Path, names: Mapping[Path, str] | None = None
 ) -> None:
-    """Raise FindingsError with all those among archives that the key's owner did not sign.
+    """Raise FindingsError with all archives that the key's owner did not sign.
 
-    A signature does not cover the name of the file, so that `b.mar` could be put in the place of
-    `a.mar`; here it must be the name that the archive has for itself. `names` has those of models
-    whose files are called otherwise.
+    A signature does not cover the name of the file, so `b.mar` could be put in the place of
+    `a.mar`. So the name must be the one in the archive's manifest. `names` has the names of models
+    that are stored under another name.
     """
     fingerprint(public_key)
     found = []
@@ -99,16 +108,16 @@ def require_signatures(
         try:
             require_signature(path, (names or {}).get(path), public_key)
         except MarsmithError as error:
-            found.append(Finding(error.message, error.hint))
+            found.append(Finding(error.message, error.hint, rule=error.code))
     if found:
         raise FindingsError(found)
 
 
 def require_signature(path: Path, name: str | None, public_key: Path) -> str:
-    """Return the fingerprint of the key that signed an archive of a model, once that is proven.
+    """Verify the signature of a model's archive; return the fingerprint of its key.
 
-    Raises SigningError as `verify` does, and if the archive has another name for itself. No name:
-    that of the file.
+    Raises SigningError as `verify` does, and if the archive's manifest has another name. By
+    default the name is that of the file.
     """
     known = verify(path, public_key)
     _require_name(path, name or Archive(path).name)
@@ -118,45 +127,65 @@ def require_signature(path: Path, name: str | None, public_key: Path) -> str:
 def _require_name(path: Path, name: str) -> None:
     archive = Archive(path)
     if archive.manifest.model_name != name:
-        message = f"{path} is signed, but as the archive {archive.manifest.model_name!r}"
-        raise SigningError(message, "give the file the name that it was built with")
+        raise SigningError(
+            f"{path} is signed, but as the archive {archive.manifest.model_name!r}",
+            "give the file the name that it was built with",
+            code="signed-name",
+        )
 
 
 def _real_file(archive: Path) -> Path:
     """Return an archive's file without links, which model-signing refuses."""
     if archive.is_dir():
-        hint = "sign and verify the .mar; it has the same content"
-        raise ArchiveError(f"{archive} is a folder, and signatures are of files", hint)
+        raise ArchiveError(
+            f"{archive} is a folder, and only files can be signed",
+            "sign and verify the .mar; it has the same content",
+            code="folder",
+        )
     if not archive.exists():
         raise ArchiveError(
-            f"there is no archive {archive}", f"build it: marsmith build {archive.stem}"
+            f"there is no archive {archive}",
+            f"build it: marsmith build {archive.stem}",
+            code="no-archive",
         )
     return archive.resolve()
 
 
 def _require_kind(archive: Path, signature: Path, known: str) -> None:
-    """Raise SigningError unless a signature is of one file and names this key; proves nothing."""
+    """Raise SigningError unless a signature is of one file and names this key; unverified."""
     try:
         hint, covered = _outline(json.loads(signature.read_bytes()))
     except FileNotFoundError as error:
-        message = f"{archive} is not signed: there is no {signature.name} beside it"
-        raise SigningError(message, _SIGN.format(archive)) from error
+        raise SigningError(
+            f"{archive} is not signed: there is no {signature.name} beside it",
+            _SIGN.format(archive),
+            code="unsigned",
+        ) from error
     except OSError as error:
-        message = f"{signature} cannot be read: {error.strerror}"
-        raise SigningError(message, "mend its permissions") from error
+        raise SigningError(
+            f"{signature} cannot be read: {error.strerror}",
+            "correct its permissions",
+            code="file-error",
+        ) from error
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise _damaged(archive, signature) from error
     if hint != known:
-        message = f"{archive} is signed by another key ({hint[:16]}…, not {known[:16]}…)"
-        raise SigningError(message, "verify with the public key of whoever signed it")
-    # One of a folder that ignores all of it would hold for any file.
+        raise SigningError(
+            f"{archive} is signed by another key ({hint[:16]}…, not {known[:16]}…)",
+            "verify with the public key of its signer",
+            code="other-key",
+        )
+    # A signature of a folder of which all files are ignored would be valid for any file.
     if covered != [_ITSELF]:
-        message = f"{signature} is no signature of a single file"
-        raise SigningError(message, _SIGN.format(archive))
+        raise SigningError(
+            f"{signature} is not a signature of a single file",
+            _SIGN.format(archive),
+            code="bad-signature",
+        )
 
 
 def claimed_key(signature: Path) -> str | None:
-    """Return the fingerprint of the key that a signature names, if it can be read; unproven."""
+    """Return the fingerprint of the key that a signature names, if it can be read; unverified."""
     try:
         return _outline(json.loads(signature.read_bytes()))[0]
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
@@ -164,7 +193,7 @@ def claimed_key(signature: Path) -> str | None:
 
 
 def _outline(bundle: Any) -> tuple[str, list[str]]:
-    """Return which key a signature says it is by, and the names of what it covers."""
+    """Return the key that a signature names, and the names of what it covers."""
     payload = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))
     covered = [resource["name"] for resource in payload["predicate"]["resources"]]
     hint = bundle["verificationMaterial"]["publicKey"]["hint"]
@@ -172,5 +201,8 @@ def _outline(bundle: Any) -> tuple[str, list[str]]:
 
 
 def _damaged(archive: Path, signature: Path) -> SigningError:
-    hint = f"get it anew from whoever made it, or {_SIGN.format(archive)}"
-    return SigningError(f"{signature} is damaged, or no signature of {archive.name}", hint)
+    return SigningError(
+        f"{signature} is damaged, or not a signature of {archive.name}",
+        f"get it from the signer again, or {_SIGN.format(archive)}",
+        code="bad-signature",
+    )

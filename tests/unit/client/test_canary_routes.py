@@ -44,14 +44,14 @@ def test_a_trial_ends_even_if_nobody_ends_it() -> None:
 
 def test_the_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
     routes = Routes(tmp_path)
-    assert routes.trial("digits") is None
+    assert routes.canary("digits") is None
     for version in ("2.0", "3.0"):
         new = tmp_path / "new"
         new.write_bytes(format_routes({"digits": Route(version, 1.0)}))
         new.replace(tmp_path / ROUTES_FILE)
-        assert routes.trial("digits") == Route(version, 1.0)
+        assert routes.canary("digits") == Route(version, 1.0)
     (tmp_path / ROUTES_FILE).unlink()
-    assert routes.trial("digits") is None
+    assert routes.canary("digits") is None
 
 
 def test_reports_are_written_only_for_a_trial(tmp_path: Path) -> None:

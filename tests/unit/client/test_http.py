@@ -16,6 +16,7 @@ from marsmith.answers.messages import Response
 from marsmith.client import ONCE, Client
 from marsmith.client.tokens import REFUSAL
 from marsmith.core.errors import ClientError, RefusedError, UnreachableError
+from tests.codes import coded
 from tests.unit.answering import Reply, Request, Server
 
 
@@ -277,7 +278,7 @@ def test_workers_that_do_not_come_up_in_time_are_a_client_error(
     server.reply("/models/digits?min_worker=2&max_worker=2&synchronous=true", {})
     server.reply("/models/digits", [version("digits")])
     server.reply("/models/digits/all", [version("digits", "1.0", worker(1))])
-    with pytest.raises(ClientError, match="1 of 2 workers"):
+    with pytest.raises(ClientError, check=coded("workers-not-up")):
         client.scale("digits", 2, 2, timeout=timeout)
 
 
@@ -377,17 +378,17 @@ def test_the_default_is_set_and_versions_are_unregistered(server: Server, client
 def test_a_closed_client_says_so(server: Server) -> None:
     client = Client(server.url, server.url)
     client.close()
-    with pytest.raises(ClientError, match="the client is closed"):
+    with pytest.raises(ClientError, check=coded("closed-client")):
         client.predict("digits", b"x")
 
 
 def test_a_name_that_no_url_can_hold_is_no_traceback(client: Client) -> None:
-    with pytest.raises(ClientError, match="cannot be asked"):
+    with pytest.raises(ClientError, check=coded("bad-argument")):
         client.predict("a" * 70_000, b"x")
 
 
 def test_a_timeout_that_is_none_is_refused(server: Server) -> None:
-    with pytest.raises(ClientError, match="leaves no time"):
+    with pytest.raises(ClientError, check=coded("bad-argument")):
         Client(server.url, server.url, timeout=0)
 
 
@@ -395,7 +396,7 @@ def test_a_timeout_that_is_none_is_refused(server: Server) -> None:
 def test_workers_that_cannot_be_are_never_asked_for(
     server: Server, client: Client, bounds: tuple[int, int]
 ) -> None:
-    with pytest.raises(ClientError, match="workers cannot be"):
+    with pytest.raises(ClientError, check=coded("bad-worker-count")):
         client.scale("digits", *bounds)
     assert server.requests == []
 

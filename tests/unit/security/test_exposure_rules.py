@@ -45,7 +45,6 @@ def test_an_open_address_turns_tokens_on_and_says_so(key: str, value: str) -> No
     found = guarded(OPEN | {key: value}, secure=False)
     assert asks_for_tokens(found.properties)
     assert value.split("//")[-1].split(":")[0] in found.warnings[0]
-    assert "every request must carry a token" in found.warnings[0]
 
 
 def test_an_open_address_without_tls_is_told() -> None:
@@ -58,14 +57,14 @@ def test_an_open_address_without_tls_is_told() -> None:
 def test_open_metrics_are_refused_since_no_token_guards_them() -> None:
     with pytest.raises(ProjectError) as caught:
         guarded({"metrics_address": "http://0.0.0.0:8082"}, secure=True)
-    assert "no token for metrics" in caught.value.message
+    assert caught.value.code == "open-metrics"
 
 
 def test_workflows_are_for_those_with_a_token_alone() -> None:
     config = OPEN | {"workflow_store": "workflows"}
     with pytest.raises(ProjectError) as caught:
         guarded(config, secure=False)
-    assert "--secure" in caught.value.hint
+    assert caught.value.code == "open-workflows"
     assert guarded(config, secure=True).properties["workflow_store"] == "workflows"
 
 
@@ -73,7 +72,7 @@ def test_workflows_are_for_those_with_a_token_alone() -> None:
 def test_a_key_that_cannot_live_is_refused(minutes: str) -> None:
     with pytest.raises(ProjectError) as caught:
         token_lifetime({"token_expiration_min": minutes})
-    assert caught.value.message.startswith(f"config.properties: token_expiration_min={minutes} ")
+    assert caught.value.code == "bad-token-lifetime"
 
 
 def test_keys_live_for_an_hour_unless_config_properties_says_otherwise() -> None:

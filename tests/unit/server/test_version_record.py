@@ -60,7 +60,7 @@ def test_a_damaged_record_names_the_way_on(tmp_path: Path) -> None:
     next((tmp_path / ".marsmith/servers/80").glob("*.json")).write_text('[{"name": 1}]')
     with pytest.raises(ServerError) as caught:
         read_record(project, 80)
-    assert "--fresh" in caught.value.hint
+    assert caught.value.code == "damaged-record"
 
 
 def test_the_version_before_is_the_one_that_was_the_default_last() -> None:
