@@ -88,7 +88,7 @@ class KeyFile:
             raise ClientError(
                 f"{self._path} has no {api} key",
                 "the server may still be starting: try again",
-                code="no-key",
+                code="no-token",
             )
         return key
 

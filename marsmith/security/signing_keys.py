@@ -54,7 +54,7 @@ def _create(path: Path, content: bytes, mode: int) -> None:
         raise SigningError(
             f"{path} cannot be written: {error.strerror}",
             "choose a prefix in a writable folder",
-            code="key-not-written",
+            code="not-written",
         ) from error
     try:
         with os.fdopen(handle, "wb") as file:
@@ -161,5 +161,5 @@ def _read(path: Path) -> bytes:
         raise SigningError(
             f"the key {path} cannot be read: {error.strerror}",
             "name a file that you may read",
-            code="unreadable-key",
+            code="unreadable",
         ) from error

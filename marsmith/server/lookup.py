@@ -121,7 +121,7 @@ def token(project: Project, api: Api, port: int | None = None) -> str:
         raise ServerError(
             f"the server on port {state.port} needs no token",
             "send requests without one, or serve with tokens: marsmith serve --secure",
-            code="no-tokens",
+            code="tokens-off",
         )
     return read_key(Path(state.folder) / KEY_FILE, api).value
 

@@ -160,7 +160,7 @@ class Start:
         if finding.file is None:
             return finding
         place = f"{self.source_name(archive.name, finding.file)}:{finding.line}"
-        return Finding(f"{place}: {finding.message}", finding.hint, rule="load-failure")
+        return Finding(f"{place}: {finding.message}", finding.hint, rule="model-not-loaded")
 
     @property
     def _log_path(self) -> str:

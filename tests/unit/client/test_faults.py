@@ -429,7 +429,7 @@ def test_a_file_without_keys_is_an_error_and_none_at_all_is_not(
     with Client(server.url, server.url, key_file=file) as client:
         assert client.predict("digits", b"x").ok
         file.write_text("{}")
-        with pytest.raises(ClientError, check=coded("no-key")):
+        with pytest.raises(ClientError, check=coded("no-token")):
             client.predict("digits", b"x")
 
 

@@ -86,7 +86,7 @@ def test_a_link_that_leads_nowhere_is_not_followed(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(SigningError, check=coded("key-not-written")):
+    with pytest.raises(SigningError, check=coded("not-written")):
         new_key_pair(tmp_path / "missing" / "team")
 
 
@@ -173,5 +173,5 @@ def test_a_key_that_is_missing_or_a_folder_is_an_error(
 ) -> None:
     with pytest.raises(SigningError, check=coded("no-key")):
         read(tmp_path / "key")
-    with pytest.raises(SigningError, check=coded("unreadable-key")):
+    with pytest.raises(SigningError, check=coded("unreadable")):
         read(tmp_path)
