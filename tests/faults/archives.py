@@ -69,14 +69,17 @@ response = "samples/response"
 """
 
 
-# How the next version of `digest` fails, and what is said of it.
+# How the next version of `digest` fails, and the code of the error.
 BROKEN = {
-    "at import": ("import nothing_of_that_name\n", "nothing_of_that_name"),
-    "at load": ("def initialize(self, context):\n        raise RuntimeError('shut')", "shut"),
-    "at its samples": ("return 'something else'", "wrongly"),
+    "at import": ("import nothing_of_that_name\n", "model-not-loaded"),
+    "at load": (
+        "def initialize(self, context):\n        raise RuntimeError('shut')",
+        "model-not-loaded",
+    ),
+    "at its samples": ("return 'something else'", "wrong-answer"),
     "at half of its requests": (
         "if self.requests % 2:\n            raise RuntimeError('half')",
-        "half",
+        "wrong-answer",
     ),
 }
 

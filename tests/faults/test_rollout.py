@@ -35,7 +35,7 @@ def test_an_archive_that_fails_is_backed_out(
         time.sleep(max(0.0, end - time.monotonic()))
     report(f"deploy of an archive that fails {how}", tally)
     assert failed.returncode == 1, failed.stdout
-    assert BROKEN[how][1] in failed.stderr
+    assert f"error[{BROKEN[how][1]}]" in failed.stderr
     assert "hint:" in failed.stderr
     assert station.versions("digest") == before
     assert tally.refused == 0

@@ -30,6 +30,7 @@ from marsmith.security.self_signed import new_certificate
 from marsmith.server.process import KEY_FILE
 from marsmith.server.state import ServerState, running_servers
 from marsmith.torchserve.ports import free_ports
+from tests.codes import coded
 from tests.integration.kit import ROOT, Kit, wait_for
 
 # Answers what it is sent; tells its version, says what it was asked for, waits, or fails.
@@ -339,9 +340,8 @@ def test_what_grpc_cannot_say_is_an_error_and_not_another_number(echo: Echo) -> 
             lambda: grpc.register("two.mar", max_batch_delay=0),
             lambda: grpc.predict("echo", b"x", "text/plain"),
         ):
-            with pytest.raises(ClientError, match="gRPC") as caught:
+            with pytest.raises(ClientError, check=coded("not-over-grpc")):
                 ask()
-            assert "HTTP" in caught.value.hint
         assert [model.version for model in grpc.describe("echo")] == ["1.0"]
 
 
@@ -352,15 +352,13 @@ def test_without_a_token_nothing_is_answered_and_the_error_says_what_to_do(echo:
     certificate = echo.certificate
     with Client(echo.state.url, echo.state.management_url, certificate=certificate) as http:
         assert http.predict("echo", b"x").status == 400
-        with pytest.raises(RefusedError) as caught:
+        with pytest.raises(RefusedError, check=coded("token-refused")):
             http.models()
-    assert "key_file" in caught.value.hint
     places = f"127.0.0.1:{echo.state.port + 3}", f"127.0.0.1:{echo.state.port + 4}"
     with GrpcClient(*places, certificate=certificate) as grpc:
         assert grpc.predict("echo", b"x").status == 403
-        with pytest.raises(RefusedError) as caught:
+        with pytest.raises(RefusedError, check=coded("token-refused")):
             grpc.models()
-    assert "key_file" in caught.value.hint
 
 
 def test_keys_are_rotated_under_a_client_without_a_failed_request(
@@ -397,11 +395,11 @@ def test_a_certificate_that_nobody_named_is_not_trusted(echo: Echo, tmp_path: Pa
     for certificate in (None, other):
         with (
             Client(echo.state.url, certificate=certificate) as http,
-            pytest.raises(ClientError, match="is not trusted"),
+            pytest.raises(ClientError, check=coded("not-trusted")),
         ):
             http.predict("echo", b"x")
     with (
         GrpcClient(f"127.0.0.1:{echo.state.port + 3}", certificate=other) as grpc,
-        pytest.raises(ClientError, match="is not trusted"),
+        pytest.raises(ClientError, check=coded("not-trusted")),
     ):
         grpc.predict("echo", b"x")
