@@ -1,4 +1,4 @@
-"""What must hold before an archive is deployed; the server is not changed here."""
+"""Checks before an archive is deployed; the server is not changed here."""
 
 from __future__ import annotations
 

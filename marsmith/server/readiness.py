@@ -27,8 +27,8 @@ from marsmith.torchserve.worker_lines import model_lines, worker_has_ended
 
 _PAUSE = 0.1  # seconds between two looks
 _GRACE = 0.5  # seconds between an exception and the last line of its traceback in the log
-_LONGEST_GRACE = 3.0  # seconds for the first one: on a busy machine the log comes late
-# What Java prints on any machine, and what tells why it ended.
+_LONGEST_GRACE = 3.0  # seconds for the first line: on a busy machine it comes late
+# What Java prints on any machine, and what says why it ended.
 _NO_CAUSE = re.compile(r"nvidia-smi|xpu-smi|^WARNING:")
 _CAUSE = re.compile(r"Invalid|Exception|Error|[Ff]ailed")
 
