@@ -1,7 +1,7 @@
 """Connections whose every read and write ends at the deadline of the call they serve.
 
-httpx's timeouts hold for each read by itself: a server that sends a byte now and then would keep
-a caller for ever. httpcore hands the timeout of a request to its network streams as it is, so the
+httpx's timeouts hold for each read by itself: with a server that sends a byte now and then, a call
+would never end. httpcore hands the timeout of a request to its network streams as it is. So the
 timeout carries the deadline of the call, and the streams below the connection pool keep to it.
 """
 

@@ -63,9 +63,9 @@ class WorkersUp:
         return None if patience is None else WorkerCheck(self, (model, version), patience)
 
     def check(self, key: _Key) -> Future[str | None]:
-        """Return why a version cannot answer, None if it can or nobody knows, once that is found.
+        """Return a check: why a version cannot answer, or None if it can or that is unknown.
 
-        It is a check that is under way, the last one if it is fresh, or a new one.
+        It is the check that is under way, the last one if it is fresh, or a new one.
         """
         with self._lock:
             check = self._checks.get(key)

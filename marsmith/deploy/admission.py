@@ -1,4 +1,4 @@
-"""What must hold before an archive is deployed; the server is not changed here."""
+"""Checks before an archive is deployed; the server is not changed here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from pathlib import Path
 
 from marsmith.archive.manifest import is_version
 from marsmith.archive.reader import Archive
-from marsmith.building.building import is_stale
 from marsmith.check.checking import check
 from marsmith.check.targets import Target
 from marsmith.core.errors import ProjectError, RefusedError, RolloutError
@@ -44,7 +43,7 @@ def _require_built(project: Project, archive: Archive) -> None:
     """Raise RolloutError if archives.toml has another version of an archive than was built."""
     spec = project.archives.get(archive.name)
     built = archive.manifest.model_version
-    if spec is not None and spec.version != built and is_stale(project, spec.name):
+    if spec is not None and spec.version != built:
         raise RolloutError(
             f"archives.toml has {spec.name} {spec.version}, but {archive.path.name} is {built}",
             f"build it first: marsmith build {spec.name}",

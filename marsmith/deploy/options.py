@@ -1,4 +1,4 @@
-"""How a running server is changed, as the command line and Python callers say it; no IO."""
+"""Options of `deploy`, `rollback` and `undeploy`; no IO."""
 
 from __future__ import annotations
 

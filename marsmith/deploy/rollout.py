@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from marsmith.archive.reader import Archive
+from marsmith.building.building import stale_warning
 from marsmith.core.errors import MarsmithError, ProjectError, RolloutError
 from marsmith.core.suggestions import did_you_mean
 from marsmith.deploy.admission import (
@@ -45,6 +46,8 @@ def deploy(
     SigningError for an invalid signature.
     """
     source, name = source_of(project, archive, options)
+    if stale := stale_warning(project, archive):
+        tell(f"warning: {stale.message}; {stale.hint}")
     with open_change(project, options, tell) as change:
         manifest = Archive(source).manifest
         version = manifest.model_version if options.version is None else options.version

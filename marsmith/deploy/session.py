@@ -57,7 +57,7 @@ class Session:
         return any((one.name, one.version) == key for one in self.observe())
 
     def write(self, record: Record) -> None:
-        """Record what is to be served from now on."""
+        """Record what the server must serve from now on."""
         try:
             write_record(self.project, self.state.port, record)
         except OSError as error:
@@ -84,7 +84,7 @@ class Session:
             try:
                 self.state = find_server(self.project, self.state.port)
             except MarsmithError:
-                return False  # somebody stopped it
+                return False  # it was stopped
             self.server = RunningServer(self.state, self.server.log_folder)
             with suppress(ClientError), client_of(self.state, _SUPERVISOR_LOOK, ONCE) as client:
                 client.models()
@@ -115,7 +115,7 @@ def _outline(record: Record) -> set[tuple[str, str, bool, int, int]]:
 
 @contextmanager
 def exclusive(project: Project, port: int) -> Iterator[None]:
-    """Let nobody else change what a server serves. Raises RolloutError if somebody does."""
+    """Lock a server against other changes. Raises RolloutError while one is under way."""
     with recording_within(project, port, _SUPERVISOR_LOOK) as alone:
         if not alone:
             raise RolloutError(
@@ -128,7 +128,7 @@ def exclusive(project: Project, port: int) -> Iterator[None]:
 
 @contextmanager
 def open_session(project: Project, options: ChangeOptions) -> Iterator[Session]:
-    """Connect to the project's server, to change it; nobody else can at the same time.
+    """Connect to the project's server, and lock it against other changes.
 
     Raises ServerError if no server runs, RolloutError if it is not ready or another change is
     under way.

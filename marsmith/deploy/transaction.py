@@ -20,7 +20,7 @@ _Result = TypeVar("_Result")
 
 @dataclass
 class Transaction:
-    """The steps of one change: who may stop it, who is told of it, and how to undo it."""
+    """The steps of one change, and how to undo them. `tell` gets the name of each step."""
 
     stop: Stop
     tell: Callable[[str], None]

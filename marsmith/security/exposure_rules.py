@@ -1,7 +1,6 @@
 """Safe settings for a server: tokens, open addresses, workflows; no IO.
 
-What TorchServe 0.12.0 leaves open is closed here, by its own settings; docs/explanation/security.md
-has the list.
+What TorchServe 0.12.0 leaves open is closed here, by its settings: docs/explanation/security.md.
 """
 
 from __future__ import annotations

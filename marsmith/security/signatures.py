@@ -1,6 +1,6 @@
 """Signatures of archives, made with a private key and verified with its public key.
 
-They are OpenSSF model signatures in Sigstore's bundle format, made offline. Each lies beside its
+They are OpenSSF model signatures in Sigstore's bundle format, made offline. Each is beside its
 archive and covers that one file; model-signing's own command verifies it as well.
 """
 

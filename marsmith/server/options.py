@@ -1,4 +1,4 @@
-"""What is to be served, and how, as the command line and Python callers say it; no IO."""
+"""Options of `marsmith serve`, for the command line and Python callers; no IO."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ class StartPlan:
 
 
 def plan_start(project: Project, options: ServeOptions, properties: dict[str, str]) -> StartPlan:
-    """Return what the server is to serve; files from elsewhere are copied into the model store.
+    """Return what the server will serve; files from elsewhere are copied into the model store.
 
     No names: all that archives.toml describes, and all that was deployed. Raises ProjectError and
     ArchiveError for what cannot be served.
@@ -185,9 +185,9 @@ def _version(archive: Archive, properties: Mapping[str, str]) -> Version:
     """Return what TorchServe makes of an archive's model-config by itself."""
     config = archive.model_config
 
-    def number(key: str, otherwise: int) -> int:
+    def number(key: str, default: int) -> int:
         value = config.get(key)
-        return value if isinstance(value, int) and value > 0 else otherwise
+        return value if isinstance(value, int) and value > 0 else default
 
     least = number("minWorkers", int(properties["default_workers_per_model"]))
     waits = int(properties.get("default_response_timeout") or _RESPONSE_TIMEOUT)

@@ -42,7 +42,7 @@ _FIRST_PAUSE = 0.5  # seconds before the second restart, doubled with each
 
 @dataclass
 class _StopOrChange:
-    """Stops waiting once the record of what is to be served has changed."""
+    """Stops waiting once the record of served versions has changed."""
 
     project: Project
     port: int

@@ -1,6 +1,6 @@
 """Which versions a server serves: what a restart must bring back.
 
-The record lies beside the server's state, in `.marsmith/servers/PORT`. Deployed versions stay in
+The record is beside the server's state, in `.marsmith/servers/PORT`. Deployed versions stay in
 it; others only for as long as the server runs.
 """
 
@@ -155,5 +155,5 @@ def snapshot(record: Iterable[Version]) -> str:
 
 
 def path_of(project: Project, version: Version) -> Path:
-    """Return where the archive of a version lies."""
+    """Return the file of a version's archive."""
     return project.model_store / version.file
