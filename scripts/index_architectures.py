@@ -113,7 +113,9 @@ def preprocessing(transforms: Any) -> dict[str, Any]:
 def timm_entries() -> Iterator[dict[str, Any]]:
     for name in timm.list_models(exclude_filters="test_*"):
         try:
-            pair = [shapes_of(built(partial(timm.create_model, name, num_classes=n))) for n in COUNTS]
+            pair = [
+                shapes_of(built(partial(timm.create_model, name, num_classes=n))) for n in COUNTS
+            ]
         except Exception as error:
             print("left out:", name, type(error).__name__, str(error)[:80], file=sys.stderr)
             continue

@@ -39,7 +39,9 @@ class Behaviour:
             return
         except MissingExtraError as error:
             message = f"it was only read, not run: {error.message}"
-            yield self.subject.finding("not-run", message, error.hint, severity=Severity.WARNING)
+            yield self.subject.finding(
+                message, error.hint, severity=Severity.WARNING, rule="not-run"
+            )
             return
         with run:
             self.figures["load"] = time.monotonic() - start

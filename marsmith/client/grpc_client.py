@@ -50,7 +50,7 @@ class GrpcClient(BaseClient):
         """`timeout` is in seconds, for each try; `deadline` for each call, with all its tries.
 
         Addresses are HOST:PORT; management's is one port after inference's by default. The rest is
-        as in `Client`; `certificate` turns TLS on. Raises ClientError if grpc is not installed.
+        as in `Client`; `certificate` turns TLS on. Raises MissingExtraError without grpc.
         """
         places = (_address(address), _address(management_address or _next_port(address)))
         tokens = token_source(token, key_file)
@@ -179,14 +179,9 @@ class GrpcClient(BaseClient):
 
 
 def _wires(places: tuple[str, str], **how: Any) -> tuple[Wire, Wire]:
-    try:
-        from marsmith.client.grpc_wire import Wire
-    except ImportError as error:
-        raise ClientError(
-            f"gRPC is not installed: {error}",
-            "install it: pip install 'marsmith[grpc]'",
-            code="missing-extra",
-        ) from error
+    require("gRPC", "grpc", *MODULES["grpc"])
+    from marsmith.client.grpc_wire import Wire
+
     return Wire("inference", places[0], **how), Wire("management", places[1], **how)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 
+import numpy as np
 import torch
 from marsmith_handlers.image_codec import Picture
+from marsmith_handlers.torch_engines import TorchEngine
 from PIL import Image
 from rich.progress import track
 from rotation_corrector import RotationCorrector
@@ -112,13 +114,13 @@ def _ask(
     handler.config = RotationCorrector.Config(
         (side, side), mean=MEAN, std=STD, crop=crop, agreement=agreement
     )
-    handler.mean, handler.std = (torch.tensor(v).view(-1, 1, 1) for v in (MEAN, STD))
-    handler.model, handler.device = model, torch.device("cpu")
+    handler.set_normalisation()
+    handler.model = TorchEngine(model, torch.device("cpu"), channels_last=True)
     outputs, answers = [], []
     for photo in track(photos, "measuring", transient=True):
         turned = [photo.rotate(90 * turn, expand=True) for turn in range(4)]
-        batch = torch.stack([handler.prepare(Picture(image, image.size)) for image in turned])
-        outputs.append(handler.infer(batch))
+        batch = np.stack([handler.prepare(Picture(image, image.size)) for image in turned])
+        outputs.append(torch.from_numpy(handler.infer(batch)))
         answers.append(-torch.arange(4) % 4)
     everything = torch.cat(outputs)
     return everything, everything.argmax(dim=1) == torch.cat(answers)

@@ -56,10 +56,9 @@ def copy_source(target: Path) -> Path:
 
 def build_distributions(source: Path, target: Path) -> tuple[Path, Path]:
     """Build the sdist, and the wheel of what is in it, with the locked tools; return both."""
-    command = [UV, "build", "--no-build-isolation", "--offline", "--quiet"]
-    subprocess.run(
-        [*command, "--python", sys.executable, "--out-dir", target, source], check=True, timeout=120
-    )
+    command: list[str | Path] = [UV, "build", "--no-build-isolation", "--offline", "--quiet"]
+    command += ["--python", sys.executable, "--out-dir", target, source]
+    subprocess.run(command, check=True, timeout=120)
     return next(target.glob("*.tar.gz")), next(target.glob("*.whl"))
 
 
@@ -70,8 +69,9 @@ def base_environment(folder: Path, wheel: Path) -> Environment:
     """
     venv.create(folder, with_pip=False)
     site = next(folder.glob("lib/python*/site-packages"))
-    command = [UV, "pip", "install", "--offline", "--no-deps", "--quiet"]
-    subprocess.run([*command, "--python", folder / "bin" / "python", wheel], check=True, timeout=60)
+    command: list[str | Path] = [UV, "pip", "install", "--offline", "--no-deps", "--quiet"]
+    command += ["--python", folder / "bin" / "python", wheel]
+    subprocess.run(command, check=True, timeout=60)
     with ZipFile(wheel) as file:
         (metadata,) = (name for name in file.namelist() if name.endswith("/METADATA"))
         text = file.read(metadata).decode().partition("\n\n")[0]

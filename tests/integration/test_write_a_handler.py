@@ -6,7 +6,6 @@ import io
 import json
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,7 +53,7 @@ def weights_of(folder: Path, archive: str) -> None:
 
 
 @pytest.fixture
-def archive(request: pytest.FixtureRequest, empty: Kit) -> Iterator[Path]:
+def archive(request: pytest.FixtureRequest, empty: Kit) -> Path:
     """Build an example in a folder of its own."""
     name: str = request.param
     for path, text in SECTIONS[name].items():

@@ -22,7 +22,7 @@ def test_the_names_are_those_of_their_modules() -> None:
 
 def test_other_names_are_unknown() -> None:
     with pytest.raises(AttributeError):
-        marsmith.Client_  # type: ignore[attr-defined]  # noqa: B018
+        marsmith.Client_  # noqa: B018
 
 
 def test_the_package_itself_imports_nothing_else() -> None:
