@@ -68,7 +68,12 @@ def ask(
     """
     inputs: list[torch.Tensor] = []
     answers = []
-    hook = model.register_forward_pre_hook(lambda _module, given: inputs.append(given[0].clone()))
+
+    def keep(_module: torch.nn.Module, given: tuple[Any, ...]) -> None:
+        (first, *_) = given  # a detector takes a list
+        inputs.append(first.clone() if isinstance(first, torch.Tensor) else first)
+
+    hook = model.register_forward_pre_hook(keep)
     for file in files:
         before = len(inputs)
         body = answer(Path(file).read_bytes())
@@ -166,6 +171,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
             "the handler answered its samples without calling its model",
             "only models that the handler keeps in `self.model` can be exported",
         )
+    _refuse_structures(model, inputs[0])
     calibration = ask(model, answer, job["calibrating"])[0] if job["dtype"] == "int8" else []
     write(model, inputs, calibration or inputs, job)
     set_model(Path(job["file"]))
@@ -179,6 +185,18 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         raise ExportError(
             f"what was written as {job['format']} fails: {_first_line(error)}", _OTHER_FORMAT
         ) from error
+
+
+def _refuse_structures(model: torch.nn.Module, given: Any) -> None:
+    """Raise ExportError unless the model takes one tensor and returns one."""
+    with torch.inference_mode():
+        pair = {"takes": given, "returns": model(given)}
+    for verb, value in pair.items():
+        if not isinstance(value, torch.Tensor):
+            raise ExportError(
+                f"the model {verb} a {type(value).__name__}, and an export needs one tensor",
+                "serve it with engine eager, or let forward() take and return a tensor",
+            )
 
 
 def hold_against(

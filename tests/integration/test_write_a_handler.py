@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import sys
@@ -10,12 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
 
 from marsmith.answers.messages import Response
 from marsmith.worker.runtime import Runtime
+from tests.handlers.asking import decoded
 from tests.integration.kit import ROOT, Kit
 
+PHOTO = (ROOT / "samples" / "cat.jpg").read_bytes()
 PAGE = (ROOT / "docs" / "write-a-handler.md").read_text("utf-8")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -65,8 +65,7 @@ def archive(request: pytest.FixtureRequest, empty: Kit) -> Path:
 
 def asked(run: Runtime, accept: str | None = None) -> Response:
     """Send a photo, which must be answered."""
-    photo = (ROOT / "samples" / "cat.jpg").read_bytes()
-    response = run.predict(photo, headers={"Accept": accept} if accept else {})
+    response = run.predict(PHOTO, headers={"Accept": accept} if accept else {})
     assert response.status == 200, response.body
     return response
 
@@ -85,25 +84,25 @@ def test_the_classifier(archive: Path) -> None:
 
 @pytest.mark.parametrize("archive", ["roads"], indirect=True)
 def test_the_mask(archive: Path) -> None:
-    size = Image.open(ROOT / "samples" / "cat.jpg").size
+    size = decoded(PHOTO).size
     with Runtime(archive) as run:
         answer = asked(run).json()
         assert (answer["width"], answer["height"]) == size
         assert sum(one["share"] for one in answer["classes"]) == pytest.approx(1, abs=1e-5)
-        mask = Image.open(io.BytesIO(asked(run, "image/png").body))
+        mask = decoded(asked(run, "image/png").body)
         assert (mask.size, mask.mode) == (size, "L")
-        over = Image.open(io.BytesIO(asked(run, "image/jpeg").body))
+        over = decoded(asked(run, "image/jpeg").body)
         assert over.size == size
 
 
 @pytest.mark.parametrize("archive", ["faces"], indirect=True)
 def test_the_boxes(archive: Path) -> None:
-    width, height = Image.open(ROOT / "samples" / "cat.jpg").size
+    width, height = decoded(PHOTO).size
     with Runtime(archive) as run:
         (found,) = json.loads(asked(run).body)
         left, top, right, bottom = found["box"]
         assert 0 <= left < right <= width
         assert 0 <= top < bottom <= height
         assert (found["label"], found["index"]) == ("1", 1)
-        drawn = Image.open(io.BytesIO(asked(run, "image/jpeg").body))
+        drawn = decoded(asked(run, "image/jpeg").body)
         assert drawn.size == (width, height)
