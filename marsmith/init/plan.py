@@ -115,5 +115,5 @@ def handler_config(task: str, about: Mapping[str, Any]) -> dict[str, Any]:
     size = [about["size"], about["size"]]
     colours = {"mean": list(about["mean"]), "std": list(about["std"])}
     if task == "segmentation":
-        return {"size": size, **colours}
+        return {"longest_side": _LONGEST, **colours}
     return {"size": size, "crop": round(about["size"] / about["resize"], 4), **colours}

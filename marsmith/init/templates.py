@@ -117,14 +117,14 @@ TEMPLATES = {
         _SEGMENTER,
         {"body.0": (16, 3, 3, 3), "body.2": (16, 16, 3, 3), "head": (3, 16, 1, 1)},
         ("ground", "one", "two"),
-        {"size": [128, 128], "mean": [0.5], "std": [0.5]},
+        {"longest_side": 256, "mean": [0.5], "std": [0.5]},
     ),
     "detector": Template(
         "detection",
         _DETECTOR,
         {"body.0": (16, 3, 3, 3), "body.2": (32, 16, 3, 3), "head": (7, 32, 1, 1)},
         ("one", "two", "three"),
-        {"threshold": 0.5},
+        {"longest_side": 320, "threshold": 0.5},
         ("import torch", "import torchvision", "from torch import nn"),
     ),
     "image-to-image": Template(
@@ -132,7 +132,7 @@ TEMPLATES = {
         _IMAGE_TO_IMAGE,
         {"body.0": (16, 3, 3, 3), "body.2": (3, 16, 3, 3)},
         (),
-        {"size": [128, 128]},
+        {"longest_side": 512},
     ),
 }
 
