@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from marsmith.cli.output import examples
 from marsmith.core.errors import MarsmithError
 from marsmith.init.plan import Plan
 from marsmith.init.record import record_answer
@@ -20,7 +21,7 @@ _EXAMPLE = "marsmith init flowers --weights best.pth --classes daisy,rose,tulip"
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.command(epilog=f"Example: {_EXAMPLE}")
+@click.command(epilog=examples(_EXAMPLE, "marsmith init masks --template segmenter"))
 @click.argument("name")
 @click.option("--weights", metavar="FILE", type=_file, help="What the training saved.")
 @click.option("--key", metavar="PLACE", help="Which state_dict, if the file holds several.")
