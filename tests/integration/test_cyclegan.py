@@ -16,7 +16,6 @@ version = "1.0"
 handler = "handlers/marsmith_handlers/image_to_image.py"
 model_file = "model_defs/resnet_generator.py"
 serialized_file = "weights/latest_net_G.pth"
-extra_files = ["handlers"]
 [archives.cartoon.serving]
 minWorkers = 1
 maxWorkers = 4

@@ -40,7 +40,6 @@ version = "1.0"
 handler = "handlers/marsmith_handlers/image_classifier.py"
 model_file = "model_defs/decides.py"
 serialized_file = "weights/decides.pth"
-extra_files = ["handlers"]
 [archives.decides.handler_config]
 size = [8, 8]
 [[archives.decides.samples]]

@@ -577,7 +577,6 @@ def test_ones_own_model_in_five_steps(kit: Kit) -> None:
         '[archives.yours]\nversion = "1.0"\n'
         'handler = "handlers/marsmith_handlers/image_classifier.py"\n'
         'model_file = "model_defs/yours.py"\nserialized_file = "weights/yours.pth"\n'
-        'extra_files = ["handlers"]\n'
         "serving = { minWorkers = 1 }\n"
         "handler_config = { size = [8, 8], mean = [0.5, 0.5, 0.5], std = [0.2, 0.2, 0.2] }\n"
     )

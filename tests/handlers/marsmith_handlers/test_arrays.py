@@ -18,6 +18,6 @@ def test_softmax_is_pytorchs(shape: tuple[int, ...], scale: float) -> None:
 
 
 def test_outputs_of_any_structure_are_looked_through() -> None:
-    good, bad = np.ones(3, np.float32), np.float32([1, np.inf])
+    good, bad = np.ones(3, np.float32), np.array([1, np.inf], np.float32)
     assert all_finite({"out": [good, (good, np.arange(3))], "empty": np.zeros((0, 4))})
     assert not all_finite([{"boxes": good}, {"boxes": bad}])
