@@ -150,5 +150,5 @@ def _check_listed(project: Project, spec: ArchiveSpec, entries: list[Entry]) -> 
                 SPEC_FILE,
                 project.spec_file.line(spec.name, *entry.key),
                 Severity.WARNING,
-                "listed-import",
+                rule="listed-import",
             )

@@ -8,24 +8,28 @@ from collections.abc import Iterator
 from marsmith.check.modules import Module
 from marsmith.check.subject import Subject
 from marsmith.core.findings import Finding
-from marsmith.core.suggestions import did_you_mean
-from marsmith.project.python_outline import outline
+from marsmith.project.python_outline import (
+    OutlineProblem,
+    class_problem,
+    handler_problem,
+    outline,
+)
 
 
 def check_handler(subject: Subject, module: Module) -> Iterator[Finding]:
     """Yield why TorchServe would not find the handler's function or instantiate its class."""
     found = outline(subject.python_files[module.entry])
     entry_point = subject.entry_point
-    if "*" in found.names or (entry_point or "handle") in found.names:
-        return
-    if len(found.classes) == 1:
+    if problem := handler_problem(found, entry_point):
+        yield _presume(subject, module, problem)
+    elif "*" not in found.names and (entry_point or "handle") not in found.names:
         yield from _check_handler_class(subject, module, found.classes[0].name)
-    elif entry_point:
-        hint = did_you_mean(entry_point, found.names, "define it at the file's top level")
-        message = f"there is no function {entry_point!r}"
-        yield subject.presume(message, hint, module.entry, 1, rule="handler-function")
-    else:
-        yield _class_count(subject, module, "handler", [c.line for c in found.classes])
+
+
+def _presume(subject: Subject, module: Module, problem: OutlineProblem) -> Finding:
+    return subject.presume(
+        problem.message, problem.hint, module.entry, problem.line, rule=problem.rule
+    )
 
 
 def _check_handler_class(subject: Subject, module: Module, name: str) -> Iterator[Finding]:
@@ -48,8 +52,8 @@ def _check_handler_class(subject: Subject, module: Module, name: str) -> Iterato
 def check_model(subject: Subject, module: Module) -> Iterator[Finding]:
     """Yield why TorchServe's own handlers could not instantiate the model."""
     found = outline(subject.python_files[module.entry])
-    if len(found.classes) != 1:
-        yield _class_count(subject, module, "model file", [c.line for c in found.classes])
+    if problem := class_problem(found, "model file"):
+        yield _presume(subject, module, problem)
         return
     definition = _class(module.tree, found.classes[0].name)
     if needed := _needed_arguments(definition):
@@ -57,15 +61,6 @@ def check_model(subject: Subject, module: Module) -> Iterator[Finding]:
         hint = "give them the default values that the weights were trained with"
         line = _constructor_line(definition)
         yield subject.presume(message, hint, module.entry, line, rule="constructor")
-
-
-def _class_count(subject: Subject, module: Module, kind: str, lines: list[int]) -> Finding:
-    message = f"a {kind} must define exactly one class, but this one defines {len(lines) or 'none'}"
-    hint = "define a class here; imported classes do not count"
-    if lines:
-        hint = "move the other classes to a file of their own, and import it here"
-    line = lines[1] if len(lines) > 1 else 1
-    return subject.presume(message, hint, module.entry, line, rule="classes")
 
 
 def _class(tree: ast.Module, name: str) -> ast.ClassDef:

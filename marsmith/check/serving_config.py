@@ -10,7 +10,7 @@ from marsmith.check.subject import Subject
 from marsmith.core.errors import ArchiveError
 from marsmith.core.findings import Finding, Severity
 from marsmith.core.suggestions import closest
-from marsmith.project.spec_schema import SERVING_KEYS, serving_problems
+from marsmith.project.spec_schema import SERVING_KEYS, serving_problems, workers_problem
 
 _THREADS = re.compile(rb"^[^#\n]*\bset_num_threads\(\s*(?P<count>\d{1,4})\s*\)", re.MULTILINE)
 _TIMEOUT = 120  # seconds; TorchServe's default for an answer
@@ -56,12 +56,9 @@ def _check_relations(subject: Subject, config: dict[str, object]) -> Iterator[Fi
         value = config.get(key, default)
         return value if isinstance(value, int) else default
 
-    low, high = number("minWorkers", 1), number("maxWorkers", number("minWorkers", 1))
-    if low > high:
-        message = f"minWorkers = {low} exceeds maxWorkers = {high}"
-        yield subject.config_finding(
-            "minWorkers", message, "lower minWorkers, or raise maxWorkers", rule="serving-workers"
-        )
+    if problem := workers_problem(config):
+        yield subject.config_finding("minWorkers", *problem, rule="serving-workers")
+    high = number("maxWorkers", number("minWorkers", 1))
     delay, timeout = number("maxBatchDelay", 100), number("responseTimeout", _TIMEOUT)
     if delay >= 1000 * timeout:
         message = f"a batch may wait {delay} ms, but its answer must come within {timeout} s"

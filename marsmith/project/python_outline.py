@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeGuard
 
+from marsmith.core.suggestions import did_you_mean
 from marsmith.project.python_imports import is_never_entered
 
 # What others call by these names: TorchServe, torch.
@@ -44,6 +45,52 @@ def outline(source: str | bytes) -> ModuleOutline:
             classes[node.name] = Definition(node.name, node.lineno)
         names.update(_bound_names(node))
     return ModuleOutline(tuple(classes.values()), frozenset(names))
+
+
+@dataclass(frozen=True)
+class OutlineProblem:
+    """Why TorchServe finds nothing to call or to build in a file; `rule` is that of the finding."""
+
+    message: str
+    hint: str
+    line: int
+    rule: str
+
+
+def handler_problem(found: ModuleOutline, entry_point: str | None) -> OutlineProblem | None:
+    """Return why TorchServe cannot use a handler; `entry_point` is the function of FILE:function.
+
+    It calls that or `handle`; where there is none, it takes the only class.
+    """
+    definition = next((one for one in found.classes if one.name == entry_point), None)
+    if definition:
+        return OutlineProblem(
+            f"{entry_point} is a class, and TorchServe calls what follows the colon as a function",
+            "name the file alone: TorchServe takes the only class that it defines",
+            definition.line,
+            rule="handler-function",
+        )
+    if "*" in found.names or (entry_point or "handle") in found.names or len(found.classes) == 1:
+        return None
+    if entry_point:
+        hint = did_you_mean(entry_point, found.names, "define it at the file's top level")
+        message = f"there is no function {entry_point!r}"
+        return OutlineProblem(message, hint, 1, rule="handler-function")
+    return class_problem(found, "handler")
+
+
+def class_problem(found: ModuleOutline, kind: str) -> OutlineProblem | None:
+    """Return why TorchServe cannot tell which class of a `kind` of file to use."""
+    if len(found.classes) == 1:
+        return None
+    names = ", ".join(definition.name for definition in found.classes)
+    message = f"a {kind} must define exactly one class, and this one defines "
+    if not found.classes:
+        hint = "imported classes do not count: derive a class of its own here"
+        return OutlineProblem(f"{message}none", hint, 1, rule="classes")
+    hint = "move the others to a file of their own and import it here"
+    line = found.classes[1].line
+    return OutlineProblem(f"{message}{len(found.classes)}: {names}", hint, line, rule="classes")
 
 
 def _module_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
@@ -86,7 +133,7 @@ def unused_functions(trees: Iterable[ast.AST], called: Collection[str] = ()) -> 
 
 
 def is_plain_function(node: ast.AST) -> TypeGuard[ast.FunctionDef]:
-    """Whether a function runs where its name is used: Python knows it not, nor a decorator."""
+    """Whether it is an undecorated function that is called only by its name."""
     if not isinstance(node, ast.FunctionDef) or node.name.startswith("__"):
         return False
     return all(ast.unparse(one) in _PLAIN for one in node.decorator_list)

@@ -73,7 +73,7 @@ class ArchiveSpec:
     extra_files: tuple[str, ...] = ()
     requirements_file: str | None = None
     runtime: str = "python"
-    archive_format: str = "default"
+    archive_format: str | None = None  # accepted, without effect
     serving: dict[str, Any] = field(default_factory=dict)
     handler_config: dict[str, Any] = field(default_factory=dict)
     samples: tuple[SampleSpec, ...] = ()

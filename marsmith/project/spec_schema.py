@@ -6,7 +6,7 @@ TorchServe's own keys are those of its ModelConfig.java (frontend/archive).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic_core import (
@@ -113,6 +113,15 @@ def serving_problems(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
     except ValidationError as error:
         for detail in error.errors():
             yield str(detail["loc"][0]), explain(detail, detail["loc"])[0]
+
+
+def workers_problem(values: Mapping[str, object]) -> tuple[str, str] | None:
+    """Return what is wrong with the numbers of workers, and what to do about it."""
+    low, high = values.get("minWorkers"), values.get("maxWorkers")
+    if isinstance(low, int) and isinstance(high, int) and low > high:
+        message = f"minWorkers = {low} exceeds maxWorkers = {high}"
+        return message, "lower minWorkers, or raise maxWorkers"
+    return None
 
 
 def explain(detail: ErrorDetails, path: tuple[str | int, ...]) -> tuple[str, str]:

@@ -331,7 +331,6 @@ def handler_is_no_python(tiny: Tiny) -> Checked:
 @finds("syntax", "helper.py:1: ")
 def imported_file_is_no_python(tiny: Tiny) -> Checked:
     tiny.write("helper.py", "print 'old'\n")
-    tiny.spec(('version = "1.0"', 'version = "1.0"\nextra_files = ["helper.py"]'))
     tiny.model(("from torch import nn", "import helper\nfrom torch import nn"))
     return tiny.check()
 

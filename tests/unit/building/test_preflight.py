@@ -39,6 +39,22 @@ def test_an_archive_without_a_sample_is_warned_of(project: MakeProject) -> None:
     assert found.location == "archives.toml:1"
 
 
+def test_archive_format_is_accepted_with_a_warning(project: MakeProject) -> None:
+    tiny = project({"handler.py": HANDLER}, minimal_spec('archive_format = "zip-store"\n'))
+    found = list(check_spec(tiny, tiny.spec_file.archives["tiny"]))
+    assert [(one.rule, one.severity.value) for one in found] == [
+        ("no-sample", "warning"),
+        ("unused-key", "warning"),
+    ]
+    assert found[1].location == "archives.toml:4"
+
+
+def test_more_workers_than_the_most_are_reported(project: MakeProject) -> None:
+    more = "[archives.tiny.serving]\nmaxWorkers = 1\nminWorkers = 2\n"
+    found = error(project({"handler.py": HANDLER}, minimal_spec(more)))
+    assert (found.rule, found.location) == ("serving-workers", "archives.toml:6")
+
+
 # ---- files
 
 
@@ -232,9 +248,15 @@ def test_an_entry_point_that_is_there_is_fine(project: MakeProject) -> None:
 def test_an_entry_point_that_is_missing_gets_a_suggestion(project: MakeProject) -> None:
     source = "def predict(data, context): ...\n"
     found = error(project({"handler.py": source}, minimal_spec(handler="handler.py:predit")))
-    assert found.message == "there is no function 'predit' in handler.py"
+    assert found.rule == "handler-function"
     assert found.hint == "did you mean 'predict'?"
     assert (found.file, found.line) == ("archives.toml", 3)
+
+
+def test_an_entry_point_that_is_a_class_is_reported(project: MakeProject) -> None:
+    found = error(project({"handler.py": HANDLER}, minimal_spec(handler="handler.py:TinyHandler")))
+    assert (found.rule, found.location) == ("handler-function", "archives.toml:3")
+    assert "only class" in found.hint
 
 
 def test_an_entry_point_like_no_other_gets_a_hint_about_functions(project: MakeProject) -> None:

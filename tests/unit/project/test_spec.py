@@ -44,7 +44,7 @@ def test_lines_are_found_by_name_and_key() -> None:
 def test_what_is_left_out_keeps_torchserves_default() -> None:
     spec = parse_spec(minimal_spec()).archives["tiny"]
     assert spec.model_config_values() == {}
-    assert (spec.runtime, spec.archive_format, spec.extra_files) == ("python", "default", ())
+    assert (spec.runtime, spec.archive_format, spec.extra_files) == ("python", None, ())
 
 
 def test_model_config_holds_the_serving_keys_and_the_handlers_own_table() -> None:

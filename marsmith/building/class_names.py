@@ -1,0 +1,111 @@
+"""Would a handler find a name for each class in `index_to_name.json`? Asked before it is packed.
+
+marsmith_handlers/class_names.py asks the same when a worker loads the archive, and knows how many
+classes the model really has.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from marsmith.core.errors import WeightsError
+from marsmith.core.findings import Finding, Severity
+from marsmith.project.entries import Entry, following
+from marsmith.project.project import Project
+from marsmith.project.spec import ArchiveSpec
+from marsmith.weights.any_format import read_model_file
+
+NAMES_FILE = "index_to_name.json"
+_EXAMPLE = 'write {"0": "name of the first class", "1": …}'
+# Handlers that read the file as TorchServe does. Detectors may leave out indices, and background.
+_READERS = ("ts.torch_handler", "marsmith_handlers")
+_Problem = tuple[str, str]
+
+
+def check_class_names(
+    project: Project, spec: ArchiveSpec, entries: list[Entry]
+) -> Iterator[Finding]:
+    """Yield why TorchServe's handlers or the kit's would refuse the names, or lack some."""
+    entry = next((one for one in entries if one.name == NAMES_FILE), None)
+    if entry is None or not entry.file.is_file():
+        return
+    modules = _modules(project, spec, entries)
+    read = spec.handler_file is None or any(one.startswith(_READERS) for one in modules)
+    severity = Severity.ERROR if read else Severity.WARNING
+    values, problem = _parse(entry.file.read_bytes())
+    if problem is None and not any("object_detector" in one for one in modules):
+        problem = index_problem(values)
+        count = None if problem else _classes(project, spec)
+        if count is not None and len(values) != count:
+            problem = f"it has {len(values)} names, and the weights {count} classes", _EXAMPLE
+            severity = Severity.WARNING  # the last layer of the weights may not be the last
+    if problem is not None:
+        message, hint = problem
+        place = entry.source
+        yield Finding(f"{NAMES_FILE}: {message}", hint, place, 1, severity, rule="class-names")
+
+
+def _modules(project: Project, spec: ArchiveSpec, entries: list[Entry]) -> set[str]:
+    """Return the modules that the handler leads to, in the archive or installed."""
+    own = {entry.name.removesuffix(".py").replace("/", ".") for entry in entries if entry.importer}
+    outside = {one.module for one in following(project, spec).unfound}
+    return own | outside | {spec.handler}
+
+
+def _parse(content: bytes) -> tuple[dict[str, Any], _Problem | None]:
+    """Return the map of indices, or why it is none that TorchServe takes."""
+    try:
+        values = json.loads(content.decode("utf-8-sig"))
+    except ValueError as error:
+        return {}, (f"not JSON: {error}", _EXAMPLE)
+    if not isinstance(values, dict):
+        return {}, ("not a map of indices to names", _EXAMPLE)
+    names = values.get("object_type_names")
+    if isinstance(names, list):  # a form that TorchServe takes, too
+        values = {str(index): name for index, name in enumerate(names)}
+    return values, _value_problem(values)
+
+
+def _value_problem(values: dict[str, Any]) -> _Problem | None:
+    if values and all(isinstance(value, int) for value in values.values()):
+        return "it maps names to indices", f"turn it around: {_EXAMPLE}"
+    for key, value in values.items():
+        name = value[-1] if isinstance(value, list) and value else value
+        if not isinstance(name, str):
+            hint = "write text, or a list whose last part is the name"
+            return f"the name of class {key} is {value!r}", hint
+    return None
+
+
+def index_problem(values: dict[str, Any]) -> _Problem | None:
+    """Return why keys are not the indices of a model's classes, 0 and up without a gap."""
+    wrong = next((key for key in values if not _is_index(key)), None)
+    if wrong is not None:
+        return f"the key {wrong!r} is no class index", _EXAMPLE
+    missing = sorted(set(range(len(values))) - set(map(int, values)))
+    if missing == [0] and str(len(values)) in values:
+        return "it counts from 1, and a model's classes count from 0", "lower each index by 1"
+    if missing:
+        return f"class {missing[0]} has no name", f'add it: "{missing[0]}": "name"'
+    return None
+
+
+def _is_index(key: str) -> bool:
+    return key.isdecimal() and str(int(key)) == key
+
+
+def _classes(project: Project, spec: ArchiveSpec) -> int | None:
+    """Return the outputs of the last layer in the weights, if there is one with a bias of them."""
+    if not spec.model_file or not spec.serialized_file:
+        return None
+    try:
+        tensors = read_model_file(Path(project.root, spec.serialized_file)).tensors
+    except WeightsError:
+        return None
+    shapes = [tensor.shape for tensor in tensors.values()]
+    if len(shapes) < 2 or len(shapes[-1]) != 1 or len(shapes[-2]) != 2:
+        return None
+    return shapes[-1][0] if shapes[-1][0] == shapes[-2][0] else None

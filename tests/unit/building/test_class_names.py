@@ -1,0 +1,101 @@
+"""marsmith/building/class_names.py."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+import torch
+
+from marsmith.building.preflight import check_spec
+from marsmith.core.findings import Finding
+from tests.unit.conftest import MakeProject
+from tests.unit.tiny import MODEL, minimal_spec
+
+NAMES = "names/index_to_name.json"
+EXTRA = f'extra_files = ["{NAMES}"]\n'
+THREE = {"0": "a", "1": ["n01", "b"], "2": "a"}
+
+
+def findings(
+    project: MakeProject, content: object, handler: str = "image_classifier", source: str = ""
+) -> list[Finding]:
+    """Return what is found of a map; `content` that is no bytes is written as JSON."""
+    text = content if isinstance(content, bytes) else json.dumps(content).encode()
+    spec = minimal_spec(EXTRA, handler=handler)
+    tiny = project({NAMES: text, "handler.py": f"{source}\nclass Own: ...\n"}, spec)
+    return [one for one in check_spec(tiny, tiny.archives["tiny"]) if one.file == NAMES]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [THREE, {}, {"object_type_names": ["a", "b"]}, b'\xef\xbb\xbf{"0": "a"}'],
+    ids=["text and lists, two of one name", "empty", "the old form", "a byte order mark"],
+)
+def test_a_map_that_torchserve_takes_is_fine(project: MakeProject, content: object) -> None:
+    assert findings(project, content) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "meant"),
+    [
+        (b"{", "not JSON"),
+        (b"\xff", "not JSON"),
+        (["a", "b"], "not a map"),
+        ({"a": 0, "b": 1}, "maps names to indices"),
+        ({"0": "a", "1": None}, "class 1"),
+        ({"0": []}, "class 0"),
+        ({"0": ["a", 1]}, "class 0"),
+        ({"0": {"name": "a"}}, "class 0"),
+        ({"1": "a", "2": "b"}, "counts from 1"),
+        ({"0": "a", "2": "b"}, "class 1 has no name"),
+        ({"0": "a", "cat": "b"}, "'cat'"),
+        ({"00": "a"}, "'00'"),
+    ],
+)
+def test_what_a_handler_would_refuse_or_miss_is_an_error(
+    project: MakeProject, content: object, meant: str
+) -> None:
+    (found,) = findings(project, content)
+    assert (found.rule, found.severity.value) == ("class-names", "error")
+    assert found.location == f"{NAMES}:1"
+    assert meant in found.message
+
+
+@pytest.mark.parametrize(
+    ("source", "severity"),
+    [
+        ("from ts.torch_handler.base_handler import BaseHandler", "error"),
+        ("from marsmith_handlers.image_classifier import ImageClassifier", "error"),
+        ("import json", "warning"),
+    ],
+)
+def test_a_handler_of_ones_own_may_read_it_otherwise(
+    project: MakeProject, source: str, severity: str
+) -> None:
+    (found,) = findings(project, ["a"], "handler.py", source)
+    assert found.severity.value == severity
+
+
+@pytest.mark.parametrize("module", ["ts.torch_handler", "marsmith_handlers"])
+def test_a_detector_may_leave_out_indices(project: MakeProject, module: str) -> None:
+    source = f"from {module}.object_detector import ObjectDetector"
+    assert findings(project, {"1": "person", "3": "car"}, "handler.py", source) == []
+    assert [one.rule for one in findings(project, ["person"], "handler.py", source)] == [
+        "class-names"
+    ]
+
+
+@pytest.mark.parametrize(("count", "rules"), [(1, ["class-names"]), (2, []), (3, ["class-names"])])
+def test_another_count_than_that_of_the_weights_is_warned_of(
+    project: MakeProject, count: int, rules: list[str]
+) -> None:
+    weights = io.BytesIO()
+    torch.save(torch.nn.Linear(2, 2).state_dict(), weights)
+    files: dict[str, str | bytes] = {"net.py": MODEL, "net.pth": weights.getvalue()}
+    files[NAMES] = json.dumps({str(index): "x" for index in range(count)})
+    more = 'model_file = "net.py"\nserialized_file = "net.pth"\n'
+    tiny = project(files, minimal_spec(more + EXTRA, handler="image_classifier"))
+    found = [one for one in check_spec(tiny, tiny.archives["tiny"]) if one.file == NAMES]
+    assert [(one.rule, one.severity.value) for one in found] == [(r, "warning") for r in rules]
