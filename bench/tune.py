@@ -11,6 +11,7 @@ import shlex
 import shutil
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 
@@ -24,13 +25,32 @@ from marsmith.project.project import Project
 from marsmith.tune.load_trial import Conditions
 from marsmith.tune.measurements import Measurement
 from marsmith.tune.search import Tuning
-from marsmith.tune.space import Configuration
+from marsmith.tune.space import Configuration, Space
 
 _ROOT = Path(__file__).parents[1]
 _COPIED = ("handlers", "model_defs", "weights", "samples", "archives.toml", "config.properties")
 _FOLDER = _ROOT / ".marsmith" / "bench" / "tune"
 _FINALS = 3  # in each of which every finalist has three rounds
 _BEST = 4  # of the sweep's: whichever of them is best in the final counts as its winner
+
+
+class Sweep(Tuning):
+    """A search that can also measure a whole space, and chosen configurations in turns."""
+
+    def sweep(self, space: Space, budget: float) -> bool:
+        """Measure every configuration of a space in full; return whether all are measured."""
+        end = time.perf_counter() + budget
+        with self._server() as server:
+            for configuration in space:
+                if time.perf_counter() > end or self._stop.requested:
+                    return False
+                self._measure(server, configuration, best=0.0)
+        return True
+
+    def finals(self, candidates: Iterable[Configuration]) -> list[Measurement]:
+        """Measure configurations in turns; return the medians of those that did not fail."""
+        with self._server() as server:
+            return self._finals(server, list(candidates))
 
 
 @click.command()
@@ -54,9 +74,9 @@ def tune(
     conditions = Conditions(goal / 1000, connections, (sample,))
     with stop_signals() as stop:
 
-        def tuning(step: str) -> Tuning:
+        def tuning(step: str) -> Sweep:
             project = Project(_copy(step))
-            return Tuning(
+            return Sweep(
                 project, name, conditions, budget=1e9, stop=stop, engines=engines, say=_say
             )
 
@@ -94,7 +114,7 @@ def _replay(search: Tuning, space: list[Configuration], goal: float) -> None:
     )
 
 
-def _compare(swept: Tuning, searched: Tuning, everything: list[Measurement], goal: float) -> None:
+def _compare(swept: Sweep, searched: Tuning, everything: list[Measurement], goal: float) -> None:
     sweep_seconds = sum(one.seconds for one in everything)
     tune_seconds = float((_FOLDER / "seconds").read_text())
     best = max((one for one in everything if one.meets(goal)), key=_throughput, default=None)

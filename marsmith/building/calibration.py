@@ -1,4 +1,4 @@
-"""Photos to calibrate int8 on, and others, held out, to judge by."""
+"""Split photos: some calibrate int8, the others are held out to test it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 @dataclass(frozen=True)
 class Photos:
-    """Files of requests. None of those that judge has been calibrated on."""
+    """Files of photos. None is in both groups."""
 
     calibrating: tuple[Path, ...] = ()
     held_out: tuple[Path, ...] = ()
 
 
 def split_photos(folder: Path) -> Photos:
-    """Split the pictures in a folder and below it in two, the same way each time.
+    """Split the pictures below a folder in two, always in the same way.
 
     Raises BuildError if there are too few.
     """
@@ -30,16 +30,17 @@ def split_photos(folder: Path) -> Photos:
     if len(files) < 2:
         raise BuildError(
             f"{folder} holds {len(files) or 'no'} picture{'s' * (len(files) != 1)}, "
-            "and some are needed to calibrate, others to judge by",
-            "name a folder with some hundred photos like those that will be asked about",
+            "but some are needed to calibrate and others to test",
+            "name a folder with some hundred photos like those in later requests",
+            code="too-few-photos",
         )
-    random.Random(0).shuffle(files)  # noqa: S311 (sorted folders have one class after the other)
+    random.Random(0).shuffle(files)  # noqa: S311 (a sorted folder has one class after the other)
     middle = min(MOST_CALIBRATING, len(files) // 2)
     return Photos(tuple(files[:middle]), tuple(files[middle : middle + MOST_HELD_OUT]))
 
 
 def digest(photos: Photos) -> str:
-    """Return a digest of what is calibrated on and judged by: their contents, in order."""
+    """Return a digest of the contents of both groups, in order."""
     groups = (photos.calibrating, photos.held_out)
     lines = "\n\n".join("\n".join(map(sha256_of, group)) for group in groups)
     return sha256_of(lines.encode())[:16]

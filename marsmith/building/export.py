@@ -1,4 +1,4 @@
-"""The same model for another engine, in an archive of its own, held against eager."""
+"""Export a model for another engine into an archive, and compare it with eager PyTorch."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _ENGINES_FILE = "torch_engines.py"  # of handlers that know handler_config.engin
 
 @dataclass(frozen=True)
 class Format:
-    """The endings of a format's files, the engine that runs it, and in which dtypes."""
+    """A format: the endings of its files, its engine, and the engine's dtypes."""
 
     endings: tuple[str, ...]
     engine: str
@@ -54,11 +54,11 @@ _CHILD = Path(__file__).parents[1] / "programs" / "export_model.py"
 
 @dataclass(frozen=True)
 class Limits:
-    """How far a model may be from eager.
+    """How much a model may differ from eager.
 
-    `outputs`: of a float32 model's outputs, as a share of their largest value (at least 1).
-    `agreement`: of bfloat16 and int8, the share of photos that must be answered alike.
-    `samples`: the tolerance that samples have in the new archive, if their own is less.
+    `outputs`: difference of a float32 model's outputs, as a share of the largest (at least 1).
+    `agreement`: for bfloat16 and int8, the share of photos with the same answer.
+    `samples`: the smallest tolerance of samples in the new archive.
     """
 
     outputs: float = 1e-4
@@ -68,18 +68,18 @@ class Limits:
 
 @dataclass(frozen=True)
 class Exported:
-    """An archive of the model for another engine, and how far it is from eager.
+    """An archive of the model for another engine, and how much it differs from eager.
 
-    `spec` is what archives.toml would have to say of it; its files exist only with `keep`.
+    `spec` is its table for archives.toml; the model's files only exist with `keep`.
     """
 
     spec: ArchiveSpec
     path: Path
     size: int  # bytes
     sha256: str
-    # Per kind of input the largest, "absolute" and "relative", and how many are "left_out".
+    # By kind of input: the largest "absolute" and "relative" one, and how many are "left_out".
     differences: dict[str, dict[str, float]]
-    agreement: Agreement | None = None  # with eager's answers to the photos held out
+    agreement: Agreement | None = None  # with eager's answers to the held-out photos
     kept: tuple[Path, ...] = ()
 
     @property
@@ -100,9 +100,9 @@ def export(
 ) -> Exported:
     """Build `model_store/NAME-FORMAT[-DTYPE].mar`: same handler and samples, the model as `kind`.
 
-    `photos`: the folder that int8 is calibrated on, and whose other photos tell how well the
-    answers agree; without it the samples do both. `keep`: the folder to put the model's file into.
-    Raises BuildError if a limit is not kept; then nothing is written.
+    `photos` is a folder: some photos calibrate int8, the others test whether answers agree. Without
+    it, the samples do both. `keep` is a folder for the model's files. Raises BuildError if a limit
+    is exceeded, and then writes nothing.
     """
     limits = limits or Limits()
     (spec,) = project.specs((name,))
@@ -138,7 +138,7 @@ def export(
 
 
 def knows_engines(project: Project, spec: ArchiveSpec) -> bool:
-    """Tell whether a handler is built on the kit's, which load their model by an engine."""
+    """Return whether a handler is derived from marsmith_handlers, which load models by engines."""
     return any(Path(entry.name).name == _ENGINES_FILE for entry in entries(project, spec))
 
 
@@ -146,18 +146,21 @@ def _refuse_impossible(project: Project, spec: ArchiveSpec, kind: str, dtype: st
     if not spec.model_file or not spec.serialized_file:
         raise BuildError(
             f"{spec.name} has no model_file with weights, so it is in an exported format already",
-            "export an archive that has both",
+            "export an archive that has a model_file and a serialized_file",
+            code="export-without-model",
         )
     if not spec.samples:
         raise BuildError(
-            f"{spec.name} has no sample, so nothing says what its model is given",
-            f"add [[archives.{spec.name}.samples]] with a request and its expected response",
+            f"{spec.name} has no sample, so the input of its model is unknown",
+            f"record one: marsmith sample {spec.name} FILE",
+            code="no-sample",
         )
     if dtype not in FORMATS[kind].dtypes:
         able = [other for other, one in FORMATS.items() if dtype in one.dtypes]
         raise BuildError(
-            f"{kind} has no {dtype}: its engine computes in {' or '.join(FORMATS[kind].dtypes)}",
-            f"{dtype} has --format {' or '.join(able)}",
+            f"{kind} does not support {dtype}, only {' and '.join(FORMATS[kind].dtypes)}",
+            f"choose a format that does: --format {' or '.join(able)}",
+            code="export-dtype",
         )
     require("exporting", "torchserve", "ts", "torch")
     if kind in ("onnx", "openvino"):
@@ -168,15 +171,16 @@ def _refuse_impossible(project: Project, spec: ArchiveSpec, kind: str, dtype: st
         dtype != "float32" or kind in ("openvino", "aotinductor")
     ):
         raise BuildError(
-            f"{spec.name}'s handler knows no engines: {_ENGINES_FILE} is not among its files",
-            "derive the handler from one of marsmith_handlers, or take another format",
+            f"{spec.name}'s handler has no engines: {_ENGINES_FILE} is not among its files",
+            "derive the handler from one of marsmith_handlers, or choose another format",
+            code="export-without-engines",
         )
 
 
 def _spec_of(
     project: Project, spec: ArchiveSpec, kind: str, dtype: str, limits: Limits
 ) -> ArchiveSpec:
-    """Return the table of the new archive, as yet without its model's files."""
+    """Return the table of the new archive, still without its model's files."""
     config = {k: v for k, v in spec.handler_config.items() if k not in ("engine", "dtype")}
     if knows_engines(project, spec):
         config["engine"] = FORMATS[kind].engine
@@ -193,32 +197,33 @@ def _spec_of(
 
 
 def _with_files(spec: ArchiveSpec, files: list[Path]) -> ArchiveSpec:
-    """Return a spec with the model's file, and what belongs to it (OpenVINO's .bin)."""
+    """Return a spec with the model's files (OpenVINO has two)."""
     first, *more = map(str, files)
     return replace(spec, serialized_file=first, extra_files=(*spec.extra_files, *more))
 
 
 def _keep(files: list[Path], folder: Path) -> tuple[Path, ...]:
-    """Copy the model's files into a folder, each whole or not at all."""
+    """Copy the model's files into a folder, each completely or not at all."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for file in files:
             with file.open("rb") as source, replacing(folder / file.name) as target:
                 shutil.copyfileobj(source, target)
     except OSError as error:
-        hint = "make room there, or name a writable folder"
-        raise BuildError(f"{folder} cannot be written: {error.strerror}", hint) from error
+        hint = "free disk space, or name a writable folder"
+        message = f"{folder} cannot be written: {error.strerror}"
+        raise BuildError(message, hint, code="output-unwritable") from error
     return tuple(folder / file.name for file in files)
 
 
 def _relative(project: Project, path: Path) -> Path:
-    """Return a path as archives.toml writes it: relative to the project, if it lies there."""
+    """Return a path for archives.toml: relative to the project, if it lies in it."""
     whole, root = path.resolve(), project.root.resolve()
     return whole.relative_to(root) if whole.is_relative_to(root) else whole
 
 
 def _run(model: Path, folder: Path, archive: Archive, job: dict[str, Any]) -> dict[str, Any]:
-    """Let a process with torch do the work, in an environment as workers have it."""
+    """Run the export in a process with torch, in an environment as for workers."""
     result = folder / "result.json"
     samples = [sample.request for sample in archive.samples]
     (folder / "job.json").write_text(json.dumps(job | {"samples": samples, "result": str(result)}))
@@ -227,50 +232,52 @@ def _run(model: Path, folder: Path, archive: Archive, job: dict[str, Any]) -> di
     process = subprocess.run(  # noqa: S603
         [sys.executable, "-s", str(_CHILD), str(folder / "job.json")],
         cwd=model,
-        # With another seed sets have another order, and so had the nodes of quantised graphs.
+        # A fixed seed fixes the order of sets, and with it the nodes of quantised graphs.
         env=environment | {"PYTHONHASHSEED": "0", "PYTHONSAFEPATH": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
     if not result.exists():
-        lines = process.stderr.strip().splitlines() or ["it said nothing"]
+        lines = process.stderr.strip().splitlines() or ["it printed nothing"]
         raise BuildError(
             f"the export ended with status {process.returncode}: {lines[-1]}",
             "there may be too little memory; try a smaller batchSize, or another format",
+            code="export-failed",
         )
     found: dict[str, Any] = json.loads(result.read_text())
     if "error" in found:
-        # With MARSMITH_DEBUG people see the cause, too.
-        raise BuildError(f"{archive.name}: {found['error']}", found["hint"]) from RuntimeError(
-            process.stderr
-        )
+        message = f"{archive.name}: {found['error']}"
+        cause = RuntimeError(process.stderr)  # which MARSMITH_DEBUG prints
+        raise BuildError(message, found["hint"], code="export-failed") from cause
     return found
 
 
 def _check(
     archive: Archive, other: ArchiveSpec, found: dict[str, Any], limits: Limits, dtype: str
 ) -> Agreement | None:
-    """Return how well the answers agree. Raises BuildError if a limit is not kept."""
+    """Return how well the answers agree. Raises BuildError if a limit is exceeded."""
     name = f"{archive.name} as {other.name.removeprefix(archive.name + '-')}"
     for where, distance in found["differences"].items():
-        # Of other dtypes the answers are judged, unless the outputs are no numbers at all.
+        # For other dtypes, answers are compared, and outputs only need to be finite.
         limit = limits.outputs if dtype == "float32" else sys.float_info.max
         if distance["relative"] > limit:
             raise BuildError(
                 f"{name} differs from eager by {distance['absolute']:.3g} on "
                 f"{where}, {distance['relative']:.2g} of the output's largest value",
-                "a model that decides by its data needs torchscript-script; or --tolerance",
+                "a model with branches on data needs torchscript-script; or raise --tolerance",
+                code="export-differs",
             )
     answers = [base64.b64decode(one) for one in found["answers"]]
     for sample, spec, answer in zip(archive.samples, other.samples, answers, strict=True):
         judged = replace(sample, tolerance=spec.tolerance, largest=spec.largest)
         if wrong := judged.difference(archive.read(sample.response), answer):
             raise BuildError(
-                f"{name} answers its sample {sample.request} wrongly: {wrong}",
-                "does the archive itself answer rightly? marsmith serve"
+                f"{name} gives a wrong answer to its sample {sample.request}: {wrong}",
+                f"check the archive itself: marsmith check {archive.name}"
                 if dtype == "float32"
-                else f"if that is right enough: --sample-tolerance above {spec.tolerance:g}",
+                else f"if the answer is good enough: --sample-tolerance above {spec.tolerance:g}",
+                code="export-differs",
             )
     pairs = [(base64.b64decode(one), base64.b64decode(two)) for one, two in found["pairs"]]
     if not pairs:
@@ -280,7 +287,8 @@ def _check(
         raise BuildError(
             f"{name} answers {agreed.same} of {agreed.total} photos as eager does, "
             f"{agreed.share:.1%}, less than {limits.agreement:.1%}",
-            "calibrate on photos more like those that come (--calibrate), or take bfloat16; "
-            "or --agreement",
+            "calibrate with photos like those in later requests (--calibrate), use bfloat16, or "
+            "lower --agreement",
+            code="export-differs",
         )
     return agreed

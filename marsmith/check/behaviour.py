@@ -38,9 +38,9 @@ class Behaviour:
             yield explain_load(self.subject, error, run)
             return
         except MissingExtraError as error:
-            message = f"it was only read, not run: {error.message}"
+            message = f"it was read, but not run: {error.message}"
             yield self.subject.finding(
-                message, error.hint, severity=Severity.WARNING, rule="not-run"
+                message, error.hint, rule="not-run", severity=Severity.WARNING
             )
             return
         with run:

@@ -16,7 +16,7 @@ _OFFLINE = re.compile(r"network|connect|resolve|resolution|download|offline|urlo
 
 def explain_load(subject: Subject, error: WorkerError, run: Runtime) -> Finding:
     """Return the finding that names the true cause."""
-    failure = run.failed or Finding(error.message, error.hint)
+    failure = run.failed or Finding(error.message, error.hint, rule="load")
     if run.refused and _is_of_network(failure.message, run.refused):
         where = ", ".join(dict.fromkeys(run.refused))
         message = f"it tries to download while it loads: {where}"

@@ -1,4 +1,4 @@
-"""What an archive holds, and how two of them differ. Nothing of an archive is run.
+"""Describe an archive, and compare two. Only `diff` runs archives, to compare answers.
 
-The values are for the command line and for programs; judging them is the job of `check`.
+The values are for the command line and for programs; `check` judges archives.
 """

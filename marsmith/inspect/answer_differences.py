@@ -1,4 +1,4 @@
-"""How two answers to one request differ: numbers, pictures, texts; no IO."""
+"""Compare two answers to the same request: numbers, pictures, texts; no IO."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any
 from marsmith.answers.messages import Response
 from marsmith.answers.pictures import measure_pictures, picture_kind
 
-_MOST = 20  # differences that are told of one answer
+_MOST = 20  # differences that are listed for one answer
 _LONGEST = 60  # characters of a value
 _BEFORE = 15  # characters that are shown before a difference
 
 
 @dataclass(frozen=True)
 class AnswerDifference:
-    """How two answers differ. Lines of `others` say what is no number, each with its place.
+    """How two answers differ. `others` lists differences that are not of numbers, with places.
 
-    Of JSON: `largest` is the largest difference of two numbers, `place` where it is. Of pictures:
-    `mean` and `largest` are of their values 0…1.
+    For JSON, `largest` is the largest difference of two numbers, at `place`. For pictures, `mean`
+    and `largest` are differences of values 0…1.
     """
 
     others: tuple[str, ...] = ()
@@ -31,7 +31,7 @@ class AnswerDifference:
 
 
 def answer_difference(first: Response, second: Response) -> AnswerDifference | None:
-    """Return how two answers differ, or None where they do not."""
+    """Return how two answers differ, or None if they do not."""
     if first.status != second.status:
         return AnswerDifference((f"status {_status(first)} → {_status(second)}",))
     kinds = (first.content_type, second.content_type)
@@ -56,7 +56,7 @@ def _of_pictures(first: bytes, second: bytes, others: tuple[str, ...]) -> Answer
     if isinstance(measured, str):
         return AnswerDifference((*others, measured))
     mean, largest = measured
-    # Two files of the same pixels, such as one with other metadata.
+    # Without a difference, the files have the same pixels and perhaps other metadata.
     return AnswerDifference(others, largest, "", mean) if largest or others else None
 
 
@@ -80,7 +80,7 @@ _ABSENT = object()
 
 
 def _different(path: str, first: Any, second: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Yield place and both values of all that differs."""
+    """Yield the path and both values of each difference."""
     if isinstance(first, dict) and isinstance(second, dict):
         for key in [*first, *(key for key in second if key not in first)]:
             pair = first.get(key, _ABSENT), second.get(key, _ABSENT)
@@ -103,12 +103,12 @@ def _is_number(value: Any) -> bool:
 
 
 def _distance(first: Any, second: Any) -> float | None:
-    """Return how far two numbers are from each other; None if they are none, or not finite."""
+    """Return the distance of two numbers; None if they are not numbers, or not finite."""
     if not _is_number(first) or not _is_number(second):
         return None
     try:
         distance = abs(float(first) - float(second))
-    except OverflowError:  # JSON's whole numbers have no end
+    except OverflowError:  # JSON's integers have no limit
         return None
     return distance if math.isfinite(distance) else None
 
@@ -122,7 +122,7 @@ def _changed_value(first: Any, second: Any) -> str:
 
 
 def _changed(first: str, second: str) -> str:
-    """Show two texts side by side, from a little before the place where they part."""
+    """Show two texts side by side, from shortly before their first difference."""
     first, second = (" ".join(text.split()) for text in (first, second))
     if first == second:
         return "other white space"

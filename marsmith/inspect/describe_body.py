@@ -1,4 +1,4 @@
-"""What a request or an answer holds, told by its bytes; no IO."""
+"""Describe the body of a request or an answer by its bytes; no IO."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LARGEST_JSON = 10_000_000  # bytes
 
 @dataclass(frozen=True)
 class Body:
-    """The kind of a body: `picture`, `JSON`, `text` or `bytes`, and what is known of such."""
+    """The kind of a body (`picture`, `JSON`, `text` or `bytes`), and facts about it."""
 
     kind: str
     size: int  # bytes
@@ -21,7 +21,7 @@ class Body:
 
 
 def body_of(data: bytes) -> Body:
-    """Say what a body holds. Of a picture only the header is read."""
+    """Describe a body. Only the header of a picture is read."""
     if picture := _picture(data):
         return Body("picture", len(data), picture)
     if len(data) <= _LARGEST_JSON:
@@ -42,13 +42,13 @@ def body_of(data: bytes) -> Body:
 
 
 def _picture(data: bytes) -> dict[str, Any]:
-    from PIL import Image  # slow to import, and few commands look at bodies
+    from PIL import Image  # slow to import, and few commands describe bodies
 
     try:
         with Image.open(io.BytesIO(data)) as image:
             width, height = image.size
             return {"format": image.format, "width": width, "height": height, "mode": image.mode}
-    # Decoders raise what a damaged header leads them to, and warn of large pictures.
+    # Decoders can raise anything for a damaged header, and warn of large pictures.
     except Exception:
         return {}
 

@@ -1,4 +1,4 @@
-"""What differs between two archives: files, tensors, configuration, answers."""
+"""Compare two archives: files, tensors, configuration, answers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ABSENT = object()
 
 @dataclass(frozen=True)
 class ValueDifference:
-    """A key of the manifest or the model-config; None stands for a key that is not there."""
+    """A key of the manifest or the model-config that differs; None means that it is missing."""
 
     part: str
     key: str
@@ -41,7 +41,7 @@ class ValueDifference:
 
 @dataclass(frozen=True)
 class WeightsDifference:
-    """Two files of weights whose bytes differ. `same` tensors are the same nevertheless."""
+    """Two files of weights with different bytes; `same` counts the equal tensors."""
 
     names: tuple[str, str]
     tensors: list[TensorDifference] = field(default_factory=list)
@@ -51,7 +51,7 @@ class WeightsDifference:
 
 @dataclass(frozen=True)
 class AnswerComparison:
-    """A sample's request, which of the archives have it, and how their answers to it differ."""
+    """A sample's request, the archives that have it, and how their answers differ."""
 
     request: str
     sides: tuple[str, ...]
@@ -61,7 +61,7 @@ class AnswerComparison:
 
 @dataclass
 class Comparison:
-    """All that differs. `problems` has what could not be compared: side or part → why."""
+    """All differences. `problems` lists what could not be compared: (side or part, reason)."""
 
     archives: tuple[Archive, Archive]
     files: list[FileDifference] = field(default_factory=list)
@@ -73,7 +73,7 @@ class Comparison:
 
     @property
     def is_same(self) -> bool:
-        """Whether nothing differs. Two archives with the same files that both fail are the same."""
+        """Whether nothing differs; two archives that both fail can be the same."""
         differ = any(answer.difference for answer in self.answers)
         return not (self.files or self.values or differ or len(self.load_failures) == 1)
 
@@ -81,14 +81,14 @@ class Comparison:
 def compare(
     first: Archive, second: Archive, *, run: bool = True, timeout: float = DEFAULT_TIMEOUT
 ) -> Comparison:
-    """Compare two archives; with `run`, their handlers answer the samples of both, one by one.
+    """Compare two archives; with `run`, both answer the samples of both.
 
-    What cannot be compared is a problem of the comparison, and all else is compared. `timeout` is
-    that of Runtime, in seconds. Raises ArchiveError where one is no archive.
+    What cannot be compared is listed as a problem. `timeout` is that of Runtime, in seconds. Raises
+    ArchiveError if one is not an archive.
     """
     comparison = Comparison((first, second))
     manifests = manifest_values(first), manifest_values(second)
-    # Of these, values are compared, and say more than lines do.
+    # These are compared by values, which says more than lines.
     told = {MANIFEST_FILE, *(str(model_values(one).get("configFile")) for one in manifests)}
     comparison.files = list(file_differences(first, second, without_lines=told))
     comparison.values = list(_values("manifest", *manifests))
@@ -98,7 +98,7 @@ def compare(
         if changed & set(names) or names[0] != names[1]:
             comparison.weights.append(_weights(comparison.archives, names))
     if run:
-        _ask(comparison, timeout)
+        _compare_answers(comparison, timeout)
     return comparison
 
 
@@ -115,7 +115,7 @@ def _config_values(
 
 
 def _values(part: str, first: Any, second: Any, place: str = "") -> Iterator[ValueDifference]:
-    """Yield the keys whose values differ, with dots between the keys of tables in tables."""
+    """Yield the keys whose values differ; keys of nested tables are joined by dots."""
     if isinstance(first, dict) and isinstance(second, dict):
         for key in [*first, *(key for key in second if key not in first)]:
             pair = first.get(key, _ABSENT), second.get(key, _ABSENT)
@@ -128,7 +128,7 @@ def _values(part: str, first: Any, second: Any, place: str = "") -> Iterator[Val
 def _weights_pairs(
     archives: tuple[Archive, Archive], manifests: tuple[dict[str, Any], dict[str, Any]]
 ) -> Iterator[tuple[str, str]]:
-    """Yield the names of files of weights that stand for each other, in A and in B."""
+    """Yield pairs of files of weights to compare, in A and in B."""
     named = [model_values(manifest).get("serializedFile") for manifest in manifests]
     if all(named):
         yield str(named[0]), str(named[1])
@@ -149,8 +149,8 @@ def _weights(archives: tuple[Archive, Archive], names: tuple[str, str]) -> Weigh
     )
 
 
-def _ask(comparison: Comparison, timeout: float) -> None:
-    """Let both archives answer the samples of both, and compare what they say."""
+def _compare_answers(comparison: Comparison, timeout: float) -> None:
+    """Let both archives answer the samples of both, and compare the answers."""
     requests = _requests(comparison)
     if not requests:
         return
@@ -174,7 +174,7 @@ def _answers(archive: Archive, requests: list[bytes], timeout: float) -> list[Re
 
 
 def _requests(comparison: Comparison) -> dict[bytes, tuple[str, tuple[str, ...], float]]:
-    """Return the requests of all samples: body → name, which archives have it, tolerance."""
+    """Return the requests of all samples: body → name, archives that have it, tolerance."""
     found: dict[bytes, tuple[str, tuple[str, ...], float]] = {}
     for side, archive in zip(SIDES, comparison.archives, strict=True):
         try:

@@ -1,4 +1,4 @@
-"""Which files of two archives differ, and in which lines."""
+"""Find the files of two archives that differ, and their lines."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from marsmith.core.errors import ArchiveError
 from marsmith.core.hashing import sha256_of
 from marsmith.inspect.untrusted import on_disk, read_part
 
-_LONGEST_TEXT = 200_000  # bytes; finding differences takes long where there are many lines
+_LONGEST_TEXT = 200_000  # bytes; comparing many lines takes long
 _MOST_LINES = 60  # of a unified diff that is shown
 
 
 @dataclass(frozen=True)
 class FileDifference:
-    """A file that differs. Sizes in bytes, None where it is not there."""
+    """A file that differs. Sizes are in bytes, None if it is missing."""
 
     name: str
     before: int | None
     after: int | None
-    lines: tuple[str, ...] = ()  # a unified diff, if both are texts and it is short
+    lines: tuple[str, ...] = ()  # a unified diff, if both are text and the diff is short
 
     @property
     def kind(self) -> str:
@@ -35,7 +35,7 @@ class FileDifference:
 def file_differences(
     first: Archive, second: Archive, *, without_lines: Collection[str] = ()
 ) -> Iterator[FileDifference]:
-    """Yield the files that differ in order of their names, `without_lines` without a diff."""
+    """Yield the files that differ, sorted by name; those in `without_lines` get no diff."""
     sizes: list[dict[str, int]] = [
         {entry.name: entry.size for entry in archive.entries} for archive in (first, second)
     ]
@@ -55,12 +55,12 @@ def _digest(archive: Archive, name: str) -> str:
             return sha256_of(path)
     except ArchiveError as error:
         return error.message.replace(str(archive.path), "")
-    except OSError as error:  # of a file in a folder
+    except OSError as error:  # for a file in a folder
         return str(error.strerror)
 
 
 def _unified_diff(first: Archive, second: Archive, name: str) -> tuple[str, ...]:
-    """Return the lines that differ with some around them, or nothing if they are too many."""
+    """Return a unified diff, or nothing if it is too long."""
     first_text, second_text = _text(first, name), _text(second, name)
     if first_text is None or second_text is None:
         return ()
@@ -71,7 +71,7 @@ def _unified_diff(first: Archive, second: Archive, name: str) -> tuple[str, ...]
 
 
 def _text(archive: Archive, name: str) -> list[str] | None:
-    """Return the lines of a short text, or None for what is none."""
+    """Return the lines of a short text file, or None for any other file."""
     try:
         content = read_part(archive, name)
         lines = content.decode().splitlines()

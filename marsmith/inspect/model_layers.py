@@ -1,4 +1,4 @@
-"""A model's layers, as far as the names of its tensors tell them; no IO."""
+"""A model's layers, derived from the names of its tensors; no IO."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Protocol
 
 from marsmith.weights.state_dict_names import is_statistic
 
-_FEW = 3  # groups that say nothing: all of a model in one `model`
+_FEW = 3  # so few groups say little, such as one `model` with everything
 _NO_PARAMETERS = ("int64", "bool")  # counters, indices, shapes and masks
 
 
 class Described(Protocol):
-    """What is known of a tensor without its values."""
+    """A tensor without its values."""
 
     @property
     def dtype(self) -> str:
@@ -25,21 +25,21 @@ class Described(Protocol):
 
     @property
     def count(self) -> int:
-        """How many values it has."""
+        """The number of its values."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One module of a model, or several below one name."""
+    """One module of a model, or several with a common prefix."""
 
     name: str
     modules: int
     parameters: int
-    shapes: Mapping[str, tuple[int, ...]]  # of a single module's tensors, by their names in it
+    shapes: Mapping[str, tuple[int, ...]]  # of a single module's tensors, by name
 
 
 def is_parameter(name: str, tensor: Described) -> bool:
-    """Tell what training learns from what it counts, as far as name and dtype show it."""
+    """Return whether a tensor is learnt, judged by name and dtype, and is not a statistic."""
     return tensor.dtype not in _NO_PARAMETERS and not is_statistic(name)
 
 
@@ -51,7 +51,7 @@ def module_of(name: str) -> str:
 def layers_of(tensors: Mapping[str, Described], at_most: int | None = None) -> list[Layer]:
     """Group tensors by module, in their order.
 
-    With `at_most`, modules below one name are put together as far as that makes so few groups.
+    With `at_most`, modules with a common prefix are merged until there are no more groups.
     """
     groups: dict[str, dict[str, Described]] = {}
     depth = _depth({module_of(name) for name in tensors}, at_most)
@@ -61,12 +61,12 @@ def layers_of(tensors: Mapping[str, Described], at_most: int | None = None) -> l
 
 
 def _depth(modules: Iterable[str], at_most: int | None) -> int:
-    """Return how many parts of their names tell groups apart, where there may be `at_most`."""
+    """Return how many parts of the names form groups, of which there may be `at_most`."""
     deepest = max((name.count(".") + 1 for name in modules), default=1)
     for depth in range(deepest, 0, -1):
         groups = len({_upper(name, depth) for name in modules})
         if at_most is None or groups <= at_most:
-            # A few groups too many say more than one that holds all.
+            # Slightly too many groups say more than one group with everything.
             return depth + 1 if groups < _FEW and depth < deepest else depth
     return 1
 

@@ -1,4 +1,4 @@
-"""What an archive holds, told without running or unpickling anything in it."""
+"""Describe an archive without running or unpickling anything in it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _HANDLER_CONFIG = "handler_config"
 
 @dataclass(frozen=True)
 class Weights:
-    """A file of weights; `problem` says why nothing is known of it."""
+    """A file of weights; `problem` says why it could not be read."""
 
     name: str
     size: int | None  # bytes; None if the archive lacks it
@@ -41,12 +41,12 @@ class Weights:
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """Its tensors by name; their values can be read no more."""
+        """Its tensors by name. Their values can no longer be read."""
         return self.file.tensors if self.file else {}
 
     @property
     def parameters(self) -> int:
-        """How many values it learnt; tied tensors count once."""
+        """The number of learnt values; tied tensors count once."""
         learnt = {t.view: t.count for name, t in self.tensors.items() if is_parameter(name, t)}
         return sum(learnt.values())
 
@@ -56,13 +56,13 @@ class Weights:
         return Counter(tensor.dtype for tensor in self.tensors.values())
 
     def layers(self, at_most: int | None = None) -> list[Layer]:
-        """Return its modules, or what stands above them where they are more than `at_most`."""
+        """Return its modules, merged by prefixes if there are more than `at_most`."""
         return layers_of(self.tensors, at_most)
 
 
 @dataclass(frozen=True)
 class Example:
-    """A sample: what is asked and what is answered."""
+    """A sample: its request and its expected answer."""
 
     name: str
     request: Body
@@ -72,7 +72,7 @@ class Example:
 
 @dataclass
 class Inspection:
-    """An archive as data. `problems` has what could not be read of it: part → why."""
+    """An archive as data. `problems` maps parts that could not be read to reasons."""
 
     path: Path
     name: str
@@ -83,7 +83,7 @@ class Inspection:
     entries: list[Entry]
     weights: list[Weights]
     signature: Path | None
-    signed_by: str | None  # the fingerprint of the key that the signature names, unproven
+    signed_by: str | None  # fingerprint of the key that the signature names; not verified
     examples: list[Example] = field(default_factory=list)
     serving: dict[str, Any] = field(default_factory=dict)
     handler_config: dict[str, Any] = field(default_factory=dict)
@@ -92,12 +92,12 @@ class Inspection:
 
     @property
     def model(self) -> dict[str, Any]:
-        """What the manifest says of the model."""
+        """The manifest's values for the model."""
         return model_values(self.manifest)
 
 
 def inspect(archive: Archive) -> Inspection:
-    """Look at all parts of an archive. Raises ArchiveError where it is none."""
+    """Read all parts of an archive. Raises ArchiveError if it is not an archive."""
     manifest = manifest_values(archive)
     entries, is_folder = archive.entries, archive.path.is_dir()
     signature = signature_of(archive)
@@ -113,23 +113,23 @@ def inspect(archive: Archive) -> Inspection:
         signature=signature,
         signed_by=claimed_key(signature) if signature else None,
     )
-    for part, look in (
-        ("config", _look_at_config),
-        ("samples", _look_at_samples),
-        ("requirements", _look_at_requirements),
+    for part, read in (
+        ("config", _read_config),
+        ("samples", _read_samples),
+        ("requirements", _read_requirements),
     ):
         try:
-            look(archive, inspection)
+            read(archive, inspection)
         except ArchiveError as error:
             inspection.problems[part] = error.message
-    # Others than the weights that the manifest names are weights only if they look so.
+    # Files that the manifest does not name count as weights only if they can be read.
     named = inspection.model.get("serializedFile")
     inspection.weights = [one for one in inspection.weights if one.file or one.name == named]
     return inspection
 
 
 def signature_of(archive: Archive) -> Path | None:
-    """Return the file with the archive's signature, if there is one; it proves nothing yet."""
+    """Return the file with the archive's signature, if there is one. It is not verified."""
     path = signature_file(archive.path)
     return path if path.is_file() else None
 
@@ -149,16 +149,16 @@ def _weights(archive: Archive, name: str) -> Weights:
         return Weights(name, size, None, error.message)
 
 
-def _look_at_config(archive: Archive, inspection: Inspection) -> None:
+def _read_config(archive: Archive, inspection: Inspection) -> None:
     values = config_values(archive, inspection.manifest)
     own = values.pop(_HANDLER_CONFIG, None)
     inspection.serving = {key: one for key, one in values.items() if key in SERVING_KEYS}
-    # Whatever TorchServe does not know, the handler of a foreign archive reads.
+    # Keys that TorchServe does not know are for the handler.
     rest = {key: one for key, one in values.items() if key not in SERVING_KEYS}
     inspection.handler_config = rest | (own if isinstance(own, dict) else {})
 
 
-def _look_at_samples(archive: Archive, inspection: Inspection) -> None:
+def _read_samples(archive: Archive, inspection: Inspection) -> None:
     for sample in archive.samples:
         request, response = (read_part(archive, one) for one in (sample.request, sample.response))
         inspection.examples.append(
@@ -171,7 +171,7 @@ def _look_at_samples(archive: Archive, inspection: Inspection) -> None:
         )
 
 
-def _look_at_requirements(archive: Archive, inspection: Inspection) -> None:
+def _read_requirements(archive: Archive, inspection: Inspection) -> None:
     name = inspection.model.get("requirementsFile")
     if name:
         lines = read_part(archive, str(name)).decode(errors="replace").splitlines()

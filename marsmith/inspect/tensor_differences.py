@@ -1,4 +1,4 @@
-"""How the tensors of two files differ, value by value, without torch."""
+"""Compare the tensors of two files value by value, without torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from marsmith.weights.tensors import Tensor
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# dtype → numpy's, of the values as they are in the file.
+# dtype → NumPy's dtype of the values in the file.
 _NUMPY = {
     "float64": "<f8",
     "float32": "<f4",
@@ -28,7 +28,7 @@ _NUMPY = {
     "uint32": "<u4",
     "uint64": "<u8",
 }
-# dtype → its bits, and those of the longer type that begins with the same bits.
+# dtype → its bits, and the bits, shift and dtype of the longer type with the same first bits.
 _SHORTENED = {
     "bfloat16": ("<u2", "<u4", 16, "<f4"),
     "float8_e5m2": ("u1", "<u2", 8, "<f2"),
@@ -37,10 +37,10 @@ _SHORTENED = {
 
 @dataclass(frozen=True)
 class TensorDifference:
-    """How a tensor differs: `missing` or `added`, or by its `shape`, `dtype` or `values`.
+    """How a tensor differs: its kind is `missing`, `added`, `shape`, `dtype` or `values`.
 
-    `count` values differ, the finite ones by at most `largest`; where either is NaN or infinite
-    they are in `not_finite`. `largest` is None where nothing was or could be measured.
+    `count` values differ. `not_finite` of them are NaN or infinite on one side; the others differ
+    by at most `largest`, which is None if nothing could be measured.
     """
 
     name: str
@@ -55,7 +55,7 @@ class TensorDifference:
 def tensor_differences(
     first: Mapping[str, Tensor], second: Mapping[str, Tensor]
 ) -> list[TensorDifference]:
-    """Return how each tensor differs that does; those of one only last. Raises WeightsError."""
+    """Return the tensors that differ; those of the second file alone last. Raises WeightsError."""
     names = [*first, *(name for name in second if name not in first)]
     found = (_difference(name, first.get(name), second.get(name)) for name in names)
     return [one for one in found if one]
@@ -88,7 +88,7 @@ def _measure(first: Tensor, second: Tensor) -> tuple[int, float | None, int]:
     if not {first.dtype, second.dtype} <= known:
         return _count_of_bytes(first, second), None, 0
     count, largest, not_finite = 0, 0.0, 0
-    with np.errstate(all="ignore"):  # differences of infinite values are NaN, and counted
+    with np.errstate(all="ignore"):  # infinite values give NaN, which is counted
         for one, other in _pairs(first, second):
             differ = (one != other) & ~(np.isnan(one) & np.isnan(other))
             if not differ.any():
@@ -102,7 +102,7 @@ def _measure(first: Tensor, second: Tensor) -> tuple[int, float | None, int]:
 
 
 def _count_of_bytes(first: Tensor, second: Tensor) -> int:
-    """Count the values that differ of types that numpy has not; of two such types, all."""
+    """Count differing values of dtypes that NumPy lacks; of two different dtypes, all."""
     import numpy as np
 
     if first.dtype != second.dtype:
@@ -112,14 +112,14 @@ def _count_of_bytes(first: Tensor, second: Tensor) -> int:
 
 
 def _wide(values: NDArray[Any]) -> NDArray[Any]:
-    """Return values of a type in which differences neither round much nor overflow."""
+    """Return values in a dtype whose differences neither overflow nor round much."""
     import numpy as np
 
     return values.astype(np.complex128 if values.dtype.kind == "c" else np.float64)
 
 
 def _pairs(first: Tensor, second: Tensor) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """Yield values side by side, though the two files give chunks of different lengths."""
+    """Yield corresponding values; the chunks of the two files may differ in length."""
     chunks = _arrays(first), _arrays(second)
     one, other = next(chunks[0], None), next(chunks[1], None)
     while one is not None and other is not None:

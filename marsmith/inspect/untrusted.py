@@ -1,6 +1,6 @@
-"""Parts of an archive that somebody else made: read, and not believed.
+"""Read parts of an archive from others, without trusting them.
 
-Manifests of every age are taken, also those that TorchServe itself would refuse.
+Manifests of all versions are accepted, also those that TorchServe refuses.
 """
 
 from __future__ import annotations
@@ -21,21 +21,23 @@ from marsmith.core.errors import ArchiveError, WeightsError
 from marsmith.torchserve.environment import FOLDER_PREFIX
 from marsmith.weights.any_format import ENDINGS
 
-_LARGEST = 1 << 28  # bytes of a file that is read at once
-_DEEPEST = 20  # values within values
+_LARGEST = 1 << 28  # bytes of a file that is read into memory
+_DEEPEST = 20  # levels of nested values
 _MOST = 100_000  # values that are shown or compared
 
 
 def read_part(archive: Archive, name: str) -> bytes:
-    """Return one file. Raises ArchiveError; a link is not followed, out of an unpacked archive."""
+    """Return one file. Raises ArchiveError, also for a link, which could lead elsewhere."""
     if (size := _size(archive, name)) > _LARGEST:
-        raise ArchiveError(f"{name} is too large to look at: {size} bytes", "unpack the archive")
+        message = f"{name} is too large to be shown: {size:,} bytes"
+        hint = "unpack the archive and open the file"
+        raise ArchiveError(message, hint, code="entry-too-large")
     return archive.read(name)
 
 
 @contextmanager
 def on_disk(archive: Archive, name: str) -> Iterator[Path]:
-    """Give one file as a path; of a packed archive, in a temporary folder. Raises ArchiveError."""
+    """Yield the path of one file, unpacked into a temporary folder. Raises ArchiveError."""
     _size(archive, name)
     if archive.path.is_dir():
         yield archive.path / name
@@ -51,38 +53,43 @@ def on_disk(archive: Archive, name: str) -> Iterator[Path]:
 
 
 def _size(archive: Archive, name: str) -> int:
-    """Return the size of a file that is one. Raises ArchiveError."""
+    """Return the size of a plain file. Raises ArchiveError."""
     found = [entry for entry in archive.entries if entry.name == name]
     if not found:
-        raise ArchiveError(f"{name} is not in the archive", "make the archive again")
+        hint = "build the archive again"
+        raise ArchiveError(f"{name} is not in the archive", hint, code="entry-missing")
     if any(entry.is_link for entry in found):
-        raise ArchiveError(f"{name} is a link", "do not use this archive; make it anew")
+        hint = "do not use this archive; build it again from its sources"
+        raise ArchiveError(f"{name} is a link", hint, code="archive-unsafe")
     return max(entry.size for entry in found)
 
 
 def manifest_values(archive: Archive) -> dict[str, Any]:
-    """Return all that the manifest says. Raises ArchiveError where there is none."""
-    hint = "name an archive; files of weights are shown by: marsmith weights inspect FILE"
+    """Return the values of the manifest. Raises ArchiveError if there is none."""
+    hint = "name an archive; for files of weights: marsmith weights inspect FILE"
     if MANIFEST_FILE not in archive.names:
-        raise ArchiveError(f"{archive.path} is no model archive: it lacks {MANIFEST_FILE}", hint)
+        message = f"{archive.path} is not a model archive: it has no {MANIFEST_FILE}"
+        raise ArchiveError(message, hint, code="manifest-missing")
     try:
         values = json.loads(read_part(archive, MANIFEST_FILE))
     except (ValueError, RecursionError) as error:
-        raise ArchiveError(f"{archive.path}: {MANIFEST_FILE} is no JSON", hint) from error
+        message = f"{archive.path}: {MANIFEST_FILE} is not JSON"
+        raise ArchiveError(message, hint, code="manifest-unreadable") from error
     if not isinstance(values, dict):
-        raise ArchiveError(f"{archive.path}: {MANIFEST_FILE} holds no object", hint)
+        message = f"{archive.path}: {MANIFEST_FILE} is not an object with keys and values"
+        raise ArchiveError(message, hint, code="manifest-unreadable")
     plain: dict[str, Any] = _plain(values)
     return plain
 
 
 def model_values(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return what a manifest says of its model; empty if it says nothing."""
+    """Return the manifest's values for its model; empty without any."""
     values = manifest.get("model")
     return values if isinstance(values, dict) else {}
 
 
 def config_values(archive: Archive, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return the values of the model-config file. Raises ArchiveError where it cannot be read."""
+    """Return the values of the model-config file. Raises ArchiveError if it cannot be read."""
     name = model_values(manifest).get("configFile")
     if not name:
         return {}
@@ -91,7 +98,7 @@ def config_values(archive: Archive, manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def weights_files(archive: Archive, manifest: dict[str, Any]) -> list[str]:
-    """Return the file that the manifest names as weights, and others that look like some."""
+    """Return the file that the manifest names as weights, and others with such endings."""
     named = model_values(manifest).get("serializedFile")
     others = [
         name
@@ -102,7 +109,7 @@ def weights_files(archive: Archive, manifest: dict[str, Any]) -> list[str]:
 
 
 def _plain(value: Any, budget: Iterator[int] | None = None, depth: int = 0) -> Any:
-    """Return a value as JSON has it: YAML knows dates, keys of any type, and loops."""
+    """Return a YAML value as a JSON value: without dates, other keys than strings, and cycles."""
     budget = iter(range(_MOST)) if budget is None else budget
     if depth > _DEEPEST or next(budget, None) is None:
         return "…"

@@ -57,6 +57,7 @@ def temporary_folder() -> Path:
         raise ServerError(
             f"the temporary folder's path is too long for sockets: {folder.parent}",
             "set TMPDIR to a shorter one, such as /tmp",
+            code="long-temporary-folder",
         )
     return folder
 
@@ -71,7 +72,8 @@ def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
     if missing := sorted(passed - environ.keys()):
         raise ServerError(
             f"{LET_THROUGH} names {missing[0]}, which is not set",
-            f"set {missing[0]}, or take it out of {LET_THROUGH}",
+            f"set {missing[0]}, or remove it from {LET_THROUGH}",
+            code="unset-variable",
         )
     return {
         name: value

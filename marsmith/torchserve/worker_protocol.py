@@ -102,7 +102,8 @@ def _read_message(read: Read, ids: Sequence[str]) -> dict[str, Response]:
     if answers.keys() != set(ids):
         raise WorkerError(
             "the worker answered other requests than it was sent",
-            "does the handler change context.request_ids?",
+            "let the handler leave context.request_ids unchanged",
+            code="worker-protocol",
         )
     return answers
 

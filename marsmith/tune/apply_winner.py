@@ -1,4 +1,4 @@
-"""The winner of a search, as lines of archives.toml; all else in the file stays as it is."""
+"""Write the winner of a search into archives.toml, without changing anything else in it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WEIGHTS = "weights"
 def winning_text(text: str, spec: ArchiveSpec, configuration: Configuration) -> str:
     """Return the spec's text with a configuration in it.
 
-    Raises ProjectError where the text is written in a way that does not let it be changed.
+    Raises ProjectError if the text cannot be edited.
     """
     wanted = _with_weights(applied(spec, configuration))
     table = ("archives", spec.name)
@@ -59,13 +59,14 @@ def keep(project: Project, name: str, configuration: Configuration, changed: str
     except OSError as error:
         raise ProjectError(
             f"{error.filename or project.root} cannot be written: {error.strerror}",
-            "make room, or mend the permissions; then run this again, nothing is measured twice",
+            "free disk space or correct permissions, and run this again; nothing is measured twice",
+            code="project-unwritable",
         ) from error
     build(Project(project.root), (name,))
 
 
 def _with_weights(spec: ArchiveSpec) -> ArchiveSpec:
-    """Return the spec with files of the search where they are to stay."""
+    """Return the spec with files of the search at their final place."""
 
     def place(file: str) -> str:
         return f"{_WEIGHTS}/{Path(file).name}" if file.startswith(".marsmith/") else file
@@ -76,7 +77,7 @@ def _with_weights(spec: ArchiveSpec) -> ArchiveSpec:
 
 
 def _require(changed: str, text: str, wanted: ArchiveSpec) -> None:
-    """Raise unless the changed text says what is wanted, and nothing else differs from before."""
+    """Raise unless the changed text has the wanted values and no other change."""
     try:
         found = parse_spec(changed)
         same = not found.problems and found.archives == parse_spec(text).archives | {
@@ -86,6 +87,7 @@ def _require(changed: str, text: str, wanted: ArchiveSpec) -> None:
         same = False
     if not same:
         raise ProjectError(
-            f"{SPEC_FILE} is written in a way that tune cannot change",
-            f"write [archives.{wanted.name}.serving] and .handler_config as tables, a line a key",
+            f"tune cannot edit {SPEC_FILE} as it is written",
+            f"write [archives.{wanted.name}.serving] and .handler_config as tables, one key a line",
+            code="spec-not-editable",
         )

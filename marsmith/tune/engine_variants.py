@@ -1,4 +1,4 @@
-"""In which forms a model can be served here: engines and dtypes that are installed and pass."""
+"""Find the engines and dtypes that can serve a model on this machine."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from marsmith.project.spec import ArchiveSpec
 from marsmith.tune.space import Variant
 
 ENGINES = ("eager", "compile", "torchscript", "aotinductor", "onnxruntime", "openvino")
-# Those that run the weights as they are, and the formats that the others want: of TorchScript
-# the one that needs no change to a model, which export proves.
+# Engines that run the weights themselves, and the formats for the others. Of TorchScript's two
+# formats, tracing needs no change of the model; export checks the result.
 _WITHOUT_FILE = ("eager", "compile")
 _KINDS = ("torchscript-trace", "aotinductor", "onnx", "openvino")
 _NEEDS = {"onnxruntime": "onnxruntime", "openvino": "openvino"}
@@ -25,14 +25,14 @@ _NEEDS = {"onnxruntime": "onnxruntime", "openvino": "openvino"}
 
 @dataclass(frozen=True)
 class Calibration:
-    """The folder of photos that int8 is calibrated on and judged by, and how well it must agree."""
+    """The photos that calibrate and test int8, and the share that must agree."""
 
     photos: Path
     agreement: float = Limits.agreement
 
     @property
     def digest(self) -> str:
-        """A name for what is made with it. Raises BuildError where photos are too few."""
+        """A digest of photos and agreement. Raises BuildError if there are too few photos."""
         return f"{digest(split_photos(self.photos))}-{self.agreement:g}"
 
 
@@ -42,11 +42,11 @@ def variants(
     engines: tuple[str, ...] = ENGINES,
     calibration: Calibration | None = None,
 ) -> tuple[Variant, ...]:
-    """Return the forms worth trying: the present one, and with each engine that is installed.
+    """Return the variants to try: the present one, and one for each installed engine and dtype.
 
-    Only of an archive that has weights with their model_file, and a handler that knows engines;
-    others are served as they are. int8 takes a `calibration`: samples are too few to tell how well
-    it agrees with eager. Nothing is exported yet. Raises BuildError where photos are too few.
+    An archive without model_file and weights, or with a handler that has no engines, only has the
+    present one. int8 needs a `calibration`, since samples are too few to compare it with eager.
+    Nothing is exported yet. Raises BuildError if there are too few photos.
     """
     found = [Variant()]
     exportable = spec.model_file and spec.serialized_file
@@ -76,9 +76,9 @@ def variants(
 def make(
     project: Project, spec: ArchiveSpec, variant: Variant, calibration: Calibration | None = None
 ) -> None:
-    """Export the files of a variant, unless they are there.
+    """Export the files of a variant, unless they exist.
 
-    Raises BuildError if the model cannot be exported, or answers otherwise than eager does.
+    Raises BuildError if the model cannot be exported, or its answers differ from eager.
     """
     files = [project.root / file for file in variant.files]
     if variant.kind and not all(file.exists() for file in files):
@@ -95,7 +95,7 @@ def make(
 
 
 def forget_files_of_others(project: Project, spec: ArchiveSpec, inputs: str) -> None:
-    """Remove what was exported of other `inputs` than these, which are a digest."""
+    """Remove files that were exported for `inputs` (a digest) other than these."""
     folder = _folder(project, spec)
     mark = folder / "inputs"
     if mark.exists() and mark.read_text() == inputs:
@@ -114,7 +114,7 @@ def _installed(engine: str) -> bool:
 
 
 def reads(project: Project, spec: ArchiveSpec, key: str) -> bool:
-    """Whether a Python file of an archive speaks of a key, and so is likely to read it."""
+    """Return whether a Python file of an archive names a key, and so probably reads it."""
     word = re.compile(rf"\b{re.escape(key)}\b")
     files = (one.file for one in entries(project, spec) if one.file.suffix == ".py")
     return any(word.search(path.read_text(encoding="utf-8", errors="replace")) for path in files)

@@ -1,11 +1,11 @@
-"""Load on a server, and what it did under it: requests per second, latencies, failures.
+"""Load a server, and measure requests per second, latencies, and failures.
 
-Closed loop: so many connections, each of which sends its next request when it has its answer. What
-it says of latency holds for so many users who wait for each other's answers, and no others.
+Closed loop: each of a number of connections sends its next request once it has its answer. The
+latencies hold for as many users who each wait for their answer.
 
-Open loop: so many requests per second, whatever the server does. A request's latency counts from
-when it was due, not from when a connection was free to send it: else a server that stops for a
-second would be charged for the few requests under way and not for all that would have come
+Open loop: a number of requests per second, however slow the server is. Latency counts from the
+moment a request was due, not from when a connection was free. Otherwise a server that stops for a
+second would only be charged for the few requests in flight, not for all that would have come
 (coordinated omission: Gil Tene, "How NOT to Measure Latency", 2013; wrk2's README).
 """
 
@@ -20,14 +20,14 @@ from urllib.parse import urlsplit
 from marsmith.tune.load_connection import Answer, BrokenConnectionError, Connection
 from marsmith.tune.load_result import LoadResult
 
-_PAUSE = 0.01  # seconds between attempts to connect to a server that does not let us
-_LONGEST_WAIT = 0.05  # seconds that a request to stop may go unseen
+_PAUSE = 0.01  # seconds between attempts to connect
+_LONGEST_WAIT = 0.05  # seconds between checks of `stop`
 
 
 class Load:
-    """Load on one URL. Use it as a context manager, and `run` it, once or several times.
+    """Load on one URL. Use it as a context manager, and `run` it once or several times.
 
-    The load does not pause between runs: what is under way in one is answered in the next.
+    Requests in flight at the end of one run are answered in the next.
     """
 
     def __init__(
@@ -42,8 +42,8 @@ class Load:
     ) -> None:
         """Prepare to send `requests` (http_request) in turn.
 
-        `rate` is in requests per second: with it the loop is open. Of each request's answers one
-        in `check_every` is kept. A request without an answer after `timeout` seconds has failed.
+        `rate`, in requests per second, makes the loop open. One in `check_every` of each request's
+        answers is kept. A request without an answer after `timeout` seconds has failed.
         """
         parts = urlsplit(url)
         self._place = (parts.hostname or "127.0.0.1", parts.port or 80)
@@ -70,15 +70,15 @@ class Load:
         self.close()
 
     def close(self) -> None:
-        """Close all connections, whatever is under way."""
+        """Close all connections, also those with requests in flight."""
         for connection in [*self._idle, *self._busy]:
             connection.close()
         self._selector.close()
 
     def run(self, seconds: float, stop: Callable[[], bool] = lambda: False) -> LoadResult:
-        """Load the server for so many seconds, or until `stop` says so.
+        """Load the server for so many seconds, or until `stop()` is true.
 
-        A server that answers nothing, or not at all, is no error: its failures are counted.
+        Requests that fail raise nothing; they are counted.
         """
         result = self._result = LoadResult(open_loop=self._rate is not None)
         now = start = perf_counter()
@@ -97,9 +97,9 @@ class Load:
         return result
 
     def rest(self, seconds: float = 10.0, stop: Callable[[], bool] = lambda: False) -> None:
-        """Send nothing more, and let what is under way be answered; nothing of it is counted.
+        """Wait for requests in flight without sending others; their answers are not counted.
 
-        For whoever runs it later again: else a pause would count as latency.
+        Call it before a pause, which would count as latency otherwise.
         """
         self._result = LoadResult()
         self._resting = True
@@ -120,7 +120,7 @@ class Load:
         return max(0.0, until - now)
 
     def _connect(self, now: float) -> None:
-        """Open what is missing of the connections."""
+        """Open missing connections."""
         if len(self._idle) + len(self._busy) == self._count or now < self._reopen_at:
             return
         while len(self._idle) + len(self._busy) < self._count:
@@ -134,7 +134,7 @@ class Load:
             self._idle.append(connection)
 
     def _send(self, now: float) -> None:
-        """Give idle connections what is due: in the closed loop, always something is."""
+        """Send due requests on idle connections; in the closed loop, one is always due."""
         if self._rate is None:
             while self._idle:
                 self._begin(self._idle.popleft(), now)

@@ -1,8 +1,7 @@
-"""One HTTP/1.1 connection of a load generator: a socket that never blocks, requests built before.
+"""One HTTP/1.1 connection of a load generator: a non-blocking socket with prepared requests.
 
-Beside `client` the only place that opens connections: what a general client takes of a core for
-each request, a server on the same cores would miss (a few milliseconds by httpx with 64
-connections, about 20 microseconds here).
+A general client would take too much time from a server on the same cores: a few milliseconds for
+each request with httpx and 64 connections, about 20 microseconds here.
 """
 
 from __future__ import annotations
@@ -17,16 +16,16 @@ _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked", re.IGNORECASE)
 _LAST_CHUNK = re.compile(rb"(?:^|\r\n)0+\r\n\r\n$")
 _CLOSING = re.compile(rb"\r\nconnection:[ \t]*close", re.IGNORECASE)
-_AT_ONCE = 1 << 18  # bytes; most answers come whole
+_AT_ONCE = 1 << 18  # bytes; most answers arrive in one piece
 
 
 class BrokenConnectionError(Exception):
-    """The connection ended, or what came is no HTTP; the text says which."""
+    """The connection ended, or the answer is not HTTP; the text says which."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came for one request. `reason` is the status line from the status on."""
+    """The answer to one request. `reason` is the status line from the status on."""
 
     status: int
     reason: str
@@ -35,7 +34,7 @@ class Answer:
 
 
 def http_request(url: str, body: bytes, headers: dict[str, str] | None = None) -> bytes:
-    """Return the bytes of a POST of `body` to `url`, as they go over the wire."""
+    """Return the bytes of a POST request of `body` to `url`."""
     parts = urlsplit(url)
     lines = [f"POST {parts.path or '/'} HTTP/1.1", f"Host: {parts.netloc}"]
     fields = {"Accept": "*/*", "Content-Type": "application/octet-stream"} | (headers or {})
@@ -45,7 +44,7 @@ def http_request(url: str, body: bytes, headers: dict[str, str] | None = None) -
 
 
 class Connection:
-    """One request at a time: `send`, and `receive` whenever there is something to read."""
+    """Sends one request at a time; call `receive` when the socket is readable."""
 
     def __init__(self, host: str, port: int) -> None:
         """Start to connect. Raises OSError if that fails at once."""
@@ -56,22 +55,22 @@ class Connection:
         try:
             self.socket.connect((host, port))
         except BlockingIOError:
-            pass  # it goes on by itself; the first send waits for it
+            pass  # still connecting; the first send waits for it
         except OSError:
             self.socket.close()
             raise
-        self.request = 0  # which request is under way
-        self.since = 0.0  # when it was to be sent, on the load's clock
+        self.request = 0  # number of the request in flight
+        self.since = 0.0  # when it was due, on the load's clock
         self._unsent = memoryview(b"")
         self._received = b""
 
     def send(self, request: bytes) -> bool:
-        """Begin a request; False if `send_more` must send the rest once the socket takes it."""
+        """Send a request; False if `send_more` must send the rest once the socket is writable."""
         self._unsent = memoryview(request)
         return self.send_more()
 
     def send_more(self) -> bool:
-        """Send what is left of a request; say whether all of it is on its way."""
+        """Send the rest of a request; return whether all of it is sent."""
         try:
             self._unsent = self._unsent[self.socket.send(self._unsent) :]
         except BlockingIOError:
@@ -81,7 +80,7 @@ class Connection:
         return not self._unsent
 
     def receive(self) -> Answer | None:
-        """Read what is there; return the answer once it is whole."""
+        """Read available bytes; return the answer once it is complete."""
         try:
             data = self.socket.recv(_AT_ONCE)
         except BlockingIOError:
@@ -100,7 +99,7 @@ class Connection:
             return None
         status = _STATUS.match(received)
         if status is None:
-            raise BrokenConnectionError("no answer: what came is no HTTP")
+            raise BrokenConnectionError("no answer: not HTTP")
         if length := _LENGTH.search(received, 0, end):
             if len(received) < end + int(length[1]):
                 return None
@@ -110,13 +109,13 @@ class Connection:
                 return None
             body = _joined(received[end:])
         else:
-            raise BrokenConnectionError("no answer: it does not say how long it is")
+            raise BrokenConnectionError("no answer: it has no length")
         self._received = b""
         reason = status[0][9:].decode("latin-1")
         return Answer(int(status[1]), reason, body, bool(_CLOSING.search(received, 0, end)))
 
     def close(self) -> None:
-        """Close the socket, whatever is under way."""
+        """Close the socket, also with a request in flight."""
         self.socket.close()
 
 

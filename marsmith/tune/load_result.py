@@ -1,4 +1,4 @@
-"""What a load brought: requests per second, latencies, failures; no IO."""
+"""The result of a load: requests per second, latencies, failures; no IO."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from dataclasses import dataclass, field
 
 @dataclass
 class LoadResult:
-    """What came in a stretch of time. Latencies are in seconds."""
+    """The answers in a period. Latencies are in seconds."""
 
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)  # of answers with a status of 2xx
     failures: Counter[str] = field(default_factory=Counter)  # all others, by reason
     answers: set[tuple[int, bytes]] = field(default_factory=set)  # of the share that is checked
-    # How long those had waited at the end that had no answer yet: in the open loop all that were
-    # due, in the closed loop those under way.
+    # How long requests without an answer had waited at the end: in the open loop all that were
+    # due, in the closed loop those in flight.
     waiting: list[float] = field(default_factory=list)
     open_loop: bool = False
 
     @property
     def requests_per_second(self) -> float:
-        """How many requests were answered with 2xx, per second."""
+        """The rate of answers with 2xx."""
         return len(self.latencies) / self.seconds if self.seconds else 0.0
 
     def percentile(self, percent: float) -> float:
-        """Return the latency that so many percent do not exceed (nearest rank), in seconds.
+        """Return a percentile of the latencies (nearest rank), in seconds.
 
-        In the open loop those that still wait count with what they have waited so far, so that a
-        server that falls behind cannot hide it. Without any answer: the longest wait.
+        In the open loop, waiting requests count with their wait so far, so that a server that falls
+        behind cannot hide it. Without any answer, it is the longest wait.
         """
         values = sorted(self.latencies + self.waiting if self.open_loop else self.latencies)
         if not values:
@@ -36,7 +36,7 @@ class LoadResult:
         return values[max(0, -int(-len(values) * percent // 100) - 1)]
 
     def __add__(self, later: LoadResult) -> LoadResult:
-        """Return both stretches as one."""
+        """Return the result of both periods together."""
         return LoadResult(
             self.seconds + later.seconds,
             self.latencies + later.latencies,

@@ -1,7 +1,7 @@
-"""One configuration under load: in slices, each answer's status seen, a share of answers compared.
+"""A load trial: one configuration under load, with all statuses and some answers checked.
 
-After each slice it is given up if it cannot become the best any more: early in the load only if it
-is far behind, late also if it is near, since a slice alone is no more exact than that.
+The load comes in slices. After each, a configuration is given up if it can no longer become the
+best: early only if it is far behind, later also if it is near, since few slices are less exact.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from marsmith.tune.trial_server import TrialServer
 
 SLICES = 6
 _SLICE = 0.5  # seconds
-_LONGEST = 5.0  # seconds that a slice may take to bring enough answers
+_LONGEST = 5.0  # seconds that a slice may take to get enough answers
 _ENOUGH = 100  # answers, for a first idea of the 99th percentile
-_WARM = 0.5  # seconds that do not count, for the workers
-_COLD = 8  # seconds at most that do not count, for Java to compile the front end
-_SETTLED = 1.03  # once a second brings no more than this of the one before, it has
+_WARM = 0.5  # seconds to warm up workers
+_COLD = 8  # seconds at most to warm up the front end, which Java compiles while it runs
+_SETTLED = 1.03  # it is warm once a second is at most this times faster than the last one
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What the load is, and what it is for."""
+    """The load, and its goal."""
 
     goal: float  # seconds, for p99
     connections: int
-    samples: tuple[str, ...]  # names in the archive of those that make the load; empty: all
+    samples: tuple[str, ...]  # their names in the archive; empty: all
 
 
 class Trial:
-    """A configuration that is served, and the load on it. Use it as a context manager."""
+    """A served configuration and its load. Use it as a context manager."""
 
     def __init__(
         self,
@@ -63,12 +63,12 @@ class Trial:
         self.close()
 
     def close(self) -> None:
-        """Close the connections, and serve the archive no longer."""
+        """Close the connections, and unregister the archive."""
         self._load.close()
         self._server.forget(self.archive)
 
     def warm(self, *, cold: bool = False) -> None:
-        """Load it without counting, and if the server itself is `cold`, until it has settled."""
+        """Load it without counting; if the server is `cold`, until its rate is stable."""
         before = self.slice(_WARM).requests_per_second
         for _ in range(_COLD if cold else 0):
             now = self.slice(1).requests_per_second
@@ -77,7 +77,7 @@ class Trial:
             before = now
 
     def slice(self, seconds: float = _SLICE) -> LoadResult:
-        """Load it for a while: longer than asked for where answers are few."""
+        """Load it for some seconds; for longer if there are few answers."""
         result = self._load.run(seconds, self._stop)
         while len(result.latencies) < _ENOUGH and result.seconds < _LONGEST:
             if self._stop() or result.failures:
@@ -86,11 +86,11 @@ class Trial:
         return result
 
     def rest(self) -> None:
-        """Leave the machine to others for a while."""
+        """Pause the load, so that others can use the machine."""
         self._load.rest(stop=self._stop)
 
     def failure(self, result: LoadResult) -> str | None:
-        """Say what is wrong with any of the answers; None if all that were looked at are right."""
+        """Return what is wrong with an answer; None if all checked answers are as expected."""
         for reason, count in result.failures.most_common(1):
             total = len(result.latencies) + sum(result.failures.values())
             return f"{count} of {total} requests failed: {reason}"
@@ -104,7 +104,7 @@ def _first_difference(
         sample = samples[number]
         expected = archive.read(sample.response)
         if wrong := sample.difference(expected, body):
-            return f"a wrong answer to {sample.request}: {wrong}"
+            return f"wrong answer to {sample.request}: {wrong}"
     return None
 
 
@@ -115,10 +115,10 @@ def measure(
     give_up: Callable[[Measurement, float], bool],
     stop: Callable[[], bool],
 ) -> Measurement | None:
-    """Return how a configuration does, or None if it was stopped before that is known.
+    """Measure a configuration; None if the user stopped it.
 
-    `started` is when its workers were asked for, on time.perf_counter()'s clock. `give_up` is
-    asked after each slice, with what is known so far and which share of the slices that is.
+    `started` is when its workers were requested, on time.perf_counter()'s clock. `give_up` is
+    called after each slice with the measurement so far and the share of the slices that are done.
     """
     result = LoadResult()
     for done in range(1, SLICES + 1):
@@ -137,7 +137,7 @@ def measure(
 def measured(
     configuration: Configuration, result: LoadResult, seconds: float, failure: str | None = None
 ) -> Measurement:
-    """Put what a load brought into a measurement; one that failed has no figures."""
+    """Turn the result of a load into a measurement, without figures if it failed."""
     if failure is not None:
         return failed(configuration, seconds, failure)
     return Measurement(
@@ -150,16 +150,16 @@ def measured(
 
 
 def failed(configuration: Configuration, seconds: float, failure: str) -> Measurement:
-    """Return the measurement of a configuration that is no candidate, and why."""
+    """Return the measurement of a configuration that failed."""
     return Measurement(configuration, 0.0, 0.0, 0.0, round(seconds, 3), failure=failure)
 
 
 def is_hopeless(so_far: Measurement, share: float, best: float, goal: float) -> bool:
-    """Whether a configuration cannot become the best.
+    """Return whether a configuration can no longer become the best.
 
-    `share` is the share of its load that is done, `best` the requests per second to beat (0: none
-    yet), `goal` that for p99 in seconds. The margins are what slices of the same configuration
-    were seen to differ by: a quarter for a sixth of the load, a twentieth for all of it.
+    `share` of its load is done, `best` is the rate to beat (0: none yet), and `goal` the limit of
+    p99 in seconds. The margins are how much slices of one configuration were seen to differ: a
+    quarter after a sixth of the load, a twentieth after all of it.
     """
     margin = 0.05 + 0.24 * (1 - share)
     too_slow = so_far.requests_per_second < best * (1 - margin)

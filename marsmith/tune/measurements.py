@@ -1,8 +1,8 @@
-"""What `marsmith tune` measured, and remembers: `.marsmith/tune/NAME.jsonl`, a line for each.
+"""Measurements of `marsmith tune`, kept in `.marsmith/tune/NAME.jsonl`, one line each.
 
-A measurement counts again as long as what was measured is the same: the archive's files and
-values but for those that are tuned, config.properties, the load, the machine and the versions of
-all that computes. The key of a line is a digest of these.
+A measurement is reused while its inputs are the same: the archive's files and values except tuned
+ones, config.properties, the load, the machine, and the versions of the packages that compute. The
+key of a line is a digest of these.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ _CPU = Path("/proc/cpuinfo")
 
 @dataclass(frozen=True)
 class Measurement:
-    """How a configuration did under load. Latencies are in seconds."""
+    """The measurement of one configuration under load. Latencies are in seconds."""
 
     configuration: Configuration
     requests_per_second: float
     p50: float
     p99: float
-    seconds: float  # what measuring it took, with the start of its workers
-    complete: bool = True  # False: given up early, since it could not become the best
-    final: bool = False  # measured once more, in turn with the other best ones
-    failure: str | None = None  # then the figures are zero
+    seconds: float  # duration of the measurement, with the start of the workers
+    complete: bool = True  # False: given up early, since it could no longer become the best
+    final: bool = False  # measured again in the final, in turns with the other best ones
+    failure: str | None = None  # if set, the figures are zero
 
     def meets(self, goal: float) -> bool:
-        """Whether it is a candidate under a goal for p99, in seconds."""
+        """Return whether it is complete and meets a goal for p99, in seconds."""
         return self.failure is None and self.complete and 0 < self.p99 <= goal
 
 
 class Measurements:
-    """Those of one archive that count now; more are written as they are added."""
+    """The valid measurements of one archive; new ones are written to the file."""
 
     def __init__(self, project: Project, spec: ArchiveSpec, load: Mapping[str, Any]) -> None:
-        """`load` says, in values that JSON can hold, what else a measurement depends on."""
+        """`load` holds further inputs of a measurement, as JSON values."""
         self.path = project.state_folder("tune") / f"{spec.name}.jsonl"
         inputs = _inputs(project, spec)
         self.inputs = _digest(inputs)
@@ -57,19 +57,19 @@ class Measurements:
         self._known = {(one.configuration, one.final): one for one in self._read()}
 
     def find(self, configuration: Configuration, *, final: bool = False) -> Measurement | None:
-        """Return what was measured of a configuration, if anything was."""
+        """Return the measurement of a configuration, if there is one."""
         return self._known.get((configuration, final))
 
     def any_sound(self) -> bool:
-        """Whether any configuration could be served."""
+        """Return whether any configuration could be served."""
         return any(one.failure is None for one in self._known.values())
 
     def forget(self) -> None:
-        """Let nothing count that was measured before; it stays in the file."""
+        """Ignore earlier measurements; they stay in the file."""
         self._known.clear()
 
     def add(self, measurement: Measurement) -> None:
-        """Remember a measurement. Raises ProjectError if it cannot be written."""
+        """Add a measurement and write it. Raises ProjectError if it cannot be written."""
         self._known[measurement.configuration, measurement.final] = measurement
         line = json.dumps({"key": self.key, **asdict(measurement)}, ensure_ascii=False) + "\n"
         try:
@@ -77,7 +77,9 @@ class Measurements:
                 file.write(line)
         except OSError as error:
             raise ProjectError(
-                f"{self.path} cannot be written: {error.strerror}", "make room, or make it writable"
+                f"{self.path} cannot be written: {error.strerror}",
+                "free disk space, or make the file writable",
+                code="project-unwritable",
             ) from error
 
     def _read(self) -> Iterator[Measurement]:
@@ -102,7 +104,7 @@ def _measurement(values: dict[str, Any]) -> Measurement:
 
 
 def _inputs(project: Project, spec: ArchiveSpec) -> dict[str, Any]:
-    """Return what a model and its answers depend on: files, values, machine, versions."""
+    """Return the inputs of a model's answers and speed: files, values, machine, versions."""
     files = contents(project, untuned(spec))
     return {
         "files": {name: _digest(content) for name, content in files.items()},
@@ -126,7 +128,7 @@ def _version(name: str) -> str | None:
 
 
 def _processor() -> str:
-    """Return the name of the CPU, as far as the system tells it."""
+    """Return the name of the CPU, if the system knows it."""
     if _CPU.exists():
         for line in _CPU.read_text(errors="replace").splitlines():
             if line.startswith("model name"):

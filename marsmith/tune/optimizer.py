@@ -1,10 +1,11 @@
-"""Which configuration to try next.
+"""Choose the configuration to try next.
 
-In turns: what Optuna suggests, which looks everywhere, and a neighbour of the best so far, which
-differs from it in one value. Optuna's is TPE (Bergstra et al., "Algorithms for Hyper-Parameter
-Optimization", 2011) with the goal for latency as a constraint, so that the search learns from what
-breaks it as well. On 25 made-up surfaces with 4 % noise, a fifth of all configurations found at
-least 0.95 of the best on 24 by TPE alone, on 20 by chance, on all by turns.
+In turns: a suggestion of Optuna, which searches everywhere, and a neighbour of the best so far,
+which differs in one value. Optuna uses TPE (Bergstra et al., "Algorithms for Hyper-Parameter
+Optimization", 2011) with the goal for latency as a constraint, so that it also learns from
+configurations that miss the goal. On 25 synthetic surfaces with 4 % noise, trying a fifth of all
+configurations found at least 0.95 of the best on 24 surfaces with TPE alone, on 20 at random, and
+on all 25 in turns.
 """
 
 from __future__ import annotations
@@ -20,17 +21,17 @@ if TYPE_CHECKING:
     from optuna.trial import Trial as Suggestion
 
 _NAMES = ("variant", "processes", "batch size", "delay")
-_RANDOM = 4  # configurations before the model of the others is believed
-_SEED = 0  # so that a second run asks for the same, and finds it measured
-_REPEATED = 200  # suggestions of what was tried; then nothing else is worth trying
-BETTER = 1.02  # a rate that is no more than that above another is as good
-_MISSED = 10.0  # what a configuration that fails is told to miss the goal by
+_RANDOM = 4  # random configurations before TPE's model is used
+_SEED = 0  # a second run tries the same configurations, which are measured already
+_REPEATED = 200  # repeated suggestions after which the search ends
+BETTER = 1.02  # a rate only counts as better if it is this factor higher
+_MISSED = 10.0  # constraint value of a configuration that fails
 
 Place = tuple[int, int, int, int]  # in the four lists of a space
 
 
 class Study:
-    """Suggests configurations, and learns from what they did."""
+    """Suggests configurations, and learns from their measurements."""
 
     def __init__(self, space: Space, goal: float) -> None:
         """Prepare to search a space, under a goal for p99 in seconds."""
@@ -48,9 +49,9 @@ class Study:
             self._enqueue(_first(space, variant))
 
     def ask(self, *, only_near: bool = False) -> Configuration | None:
-        """Return one that was not tried yet, or None if all that is worth it was.
+        """Return an untried configuration, or None if none is left that is worth trying.
 
-        `only_near`: a neighbour of the best or none, to see that the search ends on a peak.
+        With `only_near` it is a neighbour of the best, to verify that the best is a peak.
         """
         near = next((one for one in self._neighbours() if not self._is_tried(one)), None)
         if only_near and near is None:
@@ -70,12 +71,12 @@ class Study:
         return None
 
     def tell(self, measurement: Measurement) -> None:
-        """Learn what a configuration did that was asked for."""
+        """Learn from the measurement of a suggested configuration."""
         trial, place = self._open.pop(measurement.configuration)
         self._tried[measurement.configuration] = measurement
         self._tell(trial, measurement)
         rate = measurement.requests_per_second
-        # On a plateau noise alone makes one of many the best: that is no step up.
+        # On a plateau, the best only differs by noise, which is not progress.
         if measurement.meets(self._goal) and (self._best is None or rate > self._best[0] * BETTER):
             self._best = rate, place
 
@@ -100,7 +101,7 @@ class Study:
         )
 
     def _neighbours(self) -> Iterator[Place]:
-        """Yield what differs from the best in one value: the next of an ordered one, any other."""
+        """Yield places that differ from the best in one value; in ordered lists, adjacent ones."""
         if self._best is None:
             return
         variant, processes, size, delay = self._best[1]
@@ -114,6 +115,6 @@ class Study:
 
 
 def _first(space: Space, variant: int) -> Place:
-    """Return where to begin with each variant: as many workers as may be, some batching."""
+    """Return the first place to try for a variant: most workers, some batching."""
     processes = max(range(len(space.processes)), key=lambda n: space.processes[n][0])
     return variant, processes, max(0, len(space.batch_sizes) - 3), 0

@@ -1,4 +1,4 @@
-"""What throughput costs in latency: the frontier, in characters and as a picture; no IO."""
+"""Throughput against latency: the Pareto frontier, as text and as SVG; no IO."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BOX = (70, 20, 600, 340)  # of the picture's plot: left, top, width, height
 
 @dataclass(frozen=True)
 class Point:
-    """A configuration by what it does. `latency` is its p99 in seconds."""
+    """The result of one configuration. `latency` is its p99 in seconds."""
 
     throughput: float
     latency: float
@@ -20,7 +20,7 @@ class Point:
 
 
 def frontier(points: Sequence[Point]) -> list[int]:
-    """Return the places of those that no other beats in both, by rising latency."""
+    """Return the places of points that no other beats in both values, by rising latency."""
     found, most = [], 0.0
     order = sorted(range(len(points)), key=lambda n: (points[n].latency, -points[n].throughput))
     for place in order:
@@ -31,7 +31,7 @@ def frontier(points: Sequence[Point]) -> list[int]:
 
 
 def in_characters(points: Sequence[Point], goal: float) -> str:
-    """Draw p99 (across, logarithmic) against requests per second; `:` is the goal in seconds."""
+    """Draw requests per second over p99 (logarithmic) as text; `:` marks the goal (seconds)."""
     scale = _Scale.of(points, goal)
     rows = [[" "] * _WIDTH for _ in range(_HEIGHT)]
     at_goal = round(scale.across(goal) * (_WIDTH - 1))
@@ -56,7 +56,7 @@ def in_characters(points: Sequence[Point], goal: float) -> str:
 
 
 def as_svg(title: str, points: Sequence[Point], names: Sequence[str], goal: float) -> str:
-    """Draw the same as SVG; each point tells its name when it is pointed at."""
+    """Draw the same as SVG; each point has its name as a tooltip."""
     scale = _Scale.of(points, goal)
     left, top, width, height = _BOX
 

@@ -1,7 +1,7 @@
-"""The best configurations once more, served side by side and loaded in turns.
+"""Measure the best configurations again, served side by side and loaded in turns.
 
-The best of many noisy figures is too good to be true, and what the machine does meanwhile falls on
-one configuration and not on the next. In turns it falls on all of them, and medians forget it.
+The best of many noisy measurements is too good, and other work of the machine disturbs some
+configurations and not others. In turns it disturbs all of them, and medians ignore it.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def measure_in_turns(
     stop: Callable[[], bool],
     cold: bool,
 ) -> list[Measurement]:
-    """Return the medians of several rounds for each configuration; nothing if it is stopped.
+    """Return the medians of several rounds for each configuration; nothing if the user stops.
 
-    `cold`: the server was not loaded before.
+    `cold` means that the server was not loaded before.
     """
     trials: list[tuple[Configuration, Trial]] = []
     try:
@@ -44,7 +44,7 @@ def measure_in_turns(
             cold = False
         return _rounds(trials, stop)
     except ServerError:
-        return []  # a worker that loaded before, and does not now: none of these is sure
+        return []  # a worker that loaded before fails now, so no measurement is reliable
     finally:
         for _, trial in trials:
             trial.close()
@@ -66,7 +66,7 @@ def _rounds(
 
 
 def _median(rounds: list[Measurement]) -> Measurement:
-    """Return the medians of several measurements of one configuration; one that failed counts."""
+    """Return the medians of several measurements of one configuration; any failure counts."""
     if wrong := next((one for one in rounds if one.failure), None):
         return replace(wrong, final=True)
     return replace(

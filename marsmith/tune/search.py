@@ -1,8 +1,8 @@
-"""Search how an archive is served best on this machine: most requests per second, p99 in time.
+"""Search the best configuration of an archive on this machine: highest rate with p99 in the goal.
 
-What it does now is measured first; then Optuna says what to try, and what cannot win is given up
-early. The best ones are measured again in turns, since the best of many noisy figures is too good
-to be true. The clock is looked at between measurements: a budget is kept but for the last one.
+The present configuration is measured first. Then Optuna suggests others, and hopeless ones are
+given up early. The best are measured again in turns, since the best of many noisy measurements is
+too good. The budget is checked between measurements, so the last one may exceed it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from marsmith.building.building import build
 from marsmith.core.errors import BuildError, ClientError, ProjectError, ServerError
 from marsmith.core.installed import require
 from marsmith.core.interrupts import StopRequest
+from marsmith.core.suggestions import did_you_mean
 from marsmith.project.project import Project
 from marsmith.project.spec import ArchiveSpec
 from marsmith.tune.engine_variants import (
@@ -36,28 +37,28 @@ from marsmith.tune.space import Configuration, Space, present
 from marsmith.tune.trial_server import TrialServer
 
 _FINALISTS = 3
-# Measurements that may bring nothing better by 2 %, one after the other, before only what is near
-# the best is tried: the search ends where no neighbour is better.
+# After so many measurements in a row without progress, only neighbours of the best are tried. The
+# search ends when no neighbour is better.
 _PATIENCE = 4
 
 
 @dataclass
 class Tuned:
-    """What was measured, and what is best. `stopped`: the user did not wait for the end."""
+    """All measurements, and the winner. `stopped` means that the user ended the search."""
 
     spec: ArchiveSpec
     goal: float  # seconds
     now: Measurement | None = None
     measurements: list[Measurement] = field(default_factory=list)
     finals: list[Measurement] = field(default_factory=list)  # of the best, measured in turns
-    winner: Measurement | None = None  # one of these
-    remembered: int = 0  # how many of the measurements are of an earlier run
+    winner: Measurement | None = None  # one of the finals
+    remembered: int = 0  # how many measurements are from an earlier run
     seconds: float = 0.0
     stopped: bool = False
 
 
 class Tuning:
-    """One search. `say` is told what goes on, a line at a time."""
+    """One search. `say` is called with each measurement."""
 
     def __init__(
         self,
@@ -72,7 +73,7 @@ class Tuning:
         calibration: Calibration | None = None,
         say: Callable[[Measurement], None] = lambda _: None,
     ) -> None:
-        """Build the archive, and prepare. `budget` is in seconds; `trials` the most to search.
+        """Build the archive, and prepare. `budget` is in seconds; `trials` limits the search.
 
         Raises FindingsError if the archive cannot be built, ProjectError if it has no samples,
         MissingExtraError without Optuna or TorchServe.
@@ -101,10 +102,10 @@ class Tuning:
         self.result = Tuned(self.spec, conditions.goal)
 
     def run(self, *, final: bool = True) -> Tuned:
-        """Search, and return what was found. Without a final there is no winner.
+        """Search, and return the result. Without a final there is no winner.
 
-        Raises what the archive's own configuration fails with, if it does. Whatever happens, no
-        process or folder of the search is left, and what was measured is remembered.
+        Raises the error of the archive's present configuration, if that fails. In any case, no
+        process or folder is left behind, and measurements are kept.
         """
         with self._server() as server:
             self.result.now = self._measure(server, self._present(), 0.0)
@@ -117,18 +118,8 @@ class Tuning:
         self.result.seconds = time.perf_counter() - self._started
         return self.result
 
-    def sweep(self, space: Space, budget: float) -> bool:
-        """Measure every configuration of a space in full; say whether all of them are."""
-        end = time.perf_counter() + budget
-        with self._server() as server:
-            for configuration in space:
-                if time.perf_counter() > end or self._stop.requested:
-                    return False
-                self._measure(server, configuration, 0.0, patient=True)
-        return True
-
     def space(self) -> Space:
-        """Return what there is to try."""
+        """Return the configurations to try."""
         return Space.of(
             variants(self._project, self.spec, self._engines, self._calibration),
             cores=os.cpu_count() or 1,
@@ -136,11 +127,6 @@ class Tuning:
             goal=self.conditions.goal,
             threads=reads(self._project, self.spec, "threads"),
         )
-
-    def finals(self, candidates: Iterable[Configuration]) -> list[Measurement]:
-        """Measure configurations in turns; return the medians of those that did not fail."""
-        with self._server() as server:
-            return self._finals(server, list(candidates))
 
     def _server(self) -> TrialServer:
         return TrialServer(self._project, self.spec, self._stop, self._calibration)
@@ -154,7 +140,7 @@ class Tuning:
         space = self.space()
         study = Study(space, self.conditions.goal)
         best, idle, tried = self._best(), 0, 0
-        patience = _PATIENCE + len(space.variants) - 1  # each of which is begun with
+        patience = _PATIENCE + len(space.variants) - 1  # the first measurements try each variant
         while tried < self._trials and self._left() > 0:
             tried += 1
             configuration = study.ask(only_near=idle >= patience)
@@ -168,7 +154,7 @@ class Tuning:
             best = self._best()
 
     def _left(self) -> float:
-        """Return the seconds left for the search: the final takes some, by what was seen."""
+        """Return the seconds left for the search, without an estimate for the final."""
         longest = max((one.seconds for one in self.result.measurements), default=0.0)
         final = min(self._budget / 2, _FINALISTS * (longest + ROUND))
         return self._budget - final - (time.perf_counter() - self._started)
@@ -178,13 +164,16 @@ class Tuning:
         return max((one.requests_per_second for one in candidates), default=0.0)
 
     def _measure(
-        self, server: TrialServer, configuration: Configuration, best: float, patient: bool = False
+        self, server: TrialServer, configuration: Configuration, best: float
     ) -> Measurement | None:
-        """Measure a configuration, unless that is known; None if the user stops it."""
+        """Measure a configuration, or reuse its measurement; None if the user stops.
+
+        It is given up early if it cannot beat `best` requests per second, unless that is 0.
+        """
         goal = self.conditions.goal
 
         def give_up(so_far: Measurement, share: float) -> bool:
-            return not patient and best > 0 and is_hopeless(so_far, share, best, goal)
+            return best > 0 and is_hopeless(so_far, share, best, goal)
 
         known = self.known.find(configuration)
         if known and (known.complete or give_up(known, 1.0)):
@@ -209,14 +198,14 @@ class Tuning:
             archive = server.serve(configuration)
         except (ServerError, BuildError, ClientError) as error:
             if not self.result.measurements and not self.known.any_sound():
-                raise  # what is served now cannot be: nothing of it can be tuned
+                raise  # the present configuration cannot be served, so nothing can be tuned
             return failed(configuration, time.perf_counter() - started, error.message)
         if archive is None:
             return None
         with Trial(server, archive, self.conditions, self._requested) as trial:
             trial.warm(cold=self._cold)
             if self._cold:
-                started = time.perf_counter()  # what the server itself takes is no trial's
+                started = time.perf_counter()  # the trial does not include the server's start
             self._cold = False
             return measure(trial, configuration, started, give_up, self._requested)
 
@@ -226,12 +215,13 @@ class Tuning:
     def _require_sound(self, now: Measurement) -> None:
         if now.failure is not None:
             raise ServerError(
-                f"{self.spec.name} as it is fails under load: {now.failure}",
-                "fewer --connections, a larger jobQueueSize; or mend what the message names",
+                f"{self.spec.name} fails under load in its present configuration: {now.failure}",
+                "use fewer --connections or a larger jobQueueSize, or correct the archive",
+                code="fails-under-load",
             )
 
     def _choose(self, server: TrialServer) -> None:
-        """Let the best measure up again, and settle for the one that is best then."""
+        """Measure the best configurations in turns, and choose the winner."""
         goal = self.conditions.goal
         candidates = [one for one in self.result.measurements if one.meets(goal)]
         candidates.sort(key=lambda one: -one.requests_per_second)
@@ -239,7 +229,7 @@ class Tuning:
             some, candidates = candidates[:_FINALISTS], candidates[_FINALISTS:]
             finalists = [one.configuration for one in some]
             if self.result.now and not self.result.finals:
-                finalists.append(self.result.now.configuration)  # what the winner is held against
+                finalists.append(self.result.now.configuration)  # to compare the winner with
             finals = self._finals(server, list(dict.fromkeys(finalists)))
             self.result.finals += finals
             good = [one for one in finals if one.meets(goal)]
@@ -257,19 +247,22 @@ class Tuning:
 
 
 def _chosen(archive: Archive, wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names in the archive of the samples that make the load."""
+    """Return the names of the samples that make the load."""
     names = [sample.request for sample in archive.samples]
     if not names:
         raise ProjectError(
-            f"{archive.name} has no sample, so there is nothing to load it with",
+            f"{archive.name} has no sample, so there are no requests to load it with",
             f"record one: marsmith sample {archive.name} FILE",
+            code="no-sample",
         )
     found = []
     for one in wanted:
         matching = [name for name in names if Path(name).name == Path(one).name]
         if not matching:
             raise ProjectError(
-                f"{archive.name} has no sample {one}", f"its samples: {', '.join(names)}"
+                f"{archive.name} has no sample {one}",
+                did_you_mean(one, names),
+                code="unknown-sample",
             )
         found += matching
     return tuple(dict.fromkeys(found)) or tuple(names)

@@ -1,4 +1,4 @@
-"""What `marsmith tune` may set, and what that means in a spec; no IO."""
+"""The configurations that `marsmith tune` can try, and how a spec expresses them; no IO."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from marsmith.project.spec import ArchiveSpec
 
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _DELAYS = (1, 2, 5, 10, 20, 50, 100)  # ms
-# What TorchServe takes where a model-config says nothing (ModelArchive, ConfigManager.java).
+# TorchServe's defaults (ModelArchive, ConfigManager.java).
 _DEFAULT_BATCH_SIZE = 1
 _DEFAULT_DELAY = 100  # ms
 _TUNED_SERVING = ("minWorkers", "maxWorkers", "batchSize", "maxBatchDelay")
@@ -19,15 +19,12 @@ _TUNED_HANDLER = ("threads", "engine", "dtype")
 
 @dataclass(frozen=True)
 class Variant:
-    """A model's form: which engine computes it, in which numbers, from which file.
-
-    `engine` None leaves engine, dtype and file as the spec has them.
-    """
+    """A model's engine, dtype and file. Without an engine, all are as in the spec."""
 
     engine: str | None = None
     dtype: str | None = None
-    kind: str | None = None  # the format to export it to, where the engine wants a file of its own
-    files: tuple[str, ...] = ()  # that file, and what belongs to it
+    kind: str | None = None  # the export format, if the engine needs another file
+    files: tuple[str, ...] = ()  # that file, and further ones that belong to it
 
     def __str__(self) -> str:
         return f"{self.engine} {self.dtype}" if self.engine else "as it is"
@@ -35,7 +32,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Configuration:
-    """One way to serve an archive. `threads` None leaves them to the handler."""
+    """One way to serve an archive. Without `threads`, the handler chooses them."""
 
     variant: Variant
     workers: int
@@ -45,7 +42,7 @@ class Configuration:
 
 
 def present(spec: ArchiveSpec, cores: int) -> Configuration:
-    """Return the configuration that a spec has now."""
+    """Return the configuration of a spec."""
     serving, handler = spec.serving, spec.handler_config
     workers = int(serving.get("minWorkers") or cores)
     share = max(1, cores // int(serving.get("maxWorkers") or workers))
@@ -59,7 +56,7 @@ def present(spec: ArchiveSpec, cores: int) -> Configuration:
 
 
 def applied(spec: ArchiveSpec, configuration: Configuration) -> ArchiveSpec:
-    """Return the spec of an archive that is served like that."""
+    """Return a spec with a configuration applied."""
     serving: dict[str, Any] = {
         "minWorkers": configuration.workers,
         "maxWorkers": configuration.workers,
@@ -83,7 +80,7 @@ def applied(spec: ArchiveSpec, configuration: Configuration) -> ArchiveSpec:
 
 
 def untuned(spec: ArchiveSpec) -> ArchiveSpec:
-    """Return the spec without what tuning sets: what all configurations of it share."""
+    """Return a spec without the tuned keys: what all its configurations have in common."""
     return replace(
         spec,
         serving={k: v for k, v in spec.serving.items() if k not in _TUNED_SERVING},
@@ -93,7 +90,7 @@ def untuned(spec: ArchiveSpec) -> ArchiveSpec:
 
 @dataclass(frozen=True)
 class Space:
-    """All that is tried: each of these with each of the others."""
+    """All combinations of these values."""
 
     variants: tuple[Variant, ...]
     processes: tuple[tuple[int, int | None], ...]  # workers, threads of each
@@ -110,10 +107,10 @@ class Space:
         goal: float,
         threads: bool,
     ) -> Space:
-        """Return what is worth trying on so many cores.
+        """Return the space that is worth trying.
 
-        Workers times threads are at most `cores`; batches no larger than the `connections` that
-        could fill them; delays at most half the `goal`, in seconds, which the model needs too.
+        Workers times threads are at most `cores`. Batches are at most as large as `connections` can
+        fill. Delays are at most half the `goal` (seconds), since the model needs time too.
         """
         some = sorted({2**n for n in range(cores.bit_length())} | {cores})
         pairs = tuple((w, t) for w in some for t in some if w * t <= cores)
@@ -126,12 +123,12 @@ class Space:
 
     @property
     def lengths(self) -> tuple[int, int, int, int]:
-        """How long each of the four lists is."""
+        """The lengths of the four lists."""
         processes, sizes = len(self.processes), len(self.batch_sizes)
         return len(self.variants), processes, sizes, len(self.delays)
 
     def configuration(self, variant: int, processes: int, size: int, delay: int) -> Configuration:
-        """Return one by its places in the four lists; alone in its batch, no request waits."""
+        """Return a configuration by its places; with batch size 1, all delays are the same."""
         batch_size = self.batch_sizes[size]
         return Configuration(
             self.variants[variant],

@@ -1,7 +1,7 @@
-"""A TorchServe of its own, in a temporary folder, that serves one configuration after the other.
+"""A separate TorchServe, in a temporary folder, that serves one configuration after another.
 
-Each configuration is an archive as `marsmith build` would make it, so what is measured is what
-will be served: its model-config outweighs what the management API could say instead.
+Each configuration is an archive as `marsmith build` writes it, so that what is measured is what
+will be served: an archive's model-config overrides parameters of the management API.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ from marsmith.tune.space import Configuration, Variant, applied
 
 _TIMEOUT = 120.0  # seconds for a model to load and to answer; TorchServe's own
 _PATIENCE = 30.0  # seconds for workers to end
-# What config.properties says of these is for the server that others use; ours is for us alone.
+# Keys of config.properties that do not apply to this server.
 _OWN = "inference_address management_address metrics_address grpc_inference_address "
 _OWN += "grpc_management_address enable_grpc_ssl model_store load_models models model_snapshot"
-_WEEK = 7 * 24 * 60  # minutes that a key is valid: nobody renews it during a search
+_WEEK = 7 * 24 * 60  # minutes that keys are valid; they are not renewed during a search
 
 
 @dataclass(frozen=True)
 class TemporaryProject(Project):
-    """A project that builds into another folder, and remembers it there."""
+    """A project that builds into another folder, with its state in that folder."""
 
     folder: Path
 
@@ -54,13 +54,13 @@ class TemporaryProject(Project):
         return self.folder / "model_store"
 
     def state_folder(self, name: str) -> Path:
-        """Return a folder for what is to be remembered as long as the project is there."""
+        """Return a folder for the project's state."""
         (self.folder / name).mkdir(parents=True, exist_ok=True)
         return self.folder / name
 
 
 class TrialServer:
-    """Serves configurations of one archive. Use it as a context manager; nothing of it is left."""
+    """Serves configurations of one archive. Use it as a context manager; it leaves nothing."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class TrialServer:
         self._calibration = calibration
         self._temporary = tempfile.TemporaryDirectory(prefix="marsmith-tune-")
         self._store = TemporaryProject(project.root, Path(self._temporary.name))
-        self._unmakeable: dict[Variant, BuildError] = {}
+        self._failed_exports: dict[Variant, BuildError] = {}
         self._manifests: dict[Variant, bytes] = {}
         self._server: TorchServe | None = None
         self._client = Client()
@@ -93,10 +93,10 @@ class TrialServer:
         self._temporary.cleanup()
 
     def serve(self, configuration: Configuration) -> Archive | None:
-        """Serve one, proven by its samples; None if the user wants to stop meanwhile.
+        """Serve a configuration once its samples pass; None if the user stops before.
 
-        Raises WorkerError with the true cause if a worker cannot load it, ServerError if it
-        answers a sample wrongly, BuildError if its archive cannot be made.
+        Raises WorkerError with the true cause if a worker cannot load it, ServerError if a sample
+        fails, BuildError if its archive cannot be built.
         """
         archive = self._build(configuration)
         deadline = time.monotonic() + _TIMEOUT
@@ -109,15 +109,15 @@ class TrialServer:
         return None if self._stop.requested else archive
 
     def forget(self, archive: Archive) -> None:
-        """Serve an archive no longer. One that TorchServe does not know is no error."""
-        # Refused, or the whole server is gone: the next one to be served will tell.
+        """Stop serving an archive, if TorchServe knows it."""
+        # If the server has ended, the next `serve` starts another one.
         with suppress(ClientError):
             if self._url:
                 self._unregister(archive.name)
         archive.path.unlink(missing_ok=True)
 
     def _unregister(self, name: str) -> None:
-        """Return when its workers have ended too: they would take the next one's time."""
+        """Unregister a model and wait for its workers, which would slow down the next ones."""
         workers = [worker.pid for model in self._client.describe(name) for worker in model.workers]
         self._client.unregister(name)
         deadline = time.monotonic() + _PATIENCE
@@ -125,15 +125,15 @@ class TrialServer:
             time.sleep(0.02)
 
     def url(self, archive: Archive) -> str:
-        """Return where an archive answers."""
+        """Return the URL of an archive's predictions."""
         return f"{self._url}/predictions/{quote(archive.name)}"
 
     def headers(self) -> dict[str, str]:
-        """Return the headers that a request needs."""
+        """Return the headers that requests need."""
         return self._client.inference_headers()
 
     def _serving(self, archive: Archive) -> TorchServe:
-        """Return the server, which now has an archive more; if it ended by itself, a new one."""
+        """Register an archive, and return the server; a new server if the last one ended."""
         if self._server is not None and self._server.is_running():
             self._client.register(archive.path.name, model_name=archive.name)
             return self._server
@@ -162,7 +162,7 @@ class TrialServer:
         return server
 
     def _build(self, configuration: Configuration) -> Archive:
-        """Make the archive of a configuration, under a name that was not served before."""
+        """Build the archive of a configuration, under a new name."""
         self._make(configuration.variant)
         spec = applied(self._spec, configuration)
         if configuration.variant not in self._manifests:
@@ -178,13 +178,13 @@ class TrialServer:
         return Archive(path)
 
     def _make(self, variant: Variant) -> None:
-        """Export a variant's files; what fails once is not tried again."""
-        if error := self._unmakeable.get(variant):
+        """Export a variant's files. After a failure, the same error is raised again."""
+        if error := self._failed_exports.get(variant):
             raise error
         try:
             make(self._store, self._spec, variant, self._calibration)
         except BuildError as error:
-            self._unmakeable[variant] = error
+            self._failed_exports[variant] = error
             raise
 
 

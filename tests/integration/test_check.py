@@ -30,8 +30,8 @@ def test_errors_are_told_with_their_place_and_a_stale_archive_is_built_anew(kit:
     handler.write_text(handler.read_text() + "\n# changed\n")
     result = kit("check", "digits", check=False)
     assert result.returncode == 1
-    assert "handlers/digit_classifier.py: error[stale]: digits.mar holds another" in result.stderr
-    assert "hint: build it again: marsmith build digits" in result.stderr
+    assert "handlers/digit_classifier.py: error[stale]: " in result.stderr
+    assert "marsmith build digits" in result.stderr
     (finding,) = json.loads(kit("check", "--json", check=False).stdout)[0]["findings"]
     assert finding["rule"] == "stale"
     assert finding["file"] == "handlers/digit_classifier.py"
@@ -42,7 +42,7 @@ def test_errors_are_told_with_their_place_and_a_stale_archive_is_built_anew(kit:
 def test_warnings_count_if_strict(kit: Kit) -> None:
     with (kit.root / "config.properties").open("a") as file:
         file.write("\nbatch_size=4\n")
-    assert "TorchServe ignores batch_size here" in kit("check", "digits").stderr
+    assert "warning[config-ignored]: " in kit("check", "digits").stderr
     assert kit("check", "digits", "--strict", check=False).returncode == 1
 
 
@@ -56,7 +56,7 @@ def test_what_is_no_archive_is_said(kit: Kit, target: str) -> None:
 
 def test_a_file_that_is_not_there_is_said(kit: Kit) -> None:
     result = kit("check", "nothing.mar", check=False)
-    assert result.stderr.startswith("error[project]: there is no file nothing.mar")
+    assert result.stderr.startswith("error[target-missing]: there is no file nothing.mar")
 
 
 def test_unpacked_archives_of_a_model_store_are_found(tmp_path: Path) -> None:

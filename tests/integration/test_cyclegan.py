@@ -60,4 +60,4 @@ def test_weights_of_other_kinds_load_or_name_the_next_step(kit: Kit) -> None:
     kit.write("archives.toml", SPEC)
     kit("build")
     result = kit("run", "cartoon", ROOT / "samples" / "cat.jpg", check=False)
-    assert "marsmith weights extract takes prefixes off" in result.stderr
+    assert "marsmith weights extract" in result.stderr

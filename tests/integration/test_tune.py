@@ -109,8 +109,8 @@ def test_a_goal_that_nothing_keeps_is_told_with_the_least_that_was_seen(empty: K
     write_loner(empty)
     result = empty("tune", "loner", "--p99", "0.001ms", "--trials", 0, check=False)
     assert result.returncode == 1
-    assert "nothing that was tried keeps a p99 of 0.001 ms" in result.stderr
-    assert "hint: allow more (--p99)" in result.stderr
+    assert "0.001 ms" in result.stderr
+    assert "--p99" in result.stderr.rpartition("hint: ")[2]
     assert (empty.root / "archives.toml").read_text() == SPEC
 
 
@@ -126,9 +126,10 @@ def test_what_cannot_be_meant_is_told_before_anything_starts(empty: Kit) -> None
     write_loner(empty)
     assert "write 50ms" in empty("tune", "loner", "--p99", "50", check=False).stderr
     unknown = empty("tune", "loner", *EASY, "--sample", "two.txt", check=False)
-    assert "hint: its samples: samples/one.txt" in unknown.stderr
+    assert "error[unknown-sample]" in unknown.stderr
+    assert "samples/one.txt" in unknown.stderr
     empty.write("archives.toml", SPEC.partition("[[")[0])
-    assert "marsmith sample loner" in empty("tune", "loner", *EASY, check=False).stderr
+    assert "error[no-sample]" in empty("tune", "loner", *EASY, check=False).stderr
 
 
 def write_loner(kit: Kit) -> None:

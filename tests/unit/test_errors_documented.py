@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/errors.md").read_text()
 NAMES = {"code", "rule"}
 # Rooms whose tables are being filled: take each out when it is complete.
-PENDING = set(ROOMS)
+COMPLETE = "core weights answers archive torchserve worker inspect check tune"
+PENDING = set(ROOMS) - set(COMPLETE.split())
 
 
 TREES = {path: ast.parse(path.read_bytes()) for path in (ROOT / "marsmith").rglob("*.py")}

@@ -8,6 +8,7 @@ import pytest
 
 from marsmith.building.calibration import MOST_CALIBRATING, MOST_HELD_OUT, split_photos
 from marsmith.core.errors import BuildError
+from tests.codes import coded
 
 
 def folder(path: Path, count: int) -> Path:
@@ -33,5 +34,5 @@ def test_no_photo_is_on_both_sides(
 
 
 def test_one_is_too_few(tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match="holds 1 picture, and some are needed"):
+    with pytest.raises(BuildError, check=coded("too-few-photos")):
         split_photos(folder(tmp_path, 1))

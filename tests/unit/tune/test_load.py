@@ -108,8 +108,8 @@ def test_large_requests_and_answers_in_chunks_come_whole() -> None:
     [
         (OK.replace(b"200 OK", b"503 Service Unavailable"), "503 Service Unavailable"),
         (b"", "no answer: the server closed the connection"),
-        (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "no answer: what came is no HTTP"),
-        (b"HTTP/1.1 200 OK\r\n\r\nok", "no answer: it does not say how long it is"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "no answer: not HTTP"),
+        (b"HTTP/1.1 200 OK\r\n\r\nok", "no answer: it has no length"),
     ],
 )
 def test_whatever_is_no_answer_is_a_failure_with_its_reason(response: bytes, reason: str) -> None:

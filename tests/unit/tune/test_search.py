@@ -17,6 +17,7 @@ from marsmith.tune.measurements import Measurement, Measurements
 from marsmith.tune.optimizer import Study
 from marsmith.tune.pareto import Point, as_svg, frontier, in_characters
 from marsmith.tune.space import Configuration, Space, Variant, applied, present, untuned
+from tests.codes import coded
 from tests.unit.conftest import MakeProject
 
 ROOT = Path(__file__).parents[3]
@@ -169,7 +170,7 @@ def test_a_winner_with_files_of_its_own_names_them_in_weights() -> None:
 def test_a_spec_that_cannot_be_changed_by_lines_is_left_alone() -> None:
     text = '[archives.tiny]\nversion = "1"\nhandler = "h.py"\nserving = { batchSize = 4 }\n'
     spec = parse_spec(text).archives["tiny"]
-    with pytest.raises(ProjectError, match=r"cannot change"):
+    with pytest.raises(ProjectError, check=coded("spec-not-editable")):
         apply_winner.winning_text(text, spec, ONE)
 
 
