@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from marsmith.cli.output import examples
+from marsmith.cli.output import examples, print_error
+from marsmith.cli.progress import working
 from marsmith.core.errors import MarsmithError
 from marsmith.init.plan import Plan
 from marsmith.init.record import record_answer
@@ -132,7 +133,8 @@ def _record(plan: Plan, done: Written) -> None:
     try:
         record_answer(Path.cwd(), name, done.picture)
     except MarsmithError as error:
-        click.echo(f"warning: no answer is recorded: {error.message}", err=True)
-        click.echo(f"  hint: {error.hint}; then: marsmith sample {name} {done.picture}", err=True)
+        print_error(error)
+        click.echo(f"warning: no answer to {done.picture} is recorded", err=True)
+        click.echo(f"  hint: once that is solved: marsmith sample {name} {done.picture}", err=True)
     else:
         click.echo(f"{'recorded':10} the answer to {done.picture}")
