@@ -8,20 +8,24 @@ import click
 
 from marsmith.archive.sbom import bill_of_materials
 from marsmith.cli.answers import keep
-from marsmith.cli.options import archive_of
+from marsmith.cli.options import archive_argument, archive_of
+from marsmith.cli.output import examples
 
 
-@click.command()
-@click.argument("archive")
+@click.command(epilog=examples("marsmith bill digits --out digits.cdx.json"))
+@archive_argument
 @click.option(
-    "--out", metavar="FILE", type=click.Path(path_type=Path), help="Write it here, not to stdout."
+    "--out",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write to this file, not to stdout.",
 )
 @click.pass_context
 def bill(context: click.Context, archive: str, out: Path | None) -> None:
-    """Say what an archive is made of: a CycloneDX 1.6 bill of materials in JSON.
+    """Print a software bill of materials for an archive: CycloneDX 1.6, in JSON.
 
     ARCHIVE is a name in archives.toml, a .mar or .tar.gz, or an unpacked archive. The bill lists
-    each file, and each requirement with its version and licence as far as they are known here.
+    each file, and each requirement with its version and licence if they are known here.
     """
     text = bill_of_materials(archive_of(context, archive))
     if out is None:

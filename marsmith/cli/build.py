@@ -9,21 +9,21 @@ import click
 from marsmith.building.building import build as build_archives
 from marsmith.building.locked_building import build_and_lock, build_locked
 from marsmith.cli.options import json_option, names_argument, project_of
-from marsmith.cli.output import file_size, print_findings, print_json, print_table
+from marsmith.cli.output import examples, file_size, print_findings, print_json
+from marsmith.cli.progress import working
+from marsmith.cli.tables import print_table
 from marsmith.project.entries import listing
 from marsmith.project.lockfile import LOCK_FILE
 from marsmith.project.project import Project
 
 
-@click.command()
+@click.command(epilog=examples("marsmith build", "marsmith build digits --list"))
 @names_argument
-@click.option("--force", is_flag=True, help="Build also what is unchanged.")
-@click.option("--lock", is_flag=True, help="Write archives.lock: what each archive came out as.")
+@click.option("--force", is_flag=True, help="Build also archives whose inputs are unchanged.")
+@click.option("--lock", is_flag=True, help="Write the sha256 of each archive to archives.lock.")
+@click.option("--locked", is_flag=True, help="Fail if an archive would differ from archives.lock.")
 @click.option(
-    "--locked", is_flag=True, help="Fail if one would not come out as archives.lock says."
-)
-@click.option(
-    "--list", "as_list", is_flag=True, help="Build nothing; print each file and what brings it."
+    "--list", "as_list", is_flag=True, help="Build nothing; list the files, and why each goes in."
 )
 @json_option
 @click.pass_context
@@ -36,19 +36,18 @@ def build(
     as_list: bool,
     as_json: bool,
 ) -> None:
-    """Make model_store/NAME.mar of what archives.toml says, for each NAME or all."""
+    """Build model_store/NAME.mar as archives.toml describes it, for each NAME or for all."""
     if lock and (locked or names):
-        raise click.UsageError(
-            "--lock is for all archives, and goes with neither NAME nor --locked"
-        )
+        raise click.UsageError("--lock is for all archives; it allows neither NAME nor --locked")
     project = project_of(context)
     if as_list:
         _print_files(project, names, as_json=as_json)
         return
-    if lock:
-        built = build_and_lock(project, force=force)
-    else:
-        built = (build_locked if locked else build_archives)(project, names, force=force)
+    with working(f"building {', '.join(names) or 'all archives'}"):
+        if lock:
+            built = build_and_lock(project, force=force)
+        else:
+            built = (build_locked if locked else build_archives)(project, names, force=force)
     for archive in built:
         print_findings(archive.warnings)
     if as_json:

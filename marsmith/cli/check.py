@@ -9,16 +9,29 @@ import click
 
 from marsmith.check import checking
 from marsmith.check.targets import Target, targets
+from marsmith.cli.completion import complete_archives
 from marsmith.cli.options import json_option, project_of, timeout_option
-from marsmith.cli.output import print_findings, print_json
-from marsmith.core.findings import Finding
+from marsmith.cli.output import (
+    duration,
+    echo,
+    examples,
+    finding_values,
+    plain,
+    print_findings,
+    print_json,
+)
+from marsmith.cli.progress import working
 from marsmith.project.project import Project
 
 
-@click.command()
-@click.argument("archives", metavar="[NAME|FILE|FOLDER]...", nargs=-1)
-@click.option("--strict", is_flag=True, help="Let warnings count as errors.")
-@click.option("--fix", is_flag=True, help="Build anew what is older than its sources.")
+@click.command(
+    epilog=examples("marsmith check", "marsmith check digits --fix", "marsmith check ./theirs.mar")
+)
+@click.argument(
+    "archives", metavar="[NAME|FILE|FOLDER]...", nargs=-1, shell_complete=complete_archives
+)
+@click.option("--strict", is_flag=True, help="Treat warnings as errors.")
+@click.option("--fix", is_flag=True, help="Rebuild archives that are older than their sources.")
 @timeout_option
 @json_option
 @click.pass_context
@@ -30,15 +43,16 @@ def check(
     timeout: float,
     as_json: bool,
 ) -> None:
-    """Prove archives: layout, code, weights, configuration, and how they behave.
+    """Check archives: files, code, weights, settings, and the answers to their samples.
 
-    Without arguments: all that archives.toml describes. Made by anyone, with sources or without.
-    Exit status 1 if there are errors.
+    Without arguments: all archives in archives.toml. Archives from others can be checked too, as a
+    .mar, a .tar.gz, or a folder of them. Exit status 1 if there are errors.
     """
     found = targets(archives, lambda: project_of(context))
     results = []
     for target in found:
-        result = checking.check(target, timeout=timeout, fix=fix)
+        with working(f"checking {target.name}"):
+            result = checking.check(target, timeout=timeout, fix=fix)
         results.append(result)
         if not as_json:
             _print(result)
@@ -63,35 +77,20 @@ def _print(result: checking.Checked) -> None:
     counts = [(result.errors, "error"), (warnings, "warning")]
     told = [f"{count} {word}{'s' if count > 1 else ''}" for count, word in counts if count]
     figures = [
-        f"{verb} in {_duration(result.figures[key])}"
+        f"{verb} in {duration(result.figures[key])}"
         for key, verb in (("load", "loads"), ("answer", "answers"))
         if key in result.figures
     ]
     if "load" in result.figures and "answer" not in result.figures:
-        figures.append("no sample proves its answers")
+        figures.append("it has no sample, so its answers were not checked")
     colour = "red" if result.errors else "yellow" if warnings else "green"
-    state = click.style(", ".join(told) or "sound", fg=colour, bold=True)
-    click.echo(f"{result.name}: {state}{'; ' if figures else ''}{', '.join(figures)}")
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
+    state = (", ".join(told) or "sound", f"bold {colour}")
+    echo(f"{plain(result.name)}: ", state, "; " if figures else "", ", ".join(figures))
 
 
 def _json(result: checking.Checked) -> dict[str, Any]:
     return {
         "name": result.name,
-        "findings": [_finding(finding) for finding in result.findings],
+        "findings": [finding_values(finding) for finding in result.findings],
         "seconds": {key: round(value, 3) for key, value in result.figures.items()},
-    }
-
-
-def _finding(finding: Finding) -> dict[str, Any]:
-    return {
-        "rule": finding.rule,
-        "severity": finding.severity.value,
-        "message": finding.message,
-        "hint": finding.hint,
-        "file": finding.file,
-        "line": finding.line,
     }

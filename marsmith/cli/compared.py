@@ -1,4 +1,4 @@
-"""How what sets two archives apart is shown."""
+"""How the differences of two archives are shown."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 import click
+from rich.text import Text
 
-from marsmith.cli.output import file_size
-from marsmith.cli.sheet import WIDTH, print_heading, print_pairs, print_rows
+from marsmith.cli.output import file_size, plain
+from marsmith.cli.tables import print_heading, print_line, print_pairs, print_table
 from marsmith.inspect.diff import SIDES, AnswerComparison, Comparison, WeightsDifference
 from marsmith.inspect.file_differences import FileDifference
 from marsmith.inspect.tensor_differences import TensorDifference
@@ -19,19 +20,20 @@ _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
 
 def print_comparison(comparison: Comparison, *, asked: bool) -> None:
-    """Print what differs, within 100 columns, and a sum at the end."""
+    """Print all differences, and a summary at the end."""
     print_heading("archives")
     archives = zip(SIDES, comparison.archives, strict=True)
-    print_rows(
+    print_table(
         ("", "archive", "sha256"),
-        [(side, str(one.path), f"{one.digest[:12]}…") for side, one in archives],
+        [(side, one.path, f"{one.digest[:12]}…") for side, one in archives],
+        indent=2,
     )
     _print_files(comparison.files)
     for part in dict.fromkeys(one.part for one in comparison.values):
         print_heading(part)
         found = [one for one in comparison.values if one.part == part]
         rows = [(shown(one.key), _value(one.before), _value(one.after)) for one in found]
-        print_rows(("key", *SIDES), rows)
+        print_table(("key", *SIDES), rows, indent=2)
     for weights in comparison.weights:
         _print_weights(weights)
     if asked:
@@ -39,7 +41,7 @@ def print_comparison(comparison: Comparison, *, asked: bool) -> None:
     if comparison.problems:
         print_heading("not compared")
         print_pairs((side, shown(problem)) for side, problem in comparison.problems)
-    print_heading(_sum(comparison, asked=asked))
+    print_heading(_summary(comparison, asked=asked))
 
 
 def _print_files(files: list[FileDifference]) -> None:
@@ -47,17 +49,12 @@ def _print_files(files: list[FileDifference]) -> None:
         return
     print_heading("files")
     rows = [(one.kind, shown(one.name), _size(one.before), _size(one.after)) for one in files]
-    print_rows(("", "file", *SIDES), rows)
+    print_table(("", "file", *SIDES), rows, right=SIDES, indent=2)
     for one in files:
         if one.lines:
             click.echo()
         for line in one.lines:
-            click.secho("  " + _line(line)[: WIDTH - 2], fg=_COLOURS.get(line[:1]))
-
-
-def _line(line: str) -> str:
-    """Return a line of a file without what a terminal would act on."""
-    return "".join(one if one.isprintable() else "\t" if one == "\t" else "�" for one in line)
+            print_line(Text(plain(line).expandtabs(4), _COLOURS.get(line[:1], "")))
 
 
 def _size(size: int | None) -> str:
@@ -76,11 +73,12 @@ def _print_weights(weights: WeightsDifference) -> None:
         return
     if weights.tensors:
         rows = map(_tensor_cells, weights.tensors[:_MOST_TENSORS])
-        print_rows(("tensor", "difference", ""), rows)
+        print_table(("tensor", "difference", ""), rows, indent=2)
     if len(weights.tensors) > _MOST_TENSORS:
         click.echo(f"  and {len(weights.tensors) - _MOST_TENSORS} more (--json lists all)")
-    more = "the other " if weights.tensors else ""
-    click.echo(f"  {more}{_count(weights.same, 'tensor')} are the same" if weights.same else "")
+    if weights.same:
+        verb = "is" if weights.same == 1 else "are"
+        click.echo(f"  {_count(weights.same, 'tensor')} {verb} the same")
 
 
 def _tensor_cells(tensor: TensorDifference) -> tuple[str, str, str]:
@@ -91,7 +89,7 @@ def _tensor_cells(tensor: TensorDifference) -> tuple[str, str, str]:
         return shown(tensor.name), _distance(tensor), tensor.before
     change = f"{tensor.before} → {tensor.after}"
     distance = f", {_distance(tensor)}" if tensor.kind == "dtype" else ""
-    return shown(tensor.name), f"other {tensor.kind}{distance}", change
+    return shown(tensor.name), f"{tensor.kind} differs{distance}", change
 
 
 def _distance(tensor: TensorDifference) -> str:
@@ -106,12 +104,12 @@ def _print_answers(comparison: Comparison) -> None:
     failures = comparison.load_failures.items()
     print_pairs((f"{side} does not load", _one_line(text)) for side, text in failures)
     if not comparison.answers and not comparison.load_failures:
-        click.echo("  neither has a sample")
+        click.echo("  neither archive has a sample")
     if comparison.answers:
         rows = [
             (shown(one.request), " ".join(one.sides), _answer(one)) for one in comparison.answers
         ]
-        print_rows(("sample", "of", "difference"), rows)
+        print_table(("sample", "of", "difference"), rows, fold=("difference",), indent=2)
 
 
 def _one_line(text: str) -> str:
@@ -133,9 +131,9 @@ def _answer(answer: AnswerComparison) -> str:
     return "; ".join(parts)
 
 
-def _sum(comparison: Comparison, *, asked: bool) -> str:
+def _summary(comparison: Comparison, *, asked: bool) -> str:
     if comparison.is_same:
-        return "same" if asked else "same; no answers were compared"
+        return "same" if asked else "same; answers were not compared"
     differ = [one for one in comparison.answers if one.difference]
     tensors = sum(len(one.tensors) for one in comparison.weights)
     counts = {

@@ -1,17 +1,21 @@
-"""`marsmith deploy`, `rollback`, `versions`, `undeploy`: which version answers."""
+"""`marsmith deploy`, `rollback`, `versions`, `undeploy`: which version serves."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
+from marsmith.cli.completion import complete_archives, complete_names
 from marsmith.cli.models import WorkerCount
-from marsmith.cli.options import Number, json_option, port_option, project_of
-from marsmith.cli.output import print_json, print_table
+from marsmith.cli.options import Number, json_option, name_argument, port_option, project_of
+from marsmith.cli.output import examples, plain, print_json
+from marsmith.cli.progress import Progress, working
+from marsmith.cli.tables import print_table
 from marsmith.deploy import rollout
 from marsmith.deploy.options import (
     CanaryOptions,
@@ -27,7 +31,7 @@ _timeout_option = click.option(
     type=Number(min=1),
     default=DEFAULT_TIMEOUT,
     show_default=True,
-    help="How long a version may take to load, and a request to be answered.",
+    help="Time limit for a version to load, and for each request.",
 )
 
 
@@ -45,20 +49,25 @@ class _Share(click.ParamType[float]):
         except ValueError:
             share = -1.0
         if not 0 <= share <= 1:
-            self.fail(f"{text!r} is no share between 0% and 100%", param, ctx)
+            self.fail(f"{text!r} is not a share between 0% and 100%", param, ctx)
         return share
 
 
-@click.command()
-@click.argument("archive", metavar="NAME|FILE.mar")
-@click.option("--version", metavar="V", help="Deploy a copy of it with this version instead.")
+@click.command(
+    epilog=examples(
+        "marsmith deploy digits",
+        "marsmith deploy digits-1.1.mar --canary 10% --canary-for 60",
+    )
+)
+@click.argument("archive", metavar="NAME|FILE.mar", shell_complete=complete_archives)
+@click.option("--version", metavar="V", help="Deploy a copy with this version instead.")
 @click.option(
     "--require-signature",
     "--verify",
     "public_key",
     metavar="PUBLIC_KEY",
     type=click.Path(path_type=Path),
-    help="Deploy only what the owner of this key signed: marsmith sign.",
+    help="Deploy only if this key verifies the archive's signature (marsmith sign).",
 )
 @click.option(
     "--keep",
@@ -66,34 +75,34 @@ class _Share(click.ParamType[float]):
     type=click.IntRange(min=0),
     default=1,
     show_default=True,
-    help="How many versions besides the new one stay, for rollbacks.",
+    help="Number of old versions to keep for rollbacks.",
 )
 @click.option(
     "--workers",
     metavar="MIN[:MAX]",
     type=WorkerCount(least=1),
-    help="How many workers it gets (default: as many as the version before).",
+    help="Number of workers (default: as many as the previous version).",
 )
 @click.option(
     "--canary",
     metavar="SHARE",
     type=_Share(),
     default="0%",
-    help="First let it answer such a share of the kit's clients' requests, such as 10%.",
+    help="First send it this share of the requests of Marsmith's clients, such as 10%.",
 )
 @click.option(
     "--canary-for",
     metavar="SECONDS",
     type=Number(min=1),
-    help="For how long (default: 30); it must not fail more often, nor be slower.",
+    help="Length of the canary (default: 30); failing more often or slower ends it.",
 )
 @click.option(
     "--canary-agreement",
     metavar="SHARE",
     type=_Share(),
-    help="How many of its answers must agree with the version before, such as 90%.",
+    help="Share of its answers that must agree with the previous version, such as 90%.",
 )
-@click.option("--no-check", is_flag=True, help="Leave `marsmith check` out; its samples prove it.")
+@click.option("--no-check", is_flag=True, help="Skip `marsmith check`; samples are still tried.")
 @_timeout_option
 @port_option
 @json_option
@@ -113,11 +122,11 @@ def deploy(
     port: int | None,
     as_json: bool,
 ) -> None:
-    """Let an archive answer its model's requests from now on, without losing one.
+    """Switch a running server to a new version without losing a request.
 
-    It is checked, registered beside what serves, proven there by its samples, and only then the
-    default version; then the old one's requests are waited for. Whatever fails on the way, the
-    server is as it was.
+    The archive is checked, registered beside the current version, and tried with its samples. Only
+    then it becomes the default version, and the old one finishes its requests. If any step fails,
+    the server stays as it was.
     """
     options = DeployOptions(
         port=port,
@@ -129,11 +138,13 @@ def deploy(
         canary=_canary(canary, canary_for, canary_agreement),
         checked=not no_check,
     )
-    _print(rollout.deploy(project_of(context), archive, options, _tell), as_json=as_json)
+    with working(f"deploying {archive}") as progress:
+        record = rollout.deploy(project_of(context), archive, options, _telling(progress))
+    _print(record, as_json=as_json)
 
 
-@click.command()
-@click.argument("name")
+@click.command(epilog=examples("marsmith rollback digits"))
+@name_argument
 @_timeout_option
 @port_option
 @json_option
@@ -141,23 +152,25 @@ def deploy(
 def rollback(
     context: click.Context, name: str, timeout: float, port: int | None, as_json: bool
 ) -> None:
-    """Let the version of NAME that was the default before answer again, proven anew."""
+    """Switch NAME back to the previous default version, once its samples pass again."""
     options = ChangeOptions(port, timeout)
-    _print(rollout.rollback(project_of(context), name, options, _tell), as_json=as_json)
+    with working(f"rolling back {name}") as progress:
+        record = rollout.rollback(project_of(context), name, options, _telling(progress))
+    _print(record, as_json=as_json)
 
 
-@click.command()
-@click.argument("name", required=False)
+@click.command(epilog=examples("marsmith versions digits"))
+@click.argument("name", required=False, shell_complete=complete_names)
 @port_option
 @json_option
 @click.pass_context
 def versions(context: click.Context, name: str | None, port: int | None, as_json: bool) -> None:
-    """List the versions of NAME, or of all: which is the default, since when, whose it is."""
+    """List the versions of NAME, or of all models: the default, since when, who signed it."""
     _print(rollout.versions(project_of(context), name, port), as_json=as_json)
 
 
-@click.command()
-@click.argument("name")
+@click.command(epilog=examples("marsmith undeploy digits 1.0"))
+@name_argument
 @click.argument("version")
 @_timeout_option
 @port_option
@@ -166,10 +179,11 @@ def versions(context: click.Context, name: str | None, port: int | None, as_json
 def undeploy(
     context: click.Context, name: str, version: str, timeout: float, port: int | None, as_json: bool
 ) -> None:
-    """Forget a version of NAME, once its last request is answered."""
-    project = project_of(context)
-    options = ChangeOptions(port, timeout)
-    _print(rollout.undeploy(project, name, version, options, _tell), as_json=as_json)
+    """Unregister a version of NAME once its last request is answered."""
+    project, options = project_of(context), ChangeOptions(port, timeout)
+    with working(f"undeploying {name} {version}") as progress:
+        record = rollout.undeploy(project, name, version, options, _telling(progress))
+    _print(record, as_json=as_json)
 
 
 def _canary(share: float, seconds: float | None, agreement: float | None) -> CanaryOptions | None:
@@ -184,8 +198,15 @@ def _canary(share: float, seconds: float | None, agreement: float | None) -> Can
     return None
 
 
-def _tell(words: str) -> None:
-    click.echo(words, err=True)
+def _telling(progress: Progress) -> Callable[[str], None]:
+    """Return what tells each step: as a line, and in the line of progress while it is made."""
+
+    def tell(words: str) -> None:
+        progress.say(plain(words))
+        if not words.startswith("warning: "):
+            progress.what = words
+
+    return tell
 
 
 def _print(record: Record, *, as_json: bool) -> None:
@@ -193,7 +214,7 @@ def _print(record: Record, *, as_json: bool) -> None:
         print_json([asdict(one) for one in record])
         return
     columns = ("name", "version", "default", "since", "workers", "sha256", "signature")
-    print_table(columns, [_row(one) for one in record])
+    print_table(columns, [_row(one) for one in record], fold=("since", "signature"))
 
 
 def _row(one: Version) -> tuple[object, ...]:

@@ -1,4 +1,4 @@
-"""How what an archive holds is shown."""
+"""How the contents of an archive are shown."""
 
 from __future__ import annotations
 
@@ -7,9 +7,17 @@ from collections.abc import Iterable
 from typing import Any
 
 import click
+from rich.text import Text
 
 from marsmith.cli.output import file_size
-from marsmith.cli.sheet import print_cells, print_heading, print_line, print_pairs, print_rows
+from marsmith.cli.tables import (
+    Cell,
+    print_cells,
+    print_heading,
+    print_line,
+    print_pairs,
+    print_table,
+)
 from marsmith.inspect.describe_body import Body
 from marsmith.inspect.model_layers import Layer
 from marsmith.inspect.summary import Inspection, Weights
@@ -24,7 +32,7 @@ _MOST_KEYS = 8
 
 
 def print_inspection(inspection: Inspection) -> None:
-    """Print what a person wants to know, within 100 columns."""
+    """Print what a person wants to know."""
     version = inspection.model.get("modelVersion")
     title = inspection.model.get("modelName") or inspection.name
     print_heading(shown(f"{title} {version}" if version is not None else str(title)))
@@ -37,7 +45,7 @@ def print_inspection(inspection: Inspection) -> None:
             (shown(one.name), _body(one.request), _body(one.response))
             for one in inspection.examples
         ]
-        print_rows(("name", "request", "answer"), rows)
+        print_table(("name", "request", "answer"), rows, indent=2)
     for title, values in (
         ("serving", inspection.serving),
         ("handler_config", inspection.handler_config),
@@ -51,11 +59,11 @@ def print_inspection(inspection: Inspection) -> None:
             print_line(shown(line))
     _print_files(inspection)
     if inspection.problems:
-        print_heading("not read")
+        print_heading("unreadable")
         print_pairs((part, shown(problem)) for part, problem in inspection.problems.items())
 
 
-def _facts(inspection: Inspection) -> Iterable[tuple[str, str]]:
+def _facts(inspection: Inspection) -> Iterable[tuple[str, Cell]]:
     model, manifest = inspection.model, inspection.manifest
     names = {entry.name for entry in inspection.entries}
     yield "archive", f"{inspection.path}"
@@ -63,7 +71,7 @@ def _facts(inspection: Inspection) -> Iterable[tuple[str, str]]:
     yield "sha256", inspection.digest
     if inspection.signature:
         key = f"names the key {inspection.signed_by[:16]}" if inspection.signed_by else "damaged"
-        yield "signature", f"{inspection.signature.name}, {key}; to prove it: verify-signature"
+        yield "signature", f"{inspection.signature.name}, {key}; to check it: verify-signature"
     else:
         yield "signature", "none"
     handler = model.get("handler")
@@ -78,36 +86,36 @@ def _facts(inspection: Inspection) -> Iterable[tuple[str, str]]:
     yield "made by", shown(made + (f", {manifest['createdOn']}" if "createdOn" in manifest else ""))
 
 
-def _handler(handler: str, names: set[str]) -> str:
+def _handler(handler: str, names: set[str]) -> Cell:
     file, colon, function = handler.partition(":")
     if file in DEFAULT_HANDLERS and f"{file}.py" not in names:
         return f"{file}, TorchServe's own"
     named = file if file in names or not colon else f"{file.removesuffix('.py')}.py"
-    return _file(named, names) + (f", function {shown(function)}" if colon else "")
+    return _file(named, names).append(f", function {shown(function)}" if colon else "")
 
 
-def _file(name: str, names: set[str]) -> str:
-    return shown(name) + ("" if name in names else click.style(" (not in the archive)", fg="red"))
+def _file(name: str, names: set[str]) -> Text:
+    missing = "" if name in names else " (not in the archive)"
+    return Text.assemble(shown(name), (missing, "red"))
 
 
 def _print_weights(weights: Weights) -> None:
     print_heading(f"weights {shown(weights.name)}")
     if weights.file is None:
-        print_pairs([("unread", shown(weights.problem))])
+        print_pairs([("unreadable", shown(weights.problem))])
         return
     print_pairs(_weights_facts(weights, weights.file))
-    # Exported programs hold shapes and indices too, which are no layers.
+    # Exported programs also hold shapes and indices, which are not layers.
     layers = [layer for layer in weights.layers(_MOST_LAYERS) if layer.parameters]
     if layers:
         click.echo()
-        print_rows(
-            ("layer", "parameters", ""), map(_layer_cells, layers[:_MOST_LAYERS]), right=(1,)
-        )
+        rows = map(_layer_cells, layers[:_MOST_LAYERS])
+        print_table(("layer", "parameters", ""), rows, right=("parameters",), indent=2)
     if len(layers) > _MOST_LAYERS:
         click.echo(f"  and {len(layers) - _MOST_LAYERS} more (--json lists all)")
 
 
-def _weights_facts(weights: Weights, file: ModelFile) -> Iterable[tuple[str, str]]:
+def _weights_facts(weights: Weights, file: ModelFile) -> Iterable[tuple[Cell, str]]:
     kind = file.kind + (f", a whole module of {file.object_name}" if file.object_name else "")
     yield "kind", f"{shown(kind)}, {file_size(weights.size or 0)}"
     if file.program and file.program.writer:
@@ -125,11 +133,11 @@ def _weights_facts(weights: Weights, file: ModelFile) -> Iterable[tuple[str, str
                 f"{count} {shown(name)}" for name, count in operators[:_MOST_OPERATORS]
             )
             more = len(operators) - _MOST_OPERATORS
-            yield "operators", listed + (f", {more} kinds more" if more > 0 else "")
+            yield "operators", listed + (f", {more} more kinds" if more > 0 else "")
     if file.code:
         yield "imports", f"loading it runs code: {', '.join(file.code[:6])}"
     if file.hostile:
-        yield click.style("attack", fg="red"), f"do not load it: {', '.join(file.hostile[:6])}"
+        yield Text("attack", "red"), f"do not load it: {', '.join(file.hostile[:6])}"
 
 
 def _layer_cells(layer: Layer) -> tuple[str, str, str]:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import click
 
-from marsmith.cli.options import project_of
-from marsmith.cli.output import plain
+from marsmith.cli.completion import complete_names
+from marsmith.cli.options import json_flag, project_of
+from marsmith.cli.output import Part, echo, examples, plain
 from marsmith.core.errors import ProjectError, ServerError
 from marsmith.project.entries import source_names
 from marsmith.project.project import Project
@@ -19,23 +20,23 @@ from marsmith.server.logs import ServerLogs, logs_folder
 from marsmith.server.version_record import read_record
 from marsmith.torchserve.log_entries import Entry, SourceName
 
-_PAUSE = 0.2  # seconds between two looks
+_PAUSE = 0.2  # seconds between two reads
 _COLOURS = {"ERROR": "red", "FATAL": "red", "WARN": "yellow"}
 
 
-@click.command()
-@click.argument("name", required=False)
-@click.option("-f", "--follow", is_flag=True, help="Go on with what is written, until Ctrl-C.")
+@click.command(epilog=examples("marsmith logs --tail 20", "marsmith logs digits --follow"))
+@click.argument("name", required=False, shell_complete=complete_names)
+@click.option("-f", "--follow", is_flag=True, help="Print new entries as they come, until Ctrl-C.")
 @click.option(
     "--tail",
     metavar="N",
     type=click.IntRange(0),
-    help="Begin with the last N entries (default: all, up to 40 MB a log).",
+    help="Start with the last N entries (default: all, up to 40 MB per log).",
 )
 @click.option(
     "--port", metavar="N", type=int, help="The server's inference port (default: the last one)."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")
+@json_flag("Print one JSON object per line.")
 @click.pass_context
 def logs(
     context: click.Context,
@@ -45,9 +46,9 @@ def logs(
     port: int | None,
     as_json: bool,
 ) -> None:
-    """Show what the server and its workers wrote, in the order of time; NAME: one model's alone.
+    """Show the logs of a server and its workers in order of time; with NAME, of one model only.
 
-    A traceback is one entry, with the project's own file names. Also of a server that stopped.
+    A traceback is one entry, with the project's own file names. Logs of a stopped server are kept.
     """
     project = project_of(context)
     source_name = _source_names(project)
@@ -57,7 +58,7 @@ def logs(
             if as_json:
                 click.echo(json.dumps(entry.values(source_name)))
             else:
-                click.echo(_line(entry, source_name))
+                echo(*_line(entry, source_name))
 
     folder = logs_folder(project, port)
     with ServerLogs(folder, name, _others(project, folder)) as server_logs:
@@ -66,7 +67,9 @@ def logs(
             found = sorted([*found, *server_logs.rest()], key=lambda entry: entry.time)
         if not found and not follow and name and name not in _known(project):
             raise ServerError(
-                f"the logs say nothing of a model {name!r}", "see them all: marsmith logs"
+                f"the logs have no entries of a model {name!r}",
+                "see all entries: marsmith logs",
+                code="unknown-model",
             )
         show(found if tail is None else found[len(found) - min(tail, len(found)) :])
         with suppress(KeyboardInterrupt):
@@ -83,14 +86,14 @@ def _known(project: Project) -> list[str]:
 
 
 def _others(project: Project, folder: Path) -> list[str]:
-    """Return which models there are beside one: those that are built, and that are served."""
-    with suppress(ServerError):  # a damaged record is no reason to show no logs
+    """Return the models that may have logs: those of archives.toml, and those that are served."""
+    with suppress(ServerError):  # logs are shown even if the record is damaged
         return [*_known(project), *(one.name for one in read_record(project, int(folder.name)))]
     return _known(project)
 
 
 def _source_names(project: Project) -> SourceName:
-    """Return what knows the project's file names; a broken archives.toml is no reason to fail."""
+    """Return what maps entries to source files; a broken archives.toml maps none."""
     try:
         _ = project.archives
     except ProjectError:
@@ -98,12 +101,12 @@ def _source_names(project: Project) -> SourceName:
     return source_names(project)
 
 
-def _line(entry: Entry, source_name: SourceName) -> str:
+def _line(entry: Entry, source_name: SourceName) -> tuple[Part, ...]:
     """Return an entry as `TIME WHO LEVEL MESSAGE`, further lines below."""
     record, stream = entry.record, entry.record.stream
     who = f"{stream.model}/{stream.worker}" if stream else "server"
     level = record.level or ""
-    colour = _COLOURS.get(level, "red" if entry.phase != "plain" else None)
-    head = click.style(f"{record.time or '-'} {who}", dim=True)
-    level = f" {level}" if level else ""
-    return f"{head}{click.style(level, fg=colour)} {plain(entry.text(source_name))}"
+    colour = _COLOURS.get(level, "red" if entry.phase != "plain" else "")
+    head = (plain(f"{record.time or '-'} {who}"), "dim")
+    text = plain(entry.text(source_name))
+    return head, (f" {level}" if level else "", colour), f" {text}"

@@ -1,16 +1,18 @@
-"""`marsmith predict`, `marsmith models`, `marsmith scale`: what one asks a running server."""
+"""`marsmith predict`, `marsmith models`, `marsmith scale`: requests to a running server."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from marsmith.cli.answers import cells, shown
-from marsmith.cli.options import json_option, port_option, project_of
-from marsmith.cli.output import file_size, print_json, print_table
+from marsmith.cli.answers import Row, inputs_of, kept, places
+from marsmith.cli.options import json_option, name_argument, port_option, project_of
+from marsmith.cli.output import echo, examples, file_size, print_json
+from marsmith.cli.progress import working
+from marsmith.cli.reports import accept_option, folder_of, out_option, report, require_one
+from marsmith.cli.tables import print_table
 from marsmith.client import Model, Worker
 from marsmith.client.managing import bounds_problem
 from marsmith.core.processes import resident_memory
@@ -18,62 +20,65 @@ from marsmith.deploy import scaling
 from marsmith.server.lookup import connect
 
 
-@click.command()
-@click.argument("name")
+@click.command(
+    epilog=examples(
+        "marsmith predict digits samples/seven.png",
+        "marsmith predict cartoon photos --out answers",
+    )
+)
+@name_argument
 @click.argument(
-    "images",
-    metavar="IMAGE...",
+    "inputs",
+    metavar="INPUT...",
     nargs=-1,
     required=True,
-    type=click.Path(exists=True, dir_okay=False),
+    type=click.Path(exists=True, path_type=Path),
 )
-@click.option("--accept", default="*/*", metavar="TYPE", help="content type to ask for")
-@click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), help="folder for answered images"
-)
+@accept_option
+@out_option
 @port_option
 @json_option
 @click.pass_context
 def predict(
     context: click.Context,
     name: str,
-    images: tuple[str, ...],
+    inputs: tuple[Path, ...],
     accept: str,
     out: Path | None,
     port: int | None,
     as_json: bool,
 ) -> None:
-    """Send each IMAGE to the model NAME and show its answer, or keep it if it is an image."""
-    with connect(project_of(context), port) as client:
-        answers = [client.predict(name, Path(image).read_bytes(), accept) for image in images]
-    values = [shown(answer, image, out) for image, answer in zip(images, answers, strict=True)]
-    if as_json:
-        print_json(
-            [
-                {"image": image, "status": answer.status, "answer": value}
-                for image, answer, value in zip(images, answers, values, strict=True)
-            ]
-        )
-    else:
-        pairs = [cells(answer, value) for answer, value in zip(answers, values, strict=True)]
-        rows = [(image, *pair) for image, pair in zip(images, pairs, strict=True)]
-        print_table(("image", "answer", "confidence"), rows)
-    sys.exit(0 if all(answer.ok for answer in answers) else 1)
+    """Send each INPUT, a file or a folder of files, to the model NAME and show its answer."""
+    files = list(inputs_of(inputs))
+    require_one(files, out)
+    folder = folder_of(out)
+    targets = places(files, folder) if folder else {}
+    rows = []
+    with working(f"asking {name}") as progress, connect(project_of(context), port) as client:
+        progress.count(f"asking {name}", len(files))
+        for path, file in files:
+            answer = client.predict(name, path.read_bytes(), accept)
+            rows.append(Row(file, answer, kept(answer, targets.get(path))))
+            progress.done += 1
+    if any(row.answer.status >= 500 for row in rows):
+        echo(f"hint: the handler's traceback: marsmith logs {name} --tail 5", err=True)
+    report(rows, out, as_json=as_json, noun="image")
 
 
-@click.command()
+@click.command(epilog=examples("marsmith models", "marsmith models --json"))
 @port_option
 @json_option
 @click.pass_context
 def models(context: click.Context, port: int | None, as_json: bool) -> None:
-    """List what is served: versions, workers, batching, memory."""
+    """List the served models: versions, workers, batching, memory."""
     with connect(project_of(context), port) as client:
         described = client.models()
     if as_json:
         print_json([_json(model) for model in described])
         return
     columns = ("name", "version", "default", "workers", "batch size", "delay", "memory")
-    print_table(columns, [_row(model) for model in described])
+    numbers = ("batch size", "delay", "memory")
+    print_table(columns, [_row(model) for model in described], right=numbers, fold=("workers",))
 
 
 def _row(model: Model) -> tuple[object, ...]:
@@ -86,7 +91,7 @@ def _row(model: Model) -> tuple[object, ...]:
 
 
 def _memory(worker: Worker) -> int:
-    """Return a worker's bytes; TorchServe measures them once a minute, from its second on."""
+    """Return a worker's bytes; TorchServe itself measures them only once a minute."""
     return worker.memory or resident_memory(worker.pid)
 
 
@@ -108,7 +113,7 @@ def _json(model: Model) -> dict[str, Any]:
 
 
 class WorkerCount(click.ParamType[tuple[int, int]]):
-    """`2` or `1:4`: how many workers a model has at least and at most."""
+    """`2` or `1:4`: the least and the largest number of workers of a model."""
 
     name = "MIN[:MAX]"
 
@@ -131,12 +136,14 @@ class WorkerCount(click.ParamType[tuple[int, int]]):
         return bounds
 
 
-@click.command()
-@click.argument("name")
+@click.command(epilog=examples("marsmith scale digits 2", "marsmith scale digits 1:4"))
+@name_argument
 @click.argument("workers", metavar="MIN[:MAX]", type=WorkerCount())
 @port_option
 @click.pass_context
 def scale(context: click.Context, name: str, workers: tuple[int, int], port: int | None) -> None:
-    """Set how many workers NAME has; returns when they are up."""
-    model = scaling.scale(project_of(context), port, name, workers)
-    print_table(("name", "version", "workers"), [(name, model.version, _row(model)[3])])
+    """Set the number of workers of the model NAME; returns when they are ready."""
+    with working(f"starting workers of {name}"):
+        model = scaling.scale(project_of(context), port, name, workers)
+    row = (name, model.version, _row(model)[3])
+    print_table(("name", "version", "workers"), [row], fold=("workers",))

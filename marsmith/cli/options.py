@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from marsmith.archive.reader import Archive
 from marsmith.building.building import stale_warning
-from marsmith.cli.output import print_findings
+from marsmith.cli.completion import complete_archives, complete_names
+from marsmith.cli.output import note_json, print_findings
 from marsmith.core.errors import ProjectError
+from marsmith.project.entries import source_names
 from marsmith.project.project import Project
 from marsmith.worker.runtime import DEFAULT_TIMEOUT
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 class Number(click.FloatRange):
@@ -28,8 +33,17 @@ class Number(click.FloatRange):
         return number
 
 
-names_argument = click.argument("names", metavar="[NAME]...", nargs=-1)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def json_flag(text: str = "Print JSON, errors too.") -> Callable[[_Command], _Command]:
+    """Return the option --json; with it a command that fails prints its error as JSON."""
+    return click.option("--json", "as_json", is_flag=True, callback=note_json, help=text)
+
+
+json_option = json_flag()
+names_argument = click.argument(
+    "names", metavar="[NAME]...", nargs=-1, shell_complete=complete_names
+)
+name_argument = click.argument("name", shell_complete=complete_names)
+archive_argument = click.argument("archive", shell_complete=complete_archives)
 port_option = click.option(
     "--port",
     metavar="N",
@@ -43,7 +57,7 @@ timeout_option = click.option(
     type=Number(min=0.1),
     default=DEFAULT_TIMEOUT,
     show_default=True,
-    help="How long a model may take to load, and a batch to be answered.",
+    help="Time limit for loading a model, and for each batch.",
 )
 
 
@@ -65,6 +79,17 @@ def archive_of(context: click.Context, text: str) -> Archive:
     project.specs((text,))
     print_findings(filter(None, [stale_warning(project, text)]))
     return Archive(built)
+
+
+def source_name_of(context: click.Context, archive: Archive) -> Callable[[str], str]:
+    """Return what maps an entry of an archive to the project's file; outside of one, to itself."""
+    try:
+        project = project_of(context)
+        _ = project.archives
+    except ProjectError:
+        return str
+    find = source_names(project)
+    return lambda entry: find(archive.name, entry)
 
 
 def _is_described(context: click.Context, name: str) -> bool:

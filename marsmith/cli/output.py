@@ -1,9 +1,17 @@
-"""What a person sees: errors, findings, tables."""
+"""Lines on the terminal: errors, findings, JSON; and what no terminal may be sent.
+
+rich decides on colours (NO_COLOR, FORCE_COLOR, TERM=dumb). It is imported only where there may be
+some: a command in a pipe starts sooner without it.
+"""
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
-from collections.abc import Iterable, Sequence
+import os
+import sys
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -11,15 +19,37 @@ import click
 from marsmith.core.errors import MarsmithError
 from marsmith.core.findings import Finding, FindingsError, Severity
 
+Part = str | tuple[str, str]  # a text, or a text and its style
+_JSON = "marsmith.json"  # in the meta of a click context: whether --json was given
 _COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
+_ASCII = {"…": "...", "→": "->", "·": "-", "\N{MULTIPLICATION SIGN}": "x"}
+_ENCODABLE = "marsmith-ascii"
+
+
+def echo(*parts: Part, err: bool = False) -> None:
+    """Print a line, neither wrapped nor cut."""
+    plainly = "".join(part if isinstance(part, str) else part[0] for part in parts)
+    if not is_terminal(err=err) and not os.environ.get("FORCE_COLOR"):
+        click.echo(plainly, err=err)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=err, highlight=False, emoji=False)
+    console.print(Text.assemble(*parts), soft_wrap=True)
+
+
+def is_terminal(*, err: bool = False) -> bool:
+    """Whether standard output (or standard error) is a terminal."""
+    return (sys.stderr if err else sys.stdout).isatty()
 
 
 def print_error(error: MarsmithError) -> None:
-    """Print `error[CODE]: message` and its hint, and before them the findings it stands for."""
+    """Print `error[CODE]: message` and its hint, after the findings that it stands for."""
     if isinstance(error, FindingsError):
         print_findings(error.findings)
-    click.echo(click.style(f"error[{error.code}]: ", fg="red") + plain(error.message), err=True)
-    click.echo(f"  hint: {plain(error.hint)}", err=True)
+    echo((f"error[{error.code}]: ", "red"), plain(error.message), err=True)
+    echo(f"  hint: {plain(error.hint)}", err=True)
 
 
 def print_findings(findings: Iterable[Finding]) -> None:
@@ -27,14 +57,40 @@ def print_findings(findings: Iterable[Finding]) -> None:
     for finding in findings:
         place = f"{finding.location}: " if finding.location else ""
         rule = f"[{finding.rule}]" if finding.rule else ""
-        severity = click.style(f"{finding.severity.value}{rule}: ", fg=_COLOURS[finding.severity])
-        lines = f"{plain(finding.message)}\n  hint: {plain(finding.hint)}"
-        click.echo(f"{plain(place)}{severity}{lines}", err=True)
+        label = (f"{finding.severity.value}{rule}: ", _COLOURS[finding.severity])
+        echo(plain(place), label, plain(finding.message), err=True)
+        echo(f"  hint: {plain(finding.hint)}", err=True)
+
+
+def print_warning(message: str, hint: str = "") -> None:
+    """Print a warning, and what to do about it."""
+    echo(("warning: ", "yellow"), plain(message), err=True)
+    if hint:
+        echo(f"  hint: {plain(hint)}", err=True)
 
 
 def plain(text: str) -> str:
-    """Escape what a terminal would obey; names and messages may be of somebody else's archive."""
+    """Escape what a terminal would act on; names and messages may come from any archive."""
     return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
+
+
+def one_line(text: str) -> str:
+    """Escape line breaks and tabs too."""
+    return plain(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+# ---- for other programs
+
+
+def note_json(context: click.Context, _param: click.Parameter, value: bool) -> bool:
+    """Keep in mind that the command prints JSON: its errors are JSON too."""
+    context.meta[_JSON] = value
+    return value
+
+
+def wants_json(context: click.Context | None) -> bool:
+    """Whether the command was given --json."""
+    return bool(context and context.meta.get(_JSON))
 
 
 def print_json(value: Any) -> None:
@@ -42,13 +98,31 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows in aligned columns."""
-    texts = [[str(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(columns, *texts, strict=True)]
-    for number, row in enumerate([list(columns), *texts]):
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo(click.style(line.rstrip(), bold=number == 0))
+def print_json_error(error: MarsmithError) -> None:
+    """Print an error in one line, as `logs --json` prints everything."""
+    findings = error.findings if isinstance(error, FindingsError) else ()
+    values = {
+        "code": error.code,
+        "message": error.message,
+        "hint": error.hint,
+        "findings": [finding_values(finding) for finding in findings],
+    }
+    click.echo(json.dumps({"error": values}))
+
+
+def finding_values(finding: Finding) -> dict[str, Any]:
+    """Return a finding as JSON values."""
+    return {
+        "rule": finding.rule,
+        "severity": finding.severity.value,
+        "message": finding.message,
+        "hint": finding.hint,
+        "file": finding.file,
+        "line": finding.line,
+    }
+
+
+# ---- texts
 
 
 def file_size(size: int) -> str:
@@ -59,3 +133,34 @@ def file_size(size: int) -> str:
             break
         amount /= 1000
     return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as a person reads it."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def accept_any_encoding() -> None:
+    """Let no character fail to be printed, whatever the locale: … becomes ... where it has to."""
+    codecs.register_error(_ENCODABLE, _encodable)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_ENCODABLE)
+
+
+def _encodable(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    return "".join(_ASCII.get(c) or ascii(c)[1:-1] for c in text), error.end
+
+
+def examples(*lines: str) -> str:
+    """Return the end of a help text: examples, as they are typed."""
+    title = "Example" if len(lines) == 1 else "Examples"
+    return "\n".join(["\b", f"{title}:", *(f"  {line}" for line in lines)])

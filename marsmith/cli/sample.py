@@ -1,4 +1,4 @@
-"""`marsmith sample`: record what an archive answers as what it must answer."""
+"""`marsmith sample`: record the answers of an archive as the expected ones."""
 
 from __future__ import annotations
 
@@ -7,37 +7,41 @@ from pathlib import Path
 
 import click
 
+from marsmith.answers.messages import Response
 from marsmith.answers.pictures import picture_kind, picture_sheet
 from marsmith.building import record_samples
-from marsmith.cli.answers import cells, keep
-from marsmith.cli.options import Number, project_of
-from marsmith.cli.output import print_table
+from marsmith.cli.answers import cells, described, keep
+from marsmith.cli.options import Number, name_argument, project_of
+from marsmith.cli.output import examples
+from marsmith.cli.progress import working
+from marsmith.cli.tables import print_table
 from marsmith.core.errors import ProjectError
 from marsmith.project.project import Project
 from marsmith.project.spec import SampleSpec
 from marsmith.worker.runtime import DEFAULT_TIMEOUT
 
 
-@click.command()
-@click.argument("name")
+@click.command(
+    epilog=examples("marsmith sample digits photos/seven.jpg", "marsmith sample digits --yes")
+)
+@name_argument
 @click.argument(
     "inputs",
-    metavar="INPUT...",
+    metavar="[INPUT]...",
     nargs=-1,
-    required=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
 )
 @click.option(
     "--tolerance",
     type=Number(min=0),
-    help="How far numbers may differ, and a picture's values on average (default: as the spec "
-    f"has it, else {SampleSpec.tolerance:g}, or 0.01 where the answer is a picture).",
+    help="Largest difference of numbers, or mean difference of a picture's values (default: as in "
+    f"archives.toml, else {SampleSpec.tolerance:g}, or 0.01 for a picture).",
 )
 @click.option(
     "--largest",
     type=Number(min=0),
-    help="How far any one value 0…1 of a picture may differ (default: as the spec has it, else "
-    f"{SampleSpec.largest:g}).",
+    help="Largest difference of a single value 0…1 of a picture (default: as in archives.toml, "
+    f"else {SampleSpec.largest:g}).",
 )
 @click.option("--yes", is_flag=True, help="Record without asking.")
 @click.pass_context
@@ -49,37 +53,70 @@ def sample(
     largest: float | None,
     yes: bool,
 ) -> None:
-    """Record what the archive NAME answers to each INPUT now as its expected answer.
+    """Record the current answer of the archive NAME to each INPUT as the expected one.
 
-    The answers are shown first; then they are written to samples/, named in archives.toml, and
+    Without INPUT, its existing samples are recorded again. The old and the new answers are shown
+    side by side. If you confirm, the new ones are written to samples/, named in archives.toml, and
     packed into the archive.
     """
     project = project_of(context)
-    recorded = record_samples.record(
-        project, name, inputs, tolerance=tolerance, largest=largest, timeout=DEFAULT_TIMEOUT
-    )
+    with working(f"recording samples of {name}"):
+        recorded = record_samples.record(
+            project,
+            name,
+            inputs or _existing(project, name),
+            tolerance=tolerance,
+            largest=largest,
+            timeout=DEFAULT_TIMEOUT,
+        )
     _show(project, name, recorded)
     if not yes:
         if not sys.stdin.isatty():
-            raise ProjectError("nobody is there to say yes", "record without asking: --yes")
+            raise ProjectError(
+                "this is not a terminal, so nobody can confirm",
+                "record without asking: --yes",
+                code="not-confirmed",
+            )
         if not click.confirm("Are these answers right?"):
             click.echo("nothing was recorded", err=True)
             sys.exit(1)
-    record_samples.keep(project, name, recorded)
+    with working(f"packing {name}"):
+        record_samples.keep(project, name, recorded)
     click.echo(f"recorded {len(recorded)} sample{'s' if len(recorded) > 1 else ''} of {name}")
+
+
+def _existing(project: Project, name: str) -> tuple[Path, ...]:
+    """Return the requests of the samples that an archive has."""
+    (spec,) = project.specs((name,))
+    if not spec.samples:
+        raise ProjectError(
+            f"{name} has no samples yet",
+            f"name a request that it answers: marsmith sample {name} FILE",
+            code="no-samples",
+        )
+    return tuple(project.root / sample.request for sample in spec.samples)
 
 
 def _show(project: Project, name: str, recorded: list[record_samples.Recorded]) -> None:
     rows, pictures = [], []
     for one in recorded:
-        kind = picture_kind(one.answer.body)
-        shown = one.sample.response if kind else one.answer.values
-        so_far = "new" if one.before is None else one.change or "as before"
-        rows.append((one.sample.request, *cells(one.answer, shown), so_far))
-        if kind:
+        change = "new" if one.before is None else one.change or "as before"
+        before = Response(200, "", {}, one.before) if one.before is not None else None
+        request = one.sample.request
+        rows.append((request, _short(before) if before else "-", _short(one.answer), change))
+        if picture_kind(one.answer.body):
             pictures.append([one.source.read_bytes(), one.answer.body, one.before])
-    print_table(("request", "answer", "confidence", "so far"), rows)
+    columns = ("request", "so far", "now", "change")
+    print_table(columns, rows, fold=("so far", "now", "change"))
     if pictures:
         sheet = project.state_folder("samples") / f"{name}.png"
         titles = ("request", "answer", "expected so far")
         click.echo(f"look at them: {keep(picture_sheet(titles, pictures), sheet)}")
+
+
+def _short(answer: Response) -> str:
+    """Return an answer as `LABEL (CONFIDENCE)`, as text, or as the kind of a picture."""
+    if picture_kind(answer.body):
+        return described(answer)
+    label, confidence = cells(answer, answer.values)
+    return f"{label} ({confidence})" if confidence else label

@@ -10,8 +10,10 @@ from typing import get_args
 import click
 
 from marsmith.building.building import stale_warning
+from marsmith.cli.completion import complete_archives
 from marsmith.cli.options import Number, port_option, project_of
-from marsmith.cli.output import print_findings
+from marsmith.cli.output import examples, print_findings, print_warning
+from marsmith.cli.progress import working
 from marsmith.core.errors import ProjectError
 from marsmith.project.project import BareFolder, Project
 from marsmith.server import serve as serving
@@ -22,45 +24,45 @@ from marsmith.server.state import ServerState
 from marsmith.torchserve.log_config import LogFormat
 
 
-@click.command()
-@click.argument("names", metavar="[NAME|FILE.mar]...", nargs=-1)
+@click.command(epilog=examples("marsmith serve", "marsmith serve digits --background --port 0"))
+@click.argument("names", metavar="[NAME|FILE.mar]...", nargs=-1, shell_complete=complete_archives)
 @click.option(
     "--port",
     metavar="N",
     type=click.IntRange(0, 65531),
-    help="Inference on N, management N+1, metrics N+2, gRPC N+3 and N+4; 0 takes free ones.",
+    help="Ports: inference N, management N+1, metrics N+2, gRPC N+3 and N+4; 0: free ones.",
 )
-@click.option("--background", is_flag=True, help="Return once it is ready; see status and stop.")
+@click.option("--background", is_flag=True, help="Return once it is ready.")
 @click.option(
     "--timeout",
     metavar="SECONDS",
     type=Number(min=1),
     default=DEFAULT_TIMEOUT,
     show_default=True,
-    help="How long the models may take to load and answer.",
+    help="Time limit for the models to load and to answer their samples.",
 )
 @click.option(
     "--require-signature",
     "public_key",
     metavar="PUBLIC_KEY",
     type=click.Path(path_type=Path),
-    help="Serve only what the owner of this key signed: marsmith sign.",
+    help="Serve only archives whose signature this key verifies (marsmith sign).",
 )
-@click.option("--secure", is_flag=True, help="Answer nobody without a token: marsmith token.")
-@click.option("--tls", is_flag=True, help="Encrypt; without a certificate, with one made for it.")
+@click.option("--secure", is_flag=True, help="Require an access token: marsmith token.")
+@click.option("--tls", is_flag=True, help="Use TLS, with a self-signed certificate if none is set.")
 @click.option(
     "--log-format",
     type=click.Choice(get_args(LogFormat)),
     default="text",
     show_default=True,
-    help="What a line of the server's logs is: text, or a JSON object.",
+    help="Format of the server's log lines.",
 )
-@click.option("--fresh", is_flag=True, help="Serve what is built; forget what was deployed.")
+@click.option("--fresh", is_flag=True, help="Serve the built archives, not the deployed versions.")
 @click.option(
     "--fork/--no-fork",
     default=True,
     show_default=True,
-    help="Fork workers from one process that has imported PyTorch, or start each by itself.",
+    help="Fork workers from a process that has PyTorch loaded, or start each alone.",
 )
 @click.pass_context
 def serve(
@@ -76,23 +78,28 @@ def serve(
     fresh: bool,
     fork: bool,
 ) -> None:
-    """Run TorchServe with the archives NAME, or all, or with files.
+    """Start TorchServe with the archives NAME, with all of archives.toml, or with files.
 
-    It is ready once every model returned the expected answers to its samples. If other machines
-    can reach it, it always needs tokens.
+    The server is ready once every model has returned the expected answers to its samples. If other
+    machines can reach it, --secure is always on.
     """
     project = _project(context, names)
     warnings = [stale_warning(project, name) for name in names or project.archives]
     print_findings(filter(None, warnings))
     options = ServeOptions(names, port, timeout, public_key, secure, tls, log_format, fresh, fork)
     stopping = _stop_command(context, project)
-    if not background:
-        stopping = f"Ctrl-C, or {stopping}"
-        if not serving.serve(project, options, lambda state: _print_ready(state, stopping)):
-            click.echo("stopped before it was ready", err=True)
-            sys.exit(130)
-        return
-    outcome = serve_in_background(project, options)
+    with working("starting TorchServe; waiting for the models to load") as progress:
+        if not background:
+
+            def ready(state: ServerState) -> None:
+                progress.stop()
+                _print_ready(state, f"Ctrl-C, or {stopping}")
+
+            if not serving.serve(project, options, ready):
+                progress.say("stopped before it was ready")
+                sys.exit(130)
+            return
+        outcome = serve_in_background(project, options)
     if isinstance(outcome, str):
         click.echo(outcome, err=True, nl=False)
         sys.exit(1)
@@ -118,13 +125,12 @@ def _stop_command(context: click.Context, project: Project) -> str:
 
 def _print_ready(state: ServerState, stopping: str) -> None:
     for name in state.unproven:
-        message = f"warning: {name} has no sample; it is loaded, but its answers are not checked"
-        click.echo(message, err=True)
+        print_warning(f"{name} has no sample, so its answers were not checked")
     for warning in state.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        print_warning(warning)
     if state.restored:
         versions = ", ".join(state.restored)
-        click.echo(f"as deployed: {versions}; marsmith serve --fresh forgets it")
+        click.echo(f"as deployed: {versions}; for the built archives: marsmith serve --fresh")
     click.echo(f"ready: {', '.join(state.models)}")
     for model in state.models:
         click.echo(f"  predict     {state.url}/predictions/{model}")
@@ -137,10 +143,11 @@ def _print_ready(state: ServerState, stopping: str) -> None:
     click.echo(f"stop with: {stopping} {state.port}")
 
 
-@click.command()
+@click.command(epilog=examples("marsmith stop", "marsmith stop --port 8080"))
 @port_option
 @click.pass_context
 def stop(context: click.Context, port: int | None) -> None:
-    """Stop this project's server."""
-    state = stop_server(project_of(context), port)
+    """Stop the running server of this project."""
+    with working("stopping the server"):
+        state = stop_server(project_of(context), port)
     click.echo(f"stopped the server on port {state.port}")

@@ -1,4 +1,4 @@
-"""`marsmith status`."""
+"""`marsmith status`: the running servers, and figures of their models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Any
 import click
 
 from marsmith.cli.options import Number, json_option, project_of
-from marsmith.cli.output import print_json, print_table
+from marsmith.cli.output import examples, is_terminal, print_json
+from marsmith.cli.progress import working
+from marsmith.cli.tables import print_table
 from marsmith.client.description import Model
 from marsmith.server.monitor import Glance, Watch
 from marsmith.server.state import ServerState, running_servers
@@ -23,33 +25,55 @@ MODEL_COLUMNS = (
 )
 
 
-@click.command()
+@click.command(epilog=examples("marsmith status", "marsmith status --interval 10"))
 @click.option(
     "--interval",
     metavar="SECONDS",
     type=Number(0),
     default=0.0,
-    help="Count for so long; 0: what was counted since the server's start.",
+    help="Count for this long; 0: all since the server's start.",
 )
 @json_option
 @click.pass_context
 def status(context: click.Context, interval: float, as_json: bool) -> None:
-    """List this project's running servers, and how their models do.
+    """List the running servers of this project, their models and request counts.
 
-    wait is a request's mean time in the queue, p50 and p99 are times in the handler. What a
-    handler does not count, is shown as -.
+    wait is a request's mean time in the queue; p50 and p99 are times in the handler. - means not
+    measured. * marks the default version, where a model has several.
     """
-    glances = _look(running_servers(project_of(context)), interval)
+    with working("counting requests" if interval else "asking the servers"):
+        glances = _look(running_servers(project_of(context)), interval)
     if as_json:
         print_json([_json(glance) for glance in glances])
     elif not glances:
         click.echo("no server of this project runs")
     else:
-        print_table(SERVER_COLUMNS, [server_row(glance.state) for glance in glances])
+        servers = [server_row(glance.state) for glance in glances]
+        print_table(SERVER_COLUMNS, servers, right=("pid",), fold=("state", "models"))
         for glance in glances:
             click.echo(f"\n{heading(glance)}")
             if glance.models:
-                print_table(MODEL_COLUMNS, model_rows(glance))
+                _print_models(glance)
+
+
+def _print_models(glance: Glance) -> None:
+    """Print a row for each version; on a terminal without the column `default`, to fit it."""
+    rows = model_rows(glance)
+    columns, rows = short_columns(rows) if is_terminal() else (MODEL_COLUMNS, rows)
+    print_table(columns, rows, right=MODEL_COLUMNS[MODEL_COLUMNS.index("queue") :], gap=1)
+
+
+def short_columns(
+    rows: list[tuple[str, ...]],
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return columns and rows without `default`: * marks that version of several."""
+    names = [row[0] for row in rows]
+    place = MODEL_COLUMNS.index("default")
+    short = []
+    for name, version, default, *others in rows:
+        mark = "*" if default and names.count(name) > 1 else ""
+        short.append((name, version + mark, *others))
+    return (*MODEL_COLUMNS[:place], *MODEL_COLUMNS[place + 1 :]), short
 
 
 def _look(states: list[ServerState], interval: float) -> list[Glance]:
@@ -93,14 +117,14 @@ def _model_json(glance: Glance, model: Model) -> dict[str, Any]:
 
 
 def figures_of(glance: Glance, model: Model) -> ModelFigures:
-    """Return the figures of a model; without any, none."""
+    """Return the figures of a model; empty ones if there are none."""
     if glance.figures is None:
         return ModelFigures()
     return glance.figures.model(model.name, model.version, default=model.default)
 
 
 def heading(glance: Glance) -> str:
-    """Return one line on a whole server: health, requests by status, and of which time."""
+    """Return one line about a server: health, requests by status, and the time they cover."""
     state, figures = glance.state, glance.figures
     if glance.trouble:
         return f"{state.port}: {glance.trouble}"
@@ -108,7 +132,7 @@ def heading(glance: Glance) -> str:
     if restarts := getattr(state, "restarts", 0):
         words.append(f"restarted {restarts} times")
     if figures is None:
-        return ", ".join([*words, "no figures: metrics_mode=prometheus turns them on"])
+        return ", ".join([*words, "no figures: set metrics_mode=prometheus"])
     counted = figures.server()
     for count, what in (
         (counted.answered, "2xx"),

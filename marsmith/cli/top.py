@@ -1,4 +1,4 @@
-"""`marsmith top`."""
+"""`marsmith top`: the figures of `marsmith status`, live."""
 
 from __future__ import annotations
 
@@ -18,26 +18,27 @@ from rich.table import Table
 from rich.text import Text
 
 from marsmith.cli.options import port_option, project_of
-from marsmith.cli.status import MODEL_COLUMNS, heading, model_rows
+from marsmith.cli.output import examples, one_line
+from marsmith.cli.status import MODEL_COLUMNS, heading, model_rows, short_columns
 from marsmith.core.errors import ServerError
 from marsmith.project.project import Project
 from marsmith.server.monitor import Glance, Watch
 from marsmith.server.state import ServerState, running_servers
 
-_PAUSE = 1.0  # seconds between two looks
-_WINDOW = 5.0  # seconds that figures are of: handlers tell theirs once a second
-_FIRST = 2.0  # seconds that the one frame of a pipe is of
-_PIPE_WIDTH = 160  # characters: nothing is to be cut off
-_NUMBERS = MODEL_COLUMNS.index("queue")  # the columns from here on
+_PAUSE = 1.0  # seconds between two frames
+_WINDOW = 5.0  # seconds that figures cover: handlers report theirs once a second
+_FIRST = 2.0  # seconds that the one frame in a pipe covers
+_PIPE_WIDTH = 160  # characters: enough to cut nothing off
+_NUMBERS = MODEL_COLUMNS[MODEL_COLUMNS.index("queue") :]
 
 
-@click.command()
+@click.command(epilog=examples("marsmith top", "marsmith top --port 8080"))
 @port_option
 @click.pass_context
 def top(context: click.Context, port: int | None) -> None:
-    """Show how the models of this project's servers do, once a second, of the last 5 seconds.
+    """Show figures of this project's servers once a second, for the last 5 seconds.
 
-    q or Ctrl-C ends it. Where the output is no terminal, one frame is printed.
+    q or Ctrl-C ends it. If the output is not a terminal, one frame is printed.
     """
     project = project_of(context)
     console = Console()
@@ -60,7 +61,7 @@ def top(context: click.Context, port: int | None) -> None:
 
 
 class _Watching:
-    """Keeps a watch on each server as long as it is the same one."""
+    """Watches each server, and starts anew when another one takes its place."""
 
     def __init__(self) -> None:
         self.stack = ExitStack()
@@ -76,7 +77,9 @@ class _Watching:
 def _print_once(project: Project, port: int | None, console: Console) -> None:
     states = _chosen(project, port)
     if not states:
-        raise ServerError("no server of this project runs", "start one: marsmith serve")
+        raise ServerError(
+            "no server of this project runs", "start one: marsmith serve", code="no-server"
+        )
     watching = _Watching()
     with watching.stack:
         watching.look(states)
@@ -91,7 +94,7 @@ def _chosen(project: Project, port: int | None) -> list[ServerState]:
 def _frame(glances: list[Glance], *, hint: bool = True) -> RenderableType:
     parts: list[RenderableType] = []
     for glance in glances:
-        parts.append(Text(heading(glance), style="red" if glance.trouble else "bold"))
+        parts.append(Text(one_line(heading(glance)), style="red" if glance.trouble else "bold"))
         if glance.models:
             parts.append(_table(glance))
     if not glances:
@@ -103,24 +106,22 @@ def _frame(glances: list[Glance], *, hint: bool = True) -> RenderableType:
 
 def _table(glance: Glance) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    # Room for 80 characters a line: what answers without a version is of little interest here.
-    shown = [column for column in MODEL_COLUMNS if column != "default"]
-    for column in shown:
-        right = MODEL_COLUMNS.index(column) >= _NUMBERS
-        table.add_column(column, justify="right" if right else "left", no_wrap=True)
-    for model, row in zip(glance.models, model_rows(glance), strict=True):
-        cells = {name: Text(cell) for name, cell in zip(MODEL_COLUMNS, row, strict=True)}
+    columns, rows = short_columns(model_rows(glance))
+    for column in columns:
+        table.add_column(column, justify="right" if column in _NUMBERS else "left", no_wrap=True)
+    for model, row in zip(glance.models, rows, strict=True):
+        cells = {name: Text(one_line(cell)) for name, cell in zip(columns, row, strict=True)}
         if model.ready_workers < model.min_workers:
             cells["workers"].stylize("red")
         if cells["5xx"].plain not in ("-", "0"):
             cells["5xx"].stylize("red")
-        table.add_row(*(cells[column] for column in shown))
+        table.add_row(*cells.values())
     return table
 
 
 @contextmanager
 def _keys() -> Iterator[None]:
-    """Let single keys be read, and leave the terminal as it was."""
+    """Read single keys, and restore the terminal at the end."""
     before = termios.tcgetattr(sys.stdin)
     try:
         tty.setcbreak(sys.stdin)
@@ -130,7 +131,7 @@ def _keys() -> Iterator[None]:
 
 
 def _pressed(seconds: float) -> str | None:
-    """Return the key that is pressed within so many seconds."""
+    """Return the key that is pressed within this time."""
     if not select.select([sys.stdin], [], [], seconds)[0]:
         return None
     with suppress(OSError):  # the terminal is gone

@@ -1,4 +1,4 @@
-"""`marsmith tune`: search how an archive is served best, and write that into archives.toml."""
+"""`marsmith tune`: find the fastest way to serve an archive, and write it to archives.toml."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 
 import click
 
-from marsmith.cli.options import Number, project_of
-from marsmith.cli.tuned import none_fits, say, show
+from marsmith.cli.options import Number, name_argument, project_of
+from marsmith.cli.output import duration, echo, examples
+from marsmith.cli.progress import working
+from marsmith.cli.tuned import measured, none_fits, show
 from marsmith.core.errors import ProjectError
 from marsmith.core.interrupts import stop_signals
 from marsmith.project.project import Project
@@ -32,28 +34,33 @@ class _Duration(click.ParamType[float]):
         """Read `50ms`, `1.5s`, `10m` or `1h` as seconds."""
         match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)", str(value).replace(" ", ""))
         if match is None or float(match[1]) == 0:
-            self.fail(f"{value!r} is no time: write 50ms, 1.5s, 10m or 1h", param, ctx)
+            self.fail(f"{value!r} is not a duration such as 50ms, 1.5s, 10m or 1h", param, ctx)
         return float(match[1]) * _UNITS[match[2]]
 
 
-@click.command()
-@click.argument("name")
-@click.option("--p99", "goal", required=True, type=_Duration(), help="What p99 must not exceed.")
-@click.option("--budget", default="10m", show_default=True, type=_Duration(), help="Time to take.")
-@click.option("--trials", type=click.IntRange(0), help="Try at most so many configurations.")
+@click.command(
+    epilog=examples(
+        "marsmith tune digits --p99 50ms",
+        "marsmith tune digits --p99 50ms --budget 30m --engine onnx --yes",
+    )
+)
+@name_argument
+@click.option("--p99", "goal", required=True, type=_Duration(), help="The highest allowed p99.")
+@click.option("--budget", default="10m", show_default=True, type=_Duration(), help="Time limit.")
+@click.option("--trials", type=click.IntRange(0), help="Try at most this many configurations.")
 @click.option(
     "--connections",
     default=64,
     show_default=True,
     type=click.IntRange(1, 4096),
-    help="How many users there are, each of whom waits for an answer before asking again.",
+    help="Number of users; each waits for an answer before sending the next request.",
 )
 @click.option(
     "--sample",
     "samples",
     multiple=True,
     metavar="FILE",
-    help="The sample that makes the load; repeatable (default: all of the archive's, in turn).",
+    help="The sample to send; repeatable (default: all samples of the archive in turn).",
 )
 @click.option(
     "--engine",
@@ -66,17 +73,17 @@ class _Duration(click.ParamType[float]):
     "--calibrate",
     metavar="FOLDER",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Photos: int8 is tried too, calibrated on some, and others tell how well it agrees.",
+    help="Photos for int8: some calibrate it, the others measure how well its answers agree.",
 )
 @click.option(
     "--agreement",
     default=Calibration.agreement,
     show_default=True,
     type=Number(0, 1),
-    help="Of int8: share of those others that must be answered as eager does.",
+    help="For int8: share of photos whose answers must equal eager PyTorch's.",
 )
-@click.option("--force", is_flag=True, help="Measure again what was measured before.")
-@click.option("--yes", is_flag=True, help="Write the winner without asking.")
+@click.option("--force", is_flag=True, help="Repeat earlier measurements.")
+@click.option("--yes", is_flag=True, help="Write the fastest configuration without asking.")
 @click.pass_context
 def tune(
     context: click.Context,
@@ -92,14 +99,18 @@ def tune(
     force: bool,
     yes: bool,
 ) -> None:
-    """Search the engine, workers, threads and batching that serve NAME best on this machine.
+    """Find the engine, workers, threads and batching that serve NAME fastest on this machine.
 
-    Best is what answers most requests per second with p99 within the goal. Each answer under load
-    must be right. The winner goes into archives.toml, if you say yes to the difference.
+    Fastest means most requests per second with p99 within the limit. Every answer under load must
+    be correct. The result is written to archives.toml if you confirm the difference.
     """
     project = project_of(context)
     conditions = Conditions(goal, connections, samples)
-    with stop_signals() as stop:
+    with stop_signals() as stop, working(f"measuring configurations of {name}") as progress:
+
+        def say(measurement: Measurement) -> None:
+            progress.say(measured(measurement))
+
         tuning = Tuning(
             project,
             name,
@@ -115,15 +126,15 @@ def tune(
             tuning.known.forget()
         tuned = tuning.run()
     if tuned.stopped:
-        click.echo(f"stopped; what was measured is kept in {_shown(project, tuning)}", err=True)
+        click.echo(f"stopped; the measurements are kept in {_shown(project, tuning)}", err=True)
         sys.exit(130)
     show(project, name, tuned)
     click.echo(
-        f"{len(tuned.measurements)} configurations in {tuned.seconds:.0f} s, "
+        f"{len(tuned.measurements)} configurations in {duration(tuned.seconds)}, "
         f"{tuned.remembered} of them measured before: {_shown(project, tuning)}"
     )
     if calibrate is None and len(tuning.space().variants) > 1:
-        click.echo("int8 was not tried, which takes photos: --calibrate FOLDER", err=True)
+        click.echo("int8 was not tried; it needs photos: --calibrate FOLDER", err=True)
     if tuned.winner is None:
         raise none_fits(tuned)
     _offer(project, name, tuned, tuned.winner, yes)
@@ -134,29 +145,30 @@ def _shown(project: Project, tuning: Tuning) -> Path:
 
 
 def _offer(project: Project, name: str, tuned: Tuned, winner: Measurement, yes: bool) -> None:
-    """Show what the winner changes in archives.toml, and write it if the user wants that."""
+    """Show what the winner changes in archives.toml, and write it if the user confirms."""
     present = tuned.now.configuration if tuned.now else None
     now = next((one for one in tuned.finals if one.configuration == present), tuned.now)
-    for word, one in (("winner", winner), ("as it is", now)):
+    for word, one in (("winner", winner), ("at present", now)):
         if one is not None:
             rate, p99 = one.requests_per_second, one.p99 * 1000
             click.echo(f"{word}: {rate:,.1f} requests/s, p99 {p99:.1f} ms")
     if winner.configuration == present:
-        click.echo(f"{SPEC_FILE} stays as it is: nothing that was tried is better")
+        click.echo(f"{SPEC_FILE} stays as it is: no configuration was better")
         return
     text = (project.root / SPEC_FILE).read_text(encoding="utf-8")
     changed = apply_winner.winning_text(text, tuned.spec, winner.configuration)
     lines = apply_winner.difference(text, changed)
     if not lines:
-        click.echo(f"{SPEC_FILE} has it already")
+        click.echo(f"{SPEC_FILE} has this configuration already")
         return
     for line in lines:
-        click.echo(click.style(line, fg={"+": "green", "-": "red"}.get(line[:1])))
+        echo((line, {"+": "green", "-": "red"}.get(line[:1], "")))
     if not yes:
         if not sys.stdin.isatty():
             raise ProjectError(
-                "nobody is there to say yes",
-                "write it: the same with --yes; nothing is measured twice",
+                "this is not a terminal, so nobody can confirm",
+                "run the same command with --yes; nothing is measured twice",
+                code="not-confirmed",
             )
         if not click.confirm(f"Write this into {SPEC_FILE}?"):
             click.echo("nothing was written", err=True)

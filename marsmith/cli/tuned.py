@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from marsmith.cli.output import print_table
+from marsmith.cli.output import plain
+from marsmith.cli.tables import print_table
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import ServerError
 from marsmith.project.project import Project
@@ -14,19 +15,17 @@ from marsmith.tune.search import Tuned
 
 _COLUMNS = ("requests/s", "p99 ms", "p50 ms", "engine", "workers", "threads", "batch", "delay ms")
 
+_NUMBERS = tuple(name for name in _COLUMNS if name != "engine")
 
-def say(measurement: Measurement) -> None:
-    """Tell a measurement as it is made."""
+
+def measured(measurement: Measurement) -> str:
+    """Return a measurement in one line."""
     cells = ", ".join(f"{a} {b}" for a, b in zip(_COLUMNS[3:], _setting(measurement), strict=True))
     if measurement.failure is not None:
-        click.echo(f"fails       {cells}: {measurement.failure}", err=True)
-        return
-    early = "" if measurement.complete else ", given up early"
-    click.echo(
-        f"{measurement.requests_per_second:8,.1f}/s  p99 {measurement.p99 * 1000:6,.1f} ms  "
-        f"{cells}{early}",
-        err=True,
-    )
+        return plain(f"fails       {cells}: {measurement.failure}")
+    early = "" if measurement.complete else ", stopped early"
+    rate, p99 = measurement.requests_per_second, measurement.p99 * 1000
+    return f"{rate:8,.1f}/s  p99 {p99:6,.1f} ms  {cells}{early}"
 
 
 def _setting(measurement: Measurement) -> tuple[object, ...]:
@@ -41,11 +40,15 @@ def show(project: Project, name: str, tuned: Tuned) -> None:
     best = tuned.winner.configuration if tuned.winner else None
     points = [Point(one.requests_per_second, one.p99, one.configuration == best) for one in sound]
     if tuned.finals:
-        click.echo("the final: the best ones, measured again in turns")
-        print_table(_COLUMNS, [_row(one) for one in tuned.finals if one.failure is None])
+        click.echo("the best configurations, measured again in turns:")
+        print_table(
+            _COLUMNS,
+            [_row(one) for one in tuned.finals if one.failure is None],
+            right=_NUMBERS,
+        )
         click.echo()
-    click.echo("the frontier: no other has both more requests per second and a lower p99")
-    print_table(_COLUMNS, [_row(sound[place]) for place in frontier(points)])
+    click.echo("the frontier: no other one has more requests per second and a lower p99:")
+    print_table(_COLUMNS, [_row(sound[place]) for place in frontier(points)], right=_NUMBERS)
     click.echo()
     click.echo(in_characters(points, tuned.goal))
     names = [", ".join(map(str, _setting(one))) for one in sound]
@@ -63,10 +66,11 @@ def _row(one: Measurement) -> tuple[object, ...]:
 def none_fits(tuned: Tuned) -> ServerError:
     sound = [one for one in tuned.finals or tuned.measurements if one.failure is None]
     least = min(sound, key=lambda one: one.p99)
-    once = "what did at first did not in the final; " if tuned.finals else ""
+    once = "those that did at first did not when measured again; " if tuned.finals else ""
     return ServerError(
-        f"nothing that was tried keeps a p99 of {tuned.goal * 1000:g} ms: "
-        f"{once}the least was {least.p99 * 1000:.1f} ms, "
+        f"no configuration that was tried keeps p99 within {tuned.goal * 1000:g} ms: "
+        f"{once}the lowest was {least.p99 * 1000:.1f} ms, "
         f"at {least.requests_per_second:,.1f} requests/s",
-        "allow more (--p99), count on fewer users (--connections), or give it more time (--budget)",
+        "allow a higher p99 (--p99), fewer users (--connections), or more time (--budget)",
+        code="goal-missed",
     )

@@ -1,4 +1,4 @@
-"""`marsmith weights`: what a file of weights holds, and the state_dict alone."""
+"""`marsmith weights`: what a weights file holds, and its state_dict alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Any
 import click
 
 from marsmith.cli.options import json_option
-from marsmith.cli.output import file_size, print_json, print_table
+from marsmith.cli.output import echo, examples, file_size, print_json
+from marsmith.cli.progress import working
+from marsmith.cli.tables import print_table
 from marsmith.core.errors import WeightsError
 from marsmith.weights.checkpoint import (
     Checkpoint,
@@ -27,33 +29,50 @@ from marsmith.weights.state_dict_names import is_training_state
 from marsmith.weights.tensors import Tensor
 
 _file = click.Path(path_type=Path)
-_LOOKED_AT = 1_000_000_000  # bytes of values, which takes some seconds
+_LOOKED_AT = 1_000_000_000  # bytes of values; more would take too long
 
 
-@click.group()
+@click.group(
+    epilog=examples(
+        "marsmith weights inspect checkpoint.pth",
+        "marsmith weights extract checkpoint.pth --out weights/flowers.pth",
+    )
+)
 def weights() -> None:
-    """Look into files of weights, and take the state_dict out; nothing in them is executed."""
+    """List what a weights file holds, or extract its state_dict; no code in it is executed."""
 
 
-@weights.command(short_help="List the tensors in a file, and what else is in it.")
+@weights.command(
+    short_help="List the tensors in a file, and what else is in it.",
+    epilog=examples("marsmith weights inspect checkpoint.pth"),
+)
 @click.argument("file", type=_file)
 @json_option
 def inspect(file: Path, as_json: bool) -> None:
     """List the tensors in FILE, and what else is in it."""
-    with _named(file):
+    with _named(file), working(f"reading {file}"):
         checkpoint = read_checkpoint(file)
         described = _described(checkpoint)
     (_print_json if as_json else _print)(checkpoint, described)
 
 
-@weights.command(short_help="Write the state_dict of a checkpoint to a file.")
+@weights.command(
+    short_help="Write the state_dict of a checkpoint to a file.",
+    epilog=examples("marsmith weights extract checkpoint.pth --out weights/flowers.safetensors"),
+)
 @click.argument("checkpoint", type=_file)
-@click.option("--out", required=True, metavar="FILE", type=_file, help=".pth, .pt or .safetensors")
-@click.option("--key", metavar="PLACE", help="which state_dict, where there are several")
-@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+@click.option(
+    "--out",
+    required=True,
+    metavar="FILE",
+    type=_file,
+    help=".pth, .pt or .safetensors.",
+)
+@click.option("--key", metavar="PLACE", help="Which state_dict, if there are several.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def extract(checkpoint: Path, out: Path, key: str | None, force: bool) -> None:
-    """Write the state_dict within CHECKPOINT, and nothing else of it, to a file."""
-    with _named(checkpoint, out):
+    """Write the state_dict in CHECKPOINT, and nothing else from it, to a file."""
+    with _named(checkpoint, out), working(f"extracting from {checkpoint}"):
         result = extract_state_dict(checkpoint, out, key=key, force=force)
     size = sum(tensor.nbytes for tensor in result.tensors.values())
     place = f" of {shown(result.kept)}" if result.kept else ""
@@ -111,24 +130,23 @@ def _print(checkpoint: Checkpoint, described: dict[str, dict[str, Any]]) -> None
     listed = {n: one for n, one in described.items() if not is_training_state(n.partition(".")[0])}
     if listed:
         rows = [(shown(name), *_cells(one)) for name, one in listed.items()]
-        print_table(("tensor", "shape", "dtype", "size", ""), rows)
+        print_table(("tensor", "shape", "dtype", "size", ""), rows, right=("size",))
     totals = _totals(checkpoint)
     text = f"{_tensors(totals['tensors'])}, {totals['values']:,} values, "
     text += file_size(totals["size"])
     if len(listed) < len(described):
-        text += f"; {len(described) - len(listed)} of them are training's (--json lists them)"
+        text += f"; {len(described) - len(listed)} belong to the training (--json lists them)"
     click.echo(text)
     if any(one["notFinite"] is None for one in described.values()):
-        click.echo(f"not looked for NaN: it has more than {file_size(_LOOKED_AT)}")
+        click.echo(f"not searched for NaN: it has more than {file_size(_LOOKED_AT)}")
     for name, value in _others(checkpoint):
         click.echo(f"also: {shown(name)}: {_text(value)}")
     if checkpoint.kind == "TorchScript":
-        click.echo("loading it gives a program, which is in the file")
+        click.echo("the file holds a program; loading it makes that program runnable")
     elif checkpoint.foreign:
         click.echo(f"loading it would import: {_listed(sorted(checkpoint.foreign))}")
     if checkpoint.hostile:
-        warning = click.style("do not load it: ", fg="red")
-        click.echo(f"{warning}{_listed(checkpoint.hostile)} has no use in weights")
+        echo(("do not load it: ", "red"), f"{_listed(checkpoint.hostile)} has no use in weights")
 
 
 def _kind(checkpoint: Checkpoint) -> str:
@@ -155,7 +173,7 @@ def _cells(tensor: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _others(checkpoint: Checkpoint) -> list[tuple[str, Any]]:
-    """Return what stands at the top of a checkpoint beside tensors."""
+    """Return the entries of a checkpoint that are not tensors of the model."""
     return [
         (name, value)
         for name, value in parts_of(None if checkpoint.is_module else checkpoint.value)

@@ -8,14 +8,12 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 import torch
 from click.testing import CliRunner, Result
 
 from marsmith.building.writer import write_archive
 from marsmith.cli import cli
-from marsmith.cli.sheet import WIDTH, print_cells, print_pairs, print_rows
 from tests.unit.conftest import MakeProject
 from tests.unit.tiny import FILES, run_marsmith
 
@@ -45,7 +43,6 @@ def test_inspect_shows_an_archive_by_name_file_and_folder(root: Path) -> None:
         assert {"samples", "serving", "handler_config", "files"} <= set(lines)
         assert ["handler", "tiny_handler.py"] in [line.split() for line in lines]
         assert ["signature", "none"] in [line.split() for line in lines]
-        assert max(map(len, lines)) <= WIDTH
 
 
 def test_inspect_as_json_has_everything(root: Path) -> None:
@@ -105,9 +102,7 @@ def test_diff_of_the_same_says_so_with_status_0(root: Path) -> None:
     lines = result.stdout.splitlines()
     assert lines[-1] == "same"
     assert ["one.bin", "A", "B", "same"] in [line.split() for line in lines]
-    assert run(root, "diff", "tiny", copy, "--no-run").stdout.splitlines()[-1] == (
-        "same; no answers were compared"
-    )
+    assert run(root, "diff", "tiny", copy, "--no-run").stdout.splitlines()[-1].startswith("same; ")
 
 
 @pytest.fixture
@@ -153,18 +148,3 @@ def test_what_is_no_archive_is_an_error_with_a_hint(root: Path) -> None:
         result = run_marsmith("--project", root, *arguments)
         assert (result.returncode, result.stdout) == (1, "")
         assert result.stderr.splitlines()[-1].startswith("  hint: ")
-
-
-# ---- sheets
-
-
-def test_sheets_fit_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    with click.Context(click.Command("test")):
-        print_pairs([("name", "word " * 50), ("other", "x" * 300), ("", "")])
-        print_rows(("a", "b", "c"), [("x" * 90, "y" * 90, "z" * 90), ("1", "2", "3")], right=(1,))
-        print_cells([(f"file-{n}.txt", f"{n} B") for n in range(20)])
-        print_cells([("n" * 120, "1 B")])
-        print_cells([])
-    lines = capsys.readouterr().out.splitlines()
-    assert max(map(len, lines[:-1])) <= WIDTH
-    assert "file-19.txt" in "".join(lines)

@@ -36,7 +36,7 @@ def assert_error(result: subprocess.CompletedProcess[str], *said: str) -> None:
     assert any(line.startswith("error[") for line in lines)
     assert lines[-1].startswith("  hint: ")
     assert "Traceback" not in result.stderr
-    assert "a bug of marsmith's" not in result.stderr
+    assert "error[bug]" not in result.stderr
     assert result.stdout == ""
     for words in said:
         assert words in result.stderr
@@ -49,7 +49,6 @@ def test_help_lists_every_command() -> None:
     result = run_marsmith("--help")
     assert result.returncode == 0
     assert [c for c in COMMANDS if f"\n  {c}" not in result.stdout] == []
-    assert "Exit status: 0 right, 1 wrong, 2 usage." in result.stdout
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -92,7 +91,6 @@ def test_help_loads_none_of_the_slow_modules() -> None:
         ["predict"],
         ["predict", "digits"],
         ["predict", "digits", "/no/such/file.png"],
-        ["predict", "digits", "/"],
         ["models", "--port", "0"],
         ["scale", "digits"],
         ["scale", "digits", "many"],
@@ -166,7 +164,7 @@ def test_every_value_that_toml_knows_is_written_or_refused(
 ) -> None:
     spec = minimal_spec(f"[archives.tiny.handler_config]\nvalue = {value}\n")
     result = run_marsmith("build", cwd=project({"handler.py": "class A: ..."}, spec).root)
-    assert "a bug of marsmith's" not in result.stderr
+    assert "error[bug]" not in result.stderr
     assert (result.returncode == 0) is result.stdout.startswith("built")
 
 
@@ -246,9 +244,7 @@ def test_a_bug_shows_itself_as_one_and_its_traceback_on_request(project: MakePro
         for debug in ({}, {"MARSMITH_DEBUG": "1"})
     ]
     assert [output.returncode for output in outputs] == [1, 1]
-    assert outputs[0].stderr.startswith(
-        "error[bug]: ZeroDivisionError: x\n  hint: a bug of marsmith's"
-    )
+    assert outputs[0].stderr.startswith("error[bug]: ZeroDivisionError: x\n  hint: ")
     assert "Traceback" in outputs[1].stderr
 
 

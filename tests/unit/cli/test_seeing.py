@@ -71,7 +71,7 @@ def test_logs_of_a_model_that_nobody_knows(project: MakeProject) -> None:
     write_logs(root, 8080)
     result = run_marsmith("logs", "nobody", cwd=root)
     assert result.returncode == 1
-    assert "hint: see them all: marsmith logs" in result.stderr
+    assert "error[unknown-model]" in result.stderr
 
 
 def test_a_metrics_config_is_found_from_the_project(project: MakeProject) -> None:
