@@ -17,13 +17,13 @@ from marsmith.project.lockfile import LOCK_FILE
 from marsmith.project.project import Project
 
 
-@click.command(epilog=examples("marsmith build", "marsmith build digits --force"))
+@click.command(epilog=examples("marsmith build", "marsmith build digits --list"))
 @names_argument
 @click.option("--force", is_flag=True, help="Build also archives whose inputs are unchanged.")
 @click.option("--lock", is_flag=True, help="Write the sha256 of each archive to archives.lock.")
 @click.option("--locked", is_flag=True, help="Fail if an archive would differ from archives.lock.")
 @click.option(
-    "--list", "as_list", is_flag=True, help="Build nothing; print each file and what brings it."
+    "--list", "as_list", is_flag=True, help="Build nothing; list the files, and why each goes in."
 )
 @json_option
 @click.pass_context

@@ -17,7 +17,7 @@ from marsmith.core.suggestions import did_you_mean
 # Group → command → its module and its line in --help.
 GROUPS = {
     "Make": {
-        "init": ("init", "Write a project for a file of weights into this folder."),
+        "init": ("init", "Start a project in this folder, from weights or a template."),
         "build": ("build", "Build model_store/NAME.mar as archives.toml describes it."),
         "export": ("export", "Build an archive of the same model for another engine."),
         "sample": ("sample", "Record the answers that an archive must give."),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from marsmith.cli.output import examples, print_error
+from marsmith.cli.output import examples, print_warning
 from marsmith.cli.progress import working
 from marsmith.core.errors import MarsmithError
 from marsmith.init.plan import Plan
@@ -22,7 +22,7 @@ _EXAMPLE = "marsmith init flowers --weights best.pth --classes daisy,rose,tulip"
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.command(epilog=examples(_EXAMPLE, "marsmith init masks --template segmenter"))
+@click.command(epilog=examples(_EXAMPLE, "marsmith init shapes --template segmenter"))
 @click.argument("name")
 @click.option("--weights", metavar="FILE", type=_file, help="What the training saved.")
 @click.option("--key", metavar="PLACE", help="Which state_dict, if the file holds several.")
@@ -83,7 +83,8 @@ def _plan(
     elif template:
         raise click.UsageError("--template goes without --weights, or with --model-file")
     else:
-        found = recognise(weights, key)
+        with working(f"recognising the architecture of {weights}"):
+            found = recognise(weights, key)
         choice = _chosen(found)
         yield found.plan(name, choice, classes or _asked_classes(found))
 
@@ -131,10 +132,10 @@ def _record(plan: Plan, done: Written) -> None:
     """Record what the model answers now, so that `check` and `serve` can compare."""
     name = plan.names.archive
     try:
-        record_answer(Path.cwd(), name, done.picture)
+        with working(f"recording an answer of {name}"):
+            record_answer(Path.cwd(), name, done.picture)
     except MarsmithError as error:
-        print_error(error)
-        click.echo(f"warning: no answer to {done.picture} is recorded", err=True)
-        click.echo(f"  hint: once that is solved: marsmith sample {name} {done.picture}", err=True)
+        hint = f"{error.hint}; then: marsmith sample {name} {done.picture}"
+        print_warning(f"no answer was recorded: {error.message}", hint)
     else:
         click.echo(f"{'recorded':10} the answer to {done.picture}")

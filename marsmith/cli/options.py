@@ -14,6 +14,7 @@ from marsmith.building.building import stale_warning
 from marsmith.cli.completion import complete_archives, complete_names
 from marsmith.cli.output import note_json, print_findings
 from marsmith.core.errors import ProjectError
+from marsmith.project.entries import source_names
 from marsmith.project.project import Project
 from marsmith.worker.runtime import DEFAULT_TIMEOUT
 
@@ -78,6 +79,17 @@ def archive_of(context: click.Context, text: str) -> Archive:
     project.specs((text,))
     print_findings(filter(None, [stale_warning(project, text)]))
     return Archive(built)
+
+
+def source_name_of(context: click.Context, archive: Archive) -> Callable[[str], str]:
+    """Return what maps an entry of an archive to the project's file; outside of one, to itself."""
+    try:
+        project = project_of(context)
+        _ = project.archives
+    except ProjectError:
+        return str
+    find = source_names(project)
+    return lambda entry: find(archive.name, entry)
 
 
 def _is_described(context: click.Context, name: str) -> bool:

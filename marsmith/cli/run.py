@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 from marsmith.answers.messages import Request, Response
 from marsmith.cli.answers import Row, inputs_of, kept, places
-from marsmith.cli.options import archive_argument, archive_of, json_option, timeout_option
+from marsmith.cli.options import (
+    archive_argument,
+    archive_of,
+    json_option,
+    source_name_of,
+    timeout_option,
+)
 from marsmith.cli.output import examples
 from marsmith.cli.progress import working
 from marsmith.cli.reports import accept_option, folder_of, out_option, report, require_one
@@ -54,12 +61,12 @@ def run(
     require_one(files, out)
     folder = folder_of(out)
     targets = places(files, folder) if folder else {}
-    rows = []
+    rows, source_name = [], source_name_of(context, opened)
     with working(f"loading {opened.name}") as progress, Runtime(opened, timeout=timeout) as runtime:
         progress.count(f"running {opened.name}", len(files))
         for start in range(0, len(files), runtime.batch_size):
             part = files[start : start + runtime.batch_size]
-            answers, failed = _answers(runtime, [path for path, _ in part], accept)
+            answers, failed = _answers(runtime, [path for path, _ in part], accept, source_name)
             for (path, name), answer in zip(part, answers, strict=True):
                 place = kept(answer, targets.get(path))
                 rows.append(Row(name, answer, place, failed if answer.status >= 500 else ()))
@@ -68,7 +75,7 @@ def run(
 
 
 def _answers(
-    runtime: Runtime, paths: list[Path], accept: str
+    runtime: Runtime, paths: list[Path], accept: str, source_name: Callable[[str], str]
 ) -> tuple[list[Response], tuple[str, ...]]:
     """Return the answers to one batch, and the handler's traceback if a request failed."""
     requests = [Request.of(path.read_bytes(), headers={"Accept": accept}) for path in paths]
@@ -76,5 +83,7 @@ def _answers(
     answers = runtime.predict_batch(requests)
     if not any(answer.status >= 500 for answer in answers):
         return answers, ()
-    finding = runtime.lost or runtime.failure(start)
-    return answers, (": ".join(filter(None, [finding.location, finding.message])),)
+    found = runtime.traceback(source_name, start)
+    if not found and runtime.lost:
+        found = [runtime.lost.message]
+    return answers, tuple(found)
