@@ -72,7 +72,7 @@ def torchvision_entries() -> Iterator[dict[str, Any]]:
             for arguments in variants(name, task):
                 build = getattr(module, name)
                 pair = [
-                    shapes_of(partial(build, weights=None, num_classes=n, **arguments))
+                    shapes_of(built(partial(build, weights=None, num_classes=n, **arguments)))
                     for n in COUNTS
                 ]
                 transforms = next(iter(models.get_model_weights(name))).transforms()

@@ -111,12 +111,7 @@ def in_page(room: str) -> list[str]:
     return [row[0].strip("`") for row in rows_of(table)]
 
 
-def _rooms() -> list[object]:
-    unfinished = pytest.mark.xfail(reason="its table is being filled", strict=False)
-    return [pytest.param(room, marks=unfinished if room in PENDING else ()) for room in ROOMS]
-
-
-@pytest.mark.parametrize("room", _rooms())
+@pytest.mark.parametrize("room", ROOMS)
 def test_the_table_of_a_room_has_its_codes(room: str) -> None:
     listed = in_page(room)
     assert sorted(in_code(room) - set(listed)) == []
