@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from marsmith.answers.messages import Request, Response
 from marsmith.answers.pictures import picture_kind
-from marsmith.answers.samples import LARGEST, SAMPLES_FOLDER, difference
+from marsmith.answers.samples import SAMPLES_FOLDER, difference
 from marsmith.archive.reader import Archive
 from marsmith.building.building import build
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import ProjectError
 from marsmith.project.project import Project
 from marsmith.project.spec import SPEC_FILE, ArchiveSpec, SampleSpec, parse_spec
+from marsmith.project.toml_editor import require_only, with_entry
 from marsmith.worker.runtime import Runtime
 
 _OF_PICTURES = 0.01  # tolerance: another machine's JPEG encoder moves values by about as much
@@ -104,11 +104,9 @@ def keep(project: Project, name: str, recorded: list[Recorded]) -> None:
 
     Raises ProjectError if the spec's samples stand where they cannot be added to.
     """
-    (spec,) = project.specs((name,))
     text = (project.root / SPEC_FILE).read_text(encoding="utf-8")
     for one in recorded:
-        text = with_sample(text, spec, one.sample)
-    parse_spec(text)
+        text = with_sample(text, name, one.sample)
     for one in recorded:
         target = project.root / one.sample.request
         if target.absolute() != one.source.absolute():
@@ -124,55 +122,19 @@ def _write(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def with_sample(text: str, spec: ArchiveSpec, sample: SampleSpec) -> str:
-    """Return the spec's text with a sample more, or with another one for the same request.
+def with_sample(text: str, name: str, sample: SampleSpec) -> str:
+    """Return the spec's text with one more sample, or with other tolerances for the same request.
 
-    All other lines stay as they are. Raises ProjectError where no table can be added.
+    Raises ProjectError if the samples are written in a way that this cannot change.
     """
-    lines = text.splitlines()
-    tables = [n for n, line in enumerate(lines) if _TABLE.match(line)]
-    own = re.compile(rf"\s*\[\[?\s*archives\s*\.\s*[\"']?{re.escape(spec.name)}[\"']?\s*[\].]")
-    blocks = [
-        (start, end)
-        for start, end in zip(tables, [*tables[1:], len(lines)], strict=True)
-        if own.match(lines[start])
-    ]
-    mine = [line for start, end in blocks for line in lines[start:end]]
-    if not blocks or any(re.match(r"\s*samples\s*=", line) for line in mine):
-        raise ProjectError(
-            f"a sample of {spec.name} cannot be added to {SPEC_FILE} as it is written",
-            f"write its samples as tables [[archives.{spec.name}.samples]]",
-        )
-    same = re.compile(rf"\s*request\s*=\s*[\"']{re.escape(sample.request)}[\"']")
-    for start, end in blocks:
-        if any(same.match(line) for line in lines[start:end]):
-            changed = _with_tolerances(lines[start:end], sample)
-            return "\n".join([*lines[:start], *changed, *lines[end:]]) + "\n"
-    end = blocks[-1][1]
-    return _joined(lines[:end], _entry(spec.name, sample), lines[end:])
-
-
-_TABLE = re.compile(r"\s*\[\[?\s*[A-Za-z\"']")
-
-
-def _with_tolerances(block: list[str], sample: SampleSpec) -> list[str]:
-    """Return a sample's lines with its tolerances as they are now; comments and order stay."""
-    for key, value in (("largest", sample.largest), ("tolerance", sample.tolerance)):
-        found = [n for n, line in enumerate(block) if re.match(rf"\s*{key}\s*=", line)]
-        if found and float(block[found[0]].partition("=")[2].partition("#")[0]) != value:
-            block[found[0]] = f"{key} = {value:g}"
-        elif not found and value != getattr(SampleSpec, key):
-            last = max(n for n, line in enumerate(block) if re.match(r"\s*\w+\s*=", line))
-            block.insert(last + 1, f"{key} = {value:g}")
-    return block
-
-
-def _entry(name: str, sample: SampleSpec) -> list[str]:
-    entry = [f"[[archives.{name}.samples]]", f'request = "{sample.request}"']
-    entry += [f'response = "{sample.response}"', f"tolerance = {sample.tolerance:g}"]
-    return entry + ([f"largest = {sample.largest:g}"] if sample.largest != LARGEST else [])
-
-
-def _joined(before: list[str], entry: list[str], after: list[str]) -> str:
-    head, tail = "\n".join(before).rstrip(), "\n".join(after).strip("\n")
-    return "\n\n".join(filter(None, [head, "\n".join(entry), tail])) + "\n"
+    spec = parse_spec(text).archives[name]
+    known = any(one.request == sample.request for one in spec.samples)
+    values = {key: getattr(sample, key) for key in ("request", "response", "tolerance", "largest")}
+    defaults = {"largest": SampleSpec.largest}
+    if known:
+        defaults["tolerance"] = SampleSpec.tolerance
+    changed = with_entry(text, ("archives", name, "samples"), "request", values, defaults)
+    others = tuple(sample if one.request == sample.request else one for one in spec.samples)
+    samples = others if known else (*spec.samples, sample)
+    require_only(text, changed, replace(spec, samples=samples))
+    return changed

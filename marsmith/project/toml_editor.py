@@ -1,102 +1,169 @@
-"""Change single values in a TOML text, and leave every other character as it is; no IO.
-
-tomllib only reads, and what writes TOML anew loses comments or needs a library for it.
-"""
+"""Change single values in a TOML text; comments, order and all other values stay. No IO."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Any
+
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import AoT, InlineTable, Item, Table
+
+from marsmith.core.errors import ProjectError
+from marsmith.project.spec import SPEC_FILE, ArchiveSpec, parse_spec
 
 Value = str | int | float | bool | None
+Path = tuple[str, ...]
+_Table = MutableMapping[str, Any]
 
-_HEADER = re.compile(r"\s*\[\[?\s*[A-Za-z0-9_\-\"']")
-_VALUE = r"(\"[^\"]*\"|'[^']*'|[^#\s\"'\[{][^#]*?)"
 
+def with_values(text: str, path: Path, values: Mapping[str, Value]) -> str:
+    """Return the text with other values for keys of one table; None removes a key.
 
-def with_values(text: str, table: tuple[str, ...], values: Mapping[str, Value]) -> str:
-    """Return the text with other values for keys of one table; None takes a key out.
-
-    Keys that are new come at the table's end; a table that is new, after those that stand below
-    the same parent. What is written in a way that this does not know (values over several lines,
-    inline tables) comes out wrong or twice: whoever calls compares what the result says with
-    what it should.
+    New keys come behind the table's others. A new table comes behind those of its parent.
     """
-    lines = text.split("\n")
-    block = _block(lines, table)
-    if block is None:
-        wanted = {key: value for key, value in values.items() if value is not None}
-        return _with_table(lines, table, wanted) if wanted else text
-    start, end = block
-    new = []
-    for key, value in values.items():
-        pattern = re.compile(rf"(\s*[\"']?{re.escape(key)}[\"']?\s*=\s*){_VALUE}(\s*(?:#.*)?)$")
-        found = next((n for n in range(start + 1, end) if pattern.match(lines[n])), None)
-        if found is None:
-            new += [f"{key} = {_written(value)}"] if value is not None else []
-        elif value is None:
-            del lines[found]
-            end -= 1
-        elif match := pattern.match(lines[found]):
-            lines[found] = f"{match[1]}{_written(value)}{match[3]}"
-    place = _last_value(lines, start, end) + 1
-    return "\n".join([*lines[:place], *new, *lines[place:]])
+    document = _parse(text)
+    table = _find(document, path)
+    wanted = {key: value for key, value in values.items() if value is not None}
+    if table is not None:
+        for key in values.keys() - wanted.keys():
+            table.pop(key, None)
+        _set(table, wanted)
+    elif wanted:
+        _add_table(document, path, f"[{_dotted(path)}]", wanted)
+    return tomlkit.dumps(document)
 
 
-def with_items(text: str, table: tuple[str, ...], key: str, items: Sequence[str]) -> str:
-    """Return the text with more texts at the end of a list, which may go over several lines."""
-    lines = text.split("\n")
-    block = _block(lines, table)
-    if not items or block is None:
+def with_items(text: str, path: Path, key: str, items: Sequence[str]) -> str:
+    """Return the text with more texts at the end of a list; without a list, with a new one."""
+    document = _parse(text)
+    table = _find(document, path)
+    if table is None or not items:
         return text
-    own = re.compile(rf"\s*{re.escape(key)}\s*=\s*\[")
-    start = next((n for n in range(*block) if own.match(lines[n])), None)
-    if start is None:
-        written = ", ".join(map(_written, items))
-        place = _last_value(lines, *block) + 1
-        return "\n".join([*lines[:place], f"{key} = [{written}]", *lines[place:]])
-    if lines[start].rstrip().endswith("["):
-        end = next(n for n in range(start + 1, block[1]) if lines[n].strip().startswith("]"))
-        return "\n".join([*lines[:end], *(f"    {_written(one)}," for one in items), *lines[end:]])
-    head, _, tail = lines[start].rpartition("]")
-    comma = "" if head.rstrip().endswith(("[", ",")) else ", "
-    lines[start] = f"{head}{comma}{', '.join(map(_written, items))}]{tail}"
-    return "\n".join(lines)
+    if key in table:
+        table[key].extend(items)
+    else:
+        _set(table, {key: list(items)})
+    return tomlkit.dumps(document)
 
 
-def _block(lines: list[str], table: tuple[str, ...]) -> tuple[int, int] | None:
-    """Return the line of a table's header, and the one after its last."""
-    dotted = r"\s*\.\s*".join(rf"[\"']?{re.escape(name)}[\"']?" for name in table)
-    own = re.compile(rf"\s*\[\s*{dotted}\s*\]")
-    headers = [n for n, line in enumerate(lines) if _HEADER.match(line)]
-    for start, end in zip(headers, [*headers[1:], len(lines)], strict=True):
-        if own.match(lines[start]):
-            return start, end
-    return None
+def with_entry(
+    text: str,
+    path: Path,
+    identity: str,
+    values: Mapping[str, Value],
+    defaults: Mapping[str, Value],
+) -> str:
+    """Return the text with values for that entry of a list of tables that has the same identity.
+
+    Where there is none, it is added. What equals its default is not written anew.
+    """
+    document = _parse(text)
+    *parents, key = path
+    parent = _find(document, tuple(parents))
+    entries = parent.get(key) if parent is not None else None
+    same = (one for one in entries or () if one.get(identity) == values[identity])
+    entry = next(same, None)
+    wanted = {
+        name: value
+        for name, value in values.items()
+        if value != defaults.get(name) or name in (entry or ())
+    }
+    if entry is not None:
+        _set(entry, wanted)
+    elif entries is None or isinstance(entries, AoT):
+        _add_table(document, path, f"[[{_dotted(path)}]]", wanted)
+    else:
+        new = tomlkit.inline_table()
+        new.update(wanted)
+        entries.append(new)
+    return tomlkit.dumps(document)
 
 
-def _with_table(lines: list[str], table: tuple[str, ...], values: Mapping[str, Value]) -> str:
-    """Return the text with a table more: after its parent and the parent's other tables."""
-    parent = r"\s*\.\s*".join(rf"[\"']?{re.escape(name)}[\"']?" for name in table[:-1])
-    own = re.compile(rf"\s*\[\s*{parent}\s*[\].]")
-    headers = [n for n, line in enumerate(lines) if _HEADER.match(line)]
-    blocks = zip(headers, [*headers[1:], len(lines)], strict=True)
-    place = max((_last_value(lines, a, b) + 1 for a, b in blocks if own.match(lines[a])), default=0)
-    header = ".".join(name if re.fullmatch(r"[\w-]+", name) else f'"{name}"' for name in table)
-    entry = ["", f"[{header}]", *(f"{key} = {_written(value)}" for key, value in values.items())]
-    return "\n".join([*lines[:place], *entry, *lines[place:]])
+def require_only(text: str, changed: str, wanted: ArchiveSpec) -> None:
+    """Raise ProjectError unless a changed `archives.toml` differs from `text` in one archive.
+
+    A TOML text can be written in ways that no edit of single values fits.
+    """
+    try:
+        found = parse_spec(changed)
+        same = found.archives == parse_spec(text).archives | {wanted.name: wanted}
+    except ProjectError as error:
+        raise _not_editable() from error
+    if found.problems or not same:
+        raise _not_editable()
 
 
-def _last_value(lines: list[str], start: int, end: int) -> int:
-    """Return a block's last line that is neither empty nor a comment: those belong to the next."""
-    used = (
-        n for n in range(start, end) if lines[n].strip() and not lines[n].lstrip().startswith("#")
+def _parse(text: str) -> tomlkit.TOMLDocument:
+    try:
+        return tomlkit.parse(text)
+    except TOMLKitError as error:
+        raise _not_editable() from error
+
+
+def _not_editable() -> ProjectError:
+    return ProjectError(
+        f"{SPEC_FILE} is written in a way that Marsmith cannot change",
+        "write tables with headers, such as [archives.NAME.serving] and [[archives.NAME.samples]]",
+        code="spec-not-editable",
     )
-    return max(used, default=start)
 
 
-def _written(value: Value) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+def _find(document: _Table, path: Path) -> _Table | None:
+    table: Any = document
+    for name in path:
+        table = table.get(name)
+        if not isinstance(table, MutableMapping):
+            return None
+    found: _Table = table
+    return found
+
+
+def _set(table: _Table, values: Mapping[str, Any]) -> None:
+    new = {key: value for key, value in values.items() if key not in table}
+    for key, value in values.items():
+        if key not in new and table[key] != value:
+            table[key] = value
+    own = [one for one in _items(table) if not isinstance(one, (Table, AoT))]
+    last = own[-1] if own else table
+    if isinstance(table, InlineTable) or not isinstance(last, Item):
+        table.update(new)
+    elif new:  # tomlkit would put them behind the comments that belong to the next table
+        _write_behind(last, _lines(new))
+
+
+def _add_table(document: _Table, path: Path, header: str, values: Mapping[str, Value]) -> None:
+    """Add a table behind the last value that its parent has anywhere."""
+    last: Any = _find(document, path[:-1])
+    while last is not None and (items := _items(last)):
+        last = items[-1]
+    if not isinstance(last, Item):
+        last = _items(document)[-1]
+    _write_behind(last, f"\n{header}\n{_lines(values)}")
+
+
+def _items(table: Any) -> list[Any]:
+    """Return the items of a table or a list of tables, as they stand in the text."""
+    if isinstance(table, AoT):
+        return list(table.body)
+    if isinstance(table, Table):
+        return [item for key, item in table.value.body if key is not None]
+    if isinstance(table, Mapping) and not isinstance(table, InlineTable):
+        return [item for item in table.values() if isinstance(item, Item)]
+    return []
+
+
+def _write_behind(item: Any, text: str) -> None:
+    trail = item.trivia.trail
+    item.trivia.trail = (trail if trail.endswith("\n") else f"{trail}\n") + text
+
+
+def _lines(values: Mapping[str, Any]) -> str:
+    return "".join(
+        f"{tomlkit.key(key).as_string()} = {tomlkit.item(value).as_string()}\n"
+        for key, value in values.items()
+    )
+
+
+def _dotted(path: Path) -> str:
+    return ".".join(tomlkit.key(name).as_string() for name in path)

@@ -11,8 +11,8 @@ from marsmith.building.building import build
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import ProjectError
 from marsmith.project.project import Project
-from marsmith.project.spec import SPEC_FILE, ArchiveSpec, parse_spec
-from marsmith.project.toml_editor import Value, with_items, with_values
+from marsmith.project.spec import SPEC_FILE, ArchiveSpec
+from marsmith.project.toml_editor import Value, require_only, with_items, with_values
 from marsmith.tune.space import Configuration, applied
 
 _WEIGHTS = "weights"
@@ -36,7 +36,7 @@ def winning_text(text: str, spec: ArchiveSpec, configuration: Configuration) -> 
         old, new = getattr(spec, name), getattr(wanted, name)
         different = {key: value for key, value in new.items() if old.get(key) != value}
         changed = with_values(changed, (*table, name), different)
-    _require(changed, text, wanted)
+    require_only(text, changed, wanted)
     return changed
 
 
@@ -74,20 +74,3 @@ def _with_weights(spec: ArchiveSpec) -> ArchiveSpec:
     files = tuple(place(file) for file in spec.extra_files)
     weights = place(spec.serialized_file) if spec.serialized_file else None
     return replace(spec, serialized_file=weights, extra_files=files)
-
-
-def _require(changed: str, text: str, wanted: ArchiveSpec) -> None:
-    """Raise unless the changed text has the wanted values and no other change."""
-    try:
-        found = parse_spec(changed)
-        same = not found.problems and found.archives == parse_spec(text).archives | {
-            wanted.name: wanted
-        }
-    except ProjectError:
-        same = False
-    if not same:
-        raise ProjectError(
-            f"tune cannot edit {SPEC_FILE} as it is written",
-            f"write [archives.{wanted.name}.serving] and .handler_config as tables, one key a line",
-            code="spec-not-editable",
-        )

@@ -31,7 +31,7 @@ def spec(name: str, text: str = TEXT) -> ArchiveSpec:
 
 
 def added(name: str, sample: SampleSpec, text: str = TEXT) -> str:
-    changed = with_sample(text, spec(name, text), sample)
+    changed = with_sample(text, name, sample)
     assert sample in parse_spec(changed).archives[name].samples
     return changed
 
@@ -48,12 +48,22 @@ def test_a_new_sample_is_a_table_of_its_archive(name: str) -> None:
 def test_a_known_sample_changes_its_tolerances_alone() -> None:
     assert added("a", SampleSpec("one.png", "one.json", 1e-3)) == TEXT
     changed = added("a", SampleSpec("one.png", "one.json", 0.02, 0.5))
-    assert changed == TEXT.replace("tolerance = 1e-3  # fine", "tolerance = 0.02\nlargest = 0.5")
+    assert changed == TEXT.replace(
+        "tolerance = 1e-3  # fine", "tolerance = 0.02  # fine\nlargest = 0.5"
+    )
 
 
-def test_samples_written_within_a_line_are_left_alone() -> None:
-    text = TEXT.replace('version = "2"', 'version = "2"\nsamples = []')
-    with pytest.raises(ProjectError, match="cannot be added") as caught:
-        with_sample(text, spec("b", text), SampleSpec("x", "y"))
-    assert "[[archives.b.samples]]" in caught.value.hint
+def test_samples_in_a_list_get_one_more() -> None:
+    text = TEXT.replace('version = "2"', 'version = "2"\nsamples = []  # none yet')
+    changed = added("b", SampleSpec("x", "y"), text)
+    assert "# none yet" in changed
+    again = added("b", SampleSpec("z", "y", 0.5), changed)
+    assert len(spec("b", again).samples) == 2
     added("a", SampleSpec("x", "y"), text)
+
+
+def test_what_cannot_be_changed_is_an_error() -> None:
+    text = '[archives]\nb = { version = "1", handler = "h.py" }\n'
+    with pytest.raises(ProjectError) as caught:
+        with_sample(text, "b", SampleSpec("x", "y"))
+    assert caught.value.code == "spec-not-editable"

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from marsmith.project.toml_editor import Value, with_items, with_values
+from marsmith.project.toml_editor import Value, with_entry, with_items, with_values
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -76,3 +76,60 @@ def test_a_list_gets_more_items(name: str) -> None:
 def test_a_list_that_is_not_there_is_made() -> None:
     changed = with_items(TEXT, ("archives", "digits"), "more", ["c.py"])
     assert tomllib.loads(changed)["archives"]["digits"]["more"] == ["c.py"]
+
+
+def test_an_inline_table_changes_within_its_line() -> None:
+    text = "[archives.a]\nserving = { batchSize = 3 }  # all\n"
+    changed = with_values(text, ("archives", "a", "serving"), {"batchSize": 4, "minWorkers": 1})
+    assert tomllib.loads(changed)["archives"]["a"]["serving"] == {"batchSize": 4, "minWorkers": 1}
+    assert changed.endswith("}  # all\n")
+
+
+def test_tables_that_stand_apart_can_be_changed() -> None:
+    text = "[archives.a]\nx = true\n[archives.b]\ny = 1\n[archives.a.serving]\nz = 1"
+    for name, table in (("serving", {"z": 2, "w": 3}), ("handler_config", {"size": 4})):
+        changed = with_values(text, ("archives", "a", name), table)
+        found = tomllib.loads(changed)["archives"]
+        assert (found["a"][name], found["a"]["x"], found["b"]) == (table, True, {"y": 1})
+    own = tomllib.loads(with_values(text, ("archives", "a"), {"new": 1}))["archives"]
+    assert (own["a"]["new"], own["b"]) == (1, {"y": 1})
+
+
+ENTRIES = """\
+[[archives.a.samples]]  # first
+request = "one"
+tolerance = 1e-3  # fine
+
+[[archives.a.samples]]
+request = "two"
+
+# the other
+[archives.b]
+version = "1"
+"""
+
+
+def test_an_entry_of_a_list_is_known_by_one_of_its_values() -> None:
+    path, defaults = ("archives", "a", "samples"), {"tolerance": 1e-3}
+    same = {"request": "two", "tolerance": 1e-3}
+    assert with_entry(ENTRIES, path, "request", same, defaults) == ENTRIES
+    values = {"request": "one", "tolerance": 0.5}
+    changed = with_entry(ENTRIES, path, "request", values, defaults)
+    assert changed == ENTRIES.replace("1e-3", "0.5")
+
+
+def test_an_entry_that_is_new_comes_behind_the_others() -> None:
+    values = {"request": "three", "tolerance": 0.5}
+    path = ("archives", "a", "samples")
+    changed = with_entry(ENTRIES, path, "request", values, {})
+    new = '[[archives.a.samples]]\nrequest = "three"\ntolerance = 0.5\n'
+    assert changed == ENTRIES.replace("# the other", f"{new}\n# the other")
+    first = with_entry(ENTRIES, ("archives", "b", "samples"), "request", values, {})
+    assert first == ENTRIES + f"\n{new.replace('.a.', '.b.')}"
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_other_characters_stay(ending: str) -> None:
+    text = TEXT.replace("\n", ending)
+    changed = with_values(text, SERVING, {"batchSize": 8})
+    assert changed == text.replace("= 32", "= 8")

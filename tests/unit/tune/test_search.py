@@ -167,8 +167,8 @@ def test_a_winner_with_files_of_its_own_names_them_in_weights() -> None:
     assert written.handler_config["engine"] == "onnxruntime"
 
 
-def test_a_spec_that_cannot_be_changed_by_lines_is_left_alone() -> None:
-    text = '[archives.tiny]\nversion = "1"\nhandler = "h.py"\nserving = { batchSize = 4 }\n'
+def test_a_spec_that_cannot_be_changed_is_left_alone() -> None:
+    text = '[archives]\ntiny = { version = "1", handler = "h.py" }\n'
     spec = parse_spec(text).archives["tiny"]
     with pytest.raises(ProjectError, check=coded("spec-not-editable")):
         apply_winner.winning_text(text, spec, ONE)
