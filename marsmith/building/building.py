@@ -1,20 +1,18 @@
-"""Build archives: check all specs first, skip what is unchanged, do the rest side by side."""
+"""Build archives: check all specs first, skip what is unchanged, build the rest in parallel."""
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from marsmith import __version__
+from marsmith.building.build_record import inputs, record_path, unchanged, write_record
 from marsmith.core.atomic_write import replacing
+from marsmith.core.errors import ProjectError
 from marsmith.core.file_lock import locked
 from marsmith.core.findings import Finding, FindingsError, Severity
-from marsmith.project.entries import Entry, entries
-from marsmith.project.lockfile import Lock, Locked
+from marsmith.project.lockfile import LOCK_FILE, Lock, Locked, format_lock, parse_lock
 from marsmith.project.project import Project
 from marsmith.project.spec import ArchiveSpec
 
@@ -58,15 +56,54 @@ def build(
     return [result for result in results.values() if isinstance(result, Built)]
 
 
+def build_and_lock(project: Project, *, force: bool = False) -> list[Built]:
+    """Build all archives and write `archives.lock`, whole or not at all. Raises as `build` does."""
+    built = build(project, force=force)
+    archives = {
+        one.name: Locked(project.archives[one.name].version, one.sha256, one.size) for one in built
+    }
+    path = project.root / LOCK_FILE
+    try:
+        with replacing(path) as file:
+            file.write(format_lock(archives).encode())
+    except OSError as error:
+        message = f"{path} cannot be written: {error.strerror}"
+        raise ProjectError(message, "make room there, or make its folder writable") from error
+    return built
+
+
+def build_locked(
+    project: Project, names: tuple[str, ...] = (), *, force: bool = False
+) -> list[Built]:
+    """Build archives as `build` does, and put only those in place that are as locked.
+
+    Raises FindingsError for all others: they would come out different, or are not locked, or are
+    locked and not described.
+    """
+    return build(project, names, force=force, lock=_read_lock(project))
+
+
+def _read_lock(project: Project) -> Lock:
+    path = project.root / LOCK_FILE
+    try:
+        return parse_lock(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        message = f"there is no {LOCK_FILE} in {project.root}"
+        raise ProjectError(message, "make it: marsmith build --lock") from error
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"{LOCK_FILE} cannot be read: {error}"
+        raise ProjectError(message, "take it from git again, or: marsmith build --lock") from error
+
+
 def is_stale(project: Project, name: str) -> bool:
     """Say whether an archive that the project describes is older than what it is made of."""
     spec = project.archives.get(name)
-    return spec is not None and _unchanged(project, spec) is None
+    return spec is not None and unchanged(project, spec) is None
 
 
 def stale_warning(project: Project, name: str) -> Finding | None:
     """Return a warning if a built archive is older than what it is made of."""
-    if not (project.model_store / f"{name}.mar").exists() or not is_stale(project, name):
+    if not project.archive_path(name).exists() or not is_stale(project, name):
         return None
     message = f"{name}.mar is older than its sources"
     hint = f"build it: marsmith build {name}"
@@ -75,8 +112,12 @@ def stale_warning(project: Project, name: str) -> Finding | None:
 
 def _standing(project: Project, spec: ArchiveSpec, lock: Lock | None) -> Built | Finding | None:
     """Return the archive as it stands if that is up to date, or what the lock has against it."""
-    built = _unchanged(project, spec)
-    if built is None or lock is None:
+    sha256 = unchanged(project, spec)
+    if sha256 is None:
+        return None
+    path = project.archive_path(spec.name)
+    built = Built(spec.name, path, path.stat().st_size, sha256, False)
+    if lock is None:
         return built
     return lock.difference(spec.name, Locked(spec.version, built.sha256, built.size)) or built
 
@@ -110,71 +151,12 @@ def _make(
             raise FindingsError([different])
 
     # Without the lock another build could put its archive in place between ours and our record.
-    with locked(_record_path(project, spec.name).with_suffix(".lock")):
-        before = _inputs(project, spec)
+    with locked(record_path(project, spec.name).with_suffix(".lock")):
+        before = inputs(project, spec)
         try:
             sha256 = write_archive(project, spec, require_locked)
         except FindingsError as error:
             return error.findings[0]
-        path = project.model_store / f"{spec.name}.mar"
-        record = {"inputs": before, "output": _output(path), "sha256": sha256}
-        with replacing(_record_path(project, spec.name)) as file:
-            file.write(json.dumps(record).encode())
+        write_record(project, spec, before, sha256)
+    path = project.archive_path(spec.name)
     return Built(spec.name, path, path.stat().st_size, sha256, True, warnings)
-
-
-def _unchanged(project: Project, spec: ArchiveSpec) -> Built | None:
-    """Return the archive as it stands if nothing that it is made of has changed since."""
-    path = project.model_store / f"{spec.name}.mar"
-    try:
-        record = json.loads(_record_path(project, spec.name).read_text())
-        same = record["inputs"] == _inputs(project, spec) and record["output"] == _output(path)
-        sha256 = record["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return Built(spec.name, path, path.stat().st_size, sha256, False) if same else None
-
-
-def _record_path(project: Project, name: str) -> Path:
-    return project.state_folder("build") / f"{name}.json"
-
-
-def _inputs(project: Project, spec: ArchiveSpec) -> str:
-    """Return all that an archive depends on, as JSON: spec, tools, and its files' stats.
-
-    Like git's index this trusts a file's size, times and inode instead of reading it; the change
-    time moves with every write, even one that sets the modification time back.
-    """
-    files = {f"{one.name} < {one.source}": _file_stat(one) for one in entries(project, spec)}
-    inputs = {
-        "spec": asdict(spec),
-        "marsmith": __version__,
-        "tools": {name: _stat(_package_file(name))[:2] for name in ("model_archiver", "yaml")},
-        "files": files,
-    }
-    return json.dumps(inputs, sort_keys=True)
-
-
-def _file_stat(entry: Entry) -> list[int]:
-    """Return the stats of a file; of an installed one only its size and modification time.
-
-    Installers link files into several environments, and each link moves a file's change time.
-    """
-    return _stat(entry.file)[:2] if entry.installed else _stat(entry.file)
-
-
-def _package_file(name: str) -> Path:
-    """Return an installed package's own file, which changes with every upgrade."""
-    spec = importlib.util.find_spec(name)
-    return Path((spec and spec.origin) or "")
-
-
-def _output(path: Path) -> list[int]:
-    """Return what tells whether it is the same file; links of servers move its change time."""
-    size, modified, _, inode = _stat(path)
-    return [size, modified, inode]
-
-
-def _stat(path: Path) -> list[int]:
-    stat = path.stat()
-    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]

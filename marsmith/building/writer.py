@@ -39,7 +39,7 @@ def write_archive(
     place, which it prevents by raising. Raises BuildError if torch-model-archiver fails or nothing
     can be written.
     """
-    target = project.model_store / f"{spec.name}.mar"
+    target = project.archive_path(spec.name)
     try:
         files = contents(project, spec)
         entries: dict[str, Content] = files | {MANIFEST_FILE: _manifest(spec, files)}

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import click
 
 from marsmith.building.building import build as build_archives
-from marsmith.building.locked_building import build_and_lock, build_locked
+from marsmith.building.building import build_and_lock, build_locked
 from marsmith.cli.options import json_option, names_argument, project_of
 from marsmith.cli.output import examples, file_size, print_findings, print_json
 from marsmith.cli.progress import working

@@ -44,6 +44,10 @@ class Project:
         """Where built archives are, and where TorchServe looks for them."""
         return self.root / "model_store"
 
+    def archive_path(self, name: str) -> Path:
+        """Return where the archive `name` is built, be it there or not."""
+        return self.model_store / f"{name}.mar"
+
     @cached_property
     def spec_file(self) -> SpecFile:
         """What `archives.toml` says. Raises ProjectError if that is not even TOML."""

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from marsmith.building.building import build
-from marsmith.building.locked_building import build_and_lock, build_locked
+from marsmith.building.building import build, build_and_lock, build_locked
 from marsmith.core.errors import ProjectError
 from marsmith.core.findings import FindingsError
 from marsmith.project.lockfile import parse_lock
