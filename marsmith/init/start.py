@@ -46,7 +46,7 @@ class Recognised:
         return tuple(usual) if len(usual) == self.outputs else ()
 
     def plan(self, name: str, choice: int, classes: Sequence[str]) -> Plan:
-        """Return the plan with one of the models. Raises ProjectError for a wrong count of names."""
+        """Return the plan with one of the models. Raises ProjectError for too few names."""
         match, model = self.fits[choice]
         others = [other for _, other in self.fits if other is not model]
         tensors = self.weights.tensors

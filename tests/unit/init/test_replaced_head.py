@@ -45,7 +45,7 @@ UNKNOWN: list[dict[str, Shape]] = [
 def test_a_head_is_written(shapes: dict[str, Shape], code: str, assumed: bool) -> None:
     head = read_head(shapes)
     assert head is not None
-    assert (head.code, head.assumed) == (code, assumed)
+    assert (head.expression, head.assumed) == (code, assumed)
 
 
 @pytest.mark.parametrize("shapes", UNKNOWN)
