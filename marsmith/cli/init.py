@@ -9,12 +9,18 @@ from pathlib import Path
 
 import click
 
-from marsmith.cli.output import examples, print_warning
+from marsmith.cli.output import examples, print_error, print_warning
 from marsmith.cli.progress import working
 from marsmith.core.errors import MarsmithError
 from marsmith.init.plan import Plan
 from marsmith.init.record import record_answer
-from marsmith.init.start import Recognised, plan_for_own_class, recognise, template_plan
+from marsmith.init.start import (
+    Recognised,
+    plan_for_own_class,
+    prove,
+    recognise,
+    template_plan,
+)
 from marsmith.init.starter import Written, write_project
 from marsmith.init.templates import TEMPLATES
 
@@ -38,7 +44,9 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
     type=_file,
     help="Your own network: a file with one class. --template then says which kind it is.",
 )
+@click.pass_context
 def init(
+    context: click.Context,
     name: str,
     weights: Path | None,
     key: str | None,
@@ -52,15 +60,17 @@ def init(
     installed. The file is read, never executed. No file that exists is overwritten.
     """
     named = [one.strip() for one in classes.split(",") if one.strip()] if classes else []
-    with _plan(name, weights, key, named, template, model_file) as plan:
-        done = write_project(Path.cwd(), plan)
+    root = Path(context.find_root().obj or Path.cwd())
+    with _plan(root, name, weights, key, named, template, model_file) as plan:
+        done = write_project(root, plan)
     _show(plan, done)
-    _record(plan, done)
+    _record(root, plan, done)
     click.echo("\nnext: marsmith build && marsmith check && marsmith serve")
 
 
 @contextmanager
 def _plan(
+    root: Path,
     name: str,
     weights: Path | None,
     key: str | None,
@@ -79,14 +89,20 @@ def _plan(
             yield plan
     elif model_file:
         kind = template or "classifier"
-        yield plan_for_own_class(Path.cwd(), name, model_file, weights, kind, classes, key)
+        with working("comparing your network with the weights"):
+            plan = plan_for_own_class(root, name, model_file, weights, kind, classes, key)
+        yield plan
     elif template:
         raise click.UsageError("--template goes without --weights, or with --model-file")
     else:
         with working(f"recognising the architecture of {weights}"):
             found = recognise(weights, key)
         choice = _chosen(found)
-        yield found.plan(name, choice, classes or _asked_classes(found))
+        named = classes or _asked_classes(found)
+        plan = found.plan(name, choice, named)
+        with working("comparing the network with the weights"):
+            prove(plan)
+        yield plan
 
 
 def _chosen(found: Recognised) -> int:
@@ -106,7 +122,7 @@ def _chosen(found: Recognised) -> int:
 
 def _asked_classes(found: Recognised) -> tuple[str, ...]:
     known = found.known_classes()
-    if known or not _is_terminal() or found.task == "image-to-image":
+    if known or not _is_terminal():
         return known
     text = click.prompt(
         f"Names of the {found.outputs} classes, in the order of the training (Enter: not now)",
@@ -128,14 +144,15 @@ def _show(plan: Plan, done: Written) -> None:
         click.echo(f"{'note':10} {note}")
 
 
-def _record(plan: Plan, done: Written) -> None:
+def _record(root: Path, plan: Plan, done: Written) -> None:
     """Record what the model answers now, so that `check` and `serve` can compare."""
     name = plan.names.archive
     try:
         with working(f"recording an answer of {name}"):
-            record_answer(Path.cwd(), name, done.picture)
+            record_answer(root, name, done.picture)
     except MarsmithError as error:
-        hint = f"{error.hint}; then: marsmith sample {name} {done.picture}"
-        print_warning(f"no answer was recorded: {error.message}", hint)
+        print_error(error)
+        hint = f"once that is solved: marsmith sample {name} {done.picture}"
+        print_warning(f"no answer to {done.picture} is recorded", hint)
     else:
         click.echo(f"{'recorded':10} the answer to {done.picture}")

@@ -6,6 +6,7 @@ import json
 import lzma
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ class Index:
     categories: dict[str, list[str]]  # by task
 
 
+@cache
 def read_index(library: str) -> Index:
     """Return what is known of a library, whether it is installed or not."""
     path = Path(__file__).with_name(f"{library}.json.xz")

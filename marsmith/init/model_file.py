@@ -21,7 +21,7 @@ _MOST_NAMED = 6
 
 def model_file(names: Names, match: Match, model: Model, others: Sequence[Model]) -> str:
     """Return the file; `others` are the models that fit as well."""
-    head = match.head.code if match.head else ""
+    head = match.head.expression if match.head else ""
     imports = ["from torch import nn"]
     if "OrderedDict" in head:
         imports = ["from collections import OrderedDict", "", *imports]
@@ -51,7 +51,7 @@ def _body(match: Match, model: Model, others: Sequence[Model]) -> list[str]:
     return [
         *comments,
         f"network = {_call(model, match.classes)}",
-        f"network.{_attribute(match.head_place)} = {match.head.code}",
+        f"network.{_attribute(match.head_place)} = {match.head.expression}",
         "return network",
     ]
 

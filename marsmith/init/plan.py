@@ -65,6 +65,8 @@ def plan_for_match(
     unsure = list(notes(match, model, others))
     if model.input:
         unsure.append("The size and the normalisation are the usual ones of this model.")
+    if model.library != "torchvision":
+        unsure.append(f"TorchServe's environment needs {model.library}.")
     if not classes:
         unsure.append("The names of the classes are not known.")
     title = f"{model.title}, {match.outputs} classes"

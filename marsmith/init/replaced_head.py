@@ -16,7 +16,7 @@ _MOST_NAMED = 6  # layers
 class Head:
     """The Python expression that builds a head, and its first and last width."""
 
-    code: str
+    expression: str
     inputs: int
     outputs: int
     assumed: bool  # whether it has layers without tensors, of which the file says nothing
@@ -54,8 +54,8 @@ def _layer(own: Shapes) -> Head | None:
         return Head(f"nn.Linear({shape[1]}, {shape[0]}{bias})", shape[1], shape[0], False)
     if len(shape) == 4 and shape[2] == shape[3] and shape[2] % 2:
         side = f", {shape[2]}" + (f", padding={shape[2] // 2}" if shape[2] > 1 else "")
-        code = f"nn.Conv2d({shape[1]}, {shape[0]}{side or ', 1'}{bias})"
-        return Head(code, shape[1], shape[0], shape[2] > 1)
+        expression = f"nn.Conv2d({shape[1]}, {shape[0]}{side or ', 1'}{bias})"
+        return Head(expression, shape[1], shape[0], shape[2] > 1)
     return None
 
 
@@ -67,7 +67,7 @@ def _numbered(layers: dict[int, Head]) -> Head | None:
     codes = []
     for place in range(order[-1] + 1):
         if place in layers:
-            codes.append(layers[place].code)
+            codes.append(layers[place].expression)
         elif place > order[0] and place - 1 in layers:
             codes.append("nn.ReLU()")
         else:
@@ -89,10 +89,10 @@ def _named(layers: dict[str, Head]) -> Head | None:
     for place, (name, layer) in enumerate(layers.items()):
         if place:
             parts.append(f'("relu{place}", nn.ReLU())')
-        parts.append(f'("{name}", {layer.code})')
+        parts.append(f'("{name}", {layer.expression})')
     first, *_, last = [*layers.values()] * 2
-    code = f"nn.Sequential(OrderedDict([{', '.join(parts)}]))"
-    return Head(code, first.inputs, last.outputs, len(layers) > 1)
+    expression = f"nn.Sequential(OrderedDict([{', '.join(parts)}]))"
+    return Head(expression, first.inputs, last.outputs, len(layers) > 1)
 
 
 def _fits(layers: list[Head]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from marsmith.core.errors import ProjectError, WeightsError
@@ -46,14 +46,21 @@ class Recognised:
         return tuple(usual) if len(usual) == self.outputs else ()
 
     def plan(self, name: str, choice: int, classes: Sequence[str]) -> Plan:
-        """Return the plan with one of the models. Raises ProjectError if it does not fit."""
+        """Return the plan with one of the models. Raises ProjectError for too few names."""
         match, model = self.fits[choice]
         others = [other for _, other in self.fits if other is not model]
         tensors = self.weights.tensors
         plan = plan_for_match(names_for(name), match, model, others, tensors, classes)
-        if can_compare() and plan.model_text is not None:
-            require_fit(plan.model_text, plan.tensors)
+        if classes and list(classes) == self.categories.get(self.task):
+            usual = f"The class names are those that torchvision has for {len(classes)} classes."
+            return replace(plan, notes=(*plan.notes, usual))
         return plan
+
+
+def prove(plan: Plan) -> None:
+    """Build the network of a plan, if torch is there. Raises ProjectError if it does not fit."""
+    if can_compare() and plan.model_text is not None:
+        require_fit(plan.model_text, plan.tensors)
 
 
 def recognise(path: Path, key: str | None = None) -> Recognised:

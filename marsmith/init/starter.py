@@ -41,7 +41,7 @@ def write_project(root: Path, plan: Plan) -> Written:
     Raises ProjectError if archives.toml has such an archive already; then nothing is written.
     """
     name, module = plan.names.archive, plan.names.module
-    done = Written(picture=f"samples/{name}.png")
+    done = Written(picture="samples/shapes.png")
     weights = _weights_name(root, name, plan.tensors)
     model = plan.model_path or f"model_defs/{module}.py"
     handler = f"handlers/{module}_handler.py"

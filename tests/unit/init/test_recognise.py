@@ -158,7 +158,7 @@ def test_a_replaced_head_is_written_as_it_is(name: str, place: str, head: nn.Mod
     assert match.head is not None
     assert (match.head_place, match.outputs) == (place, 4)
     space = {"nn": nn, "OrderedDict": OrderedDict}
-    written = eval(match.head.code, space)  # noqa: S307 (the code is made of these shapes)
+    written = eval(match.head.expression, space)  # noqa: S307 (the code is made of these shapes)
     assert shapes(written) == shapes(head)
 
 

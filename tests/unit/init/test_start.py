@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from torch import nn
+from torchvision import models
+
+from marsmith.core.errors import ProjectError, WeightsError
+from marsmith.init.start import Recognised, plan_for_own_class, prove, recognise
+from marsmith.init.templates import TEMPLATES, network_file, random_tensors
+from marsmith.weights.torch_writer import write_torch_zip
+
+
+def saved(path: Path, model: nn.Module, **more: Any) -> Recognised:
+    state = {f"module.{name}": one for name, one in model.state_dict().items()}
+    torch.save({"state_dict": state, **more}, path / "in.pth")
+    return recognise(path / "in.pth")
+
+
+def squeezenet(classes: int) -> nn.Module:
+    return models.squeezenet1_1(num_classes=classes)
+
+
+def test_a_checkpoint_becomes_a_plan(tmp_path: Path) -> None:
+    found = saved(tmp_path, squeezenet(3))
+    plan = found.plan("flowers", 0, ["daisy", "rose", "tulip"])
+    assert plan.classes == ("daisy", "rose", "tulip")
+    assert plan.handler_config["size"] == [224, 224]
+    assert plan.handler_config["crop"] == 0.875
+    assert plan.tensors.keys() == squeezenet(3).state_dict().keys()
+    assert plan.model_text is not None
+    assert "squeezenet1_1(weights=None, num_classes=3)" in plan.model_text
+
+
+def test_a_replaced_head_becomes_a_plan(tmp_path: Path) -> None:
+    model = models.mobilenet_v3_small()
+    model.classifier = nn.Sequential(nn.Linear(576, 16), nn.ReLU(), nn.Linear(16, 2))
+    plan = saved(tmp_path, model).plan("a", 0, [])
+    prove(plan)
+    assert plan.classes == ("class 0", "class 1")
+    assert plan.tensors.keys() == model.state_dict().keys()
+
+
+def test_batch_counts_come_along(tmp_path: Path) -> None:
+    model = models.shufflenet_v2_x0_5(num_classes=2)
+    assert saved(tmp_path, model).plan("a", 0, []).tensors.keys() == model.state_dict().keys()
+
+
+def test_a_wrong_count_of_class_names_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ProjectError) as error:
+        saved(tmp_path, squeezenet(3)).plan("a", 0, ["daisy"])
+    assert error.value.code == "class-count"
+
+
+def test_class_names_of_the_checkpoint_are_known(tmp_path: Path) -> None:
+    found = saved(tmp_path, squeezenet(2), class_to_idx={"b": 1, "a": 0})
+    assert found.known_classes() == ("a", "b")
+    assert saved(tmp_path, squeezenet(2), classes=["a"]).known_classes() == ()
+
+
+def test_a_thousand_classes_are_imagenets(tmp_path: Path) -> None:
+    found = saved(tmp_path, squeezenet(1000))
+    assert found.known_classes()[0] == "tench"
+    assert len(found.plan("a", 0, found.known_classes()).classes) == 1000
+
+
+def test_all_that_fit_are_named_and_the_checkpoints_own_comes_first(tmp_path: Path) -> None:
+    model = timm.create_model("efficientnet_b0", num_classes=2)
+    names = [one.name for _, one in saved(tmp_path, model).fits]
+    assert names[:2] == ["efficientnet_b0", "tf_efficientnet_b0"]
+    found = saved(tmp_path, model, arch="tf_efficientnet_b0")
+    assert found.fits[0][1].name == "tf_efficientnet_b0"
+    plan = found.plan("a", 0, [])
+    assert "timm's efficientnet_b0" in " ".join(plan.notes)
+    assert plan.model_text is not None
+    assert 'timm.create_model("tf_efficientnet_b0", pretrained=False' in plan.model_text
+
+
+@pytest.mark.parametrize(
+    ("task", "build", "classes", "named"),
+    [
+        (
+            "segmentation",
+            models.segmentation.lraspp_mobilenet_v3_large,
+            ["cat"],
+            ("background", "cat"),
+        ),
+        (
+            "detection",
+            models.detection.ssdlite320_mobilenet_v3_large,
+            ["ground", "cat"],
+            ("ground", "cat"),
+        ),
+    ],
+)
+def test_segmenters_and_detectors(
+    tmp_path: Path, task: str, build: Any, classes: list[str], named: tuple[str, ...]
+) -> None:
+    model = build(weights=None, weights_backbone=None, num_classes=2)
+    plan = saved(tmp_path, model).plan("a", 0, classes)
+    assert (plan.task, plan.classes) == (task, named)
+
+
+def test_an_unknown_architecture_names_the_closest(tmp_path: Path) -> None:
+    model: Any = models.resnet18(num_classes=2)
+    model.conv1 = nn.Conv2d(1, 64, 7, bias=False)
+    with pytest.raises(WeightsError) as error:
+        saved(tmp_path, model)
+    assert error.value.code == "architecture-unknown"
+    assert "resnet18" in error.value.message
+    assert "conv1.weight is 64 x 1 x 7 x 7" in error.value.message
+    with pytest.raises(WeightsError) as error:
+        saved(tmp_path, nn.Linear(2, 2))
+    assert error.value.code == "architecture-unknown"
+
+
+def own_class(root: Path, text: str, place: str) -> Path:
+    with random_tensors(TEMPLATES["classifier"]) as tensors, (root / "in.pth").open("wb") as file:
+        write_torch_zip(file, tensors)
+    (root / place).parent.mkdir(exist_ok=True)
+    (root / place).write_text(text)
+    return root / place
+
+
+def test_an_own_class_is_used_where_it_is(tmp_path: Path) -> None:
+    path = own_class(tmp_path, network_file(TEMPLATES["classifier"], "a", "Net"), "nets/mine.py")
+    plan = plan_for_own_class(tmp_path, "a", path, tmp_path / "in.pth", "classifier", ["a", "b"])
+    assert (plan.model_text, plan.model_path, plan.classes) == (None, "nets/mine.py", ("a", "b"))
+
+
+def test_an_own_class_outside_the_project_is_refused(tmp_path: Path) -> None:
+    path = own_class(tmp_path, "", "mine.py")
+    root = tmp_path / "project"
+    with pytest.raises(ProjectError) as error:
+        plan_for_own_class(root, "a", path, tmp_path / "in.pth", "classifier", [])
+    assert error.value.code == "model-file-outside"

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from marsmith.init.compare_source import require_fit
+from marsmith.init.templates import TEMPLATES, network_file, random_tensors
+from marsmith.weights.torch_writer import write_torch_zip
+
+
+def load(kind: str, path: Path) -> Any:
+    with random_tensors(TEMPLATES[kind]) as tensors, path.open("wb") as file:
+        write_torch_zip(file, tensors)
+    space: dict[str, Any] = {"__name__": "net"}
+    exec(network_file(TEMPLATES[kind], "a", "Net"), space)  # noqa: S102 (the kit's own text)
+    model = space["Net"]().eval()
+    model.load_state_dict(torch.load(path, weights_only=True))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [("classifier", (1, 3)), ("segmenter", (1, 3, 60, 40)), ("image-to-image", (1, 3, 60, 40))],
+)
+def test_a_templates_weights_fit_its_network(
+    tmp_path: Path, kind: str, shape: tuple[int, ...]
+) -> None:
+    with torch.inference_mode():
+        assert load(kind, tmp_path / "a.pth")(torch.rand(1, 3, 60, 40)).shape == shape
+
+
+def test_the_detector_answers_as_torchvisions_do(tmp_path: Path) -> None:
+    model = load("detector", tmp_path / "a.pth")
+    with torch.inference_mode():
+        rows = model([torch.rand(3, 90, 120), torch.rand(3, 64, 64)])
+    assert [row.keys() for row in rows] == [{"boxes", "labels", "scores"}] * 2
+    boxes = rows[0]["boxes"]
+    assert len(boxes) > 0
+    assert (boxes >= 0).all()
+    assert (boxes[:, 2] <= 120).all()
+    assert (boxes[:, 3] <= 90).all()
+
+
+def test_random_weights_are_always_the_same(tmp_path: Path) -> None:
+    load("classifier", tmp_path / "a.pth")
+    load("classifier", tmp_path / "b.pth")
+    assert (tmp_path / "a.pth").read_bytes() == (tmp_path / "b.pth").read_bytes()
+
+
+def test_a_template_is_what_its_class_says() -> None:
+    kind = TEMPLATES["segmenter"]
+    with random_tensors(kind) as tensors:
+        require_fit(network_file(kind, "a", "Net"), tensors)
