@@ -177,6 +177,16 @@ def test_answers_in_parts_come_whole_and_to_their_requests(running: Runtime) -> 
     assert [answer.headers["ts_stream_next"] for answer in answers] == ["true"] * 2
 
 
+def test_the_traceback_of_a_failed_request_has_the_users_file_names(running: Runtime) -> None:
+    start = len(running.log())
+    assert running.predict(b"x", headers={"do": "raises"}).status == 503
+    lines = running.traceback(lambda entry: f"handlers/{entry}", start)
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[-1] == "ValueError: no"
+    assert any(line.startswith('  File "handlers/own.py", line ') for line in lines)
+    assert "/models/" not in "".join(lines)
+
+
 @pytest.mark.usefixtures("clean")
 def test_a_worker_that_died_is_replaced(archive: Path) -> None:
     with Runtime(archive) as run:
@@ -204,8 +214,10 @@ def test_what_a_worker_cannot_load_is_named(kit: Kit) -> None:
         "class Own(ImageClassifier): pass\n"
     )
     kit("build")
-    with pytest.raises(WorkerError) as caught, Runtime(kit.root / "model_store" / "digits.mar"):
-        pass
+    run = Runtime(kit.root / "model_store" / "digits.mar")
+    with pytest.raises(WorkerError) as caught:
+        run.start()
+    assert run.traceback()[-1] == "ModuleNotFoundError: No module named 'not_there'"
     assert "digit_classifier.py:2: ModuleNotFoundError" in caught.value.message
     assert "extra_files" in caught.value.hint
 
