@@ -9,9 +9,6 @@ import click
 
 from marsmith.cli import cli
 
-# Being written on another branch: take it out when it is there.
-COMING = {"completion"}
-
 
 def commands(script: str) -> Iterator[list[str]]:
     """Yield the words after `marsmith` for each such command in a shell script."""

@@ -13,30 +13,24 @@ import pytest
 
 from marsmith.cli import cli
 from marsmith.project.spec import parse_spec
-from tests.docs.commands import COMING, commands, options, parse, resolve
+from tests.docs.commands import commands, options, parse, resolve
 from tests.docs.pages import ROOT, Page, page, pages
 
 PAGES = pages()
 _REFERENCE = page("docs/reference/commands.md")
 
 
-def _is_coming(words: list[str]) -> bool:
-    text = " ".join(words)
-    return any(text.startswith(one) for one in COMING)
-
-
 @pytest.mark.parametrize("one", PAGES, ids=lambda one: one.name)
 def test_commands_in_blocks_are_what_the_command_line_takes(one: Page) -> None:
     for block in one.blocks("sh"):
         for words in commands(block.text):
-            if not _is_coming(words):
-                parse(words)
+            parse(words)
 
 
 @pytest.mark.parametrize("one", PAGES, ids=lambda one: one.name)
 def test_commands_in_sentences_have_the_options_named(one: Page) -> None:
     for span in one.spans():
-        if re.match(r"marsmith [a-z]", span) and not _is_coming(span.split()[1:]):
+        if re.match(r"marsmith [a-z]", span):
             words = [word for word in re.split(r"[ \[\]|…]+", span)[1:] if word]
             command, _, rest = resolve(words)
             named = {word.partition("=")[0] for word in rest if word.startswith("--")}
@@ -82,12 +76,7 @@ def _described() -> dict[str, set[str]]:
 
 def test_the_reference_has_every_command_and_option_and_no_other() -> None:
     real = {name: options(command) - {"--json"} for name, command in _all_commands(cli)}
-    described = _described()
-    for name, option in (f"{one} ".split(" ", 1) for one in COMING):
-        described[name].discard(option.strip())
-        if not option and name not in real:
-            del described[name]
-    assert described == real
+    assert _described() == real
 
 
 def test_the_reference_names_what_takes_json() -> None:

@@ -8,12 +8,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from marsmith.project.project import Project
 from marsmith.server.state import running_servers
 from marsmith.torchserve.ports import free_ports
-from tests.docs.commands import COMING
 from tests.docs.pages import ROOT, Block, page
 from tests.integration.kit import BIN, Kit, copy_project, leftovers, wait_for
 
@@ -95,7 +92,6 @@ def test_every_day(tmp_path: Path, temporary_folder: Path) -> None:
     wait_for(lambda: not leftovers(str(temporary_folder)), "TorchServe to stop")
 
 
-@pytest.mark.skipif("init" in COMING, reason="marsmith init is being written")
 def test_the_tutorial(tmp_path: Path, temporary_folder: Path) -> None:
     shutil.copy(ROOT / "samples/cat.jpg", tmp_path / "photo.jpg")
     typist = Typist(tmp_path, temporary_folder)
