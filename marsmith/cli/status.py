@@ -50,7 +50,7 @@ def status(context: click.Context, interval: float, as_json: bool) -> None:
         click.echo("no server of this project runs")
     else:
         servers = [server_row(glance.state) for glance in glances]
-        columns = SERVER_COLUMNS
+        columns: tuple[str, ...] = SERVER_COLUMNS
         if is_terminal():  # to fit 80 characters
             columns, servers = columns[:-1], [row[:-1] for row in servers]
         print_table(columns, servers, right=("pid",), fold=("state", "models"))
