@@ -9,7 +9,7 @@ import click
 from marsmith.building.building import build as build_archives
 from marsmith.building.building import build_and_lock, build_locked
 from marsmith.cli.options import json_option, names_argument, project_of
-from marsmith.cli.output import examples, file_size, print_findings, print_json
+from marsmith.cli.output import examples, file_size, print_findings, print_json, short_digest
 from marsmith.cli.progress import working
 from marsmith.cli.tables import print_table
 from marsmith.project.entries import listing
@@ -57,7 +57,9 @@ def build(
     for archive in built:
         verb = "built" if archive.fresh else "unchanged"
         path = archive.path.relative_to(project.root)
-        click.echo(f"{verb:9}  {path}  {file_size(archive.size)}  sha256 {archive.sha256}")
+        click.echo(
+            f"{verb:9}  {path}  {file_size(archive.size)}  sha256 {short_digest(archive.sha256)}"
+        )
     if lock:
         click.echo(f"locked     {LOCK_FILE}")
 

@@ -214,13 +214,13 @@ def _print(record: Record, *, as_json: bool) -> None:
         print_json([asdict(one) for one in record])
         return
     columns = ("name", "version", "default", "since", "workers", "sha256", "signature")
-    print_table(columns, [_row(one) for one in record], fold=("since", "signature"))
+    print_table(columns, [_row(one) for one in record], fold=("signature",))
 
 
 def _row(one: Version) -> tuple[object, ...]:
     default = "yes" if one.default else "no"
     moment = one.default_since if one.default else one.since
-    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
-    signed = f"by {one.signed_by[:16]}" if one.signed_by else "not verified"
+    since = time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
+    signed = f"by {one.signed_by[:16]}" if one.signed_by else "unverified"
     workers = f"{one.min_workers}:{one.max_workers}"
     return one.name, one.version, default, since, workers, one.sha256[:12] or "unknown", signed

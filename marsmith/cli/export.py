@@ -10,7 +10,7 @@ from marsmith.answers.agreement import Agreement
 from marsmith.building.export import DTYPES, FORMATS, Limits
 from marsmith.building.export import export as export_model
 from marsmith.cli.options import Number, name_argument, project_of
-from marsmith.cli.output import examples, file_size
+from marsmith.cli.output import examples, file_size, short_digest
 from marsmith.cli.progress import working
 
 
@@ -88,7 +88,9 @@ def export(
             project, name, kind, dtype=dtype, photos=calibrate, keep=keep, limits=limits
         )
     path = exported.path.relative_to(project.root)
-    click.echo(f"built      {path}  {file_size(exported.size)}  sha256 {exported.sha256}")
+    click.echo(
+        f"built      {path}  {file_size(exported.size)}  sha256 {short_digest(exported.sha256)}"
+    )
     for file in exported.kept:
         click.echo(f"kept       {file}")
     click.echo("largest difference from eager PyTorch: absolute, relative to the largest output")

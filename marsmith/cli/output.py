@@ -135,6 +135,11 @@ def file_size(size: int) -> str:
     return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
 
 
+def short_digest(digest: str) -> str:
+    """Return a digest, on a terminal as much of it as leaves room on the line."""
+    return f"{digest[:12]}…" if is_terminal() else digest
+
+
 def duration(seconds: float) -> str:
     """Return a time as a person reads it."""
     if seconds < 1:

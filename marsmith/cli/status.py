@@ -18,11 +18,12 @@ from marsmith.server.monitor import Glance, Watch
 from marsmith.server.state import ServerState, running_servers
 from marsmith.torchserve.metrics import ModelFigures, ServerFigures
 
-SERVER_COLUMNS = ("port", "state", "models", "up", "pid", "management", "metrics")
+SERVER_COLUMNS = ("port", "state", "models", "up", "management", "metrics", "pid")
 MODEL_COLUMNS = (
     *("model", "version", "default", "workers", "queue"),
     *("requests", "4xx", "5xx", "per s", "batch", "wait", "p50", "p99"),
 )
+_SHORT = {"version": "ver", "requests": "reqs"}
 
 
 @click.command(epilog=examples("marsmith status", "marsmith status --interval 10"))
@@ -49,7 +50,10 @@ def status(context: click.Context, interval: float, as_json: bool) -> None:
         click.echo("no server of this project runs")
     else:
         servers = [server_row(glance.state) for glance in glances]
-        print_table(SERVER_COLUMNS, servers, right=("pid",), fold=("state", "models"))
+        columns: tuple[str, ...] = SERVER_COLUMNS
+        if is_terminal():  # to fit 80 characters
+            columns, servers = columns[:-1], [row[:-1] for row in servers]
+        print_table(columns, servers, right=("pid",), fold=("state", "models"))
         for glance in glances:
             click.echo(f"\n{heading(glance)}")
             if glance.models:
@@ -60,20 +64,20 @@ def _print_models(glance: Glance) -> None:
     """Print a row for each version; on a terminal without the column `default`, to fit it."""
     rows = model_rows(glance)
     columns, rows = short_columns(rows) if is_terminal() else (MODEL_COLUMNS, rows)
-    print_table(columns, rows, right=MODEL_COLUMNS[MODEL_COLUMNS.index("queue") :], gap=1)
+    print_table(columns, rows, right=columns[columns.index("queue") :], gap=1)
 
 
 def short_columns(
     rows: list[tuple[str, ...]],
 ) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Return columns and rows without `default`: * marks that version of several."""
+    """Return columns and rows that fit 80 characters: * marks the default of several versions."""
     names = [row[0] for row in rows]
-    place = MODEL_COLUMNS.index("default")
     short = []
     for name, version, default, *others in rows:
         mark = "*" if default and names.count(name) > 1 else ""
         short.append((name, version + mark, *others))
-    return (*MODEL_COLUMNS[:place], *MODEL_COLUMNS[place + 1 :]), short
+    titles = (_SHORT.get(name, name) for name in MODEL_COLUMNS if name != "default")
+    return tuple(titles), short
 
 
 def _look(states: list[ServerState], interval: float) -> list[Glance]:
@@ -167,7 +171,7 @@ def server_row(state: ServerState) -> tuple[object, ...]:
     minutes, seconds = divmod(int(time.time() - state.since), 60)
     places = state.management_url, state.metrics_url
     up = f"{minutes}m{seconds:02}s"
-    return state.port, word(state), " ".join(state.models), up, state.supervisor[0], *places
+    return state.port, word(state), " ".join(state.models), up, *places, state.supervisor[0]
 
 
 def word(state: ServerState) -> str:
@@ -186,4 +190,6 @@ def _number(value: float | None, digits: int = 0) -> str:
 def _time(milliseconds: float | None) -> str:
     if milliseconds is None:
         return "-"
-    return f"{milliseconds:.1f}ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f}s"
+    if milliseconds < 1000:
+        return f"{milliseconds:.{1 if milliseconds < 100 else 0}f}ms"
+    return f"{milliseconds / 1000:.1f}s"

@@ -6,6 +6,7 @@ its values, for `grep` and `awk`.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection, Iterable, Sequence
 
 import click
@@ -20,6 +21,7 @@ from marsmith.cli.output import is_terminal, one_line
 Cell = object  # its str() is shown; a Text keeps its style
 _ENDLESS = 1_000_000  # columns of what is no terminal
 _LEAST = 6  # columns that a cell is shortened to; below that a table becomes a list of pairs
+_FOLDED = 8  # columns that a folded cell has before other columns are made narrower
 _GAP = 2
 _BEGUN = "marsmith.heading"
 
@@ -39,22 +41,34 @@ def print_table(
     shortened, those in `fold` continued below; where even that is too wide, each row is a list.
     """
     texts = [[_text(cell) for cell in row] for row in rows]
-    least = [min(_LEAST, max(map(_width, column))) for column in zip(columns, *texts, strict=True)]
-    if texts and sum(least) + gap * (len(least) - 1) + indent > _console().width:
+    widths = [max(map(_width, column)) for column in zip(columns, *texts, strict=True)]
+    room = _console().width - gap * (len(widths) - 1) - indent
+    if texts and sum(min(_LEAST, width) for width in widths) > room:
         _print_lists(columns, texts, indent)
         return
+    widths = _fitting(widths, [name in fold for name in columns], room)
     table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
-    for name in columns:
+    for name, width in zip(columns, widths, strict=True):
         table.add_column(
             Text(name, no_wrap=True, overflow="ellipsis"),
             justify="right" if name in right else "left",
             overflow="fold" if name in fold else "ellipsis",
+            width=width,
         )
     for row in texts:
         for name, text in zip(columns, row, strict=True):
             text.no_wrap = name not in fold
         table.add_row(*row)
     _print(Padding(table, (0, 0, 0, indent)))
+
+
+def _fitting(widths: list[int], folds: list[bool], room: int) -> list[int]:
+    """Return widths that fit: columns that can be folded are made narrower before others."""
+    fitting = list(widths)
+    while sum(fitting) > max(room, len(fitting)):
+        foldable = [n for n, width in enumerate(fitting) if folds[n] and width > _FOLDED]
+        fitting[max(foldable or range(len(fitting)), key=fitting.__getitem__)] -= 1
+    return fitting
 
 
 def _print_lists(columns: Sequence[str], rows: list[list[Text]], indent: int) -> None:
@@ -70,7 +84,7 @@ def print_heading(text: str) -> None:
     if meta.get(_BEGUN):
         click.echo()
     meta[_BEGUN] = True
-    _print(Text(one_line(text), style="bold", no_wrap=True, overflow="ellipsis"))
+    print_line(Text(one_line(text), "bold"), indent=0)
 
 
 def print_line(text: Cell, indent: int = _GAP) -> None:
@@ -118,8 +132,9 @@ def _width(cell: str | Text) -> int:
 
 
 def _console() -> Console:
-    width = None if is_terminal() else _ENDLESS
-    return Console(width=width, highlight=False, emoji=False)
+    # Without a height rich takes every dumb terminal for one of 80 columns.
+    width = shutil.get_terminal_size().columns if is_terminal() else _ENDLESS
+    return Console(width=width, height=25, highlight=False, emoji=False)
 
 
 def _print(shown: RenderableType) -> None:

