@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 from marsmith import __version__
 from marsmith.archive.reader import Archive
@@ -35,6 +33,10 @@ def archive(project: MakeProject) -> Archive:
 
 def bill(archive: Archive) -> Any:
     text = bill_of_materials(archive)
+    # Imported here: the grammars of its formats take seconds to compile.
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     return json.loads(text)
 

@@ -17,6 +17,7 @@ from marsmith.cli.output import file_size
 from tests.unit.conftest import MakeProject
 from tests.unit.tiny import FILES, SPEC, minimal_spec, run_marsmith
 
+pytestmark = pytest.mark.processes
 COMMANDS = ["build", "serve", "status", "stop", "predict", "models", "scale", "weights"]
 COMMANDS += ["sign", "verify-signature", "new-key", "bill", "inspect", "diff"]
 COMMANDS += ["token", "certificate"]

@@ -18,6 +18,7 @@ from tests.unit.cli.test_main import assert_error
 from tests.unit.conftest import MakeProject
 from tests.unit.tiny import run_marsmith
 
+pytestmark = pytest.mark.processes
 SECRET = {PASSWORD_VARIABLE: "secret"}
 
 

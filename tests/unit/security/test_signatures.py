@@ -28,6 +28,8 @@ from tests.codes import coded
 from tests.unit.conftest import MakeProject
 from tests.unit.tiny import write_files
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -21,6 +21,7 @@ from marsmith.core.processes import have_ended
 from marsmith.server.fork_pool import ForkServer, fork_server
 
 # A stand-in for TorchServe's: what it is started with, as a worker sees it.
+pytestmark = pytest.mark.processes
 WORKER = """
 import os, sys, numpy, torch
 sys.stderr.write("to stderr")

@@ -17,6 +17,7 @@ from marsmith.torchserve.ports import free_ports
 from marsmith.torchserve.properties import addresses, parse_properties, with_ports
 
 # In the place of Java: notes how it was called, then waits to be ended.
+pytestmark = pytest.mark.processes
 STAND_IN = """\
 #!/bin/sh
 printf '%s\\n' "$@" > arguments
