@@ -142,7 +142,7 @@ def _print(checkpoint: Checkpoint, described: dict[str, dict[str, Any]]) -> None
     for name, value in _others(checkpoint):
         click.echo(f"also: {shown(name)}: {_text(value)}")
     if checkpoint.kind == "TorchScript":
-        click.echo("the file holds a program; loading it makes that program runnable")
+        click.echo("the file holds a program, which runs when the model is called")
     elif checkpoint.foreign:
         click.echo(f"loading it would import: {_listed(sorted(checkpoint.foreign))}")
     if checkpoint.hostile:

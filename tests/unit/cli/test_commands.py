@@ -68,7 +68,8 @@ def test_every_example_names_options_that_there_are(name: str, words: list[str])
     if isinstance(found, click.Group):
         found, rest = found.commands[rest[0]], rest[1:]
     # Values such as files that are not here are not looked at.
-    context = found.make_context(name, list(rest), resilient_parsing=True)
+    parent = cli.make_context("marsmith", [], resilient_parsing=True)
+    context = found.make_context(name, list(rest), parent=parent, resilient_parsing=True)
     assert context.args == []
     options = {option for one in found.params for option in (*one.opts, *one.secondary_opts)}
     assert {word for word in rest if word.startswith("-") and word != "-"} <= options

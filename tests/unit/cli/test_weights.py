@@ -79,7 +79,7 @@ def test_inspect_keeps_trainings_tensors_out_of_the_table(tmp_path: Path) -> Non
         "model.w",
     ]
     assert run("inspect", path).splitlines()[3:] == [
-        "3 tensors, 6 values, 24 B; 2 of them are training's (--json lists them)",
+        "3 tensors, 6 values, 24 B; 2 belong to the training (--json lists them)",
         "also: model: 1 tensor, 4 B",
         "also: optimizer: 1 tensor, 16 B",
         "also: loss: 1 tensor, 4 B",
@@ -92,7 +92,7 @@ def test_inspect_says_that_torchscript_is_a_program(tmp_path: Path, saved: Saved
     path.write_bytes(saved.torchscript)
     output = run("inspect", path)
     assert ": TorchScript, a whole module of " in output
-    assert "loading it gives a program" in output
+    assert "the file holds a program" in output
 
 
 def test_inspect_names_an_attack(tmp_path: Path) -> None:
