@@ -12,7 +12,14 @@ from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import ProjectError
 from marsmith.core.file_lock import locked
 from marsmith.core.findings import Finding, FindingsError, Severity
-from marsmith.project.lockfile import LOCK_FILE, Lock, Locked, format_lock, parse_lock
+from marsmith.project.lockfile import (
+    LOCK_FILE,
+    Lock,
+    Locked,
+    format_lock,
+    lock_unreadable,
+    parse_lock,
+)
 from marsmith.project.project import Project
 from marsmith.project.spec import ArchiveSpec
 
@@ -36,10 +43,10 @@ def build(
     force: bool = False,
     lock: Lock | None = None,
 ) -> list[Built]:
-    """Make the archives `names`, or all of them, in the project's model store.
+    """Build the archives `names`, or all of them, in the project's model store.
 
-    Raises FindingsError with the problems of all of them before anything is written; with `lock`
-    also for what would not come out as locked, and then only those are put in place that do.
+    Raises FindingsError with the problems of all of them before anything is written. With `lock`,
+    also for archives that would differ from it; only the others are put in place.
     """
     if problems := project.spec_file.problems:
         sound = project.spec_file.archives.values()
@@ -68,17 +75,17 @@ def build_and_lock(project: Project, *, force: bool = False) -> list[Built]:
             file.write(format_lock(archives).encode())
     except OSError as error:
         message = f"{path} cannot be written: {error.strerror}"
-        raise ProjectError(message, "make room there, or make its folder writable") from error
+        hint = "free disk space, or make its folder writable"
+        raise ProjectError(message, hint, code="not-writable") from error
     return built
 
 
 def build_locked(
     project: Project, names: tuple[str, ...] = (), *, force: bool = False
 ) -> list[Built]:
-    """Build archives as `build` does, and put only those in place that are as locked.
+    """Build archives as `build` does, and put only those in place that match `archives.lock`.
 
-    Raises FindingsError for all others: they would come out different, or are not locked, or are
-    locked and not described.
+    Raises FindingsError for those that differ, are not locked, or are locked but not described.
     """
     return build(project, names, force=force, lock=_read_lock(project))
 
@@ -89,14 +96,13 @@ def _read_lock(project: Project) -> Lock:
         return parse_lock(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         message = f"there is no {LOCK_FILE} in {project.root}"
-        raise ProjectError(message, "make it: marsmith build --lock") from error
+        raise ProjectError(message, "write it: marsmith build --lock", code="no-lock") from error
     except (OSError, UnicodeDecodeError) as error:
-        message = f"{LOCK_FILE} cannot be read: {error}"
-        raise ProjectError(message, "take it from git again, or: marsmith build --lock") from error
+        raise lock_unreadable(f"cannot be read: {error}") from error
 
 
 def is_stale(project: Project, name: str) -> bool:
-    """Say whether an archive that the project describes is older than what it is made of."""
+    """Return whether an archive that the project describes is older than its inputs."""
     spec = project.archives.get(name)
     return spec is not None and unchanged(project, spec) is None
 
@@ -111,7 +117,7 @@ def stale_warning(project: Project, name: str) -> Finding | None:
 
 
 def _standing(project: Project, spec: ArchiveSpec, lock: Lock | None) -> Built | Finding | None:
-    """Return the archive as it stands if that is up to date, or what the lock has against it."""
+    """Return the built archive if it is up to date, or why the lock refuses it."""
     sha256 = unchanged(project, spec)
     if sha256 is None:
         return None

@@ -53,11 +53,17 @@ def check_imports(project: Project, spec: ArchiveSpec, entries: list[Entry]) -> 
 
 
 def _relative(project: Project, module: Module, one: Import) -> Finding:
+    message, hint = relative_problem(one)
+    file = shown(project, module.file)
+    return Finding(message, hint, file, one.line, rule="relative-import")
+
+
+def relative_problem(one: Import) -> tuple[str, str]:
+    """Return why a relative import of a file at the archive's top fails, and what to write."""
     names = ", ".join(one.names)
     plain = f"from {one.module} import {names}" if one.module else f"import {names}"
     message = "a relative import: TorchServe imports this file by its bare name, in no package"
-    file = shown(project, module.file)
-    return Finding(message, f"write `{plain}`", file, one.line, rule="relative-import")
+    return message, f"write `{plain}`"
 
 
 def _is_listed(missing: Unfound, names: set[str]) -> bool:

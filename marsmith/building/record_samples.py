@@ -1,9 +1,10 @@
-"""Record what an archive answers now, as the answers it must give from then on."""
+"""Record the current answers of an archive as the expected ones."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from marsmith.answers.messages import Request, Response
@@ -13,6 +14,7 @@ from marsmith.archive.reader import Archive
 from marsmith.building.building import build
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import ProjectError
+from marsmith.project.entries import source_names
 from marsmith.project.project import Project
 from marsmith.project.spec import SPEC_FILE, ArchiveSpec, SampleSpec, parse_spec
 from marsmith.project.toml_editor import require_only, with_entry
@@ -23,7 +25,7 @@ _OF_PICTURES = 0.01  # tolerance: another machine's JPEG encoder moves values by
 
 @dataclass(frozen=True)
 class Recorded:
-    """A request, the answer it got, and how that differs from the one expected so far."""
+    """A request, its answer, and how that differs from the one expected so far."""
 
     sample: SampleSpec  # paths as the spec will hold them
     source: Path  # of the request
@@ -41,21 +43,25 @@ def record(
     largest: float | None,
     timeout: float,
 ) -> list[Recorded]:
-    """Ask the archive for the answers to files; nothing is written but the archive itself.
+    """Return an archive's answers to files. Nothing is written except the archive itself.
 
-    Raises FindingsError if it cannot be built, WorkerError if it cannot be loaded, ProjectError if
-    it refuses a file. Without `tolerance` or `largest`: as they are in the
-    spec, or as suits the kind of answer.
+    Raises FindingsError if it cannot be built, WorkerError if it cannot be loaded, and ProjectError
+    with the handler's traceback if it refuses a file. Without `tolerance` or `largest`, those in
+    the spec apply, or what suits the kind of answer.
     """
     (spec,) = project.specs((name,))
     (built,) = build(project, (name,))
     recorded = []
     with Runtime(Archive(built.path), timeout=timeout) as run:
         for path in inputs:
+            start = len(run.log())
             answer = run.predict(Request.of(path.read_bytes()))
             if not answer.ok:
                 message = f"{name} refuses {path} with {answer.status}: {answer.complaint}"
-                raise ProjectError(message, "record a request that it answers")
+                raised = run.traceback(partial(source_names(project), name), start)
+                text = "\n".join([message, *(f"  {line}" for line in raised)])
+                hint = "send a request that it answers, or correct the handler"
+                raise ProjectError(text, hint, code="sample-refused")
             recorded.append(_recorded(project, spec, path, answer, tolerance, largest))
     return recorded
 
@@ -72,7 +78,11 @@ def _recorded(
     place = path.absolute().relative_to(project.root.absolute()) if inside else None
     request = place.as_posix() if place else f"{SAMPLES_FOLDER}/{path.name}"
     if "," in request:
-        raise ProjectError(f"{request!r} has a comma", "rename the file")
+        raise ProjectError(
+            f"{request!r} has a comma, where torch-model-archiver splits lists",
+            "rename the file",
+            code="sample-name",
+        )
     known = next((one for one in spec.samples if one.request == request), None)
     picture = picture_kind(answer.body)
     if tolerance is None and known:
@@ -102,7 +112,7 @@ def _is_json(body: bytes) -> bool:
 def keep(project: Project, name: str, recorded: list[Recorded]) -> None:
     """Write requests and answers beside the spec, name them in it, and build the archive with them.
 
-    Raises ProjectError if the spec's samples stand where they cannot be added to.
+    Raises ProjectError if the spec's samples are written in a way that this cannot change.
     """
     text = (project.root / SPEC_FILE).read_text(encoding="utf-8")
     for one in recorded:

@@ -1,10 +1,9 @@
-"""One spec to one `.mar`: torch-model-archiver lays it out, the bytes are ours.
+"""Write one `.mar`: torch-model-archiver decides its layout, Marsmith its bytes.
 
 torch-model-archiver writes today's date into the manifest, keeps file times, modes and directory
-order, and deflates weights, which gains nothing and takes most of the time. So it is run on empty
-stand-ins, in a temporary folder of its own (its staging folder is $TMPDIR/NAME, which parallel
-builds would share), and gives the manifest and the names; stored_zip.py then writes the files
-themselves, once, straight from where they are.
+order, and deflates weights, which saves no space and takes most of the time. So it runs on empty
+files of the same names, in a temporary folder of its own (its staging folder is $TMPDIR/NAME, which
+parallel builds would share), and gives the manifest. stored_zip.py then writes the real files.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from marsmith.project.entries import MODEL_CONFIG_FILE, contents
 from marsmith.project.project import Project
 from marsmith.project.spec import ArchiveSpec
 
-# TorchServe wants a date in the manifest; a real one would make every archive a new one.
+# TorchServe needs a date in the manifest; with a real one, no two builds would be equal.
 _CREATED_ON = "01/01/1980 00:00:00"
 
 
@@ -34,10 +33,9 @@ def write_archive(
 ) -> str:
     """Make `model_store/NAME.mar` and return its sha256.
 
-    The file appears whole or not at all. The spec's files must have been checked
-    (preflight.py). `accept` gets the sha256 and the size in bytes before the file is put in
-    place, which it prevents by raising. Raises BuildError if torch-model-archiver fails or nothing
-    can be written.
+    The file appears whole or not at all. The spec's files must have been checked (preflight.py).
+    `accept` gets the sha256 and the size in bytes before the file is put in place; by raising, it
+    prevents that. Raises BuildError if torch-model-archiver fails or nothing can be written.
     """
     target = project.archive_path(spec.name)
     try:
@@ -51,13 +49,14 @@ def write_archive(
         raise BuildError(
             f"{target} cannot be made: {error.strerror}"
             + (f" ({error.filename})" if error.filename else ""),
-            "make room there, or make it a writable folder; an archive that was there is kept",
+            "free disk space, or make its folder writable; an existing archive is kept",
+            code="not-writable",
         ) from error
     return digest
 
 
 def _manifest(spec: ArchiveSpec, names: Iterable[str]) -> bytes:
-    """Let torch-model-archiver lay out an archive of these names, and return its manifest."""
+    """Return the manifest that torch-model-archiver writes for files of these names."""
     with tempfile.TemporaryDirectory(prefix="marsmith-build-") as folder:
         stage = Path(folder)
         (stage / "files").mkdir()
@@ -74,6 +73,7 @@ def _manifest(spec: ArchiveSpec, names: Iterable[str]) -> bytes:
         raise BuildError(
             f"torch-model-archiver lays out {spec.name} differently: {different}",
             "rename those files: torch-model-archiver drops or overwrites some names",
+            code="archiver-layout",
         )
     return normalised_manifest(manifest, _CREATED_ON)
 
@@ -110,9 +110,10 @@ def _run_archiver(spec: ArchiveSpec, stage: Path) -> Path:
         check=False,
     )
     if result.returncode != 0:
-        lines = result.stderr.strip().splitlines() or ["it said nothing"]
+        lines = result.stderr.strip().splitlines() or ["it printed nothing"]
         raise BuildError(
             f"torch-model-archiver could not lay out {spec.name}: {lines[-1]}",
-            "if this is no fault of the spec, install the kit anew: scripts/setup",
+            "correct the archive's table if it is at fault; otherwise install Marsmith again",
+            code="archiver-failed",
         )
     return stage / f"{spec.name}.mar"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from marsmith.archive.requirements import declared, normal_name
+from marsmith.building.preflight_imports import relative_problem
 from marsmith.check.modules import Module, is_own
 from marsmith.check.subject import Subject
 from marsmith.core.findings import Finding, Severity
@@ -54,8 +55,17 @@ def check_imports(subject: Subject, modules: list[Module]) -> Iterator[Finding]:
     seen: set[str] = set()
     for module in modules:
         for one in module.imports:
+            if one.outside and not one.guarded:
+                message, hint = relative_problem(one)
+                yield subject.presume(message, hint, module.entry, one.line, rule="relative-import")
             top = one.module.partition(".")[0]
-            if one.optional or top in seen or is_standard(top) or is_own(subject, top):
+            if (
+                one.outside
+                or one.optional
+                or top in seen
+                or is_standard(top)
+                or is_own(subject, top)
+            ):
                 continue
             seen.add(top)
             if is_installed(top):

@@ -1,4 +1,4 @@
-"""A project folder: archives.toml, archives.lock, and the files that an archive is made of.
+"""A project folder: archives.toml, archives.lock, and the files that go into an archive.
 
-Source files are read as text, never imported. What makes archives of them is in `building`.
+Source files are read as text, never imported. `building` makes archives of them.
 """

@@ -7,6 +7,8 @@ import importlib.util
 from functools import cache
 from pathlib import Path
 
+from marsmith.project.find_modules import HANDLERS_PACKAGE
+
 # Where the name to install is not the name to import; the rest is found under its own name.
 _OTHER_NAMES = {
     "attr": "attrs",
@@ -89,6 +91,8 @@ def how_to_provide(module: str, root: Path | None) -> str:
     It suggests pip only for what is known to be installed by it.
     """
     top = module.partition(".")[0]
+    if top == HANDLERS_PACKAGE:
+        return "it comes with Marsmith: `marsmith build` packs it into the archive"
     for found in sorted(root.glob(f"[!.]*/{top}.py")) if root else ():
         return f'add it to the archive: extra_files = ["{found.parent.name}/{top}.py"]'
     for found in sorted(root.glob(f"[!.]*/{top}/__init__.py")) if root else ():

@@ -1,4 +1,4 @@
-"""`archives.lock`: what each archive comes out as. Text in, data out; no IO."""
+"""`archives.lock`: the version, size and SHA-256 that each archive must have; no IO."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ else:
     import tomli as tomllib
 
 LOCK_FILE = "archives.lock"
-_AGAIN = "if that is right, lock anew: marsmith build --lock"
-_HEADING = "# What `marsmith build --lock` made; `marsmith build --locked` makes nothing else.\n"
+_AGAIN = "if this is intended, write the lock again: marsmith build --lock"
+_HEADING = "# Written by `marsmith build --lock`; `marsmith build --locked` builds exactly this.\n"
 
 
 @dataclass(frozen=True)
 class Locked:
-    """What an archive is; `size` in bytes."""
+    """An archive's identity; `size` is in bytes."""
 
     version: str
     sha256: str
@@ -32,38 +32,40 @@ class Locked:
 
 
 class Lock:
-    """What the lock file says."""
+    """The content of a lock file."""
 
     def __init__(self, archives: Mapping[str, Locked], lines: TomlLines) -> None:
         self.archives = archives
         self._lines = lines
 
     def difference(self, name: str, made: Locked) -> Finding | None:
-        """Return the finding that an archive is not the locked one, or None if it is."""
+        """Return a finding if an archive is not the locked one, else None."""
         locked = self.archives.get(name)
         if locked is None:
-            return Finding(f"{name} is not locked", _AGAIN, LOCK_FILE)
+            return Finding(f"{name} is not locked", _AGAIN, LOCK_FILE, rule="not-locked")
         if locked == made:
             return None
         was, comes = (f"{one.version}, {one.size} bytes, {one.sha256}" for one in (locked, made))
-        message = f"{name} is locked as version {was}, and comes out as version {comes}"
-        return Finding(message, _AGAIN, LOCK_FILE, self._lines.find(("archives", name)))
+        message = f"{name} is locked as version {was}, but would be version {comes}"
+        line = self._lines.find(("archives", name))
+        return Finding(message, _AGAIN, LOCK_FILE, line, rule="lock-differs")
 
     def unknown(self, described: Iterable[str]) -> list[Finding]:
-        """Return the findings of archives that are locked, and that nothing describes."""
+        """Return a finding for each locked archive that archives.toml does not describe."""
         return [
             Finding(
-                f"{name} is locked, and archives.toml does not describe it",
+                f"{name} is locked, but archives.toml does not describe it",
                 _AGAIN,
                 LOCK_FILE,
                 self._lines.find(("archives", name)),
+                rule="lock-unknown",
             )
             for name in sorted(self.archives.keys() - set(described))
         ]
 
 
 def parse_lock(text: str) -> Lock:
-    """Read the text of a lock file. Raises ProjectError if it is none."""
+    """Read the text of a lock file. Raises ProjectError if it is damaged."""
     try:
         tables = tomllib.loads(text)["archives"]
         archives = {
@@ -71,13 +73,18 @@ def parse_lock(text: str) -> Lock:
             for name, table in tables.items()
         }
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        message = f"{LOCK_FILE} is damaged: {error!r}"
-        raise ProjectError(message, "take it from git again, or: marsmith build --lock") from error
+        raise lock_unreadable(f"is damaged: {error!r}") from error
     return Lock(archives, TomlLines(text))
 
 
+def lock_unreadable(why: str) -> ProjectError:
+    """Return the error of a lock file that cannot be used."""
+    hint = "restore it from git, or write it again: marsmith build --lock"
+    return ProjectError(f"{LOCK_FILE} {why}", hint, code="lock-unreadable")
+
+
 def format_lock(archives: Mapping[str, Locked]) -> str:
-    """Return the text of a lock file: the same archives give the same text."""
+    """Return the text of a lock file; it depends on the archives alone."""
     tables = [
         f"[archives.{_key(name)}]\n"
         f"version = {_text(locked.version)}\n"
@@ -93,5 +100,5 @@ def _key(name: str) -> str:
 
 
 def _text(value: str) -> str:
-    """Return a text as TOML writes it: as JSON does, but for one control character."""
+    """Return a TOML string: a JSON string, except for one control character."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

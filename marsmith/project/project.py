@@ -16,7 +16,7 @@ from marsmith.torchserve.properties import CONFIG_FILE, parse_properties
 
 @dataclass(frozen=True)
 class Project:
-    """A project, known by its root. Nothing is read before it is asked for."""
+    """A project, known by its root. Its files are read when they are needed."""
 
     root: Path
 
@@ -24,7 +24,7 @@ class Project:
     def find(cls, start: Path | None = None) -> Project:
         """Return the project around `start` (default: the working directory).
 
-        With `start` given, only that folder is looked at. A folder from which an archive's file
+        With `start`, only that folder counts. A folder from which an archive's file
         was served counts as well. Raises ProjectError if there is none.
         """
         folder = (start or Path.cwd()).absolute()
@@ -36,7 +36,8 @@ class Project:
         where = f"in {folder}" if start else f"in {folder} or a folder above it"
         raise ProjectError(
             f"there is no {SPEC_FILE} {where}",
-            "change into a project, or name one: --project DIR",
+            "change into a project's folder, or name it: --project DIR",
+            code="no-project",
         )
 
     @property
@@ -50,18 +51,20 @@ class Project:
 
     @cached_property
     def spec_file(self) -> SpecFile:
-        """What `archives.toml` says. Raises ProjectError if that is not even TOML."""
+        """The content of `archives.toml`. Raises ProjectError if it is not TOML."""
         try:
             text = (self.root / SPEC_FILE).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ProjectError(
-                f"{SPEC_FILE} cannot be read: {error}", "make it a readable UTF-8 text file"
+                f"{SPEC_FILE} cannot be read: {error}",
+                "make it a readable UTF-8 text file",
+                code="spec-unreadable",
             ) from error
         return parse_spec(text)
 
     @property
     def archives(self) -> dict[str, ArchiveSpec]:
-        """The archives it describes. Raises FindingsError unless all of them are sound."""
+        """The archives it describes. Raises FindingsError if one of them has a problem."""
         if self.spec_file.problems:
             raise FindingsError(self.spec_file.problems)
         return self.spec_file.archives
@@ -72,7 +75,9 @@ class Project:
         for name in names:
             if name not in known:
                 raise ProjectError(
-                    f"{SPEC_FILE} describes no archive {name!r}", did_you_mean(name, list(known))
+                    f"{SPEC_FILE} describes no archive {name!r}",
+                    did_you_mean(name, list(known)),
+                    code="unknown-archive",
                 )
         return [known[name] for name in dict.fromkeys(names or known)]
 
@@ -85,11 +90,13 @@ class Project:
             return parse_properties(path.read_text(encoding="latin-1")) if path.exists() else {}
         except OSError as error:
             raise ProjectError(
-                f"{CONFIG_FILE} cannot be read: {error.strerror}", "make it a readable file"
+                f"{CONFIG_FILE} cannot be read: {error.strerror}",
+                "make it a readable file",
+                code="config-unreadable",
             ) from error
 
     def state_folder(self, name: str) -> Path:
-        """Return a folder of the kit's own, `.marsmith/NAME`, which git does not see."""
+        """Return a folder of Marsmith's own, `.marsmith/NAME`, which git ignores."""
         folder = self.root / ".marsmith"
         try:
             folder.mkdir(exist_ok=True)
@@ -99,7 +106,8 @@ class Project:
         except OSError as error:
             raise ProjectError(
                 f"{folder} cannot be written: {error.strerror}",
-                "marsmith keeps its build records and logs there: make the folder writable",
+                "make the folder writable: Marsmith keeps its build records and logs there",
+                code="not-writable",
             ) from error
         return folder / name
 

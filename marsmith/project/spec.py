@@ -1,7 +1,7 @@
-"""`archives.toml`: what goes into each archive. Text in, frozen specs out; no IO.
+"""`archives.toml`: the files and settings of each archive; no IO.
 
 Keys are torch-model-archiver's flags (model_archiver/arg_parser.py) and TorchServe's
-model-config names (frontend, ModelConfig.java), so that nobody learns a second vocabulary.
+model-config names (frontend, ModelConfig.java), so there is no second vocabulary to learn.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-.]*")
 
 
 def is_name(text: str) -> bool:
-    """Say whether an archive, and so its model, can be called that."""
+    """Return whether an archive, and so its model, can have that name."""
     return _NAME.fullmatch(text) is not None
 
 
@@ -89,13 +89,13 @@ class ArchiveSpec:
         return self.handler.partition(":")[2] or None
 
     def model_config_values(self) -> dict[str, Any]:
-        """What `model-config.yaml` holds: TorchServe's keys, and the handler's own table."""
+        """The values of `model-config.yaml`: TorchServe's keys, and the handler's own table."""
         own = {"handler_config": self.handler_config} if self.handler_config else {}
         return self.serving | own
 
 
 class SpecFile:
-    """`archives.toml` as specs, the problems of the tables that are none, and their lines."""
+    """`archives.toml` as specs, the problems of the other tables, and the lines of all keys."""
 
     def __init__(
         self, archives: dict[str, ArchiveSpec], problems: Iterable[Finding], lines: TomlLines
@@ -110,9 +110,9 @@ class SpecFile:
 
 
 def parse_spec(text: str) -> SpecFile:
-    """Read the text of `archives.toml`: what is sound in it, and all problems of the rest.
+    """Read the text of `archives.toml`: its valid tables, and all problems of the others.
 
-    Raises FindingsError only for what is no TOML at all.
+    Raises FindingsError only if it is not TOML.
     """
     try:
         values = tomllib.loads(text)
@@ -122,15 +122,20 @@ def parse_spec(text: str) -> SpecFile:
     archives: dict[str, ArchiveSpec] = {}
     problems = [
         Finding(
-            f"unknown key {key!r}", did_you_mean(key, ["archives"]), SPEC_FILE, lines.find((key,))
+            f"unknown key {key!r}",
+            did_you_mean(key, ["archives"]),
+            SPEC_FILE,
+            lines.find((key,)),
+            rule="unknown-key",
         )
         for key in values.keys() - {"archives"}
     ]
     tables = values.get("archives")
     if not isinstance(tables, dict) or not tables:
-        hint = "write a table: [archives.NAME] (README: the spec)"
+        hint = "write a table [archives.NAME], as docs/reference says"
+        line = lines.find(("archives",))
         problems.append(
-            Finding("no archive is described", hint, SPEC_FILE, lines.find(("archives",)))
+            Finding("no archive is described", hint, SPEC_FILE, line, rule="no-archives")
         )
         tables = {}
     for name, table in tables.items():
@@ -152,10 +157,11 @@ def _syntax_finding(error: tomllib.TOMLDecodeError, text: str) -> Finding:
     line = re.search(r"line (\d+)", str(error))
     message = re.sub(r" \(at .*\)$", "", str(error))
     return Finding(
-        f"this is not TOML: {message[:1].lower()}{message[1:]}",
+        f"not TOML: {message[:1].lower()}{message[1:]}",
         "text values need quotes, tables look like [archives.NAME]",
         SPEC_FILE,
         int(line[1]) if line else len(text.splitlines()),  # "at end of document"
+        rule="spec-syntax",
     )
 
 
@@ -163,13 +169,26 @@ def _name_findings(name: str, lines: TomlLines) -> Iterator[Finding]:
     if not is_name(name):
         yield Finding(
             f"{name!r} cannot name an archive",
-            "start with a letter or digit, go on with letters, digits, '_', '-' and '.'",
+            "start with a letter or digit; then letters, digits, '_', '-' and '.' may follow",
             SPEC_FILE,
             lines.find(("archives", name)),
+            rule="archive-name",
         )
 
 
 def _findings(name: str, error: ValidationError, lines: TomlLines) -> Iterator[Finding]:
     for detail in error.errors():
         path = ("archives", name, *detail["loc"])
-        yield Finding(*explain(detail, path), SPEC_FILE, lines.find(path))
+        message, hint = explain(detail, path)
+        yield Finding(message, hint, SPEC_FILE, lines.find(path), rule=_rule(detail["type"]))
+
+
+def _rule(kind: str) -> str:
+    """Return the rule of what pydantic calls `kind`."""
+    if kind == "extra_forbidden":
+        rule = "unknown-key"
+    elif kind == "missing":
+        rule = "missing-key"
+    else:
+        rule = "spec-value"
+    return rule

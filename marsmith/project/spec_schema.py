@@ -1,4 +1,4 @@
-"""Which keys and values `archives.toml` and model-config.yaml may hold, and why one is refused.
+"""The keys and values of `archives.toml` and model-config.yaml, and why one is refused.
 
 TorchServe's own keys are those of its ModelConfig.java (frontend/archive).
 """
@@ -21,13 +21,13 @@ from marsmith.core.suggestions import did_you_mean
 
 
 def _plain(value: Any) -> Any:
-    """Let pass what a handler can read from YAML as it was written in TOML."""
+    """Accept what a handler reads from YAML as it is written in TOML."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_plain(item) for item in value]
     if not isinstance(value, (str, int, float)):
-        raise PydanticCustomError("not_plain", "Input should hold no dates and times: quote them")
+        raise PydanticCustomError("not_plain", "Input should have quotes around dates and times")
     return value
 
 
@@ -101,13 +101,13 @@ _ARCHIVE = _table(
         "samples": core_schema.list_schema(_SAMPLE),
     },
 )
-# pydantic's engine without its classes, whose import every command would have to wait for.
+# pydantic's engine without its classes, which take every command long to import.
 validate_archive = SchemaValidator(_ARCHIVE).validate_python
 _validate_serving = SchemaValidator(_SERVING).validate_python
 
 
 def serving_problems(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield (key, problem) for each of TorchServe's keys whose value it does not take."""
+    """Yield (key, problem) for each of TorchServe's keys whose value it refuses."""
     try:
         _validate_serving(values)
     except ValidationError as error:
@@ -125,7 +125,7 @@ def workers_problem(values: Mapping[str, object]) -> tuple[str, str] | None:
 
 
 def explain(detail: ErrorDetails, path: tuple[str | int, ...]) -> tuple[str, str]:
-    """Say in our words what pydantic found at one place."""
+    """Return (message, hint) for what pydantic found at one place."""
     key = str(next(part for part in reversed(path) if isinstance(part, str)))
     kind = detail["type"]
     if kind == "extra_forbidden":

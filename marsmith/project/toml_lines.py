@@ -1,4 +1,4 @@
-"""Where in a TOML text a value stands: `tomllib` reads values but forgets their lines."""
+"""The lines of a TOML text's keys and list items, which `tomllib` does not keep."""
 
 from __future__ import annotations
 

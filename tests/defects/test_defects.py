@@ -258,6 +258,15 @@ def own_file_is_missing(tiny: Tiny) -> Checked:
     return tiny.check()
 
 
+@finds("relative-import", "write `from helper import x`")
+def relative_import_in_an_archive_alone(tiny: Tiny) -> Checked:
+    def edit(entries: dict[str, bytes]) -> None:
+        entries["handler.py"] = b"from .helper import x\n" + entries["handler.py"]
+        entries["helper.py"] = b"x = 1\n"
+
+    return tiny.check(tiny.rezip(edit))
+
+
 @finds("not-installed", "requirements.txt", "warning")
 def declared_is_not_installed(tiny: Tiny) -> Checked:
     tiny.write("requirements.txt", "opencv-python-headless>=4\n")

@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from tests.integration.kit import ROOT, Kit, copy_project
+from tests.unit.tiny import HANDLER, make_project, minimal_spec, run_marsmith
 
 
 def test_an_answer_is_recorded_and_packed_and_proves_the_archive(kit: Kit) -> None:
@@ -14,7 +15,7 @@ def test_an_answer_is_recorded_and_packed_and_proves_the_archive(kit: Kit) -> No
     image.save(kit.root / "turned.png")
     refused = kit("sample", "digits", kit.root / "turned.png", check=False)
     assert refused.returncode == 1
-    assert "hint: record without asking: --yes" in refused.stderr
+    assert "error[not-confirmed]" in refused.stderr
     assert "turned.png" not in (kit.root / "archives.toml").read_text()
     result = kit("sample", "digits", kit.root / "turned.png", "--tolerance", "0.1", "--yes")
     assert "recorded 1 sample of digits" in result.stdout
@@ -29,8 +30,23 @@ def test_what_is_refused_is_no_sample(kit: Kit) -> None:
     before = (kit.root / "archives.toml").read_text()
     result = kit("sample", "digits", kit.root / "archives.toml", "--yes", check=False)
     assert result.returncode == 1
-    assert "refuses" in result.stderr
+    assert "error[sample-refused]" in result.stderr
     assert (kit.root / "archives.toml").read_text() == before
+
+
+def test_a_failure_while_recording_has_the_traceback_of_the_users_files(tmp_path: Path) -> None:
+    handler = HANDLER.replace("return [len(row) for row in data]", "return helper.answer(data)")
+    files = {
+        "handlers/h.py": f"import helper\n{handler}",
+        "handlers/helper.py": "def answer(data):\n    return [1 / 0]\n",
+        "request": "x",
+    }
+    project = make_project(tmp_path, files, minimal_spec(handler="handlers/h.py"))
+    result = run_marsmith("--project", project.root, "sample", "tiny", project.root / "request")
+    assert result.returncode == 1
+    assert "error[sample-refused]" in result.stderr
+    assert 'handlers/helper.py", line 2' in result.stderr
+    assert "ZeroDivisionError" in result.stderr
 
 
 def test_pictures_are_shown_on_a_sheet(tmp_path: Path) -> None:

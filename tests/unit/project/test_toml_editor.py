@@ -110,16 +110,17 @@ version = "1"
 
 
 def test_an_entry_of_a_list_is_known_by_one_of_its_values() -> None:
-    path, defaults = ("archives", "a", "samples"), {"tolerance": 1e-3}
-    same = {"request": "two", "tolerance": 1e-3}
+    path = ("archives", "a", "samples")
+    defaults: dict[str, Value] = {"tolerance": 1e-3}
+    same: dict[str, Value] = {"request": "two", "tolerance": 1e-3}
     assert with_entry(ENTRIES, path, "request", same, defaults) == ENTRIES
-    values = {"request": "one", "tolerance": 0.5}
+    values: dict[str, Value] = {"request": "one", "tolerance": 0.5}
     changed = with_entry(ENTRIES, path, "request", values, defaults)
     assert changed == ENTRIES.replace("1e-3", "0.5")
 
 
 def test_an_entry_that_is_new_comes_behind_the_others() -> None:
-    values = {"request": "three", "tolerance": 0.5}
+    values: dict[str, Value] = {"request": "three", "tolerance": 0.5}
     path = ("archives", "a", "samples")
     changed = with_entry(ENTRIES, path, "request", values, {})
     new = '[[archives.a.samples]]\nrequest = "three"\ntolerance = 0.5\n'
