@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import ZipFile
@@ -62,10 +62,13 @@ def build_distributions(source: Path, target: Path) -> tuple[Path, Path]:
     return next(target.glob("*.tar.gz")), next(target.glob("*.whl"))
 
 
-def base_environment(folder: Path, wheel: Path) -> Environment:
+def base_environment(
+    folder: Path, wheel: Path, extras: Sequence[str] = (), also: Sequence[str] = ()
+) -> Environment:
     """Make an environment of the wheel and its requirements, linked from this environment.
 
-    Nothing is downloaded, and nothing of an extra is there.
+    Nothing is downloaded, and nothing of an extra is there but of those named; `also` names more
+    distributions.
     """
     venv.create(folder, with_pip=False)
     site = next(folder.glob("lib/python*/site-packages"))
@@ -76,7 +79,9 @@ def base_environment(folder: Path, wheel: Path) -> Environment:
         (metadata,) = (name for name in file.namelist() if name.endswith("/METADATA"))
         text = file.read(metadata).decode().partition("\n\n")[0]
     needed = [line.partition(": ")[2] for line in text.splitlines() if "Requires-Dist" in line]
-    for distribution in _closure(needed):
+    waiting = [(Requirement(line), extra) for line in needed for extra in ("", *extras)]
+    waiting += [(Requirement(name), "") for name in also]
+    for distribution in _closure(waiting):
         _link(distribution, site)
     return Environment(folder)
 
@@ -94,11 +99,10 @@ def _link(distribution: importlib.metadata.Distribution, site: Path) -> None:
             compiled.symlink_to(source.parent / "__pycache__")
 
 
-def _closure(lines: list[str]) -> Iterator[importlib.metadata.Distribution]:
+def _closure(waiting: list[tuple[Requirement, str]]) -> Iterator[importlib.metadata.Distribution]:
     """Yield the distributions that requirements lead to, as they are installed here."""
     seen: set[tuple[str, str]] = set()
-    waiting = [(Requirement(line), "") for line in lines]
-    given: set[str] = set()
+    given: set[str] = {"marsmith"}  # the wheel itself, which an extra names
     while waiting:
         one, extra = waiting.pop()
         if one.marker and not one.marker.evaluate({"extra": extra}):

@@ -22,7 +22,8 @@ def saved(path: Path, model: nn.Module, **more: Any) -> Recognised:
 
 
 def squeezenet(classes: int) -> nn.Module:
-    return models.squeezenet1_1(num_classes=classes)
+    model: nn.Module = models.squeezenet1_1(num_classes=classes)
+    return model
 
 
 def test_a_checkpoint_becomes_a_plan(tmp_path: Path) -> None:
