@@ -166,7 +166,7 @@ def attacker() -> Iterator[Attacker]:
 
 
 def test_each_attack_that_the_documentation_names_is_tried() -> None:
-    named = re.findall(r"`(test_\w+)`", (ROOT / "docs" / "security.md").read_text())
+    named = re.findall(r"`(test_\w+)`", (ROOT / "docs" / "explanation" / "security.md").read_text())
     assert len(named) > 7
     assert set(named) - globals().keys() == set()
 
