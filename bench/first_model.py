@@ -33,12 +33,12 @@ _CLASSES = 3
 
 @dataclass(frozen=True)
 class _Task:
-    """A model of torchvision with random weights, its classes, and a key of its answers."""
+    """A model of torchvision with random weights, its classes, and keys of the systems' answers."""
 
     name: str
     build: Callable[[], torch.nn.Module]
     classes: str
-    key: str
+    keys: tuple[str, ...]
 
 
 def _segmentation() -> torch.nn.Module:
@@ -61,9 +61,9 @@ def _classification() -> torch.nn.Module:
 
 
 _TASKS = (
-    _Task("classifier", _classification, "daisy,rose,tulip", "probabilities"),
-    _Task("segmenter", _segmentation, "ground,leaf,flower", "classes"),
-    _Task("detector", _detection, "ground,bee,wasp", "boxes"),
+    _Task("classifier", _classification, "daisy,rose,tulip", ("probabilities",)),
+    _Task("segmenter", _segmentation, "ground,leaf,flower", ("classes", "shares")),
+    _Task("detector", _detection, "ground,bee,wasp", ("boxes",)),
 )
 
 
@@ -103,8 +103,10 @@ def _weights(task: _Task) -> Path:
 
 def _case(task: _Task) -> Case:
     def check(body: bytes) -> str | None:
-        answer: dict[str, Any] = json.loads(body)
-        return None if task.key in answer else f"no {task.key!r} in {answer}"
+        answer: Any = json.loads(body)
+        # Marsmith's detector answers a list of boxes.
+        known = isinstance(answer, list) or any(key in answer for key in task.keys)
+        return None if known else f"none of {task.keys} in {answer}"
 
     return Case(task.name, photo(640, 480), "image/jpeg", check)
 

@@ -86,8 +86,8 @@ def _imported(archive: Archive, entries: list[str], *, lazily: bool) -> set[str]
         seen.add(entry)
         for one in _imports(archive, entry):
             if lazily or not one.optional:
-                found.add(one.module.partition(".")[0])
-                waiting += _files(archive, one.module)
+                found |= {module.partition(".")[0] for module in one.modules}
+                waiting += [file for module in one.modules for file in _files(archive, module)]
     return found
 
 
