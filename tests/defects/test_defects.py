@@ -19,7 +19,7 @@ import torch
 
 from marsmith.archive.manifest import MANIFEST_FILE
 from marsmith.check.checking import Checked
-from tests.defects.tiny import Tiny, new_model
+from tests.projects import Tiny, new_model
 
 Defect = Callable[[Tiny], Checked]
 DEFECTS: dict[str, tuple[Defect, str, str, str]] = {}

@@ -19,7 +19,7 @@ from PIL import Image
 from marsmith.archive.reader import Archive
 from marsmith.building.building import build
 from marsmith.worker.runtime import Runtime
-from tests.defects.tiny import Tiny, new_model
+from tests.projects import Tiny, new_model
 
 Project = Callable[[Tiny], None]
 SOUND: dict[str, Project] = {}

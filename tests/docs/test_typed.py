@@ -12,7 +12,8 @@ from marsmith.project.project import Project
 from marsmith.server.state import running_servers
 from marsmith.torchserve.ports import free_ports
 from tests.docs.pages import ROOT, Block, page
-from tests.integration.kit import BIN, Kit, copy_project, leftovers, wait_for
+from tests.integration.kit import BIN, Kit, leftovers, wait_for
+from tests.projects import copy_project
 
 
 class Typist:

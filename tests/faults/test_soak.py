@@ -17,7 +17,7 @@ from marsmith.tune.load_connection import http_request
 from marsmith.tune.load_result import LoadResult
 from tests.faults.growth import Moment, moment, slope
 from tests.faults.results import record
-from tests.integration.kit import copy_project
+from tests.projects import copy_project
 
 pytestmark = pytest.mark.soak
 

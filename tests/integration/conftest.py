@@ -11,7 +11,8 @@ import pytest
 from marsmith.project.project import Project
 from marsmith.server.state import running_servers
 from marsmith.torchserve.ports import free_ports
-from tests.integration.kit import ROOT, Kit, Served, copy_project, leftovers
+from tests.integration.kit import ROOT, Kit, Served, leftovers
+from tests.projects import copy_project
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -91,45 +90,3 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60) -> N
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
         time.sleep(0.05)
-
-
-def copy_project(target: Path, *, only_digits: bool = True) -> Kit:
-    """Copy what a project consists of, as a clone would have it; one archive starts soonest."""
-    for name in ("handlers", "model_defs", "weights", "samples"):
-        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("archives.toml", "config.properties"):
-        shutil.copy(ROOT / name, target / name)
-    if only_digits:
-        spec = (target / "archives.toml").read_text()
-        (target / "archives.toml").write_text(spec.partition("[archives.cartoon]")[0])
-    return Kit(target)
-
-
-ECHO_HANDLER = """\
-class Handler:
-    def initialize(self, context):
-        pass
-
-    def handle(self, data, context):
-        return ["right"] * len(data)
-"""
-ECHO_SPEC = """\
-[archives.echo]
-version = "1.0"
-handler = "handlers/echo.py"
-
-[archives.echo.serving]
-minWorkers = 1
-maxWorkers = 1
-maxBatchDelay = 1
-"""
-
-
-def copy_echo(target: Path, config: str = "") -> Kit:
-    """Make a project with one archive that is loaded at once, built; `config` is added to ours."""
-    kit = Kit(target)
-    kit.write("handlers/echo.py", ECHO_HANDLER)
-    kit.write("archives.toml", ECHO_SPEC)
-    kit.write("config.properties", (ROOT / "config.properties").read_text() + config)
-    kit("build")
-    return kit

@@ -14,7 +14,8 @@ import pytest
 
 from marsmith.torchserve.ports import require_free
 from marsmith.torchserve.properties import addresses
-from tests.integration.kit import BIN, ROOT, Kit, copy_project, leftovers, wait_for
+from tests.integration.kit import BIN, ROOT, Kit, leftovers, wait_for
+from tests.projects import copy_project
 
 
 class Shell:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from tests.integration.kit import ROOT, Kit, copy_project
-from tests.unit.tiny import HANDLER, make_project, minimal_spec, run_marsmith
+from tests.integration.kit import ROOT, Kit
+from tests.projects import HANDLER, copy_project, make_project, minimal_spec, run_marsmith
 
 
 def test_an_answer_is_recorded_and_packed_and_proves_the_archive(kit: Kit) -> None:

@@ -35,7 +35,8 @@ from marsmith.server.lookup import connect
 from marsmith.server.process import TorchServe
 from marsmith.torchserve.ports import free_ports
 from marsmith.torchserve.properties import parse_properties, with_ports
-from tests.integration.kit import ECHO_HANDLER, ROOT, Kit, copy_echo, wait_for
+from tests.integration.kit import ROOT, Kit, wait_for
+from tests.projects import ECHO_HANDLER, copy_echo
 
 REFUSED = "Token Authorization failed"
 MARKER = "owned"

@@ -22,7 +22,8 @@ import yaml
 
 from marsmith.torchserve.metrics_text import Scrape, parse_metrics
 from marsmith.torchserve.ports import free_ports
-from tests.integration.kit import BIN, ECHO_SPEC, ROOT, Served, copy_project, wait_for
+from tests.integration.kit import BIN, ROOT, Served, wait_for
+from tests.projects import ECHO_SPEC, copy_project
 
 # A classifier that fails on pictures of one pixel, and a handler that counts nothing.
 FAILING = """\

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import pytest
 
 from marsmith.project.project import Project
+from tests.projects import SPEC, make_project
 from tests.unit.answering import Server, answering
-from tests.unit.tiny import SPEC, make_project
 
 
 class MakeProject(Protocol):

@@ -18,8 +18,8 @@ from marsmith.archive.sbom import bill_of_materials
 from marsmith.building.building import build
 from marsmith.core.errors import ArchiveError
 from tests.codes import coded
+from tests.projects import FILES, SPEC
 from tests.unit.conftest import MakeProject
-from tests.unit.tiny import FILES, SPEC
 
 WITH_REQUIREMENTS = SPEC.replace("extra_files", 'requirements_file = "needs.txt"\nextra_files')
 NEEDS = "numpy\nPillow==1.0 --hash=sha256:00\nhttps://me:secret@host/a.whl\n-r labels.txt\nnumpy\n"

@@ -17,8 +17,7 @@ from marsmith.building.building import build, is_stale
 from marsmith.core.errors import ProjectError
 from marsmith.core.findings import FindingsError, Severity
 from marsmith.project.project import Project
-from tests.unit.conftest import MakeProject, SavedByTorch
-from tests.unit.tiny import (
+from tests.projects import (
     FILES,
     HANDLER,
     MODEL,
@@ -28,6 +27,7 @@ from tests.unit.tiny import (
     run_marsmith,
     write_files,
 )
+from tests.unit.conftest import MakeProject, SavedByTorch
 
 FULL_SPEC = SPEC.replace(
     "extra_files",

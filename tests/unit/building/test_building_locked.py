@@ -12,8 +12,8 @@ from marsmith.core.errors import ProjectError
 from marsmith.core.findings import FindingsError
 from marsmith.project.lockfile import parse_lock
 from marsmith.project.project import Project
+from tests.projects import FILES, HANDLER, SPEC
 from tests.unit.conftest import MakeProject
-from tests.unit.tiny import FILES, HANDLER, SPEC
 
 OTHER = '\n[archives.other]\nversion = "2"\nhandler = "handlers/tiny_handler.py"\n'
 

@@ -10,8 +10,8 @@ import torch
 
 from marsmith.building.preflight import check_spec
 from marsmith.core.findings import Finding
+from tests.projects import MODEL, minimal_spec
 from tests.unit.conftest import MakeProject
-from tests.unit.tiny import MODEL, minimal_spec
 
 NAMES = "names/index_to_name.json"
 EXTRA = f'extra_files = ["{NAMES}"]\n'

@@ -9,8 +9,8 @@ import pytest
 from marsmith.building.preflight import check_spec
 from marsmith.core.findings import Finding, Severity
 from marsmith.project.project import Project
+from tests.projects import FILES, HANDLER, MODEL, SPEC, minimal_spec
 from tests.unit.conftest import MakeProject, SavedByTorch
-from tests.unit.tiny import FILES, HANDLER, MODEL, SPEC, minimal_spec
 
 WITH_MODEL = 'model_file = "net.py"\nserialized_file = "net.pth"\n'
 

@@ -9,8 +9,8 @@ import pytest
 from marsmith.building.preflight import check_spec
 from marsmith.core.findings import Finding, Severity
 from marsmith.project import follow_imports
+from tests.projects import HANDLER, SPEC, minimal_spec
 from tests.unit.conftest import MakeProject
-from tests.unit.tiny import HANDLER, SPEC, minimal_spec
 
 FILES = {"lib/__init__.py": "class Net: ...\n", "lib/nets.py": "", "helper.py": ""}
 

@@ -17,8 +17,8 @@ from marsmith.building.writer import write_archive
 from marsmith.core.errors import BuildError
 from marsmith.project.entries import generated
 from marsmith.project.project import Project
+from tests.projects import FILES, HANDLER, MODEL, SPEC, minimal_spec, write_files
 from tests.unit.conftest import MakeProject, SavedByTorch
-from tests.unit.tiny import FILES, HANDLER, MODEL, SPEC, minimal_spec, write_files
 
 FULL_SPEC = SPEC.replace(
     "extra_files",

@@ -17,8 +17,8 @@ from click.testing import CliRunner
 
 from marsmith.cli import cli
 from marsmith.cli.commands import GROUPS
+from tests.projects import SPEC, run_marsmith
 from tests.unit.conftest import MakeProject
-from tests.unit.tiny import SPEC, run_marsmith
 
 NAMES = [name for group in GROUPS.values() for name in group] + ["completion"]
 

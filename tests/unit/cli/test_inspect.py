@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 
 from marsmith.building.writer import write_archive
 from marsmith.cli import cli
+from tests.projects import FILES, run_marsmith
 from tests.unit.conftest import MakeProject
-from tests.unit.tiny import FILES, run_marsmith
 
 
 @pytest.fixture

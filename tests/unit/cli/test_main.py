@@ -14,8 +14,8 @@ from click.testing import CliRunner
 
 from marsmith.cli import cli
 from marsmith.cli.output import file_size
+from tests.projects import FILES, SPEC, minimal_spec, run_marsmith
 from tests.unit.conftest import MakeProject
-from tests.unit.tiny import FILES, SPEC, minimal_spec, run_marsmith
 
 pytestmark = pytest.mark.processes
 COMMANDS = ["build", "serve", "status", "stop", "predict", "models", "scale", "weights"]

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.projects import run_marsmith
 from tests.unit.cli.terminal import on_terminal
 from tests.unit.conftest import MakeProject
-from tests.unit.tiny import run_marsmith
 
 TITLE = "\x1b]0;owned\x07\x9b2J title\nsecond line"
 BUFFER = io.BytesIO()

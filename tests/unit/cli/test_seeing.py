@@ -8,8 +8,8 @@ import pytest
 
 from marsmith.core.errors import ProjectError
 from marsmith.security.hardening import guard
+from tests.projects import run_marsmith
 from tests.unit.conftest import MakeProject
-from tests.unit.tiny import run_marsmith
 
 LOG = """\
 2026-11-21T13:44:12,492 W-9000-digits_1.0-stdout earlier

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from marsmith.security.signing_keys import PASSWORD_VARIABLE
+from tests.projects import run_marsmith
 from tests.unit.cli.test_main import assert_error
 from tests.unit.conftest import MakeProject
-from tests.unit.tiny import run_marsmith
 
 pytestmark = pytest.mark.processes
 SECRET = {PASSWORD_VARIABLE: "secret"}

@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from marsmith.cli import cli
 from marsmith.core.errors import WeightsError
 from tests.codes import coded
+from tests.projects import run_marsmith
 from tests.unit.conftest import SavedByTorch
-from tests.unit.tiny import run_marsmith
 
 
 def run(*arguments: str | Path) -> str:

@@ -10,8 +10,8 @@ import yaml
 
 from marsmith.project.entries import Listed, contents, entries, generated, listing, matches
 from marsmith.project.project import Project
+from tests.projects import FILES, minimal_spec, write_files
 from tests.unit.conftest import MakeProject
-from tests.unit.tiny import FILES, minimal_spec, write_files
 
 
 def names(project: Project) -> list[str]:

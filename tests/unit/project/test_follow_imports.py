@@ -10,8 +10,8 @@ from marsmith.project import follow_imports
 from marsmith.project.entries import entries, following
 from marsmith.project.find_modules import installed_handlers
 from marsmith.project.project import Project
+from tests.projects import minimal_spec
 from tests.unit.conftest import MakeProject
-from tests.unit.tiny import minimal_spec
 
 HANDLER = "handlers/h.py"
 IN_FOLDERS = minimal_spec('model_file = "models/net.py"\n', handler=HANDLER)

@@ -8,8 +8,8 @@ import pytest
 
 from marsmith.core.errors import ProjectError
 from marsmith.project.project import Project
+from tests.projects import SPEC
 from tests.unit.conftest import MakeProject
-from tests.unit.tiny import SPEC
 
 
 def test_the_nearest_project_upward_is_found(

@@ -9,7 +9,7 @@ import pytest
 from marsmith.core.findings import Finding, FindingsError
 from marsmith.core.suggestions import did_you_mean
 from marsmith.project.spec import DEFAULT_HANDLERS, ArchiveSpec, parse_spec
-from tests.unit.tiny import SPEC, minimal_spec
+from tests.projects import SPEC, minimal_spec
 
 
 def problems(text: str) -> list[Finding]:

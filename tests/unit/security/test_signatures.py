@@ -25,8 +25,8 @@ from marsmith.security.signatures import (
 )
 from marsmith.security.signing_keys import fingerprint, new_key_pair
 from tests.codes import coded
+from tests.projects import write_files
 from tests.unit.conftest import MakeProject
-from tests.unit.tiny import write_files
 
 pytestmark = pytest.mark.processes
 

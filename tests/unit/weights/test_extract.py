@@ -17,8 +17,8 @@ from resnet_generator import ResnetGenerator
 from marsmith.core.errors import WeightsError
 from marsmith.weights.extract import extract
 from tests.codes import coded
+from tests.projects import run_marsmith
 from tests.unit.conftest import SavedByTorch
-from tests.unit.tiny import run_marsmith
 
 NETWORK = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
 STATE: dict[str, Any] = {

@@ -7,7 +7,7 @@ import pytest
 
 from marsmith.archive.reader import Archive
 from marsmith.worker.choice import Needs, needs
-from tests.unit.tiny import write_files
+from tests.projects import write_files
 
 ONNX = {"serializedFile": "model.onnx"}
 PLAIN = "def handle(data, context): ...\n"

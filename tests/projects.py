@@ -1,10 +1,15 @@
-"""A sound project of a few lines, and ways to spoil it."""
+"""The projects of the tests: `tiny` to build, `linear` to check and spoil, `echo` to serve at once,
+and a copy of this repository's own."""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +19,101 @@ from marsmith.building.building import build
 from marsmith.check.checking import Checked, check, check_project
 from marsmith.check.targets import targets
 from marsmith.project.project import Project
+from tests.integration.kit import ROOT, Kit
 
-HANDLER = '''\
+HANDLER = """\
+class TinyHandler:
+    def initialize(self, context):
+        self.context = context
+
+    def handle(self, data, context):
+        return [len(row) for row in data]
+"""
+
+MODEL = """\
+from torch import nn
+
+
+class Net(nn.Linear):
+    def __init__(self):
+        super().__init__(2, 2)
+"""
+
+# Line numbers below are counted on in tests.
+SPEC = """\
+[archives.tiny]
+version = "1.0"
+handler = "handlers/tiny_handler.py"
+extra_files = [
+    "handlers/helper.py",
+    "extra",
+]
+
+[archives.tiny.serving]
+minWorkers = 1
+batchSize = 4
+
+[archives.tiny.handler_config]
+size = [28, 28]
+
+[[archives.tiny.samples]]
+request = "proof/one.bin"
+response = "proof/one.json"
+"""
+
+FILES: dict[str, str | bytes] = {
+    "handlers/tiny_handler.py": HANDLER,
+    "handlers/helper.py": "HELP = True\n",
+    "extra/labels.json": '{"0": "zero"}\n',
+    "extra/inner/deep.txt": "grüße\n",
+    "extra/empty.txt": "",
+    "proof/one.bin": b"\x00\x01\x02",
+    "proof/one.json": "[1]\n",
+}
+
+
+def minimal_spec(more: str = "", handler: str = "handler.py") -> str:
+    """Return a spec of one archive `tiny`; `more` starts on line 4."""
+    return f'[archives.tiny]\nversion = "1.0"\nhandler = "{handler}"\n{more}'
+
+
+def write_files(root: Path, files: Mapping[str, str | bytes]) -> None:
+    """Write files below a folder, text as UTF-8."""
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def make_project(
+    root: Path, files: Mapping[str, str | bytes] | None = None, spec: str = SPEC
+) -> Project:
+    """Write a project of `files` (default: the tiny one's) into `root`."""
+    write_files(root, {**(FILES if files is None else files), "archives.toml": spec})
+    return Project(root)
+
+
+def run_marsmith(
+    *arguments: str | Path,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    umask: int = -1,
+) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user's shell would, and wait for it."""
+    return subprocess.run(
+        [sys.executable, "-m", "marsmith", *map(str, arguments)],
+        cwd=cwd,
+        env=os.environ | dict(env or {}),
+        umask=umask,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+
+
+LINEAR_HANDLER = '''\
 import json
 
 import torch
@@ -47,7 +145,7 @@ class Handler:
                 answers[index] = output.tolist()
         return answers
 '''
-MODEL = """\
+LINEAR_MODEL = """\
 from torch import nn
 
 
@@ -60,7 +158,7 @@ class Model(nn.Module):
     def forward(self, values):
         return self.last(self.first(values).relu())
 """
-SPEC = """\
+LINEAR_SPEC = """\
 [archives.tiny]
 version = "1.0"
 handler = "handler.py"
@@ -83,9 +181,9 @@ class Tiny:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.write("handler.py", HANDLER)
-        self.write("model.py", MODEL)
-        self.write("archives.toml", SPEC)
+        self.write("handler.py", LINEAR_HANDLER)
+        self.write("model.py", LINEAR_MODEL)
+        self.write("archives.toml", LINEAR_SPEC)
         self.write("sample.json", "[1, 2, 3, 4]")
         torch.manual_seed(0)
         self.state = new_model().state_dict()
@@ -166,7 +264,49 @@ class Tiny:
 
 
 def new_model() -> Any:
-    """Return the model of MODEL."""
+    """Return the model of LINEAR_MODEL."""
     scope: dict[str, Any] = {"__name__": "model"}
-    exec(compile(MODEL, "model.py", "exec"), scope)  # noqa: S102 - our own text
+    exec(compile(LINEAR_MODEL, "model.py", "exec"), scope)  # noqa: S102 - our own text
     return scope["Model"]()
+
+
+ECHO_HANDLER = """\
+class Handler:
+    def initialize(self, context):
+        pass
+
+    def handle(self, data, context):
+        return ["right"] * len(data)
+"""
+ECHO_SPEC = """\
+[archives.echo]
+version = "1.0"
+handler = "handlers/echo.py"
+
+[archives.echo.serving]
+minWorkers = 1
+maxWorkers = 1
+maxBatchDelay = 1
+"""
+
+
+def copy_project(target: Path, *, only_digits: bool = True) -> Kit:
+    """Copy what a project consists of, as a clone would have it; one archive starts soonest."""
+    for name in ("handlers", "model_defs", "weights", "samples"):
+        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("archives.toml", "config.properties"):
+        shutil.copy(ROOT / name, target / name)
+    if only_digits:
+        spec = (target / "archives.toml").read_text()
+        (target / "archives.toml").write_text(spec.partition("[archives.cartoon]")[0])
+    return Kit(target)
+
+
+def copy_echo(target: Path, config: str = "") -> Kit:
+    """Make a project with one archive that is loaded at once, built; `config` is added to ours."""
+    kit = Kit(target)
+    kit.write("handlers/echo.py", ECHO_HANDLER)
+    kit.write("archives.toml", ECHO_SPEC)
+    kit.write("config.properties", (ROOT / "config.properties").read_text() + config)
+    kit("build")
+    return kit
