@@ -6,6 +6,7 @@ import pytest
 
 from marsmith.core.errors import ProjectError
 from marsmith.project.lockfile import Locked, format_lock, parse_lock
+from tests.codes import coded
 
 ARCHIVES = {
     "tiny": Locked("1.0", "ab" * 32, 1234),
@@ -47,18 +48,19 @@ def test_another_archive_is_a_finding_with_both_and_the_line(made: Locked) -> No
     assert finding.location == "archives.lock:8"
     assert f"version 1.0, 1234 bytes, {'ab' * 32}" in finding.message
     assert f"version {made.version}, {made.size} bytes, {made.sha256}" in finding.message
-    assert finding.hint == "if that is right, lock anew: marsmith build --lock"
+    assert finding.rule == "lock-differs"
+    assert "marsmith build --lock" in finding.hint
 
 
 def test_an_archive_that_is_not_locked_is_a_finding() -> None:
     finding = parse_lock(format_lock(ARCHIVES)).difference("new", ARCHIVES["tiny"])
     assert finding is not None
-    assert finding.message == "new is not locked"
+    assert finding.rule == "not-locked"
 
 
 def test_an_archive_that_nothing_describes_is_a_finding_with_its_line() -> None:
     (finding,) = parse_lock(format_lock(ARCHIVES)).unknown(["tiny"])
-    assert finding.message == "other.v2 is locked, and archives.toml does not describe it"
+    assert finding.rule == "lock-unknown"
     assert finding.location == "archives.lock:3"
 
 
@@ -67,6 +69,6 @@ def test_an_archive_that_nothing_describes_is_a_finding_with_its_line() -> None:
     ["", "archives", "archives = 1", "[archives]\na = 1", "[archives.a]\nversion = '1'\n"],
 )
 def test_what_is_no_lock_is_an_error(text: str) -> None:
-    with pytest.raises(ProjectError, match=r"archives\.lock is damaged") as caught:
+    with pytest.raises(ProjectError, check=coded("lock-unreadable")) as caught:
         parse_lock(text)
     assert "marsmith build --lock" in caught.value.hint

@@ -8,6 +8,7 @@ import pytest
 
 from marsmith.core.errors import ProjectError
 from marsmith.project.project import Project
+from tests.codes import coded
 from tests.projects import SPEC
 from tests.unit.conftest import MakeProject
 
@@ -41,7 +42,7 @@ def test_no_project_anywhere_says_where_was_looked_and_what_to_do(
 def test_a_spec_that_is_no_text_is_a_project_error(project: MakeProject) -> None:
     tiny = project()
     (tiny.root / "archives.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(ProjectError, match=r"archives\.toml cannot be read"):
+    with pytest.raises(ProjectError, check=coded("spec-unreadable")):
         _ = tiny.spec_file
 
 
@@ -68,5 +69,5 @@ def test_the_kits_own_folder_is_hidden_from_git(project: MakeProject) -> None:
 def test_a_file_in_the_place_of_the_kits_folder_is_an_error(project: MakeProject) -> None:
     tiny = project()
     (tiny.root / ".marsmith").write_text("in the way")
-    with pytest.raises(ProjectError, match="cannot be written"):
+    with pytest.raises(ProjectError, check=coded("not-writable")):
         tiny.state_folder("build")
