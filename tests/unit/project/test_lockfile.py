@@ -23,7 +23,7 @@ def test_what_is_written_reads_back_sorted() -> None:
 
 def test_the_file_is_a_table_per_archive() -> None:
     assert format_lock({"tiny": ARCHIVES["tiny"]}) == (
-        "# What `marsmith build --lock` made; `marsmith build --locked` makes nothing else.\n\n"
+        "# Written by `marsmith build --lock`; `marsmith build --locked` builds exactly this.\n\n"
         f'[archives.tiny]\nversion = "1.0"\nsha256 = "{"ab" * 32}"\nsize = 1234\n'
     )
 
