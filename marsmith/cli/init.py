@@ -12,15 +12,10 @@ import click
 from marsmith.cli.output import examples, print_error, print_warning
 from marsmith.cli.progress import working
 from marsmith.core.errors import MarsmithError
+from marsmith.init.own_class import plan_for_own_class
 from marsmith.init.plan import Plan
 from marsmith.init.record import record_answer
-from marsmith.init.start import (
-    Recognised,
-    plan_for_own_class,
-    prove,
-    recognise,
-    template_plan,
-)
+from marsmith.init.start import Recognised, prove, recognise, template_plan
 from marsmith.init.starter import Written, write_project
 from marsmith.init.templates import TEMPLATES
 

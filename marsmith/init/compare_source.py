@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
 from marsmith.core.errors import ProjectError
+from marsmith.init.architectures import Shape
+from marsmith.init.recognise import NOT_COMPARED, Shapes
 from marsmith.torchserve.environment import without_secrets
 from marsmith.weights.tensors import Tensor
 
@@ -25,16 +27,20 @@ def can_compare() -> bool:
 
 
 def require_fit(source: Path | str, tensors: Mapping[str, Tensor]) -> None:
-    """Raise ProjectError unless the class in a model file has exactly these tensors.
+    """Raise ProjectError unless the class in a model file has exactly these tensors."""
+    require_same(network_shapes(source), {name: one.shape for name, one in tensors.items()})
 
-    `source` is the file, or its text. The network is built without memory for its values.
+
+def network_shapes(source: Path | str) -> dict[str, Shape]:
+    """Return the tensors that the network of a model file, or of its text, has.
+
+    It is built without memory for its values. Raises ProjectError if it cannot be built.
     """
     with tempfile.TemporaryDirectory(prefix="marsmith-init-") as folder:
-        shapes = {name: list(one.shape) for name, one in tensors.items()}
         result, job = Path(folder) / "result.json", Path(folder) / "job.json"
         text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
         beside = str(source.parent) if isinstance(source, Path) else ""
-        job.write_text(json.dumps({"source": text, "beside": beside, "shapes": shapes}))
+        job.write_text(json.dumps({"source": text, "beside": beside}))
         process = subprocess.run(  # noqa: S603
             [sys.executable, "-s", str(_CHILD), str(job), str(result)],
             env=without_secrets(os.environ),
@@ -46,14 +52,31 @@ def require_fit(source: Path | str, tensors: Mapping[str, Tensor]) -> None:
             lines = process.stderr.strip().splitlines() or ["it printed nothing"]
             raise ProjectError(
                 f"the network cannot be built: {lines[-1]}",
-                "see that torch and torchvision can be imported; MARSMITH_DEBUG=1 shows the error",
+                "correct its file, or what it imports; MARSMITH_DEBUG=1 shows the whole error",
                 code="network-not-built",
             ) from RuntimeError(process.stderr)
-        differences: list[str] = json.loads(result.read_text())
-    if differences:
-        more = f"; and {len(differences) - _MOST} more" if len(differences) > _MOST else ""
+        return {name: tuple(shape) for name, shape in json.loads(result.read_text()).items()}
+
+
+def require_same(wanted: Shapes, given: Shapes) -> None:
+    """Raise ProjectError unless a network and a file have the same tensors."""
+    found = list(_differences(wanted, given))
+    if found:
+        more = f"; and {len(found) - _MOST} more" if len(found) > _MOST else ""
         raise ProjectError(
-            f"the network and the weights differ: {'; '.join(differences[:_MOST])}{more}",
+            f"the network and the weights differ: {'; '.join(found[:_MOST])}{more}",
             "give a class that has the names and shapes of the weights: --model-file FILE",
             code="network-differs",
         )
+
+
+def _differences(wanted: Shapes, given: Shapes) -> Iterator[str]:
+    for name in sorted(wanted.keys() | given.keys()):
+        if name.endswith(NOT_COMPARED):
+            continue
+        if name not in given:
+            yield f"{name} is missing in the file"
+        elif name not in wanted:
+            yield f"{name} is in the file only"
+        elif wanted[name] != given[name]:
+            yield f"{name} is {given[name]} in the file, {wanted[name]} in the network"

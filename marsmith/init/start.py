@@ -7,13 +7,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from marsmith.core.errors import ProjectError, WeightsError
+from marsmith.core.errors import WeightsError
 from marsmith.init.architectures import Architecture, Index, Model, installed_indexes
-from marsmith.init.compare_source import can_compare, require_fit
+from marsmith.init.compare_source import (
+    can_compare,
+    require_fit,
+)
 from marsmith.init.names import names_for
-from marsmith.init.plan import Plan, named_classes, plan_for_match, plan_for_template
+from marsmith.init.nearest import Near, nearest
+from marsmith.init.plan import Plan, plan_for_match, plan_for_template
 from marsmith.init.read_weights import Weights, read_weights
-from marsmith.init.recognise import Match, Near, matches, nearest
+from marsmith.init.recognise import Match, matches
 from marsmith.init.templates import TEMPLATES, random_tensors
 
 _LEAST = 0.3  # of tensors alike, to be worth naming
@@ -128,37 +132,3 @@ def template_plan(name: str, template: str) -> Iterator[Plan]:
     """Give the plan for a template, while its random weights are there."""
     with random_tensors(TEMPLATES[template]) as tensors:
         yield plan_for_template(names_for(name), TEMPLATES[template], tensors)
-
-
-def plan_for_own_class(
-    root: Path,
-    name: str,
-    model_file: Path,
-    weights: Path,
-    template: str,
-    classes: Sequence[str],
-    key: str | None = None,
-) -> Plan:
-    """Return the plan for a class that the user wrote. Raises ProjectError if it does not fit."""
-    names = names_for(name)
-    found = read_weights(weights, key)
-    kind = TEMPLATES[template]
-    whole = model_file.resolve()
-    if not whole.is_relative_to(root.resolve()):
-        raise ProjectError(
-            f"{model_file} is outside {root}",
-            f"copy it, and what it imports, to model_defs/ and give --model-file model_defs/"
-            f"{model_file.name}",
-            code="model-file-outside",
-        )
-    tensors = found.tensors
-    if can_compare():
-        require_fit(whole, tensors)
-    config = {**kind.handler_config}
-    place = whole.relative_to(root.resolve()).as_posix()
-    if "size" in config:
-        config |= {"size": [224, 224], "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
-    named = named_classes(kind.task, len(classes), classes)
-    unsure = "Not sure: the size and the normalisation are ImageNet's."
-    title = f"the network of {place}"
-    return Plan(names, kind.task, title, None, tensors, config, named, (unsure,), place)

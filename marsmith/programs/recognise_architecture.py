@@ -1,8 +1,8 @@
-"""Compare a model file with the tensors of a state_dict, without a value of either.
+"""Say what tensors the network of a model file has, without a value of any.
 
 Run by init/compare_source.py as `python -s recognise_architecture.py JOB.json RESULT.json`. The
-job has "source", the text of the model file, "beside", the folder of its imports, and "shapes",
-what the state_dict holds. The result is a list: where the two differ.
+job has "source", the text of the model file, and "beside", the folder of its imports. The result
+is name → shape, as in its state_dict.
 """
 
 from __future__ import annotations
@@ -45,20 +45,6 @@ def shapes_of(model: torch.nn.Module) -> Shapes:
     return {k: list(v.shape) for k, v in state.items() if not k.endswith(NOT_COMPARED)}
 
 
-def differences(expected: Shapes, found: Shapes) -> list[str]:
-    """Return in words where the tensors of a model and of a file differ."""
-    texts = []
-    for name in sorted(expected.keys() | found.keys()):
-        wanted, given = expected.get(name), found.get(name)
-        if given is None:
-            texts.append(f"{name} is missing in the file")
-        elif wanted is None:
-            texts.append(f"{name} is in the file only")
-        elif wanted != given:
-            texts.append(f"{name} is {given} in the file, {wanted} in the model")
-    return texts
-
-
 def only_class(source: str) -> Callable[[], torch.nn.Module]:
     """Run a model file's text and return its class."""
     space: dict[str, Any] = {"__name__": "model_file"}
@@ -75,9 +61,8 @@ def main() -> None:
     """Do the job that the command line names."""
     job = json.loads(Path(sys.argv[1]).read_text())
     sys.path[0] = job["beside"] or sys.path[0]
-    found = {k: v for k, v in job["shapes"].items() if not k.endswith(NOT_COMPARED)}
-    texts = differences(shapes_of(built(only_class(job["source"]))), found)
-    Path(sys.argv[2]).write_text(json.dumps(texts))
+    shapes = shapes_of(built(only_class(job["source"])))
+    Path(sys.argv[2]).write_text(json.dumps(shapes))
 
 
 if __name__ == "__main__":

@@ -11,10 +11,8 @@ import torch
 from torch import nn
 from torchvision import models
 
-from marsmith.init.recognise import nearest
 from marsmith.programs.recognise_architecture import built
 from tests.unit.init.networks import (
-    architectures,
     network,
     recognised,
     shapes,
@@ -179,15 +177,3 @@ def test_another_head_of_a_segmenter() -> None:
 def test_a_head_of_another_width_does_not_fit() -> None:
     found = shapes(network("resnet18")) | {"fc.weight": (3, 511), "fc.bias": (3,)}
     assert recognised(found) == []
-
-
-def test_the_nearest_says_what_differs() -> None:
-    found = shapes(network("resnet18", num_classes=3), "model.")
-    first = nearest(found | {"model.conv1.weight": (64, 1, 7, 7)}, architectures())[0]
-    assert first.architecture.models[0].name == "resnet18"
-    assert 0.9 < first.share < 1
-    assert first.differences == ("model.conv1.weight is 64 x 1 x 7 x 7, not 64 x 3 x 7 x 7",)
-
-
-def test_nothing_is_near_to_strange_tensors() -> None:
-    assert nearest({"a.weight": (3, 3)}, architectures()) == []

@@ -10,9 +10,7 @@ from torch import nn
 from torchvision import models
 
 from marsmith.core.errors import ProjectError, WeightsError
-from marsmith.init.start import Recognised, plan_for_own_class, prove, recognise
-from marsmith.init.templates import TEMPLATES, network_file, random_tensors
-from marsmith.weights.torch_writer import write_torch_zip
+from marsmith.init.start import Recognised, prove, recognise
 
 
 def saved(path: Path, model: nn.Module, **more: Any) -> Recognised:
@@ -117,25 +115,3 @@ def test_an_unknown_architecture_names_the_closest(tmp_path: Path) -> None:
     with pytest.raises(WeightsError) as error:
         saved(tmp_path, nn.Linear(2, 2))
     assert error.value.code == "architecture-unknown"
-
-
-def own_class(root: Path, text: str, place: str) -> Path:
-    with random_tensors(TEMPLATES["classifier"]) as tensors, (root / "in.pth").open("wb") as file:
-        write_torch_zip(file, tensors)
-    (root / place).parent.mkdir(exist_ok=True)
-    (root / place).write_text(text)
-    return root / place
-
-
-def test_an_own_class_is_used_where_it_is(tmp_path: Path) -> None:
-    path = own_class(tmp_path, network_file(TEMPLATES["classifier"], "a", "Net"), "nets/mine.py")
-    plan = plan_for_own_class(tmp_path, "a", path, tmp_path / "in.pth", "classifier", ["a", "b"])
-    assert (plan.model_text, plan.model_path, plan.classes) == (None, "nets/mine.py", ("a", "b"))
-
-
-def test_an_own_class_outside_the_project_is_refused(tmp_path: Path) -> None:
-    path = own_class(tmp_path, "", "mine.py")
-    root = tmp_path / "project"
-    with pytest.raises(ProjectError) as error:
-        plan_for_own_class(root, "a", path, tmp_path / "in.pth", "classifier", [])
-    assert error.value.code == "model-file-outside"
