@@ -152,7 +152,7 @@ def test_a_file_is_served_outside_of_any_project(empty: Kit, tmp_path_factory: T
         assert not check or done.returncode == 0, done.stderr
         return done.stdout + done.stderr
 
-    assert "error[project]" in marsmith("stop", check=False)
+    assert "error[no-project]" in marsmith("stop", check=False)
     port = str(free_ports(5))
     ready = marsmith("serve", "renamed.mar", "--background", "--port", port)
     try:
