@@ -61,9 +61,9 @@ def test_a_template_is_built_checked_and_tested(
     assert [name for name in staged(tmp_path) if name.endswith((".mar", ".key"))] == []
 
 
-def findings(environment: Environment, folder: Path) -> list[Any]:
+def findings(environment: Environment, folder: Path, *names: str) -> list[Any]:
     """Return what `check` finds, with the code or with the configuration."""
-    found = json.loads(run(environment, folder, "marsmith", "check", "--json"))
+    found = json.loads(run(environment, folder, "marsmith", "check", *names, "--json"))
     return [finding for one in found for finding in one["findings"]]
 
 
@@ -92,9 +92,10 @@ def project(installed: Environment, tmp_path_factory: pytest.TempPathFactory) ->
     return folder
 
 
-def test_weights_are_built_and_checked(installed: Environment, project: Path) -> None:
-    run(installed, project, "marsmith", "build")
-    assert findings(installed, project) == []
+@pytest.mark.parametrize("name", NETWORKS)
+def test_weights_are_built_and_checked(installed: Environment, project: Path, name: str) -> None:
+    run(installed, project, "marsmith", "build", name)
+    assert findings(installed, project, name) == []
 
 
 def test_weights_are_served(installed: Environment, project: Path) -> None:
