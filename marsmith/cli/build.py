@@ -72,4 +72,5 @@ def _print_files(project: Project, names: tuple[str, ...], *, as_json: bool) -> 
     for name, files in found.items():
         click.echo(f"{name}.mar")
         rows = [(one.name, one.source or "-", one.reason) for one in files]
-        print_table(("file", "source", "reason"), rows)
+        columns = ("file", "source", "reason")
+        print_table(columns, rows, fold=columns)  # no name may be lost

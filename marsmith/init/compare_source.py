@@ -14,6 +14,7 @@ from pathlib import Path
 from marsmith.core.errors import ProjectError
 from marsmith.init.architectures import Shape
 from marsmith.init.recognise import NOT_COMPARED, Shapes
+from marsmith.project.python_outline import class_problem, outline
 from marsmith.torchserve.environment import without_secrets
 from marsmith.weights.tensors import Tensor
 
@@ -36,9 +37,10 @@ def network_shapes(source: Path | str) -> dict[str, Shape]:
 
     It is built without memory for its values. Raises ProjectError if it cannot be built.
     """
+    text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
+    _require_one_class(text)
     with tempfile.TemporaryDirectory(prefix="marsmith-init-") as folder:
         result, job = Path(folder) / "result.json", Path(folder) / "job.json"
-        text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
         beside = str(source.parent) if isinstance(source, Path) else ""
         job.write_text(json.dumps({"source": text, "beside": beside}))
         process = subprocess.run(  # noqa: S603
@@ -56,6 +58,15 @@ def network_shapes(source: Path | str) -> dict[str, Shape]:
                 code="network-not-built",
             ) from RuntimeError(process.stderr)
         return {name: tuple(shape) for name, shape in json.loads(result.read_text()).items()}
+
+
+def _require_one_class(text: str) -> None:
+    try:
+        problem = class_problem(outline(text), "model file")
+    except (SyntaxError, ValueError):
+        return  # the child says where
+    if problem is not None:
+        raise ProjectError(problem.message, problem.hint, code="network-not-built")
 
 
 def require_same(wanted: Shapes, given: Shapes) -> None:

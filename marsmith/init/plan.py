@@ -67,9 +67,14 @@ def plan_for_match(
         unsure.append("The size and the normalisation are the usual ones of this model.")
     if model.library != "torchvision":
         unsure.append(f"TorchServe's environment needs {model.library}.")
+    if match.outputs == 1 and task == "classification":
+        unsure.append(
+            "There is one output, and softmax over one value is always 1: "
+            "override `answers` in the handler, for example with a sigmoid."
+        )
     if not classes:
         unsure.append("The names of the classes are not known.")
-    title = f"{model.title}, {match.outputs} classes"
+    title = f"{model.title}, {match.outputs} class{'es' if match.outputs != 1 else ''}"
     text = model_file(names, match, model, others)
     named = named_classes(task, match.outputs, classes)
     config = handler_config(task, model.input)

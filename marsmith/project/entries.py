@@ -16,7 +16,7 @@ from pathlib import Path
 from marsmith.answers.samples import SAMPLES_FILE, SAMPLES_FOLDER, Sample, format_samples
 from marsmith.archive.manifest import MANIFEST_FILE
 from marsmith.archive.stored_zip import Content
-from marsmith.project.find_modules import Module, package_root
+from marsmith.project.find_modules import HANDLERS_PACKAGE, Module, package_root
 from marsmith.project.follow_imports import Following, follow
 from marsmith.project.project import Project
 from marsmith.project.spec import ArchiveSpec
@@ -111,8 +111,12 @@ def following(project: Project, spec: ArchiveSpec) -> Following:
 
 def shown(project: Project, file: Path) -> str:
     """Return a file's path below the project's root, or in full if it is elsewhere."""
-    inside = file.is_relative_to(project.root)
-    return (file.relative_to(project.root) if inside else file).as_posix()
+    if file.is_relative_to(project.root):
+        return file.relative_to(project.root).as_posix()
+    parts = file.parts
+    if HANDLERS_PACKAGE in parts:  # installed: its place in the environment says nothing
+        return "/".join(parts[parts.index(HANDLERS_PACKAGE) :])
+    return file.as_posix()
 
 
 def _named(project: Project, spec: ArchiveSpec) -> Iterator[Entry]:

@@ -59,7 +59,7 @@ def imports(path: Path) -> set[str]:
             assert node.level == 0, "a relative import"
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-            names |= {one.value for one in node.args if isinstance(one, ast.Constant)}
+            names |= {str(one.value) for one in node.args if isinstance(one, ast.Constant)}
     return names
 
 
