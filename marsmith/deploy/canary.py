@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -87,7 +88,8 @@ def try_canary(change: Change, new: Version, old: Version, options: CanaryOption
     now = _counted(change, new).since(before[1])
     _require_few(counts["failed"], now)
     _judge(change, was, now, probes)
-    compare = f"marsmith diff {path_of(change.session.project, old)} {archive.path}"
+    previous = path_of(change.session.project, old)
+    compare = shlex.join(("marsmith", "diff", str(previous), str(archive.path)))
     _require_agreement(change, counts, options.agreement, compare)
 
 
