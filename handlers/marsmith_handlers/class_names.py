@@ -9,6 +9,7 @@ from typing import Any
 
 NAMES_FILE = "index_to_name.json"
 _EXAMPLE = '{"0": "name of the first class", "1": …}'
+_MOST_DIGITS = 9  # of a class index
 
 
 def read_names(folder: Path) -> dict[int, str]:
@@ -27,12 +28,17 @@ def parse_names(text: str) -> dict[int, str]:
 
     A name is text, or a list whose last part is the name: {"0": ["n01440764", "tench"]}.
     """
-    values = json.loads(text)
+    try:
+        values = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     if not isinstance(values, dict):
         raise ValueError(f"not a map of indices to names: write {_EXAMPLE}")
     if isinstance(values.get("object_type_names"), list):  # a form that TorchServe takes, too
         values = {str(index): name for index, name in enumerate(values["object_type_names"])}
-    if values and all(type(value) is int for value in values.values()):
+    if not values:
+        raise ValueError(f"it names no class: write {_EXAMPLE}, or leave the file out")
+    if all(type(value) is int for value in values.values()):
         raise ValueError(f"it maps names to indices: turn it around, {_EXAMPLE}")
     return {_index(key): _name(key, value) for key, value in values.items()}
 
@@ -60,9 +66,9 @@ def unique_names(names: dict[int, str], count: int) -> list[str]:
 
 
 def _index(key: str) -> int:
-    if key.isdecimal() and str(int(key)) == key:
+    if key.isdecimal() and len(key) <= _MOST_DIGITS and str(int(key)) == key:
         return int(key)
-    raise ValueError(f"the key {key!r} is no class index: write {_EXAMPLE}")
+    raise ValueError(f"the key {key!r:.40} is no class index: write {_EXAMPLE}")
 
 
 def _name(key: str, value: Any) -> str:

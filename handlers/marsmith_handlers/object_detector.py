@@ -22,6 +22,8 @@ class ObjectDetector(ScaledHandler):
 
     So do torchvision's detectors, which normalise by themselves: leave `mean` and `std` out. Class
     names come from `index_to_name.json` in the archive; label 0 is torchvision's background.
+    The outputs do not tell how many classes there are, so the names are not counted: a map may
+    begin at 1 and have gaps, as that of COCO has. A class without a name is called by its index.
     """
 
     @dataclass(frozen=True)

@@ -36,14 +36,17 @@ class Sample:
         return difference(expected, actual, self.tolerance, self.largest)
 
 
-def parse_samples(text: str | bytes) -> tuple[Sample, ...]:
-    """Read the index of an archive's samples. Raises ArchiveError if it cannot be read."""
+def parse_samples(text: str | bytes, archive: str = "NAME") -> tuple[Sample, ...]:
+    """Read the index of an archive's samples. Raises ArchiveError if it cannot be read.
+
+    The error tells how to build the archive of that name.
+    """
     try:
         return tuple(_checked(Sample(**entry)) for entry in json.loads(text))
     except (ValueError, TypeError, RecursionError) as error:
         raise ArchiveError(
             f"{SAMPLES_FILE} cannot be read: {error}",
-            "build the archive again: marsmith build NAME",
+            f"build the archive again: marsmith build {archive}",
             code="samples-unreadable",
         ) from error
 

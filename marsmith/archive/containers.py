@@ -24,11 +24,10 @@ _AGAIN = "build the archive again, or copy it again"
 
 @dataclass(frozen=True)
 class Entry:
-    """One file in an archive. `compressed` equals `size` if its compression is unknown."""
+    """One file in an archive."""
 
     name: str
     size: int  # bytes
-    compressed: int
     kind: str = ""  # empty for a plain file, else "a link", "a device" or "a named pipe"
 
     @property
@@ -117,7 +116,7 @@ class _Zip:
             if min((one.header_offset for one in file.infolist()), default=0) > 0:
                 raise zipfile.BadZipFile
             return [
-                Entry(one.filename, one.file_size, one.compress_size, _kind(one))
+                Entry(one.filename, one.file_size, _kind(one))
                 for one in file.infolist()
                 if not one.is_dir()
             ]
@@ -168,7 +167,7 @@ class _Tar:
     @property
     def entries(self) -> list[Entry]:
         return [
-            Entry(name.removeprefix(self._top), member.size, member.size, _kind_in_tar(member))
+            Entry(name.removeprefix(self._top), member.size, _kind_in_tar(member))
             for name, member in self._members.items()
         ]
 
@@ -212,7 +211,7 @@ class _Folder:
     def entries(self) -> list[Entry]:
         with _damage(self.path, "a file"):
             return [
-                Entry(file.relative_to(self.path).as_posix(), size, size, _kind_on_disk(file))
+                Entry(file.relative_to(self.path).as_posix(), size, _kind_on_disk(file))
                 for file in sorted(self.path.rglob("*"))
                 if file.is_symlink() or not file.is_dir()
                 for size in [file.lstat().st_size]

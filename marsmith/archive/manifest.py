@@ -39,8 +39,11 @@ def is_version(text: str) -> bool:
     )
 
 
-def parse_manifest(text: str | bytes) -> Manifest:
-    """Read a manifest's JSON. Raises ArchiveError if it cannot be read."""
+def parse_manifest(text: str | bytes, archive: str = "NAME") -> Manifest:
+    """Read a manifest's JSON. Raises ArchiveError if it cannot be read.
+
+    The error tells how to build the archive of that name.
+    """
     try:
         values = _object(json.loads(text), "it")
         model = _object(_required(values, "model"), "'model'")
@@ -56,17 +59,18 @@ def parse_manifest(text: str | bytes) -> Manifest:
             runtime=str(values.get("runtime", "python")),
         )
     except RecursionError as error:
-        raise _unreadable("it is nested too deeply") from error
+        raise _unreadable("it is nested too deeply", archive) from error
     except UnicodeDecodeError as error:
-        raise _unreadable("it is not UTF-8") from error
+        raise _unreadable("it is not UTF-8", archive) from error
     except json.JSONDecodeError as error:
-        raise _unreadable(f"line {error.lineno} is not JSON: {error.msg}") from error
+        why = f"line {error.lineno} is not JSON: {error.msg}"
+        raise _unreadable(why, archive) from error
     except ValueError as error:
-        raise _unreadable(str(error)) from error
+        raise _unreadable(str(error), archive) from error
 
 
-def _unreadable(why: str) -> ArchiveError:
-    hint = "build the archive again: marsmith build NAME"
+def _unreadable(why: str, archive: str) -> ArchiveError:
+    hint = f"build the archive again: marsmith build {archive}"
     message = f"{MANIFEST_FILE} cannot be read: {why}"
     return ArchiveError(message, hint, code="manifest-unreadable")
 

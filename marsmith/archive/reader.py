@@ -62,7 +62,7 @@ class Archive:
     @cached_property
     def manifest(self) -> Manifest:
         """Its manifest. Raises ArchiveError."""
-        return parse_manifest(self.read(MANIFEST_FILE))
+        return parse_manifest(self.read(MANIFEST_FILE), self.name)
 
     @cached_property
     def model_config(self) -> dict[str, Any]:
@@ -75,7 +75,9 @@ class Archive:
     @cached_property
     def samples(self) -> tuple[Sample, ...]:
         """Its requests with expected answers; empty if it was built without samples."""
-        return parse_samples(self.read(SAMPLES_FILE)) if SAMPLES_FILE in self.names else ()
+        if SAMPLES_FILE not in self.names:
+            return ()
+        return parse_samples(self.read(SAMPLES_FILE), self.name)
 
     @cached_property
     def digest(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,14 @@ NAMES_FILE = "index_to_name.json"
 _EXAMPLE = 'write {"0": "name of the first class", "1": …}'
 # Handlers that read the file as TorchServe does. Detectors may leave out indices, and background.
 _READERS = ("ts.torch_handler", "marsmith_handlers")
+# Handlers that need one name for each output of the model.
+_STRICT = {
+    "image_classifier",
+    "ts.torch_handler.image_classifier",
+    "marsmith_handlers.image_classifier",
+    "marsmith_handlers.image_segmenter",
+}
+_MOST_DIGITS = 9  # of a class index
 _Problem = tuple[str, str]
 
 
@@ -38,10 +47,14 @@ def check_class_names(
     values, problem = _parse(entry.file.read_bytes())
     if problem is None and not any("object_detector" in one for one in modules):
         problem = index_problem(values)
-        count = None if problem else _classes(project, spec)
-        if count is not None and len(values) != count:
-            problem = f"it has {len(values)} names, and the weights {count} classes", _EXAMPLE
-            severity = Severity.WARNING  # the last layer of the weights may not be the last
+        head = None if problem else _head(project, spec, modules)
+        if head is not None and len(values) != head.classes:
+            problem = (
+                f"it has {len(values)} names, and the weights {head.classes} classes",
+                _EXAMPLE,
+            )
+            sure = bool(modules & _STRICT) and head.excludes(len(values))
+            severity = Severity.ERROR if sure else Severity.WARNING
     if problem is not None:
         message, hint = problem
         place = entry.source
@@ -59,24 +72,28 @@ def _parse(content: bytes) -> tuple[dict[str, Any], _Problem | None]:
     """Return the map of indices, or why it is none that TorchServe takes."""
     try:
         values = json.loads(content.decode("utf-8-sig"))
+        if not isinstance(values, dict):
+            return {}, ("not a map of indices to names", _EXAMPLE)
+        names = values.get("object_type_names")
+        if isinstance(names, list):  # a form that TorchServe takes, too
+            values = {str(index): name for index, name in enumerate(names)}
+        return values, _value_problem(values)
+    except RecursionError:
+        return {}, ("it is nested too deeply", _EXAMPLE)
     except ValueError as error:
         return {}, (f"not JSON: {error}", _EXAMPLE)
-    if not isinstance(values, dict):
-        return {}, ("not a map of indices to names", _EXAMPLE)
-    names = values.get("object_type_names")
-    if isinstance(names, list):  # a form that TorchServe takes, too
-        values = {str(index): name for index, name in enumerate(names)}
-    return values, _value_problem(values)
 
 
 def _value_problem(values: dict[str, Any]) -> _Problem | None:
-    if values and all(isinstance(value, int) for value in values.values()):
+    if not values:
+        return "it names no class", f"{_EXAMPLE}, or leave the file out"
+    if all(isinstance(value, int) for value in values.values()):
         return "it maps names to indices", f"turn it around: {_EXAMPLE}"
     for key, value in values.items():
         name = value[-1] if isinstance(value, list) and value else value
         if not isinstance(name, str):
             hint = "write text, or a list whose last part is the name"
-            return f"the name of class {key} is {value!r}", hint
+            return f"the name of class {key:.40} is {value!r:.80}", hint
     return None
 
 
@@ -84,7 +101,7 @@ def index_problem(values: dict[str, Any]) -> _Problem | None:
     """Return why keys are not the indices of a model's classes, 0 and up without a gap."""
     wrong = next((key for key in values if not _is_index(key)), None)
     if wrong is not None:
-        return f"the key {wrong!r} is no class index", _EXAMPLE
+        return f"the key {wrong!r:.40} is no class index", _EXAMPLE
     missing = sorted(set(range(len(values))) - set(map(int, values)))
     if missing == [0] and str(len(values)) in values:
         return "it counts from 1, and a model's classes count from 0", "lower each index by 1"
@@ -94,18 +111,45 @@ def index_problem(values: dict[str, Any]) -> _Problem | None:
 
 
 def _is_index(key: str) -> bool:
-    return key.isdecimal() and str(int(key)) == key
+    return key.isdecimal() and len(key) <= _MOST_DIGITS and str(int(key)) == key
 
 
-def _classes(project: Project, spec: ArchiveSpec) -> int | None:
-    """Return the outputs of the last layer in the weights, if there is one with a bias of them."""
+@dataclass(frozen=True)
+class _Head:
+    """The last layer of the weights, in the order in which the model's class makes its layers."""
+
+    classes: int
+    is_convolution: bool
+    has_bias: bool
+    others: frozenset[int]  # outputs of the other layers, one of which may be the last to run
+
+    def excludes(self, names: int) -> bool:
+        """Tell whether the model surely has another number of classes than there are names."""
+        if not self.has_bias or self.classes == 1 or names in self.others:
+            return False
+        # A convolution may be followed by a layer that turns channels into pixels.
+        return not (self.is_convolution and self.classes % names == 0)
+
+
+def _head(project: Project, spec: ArchiveSpec, modules: set[str]) -> _Head | None:
+    """Return the last layer of the weights if it is a linear layer or a convolution."""
     if not spec.model_file or not spec.serialized_file:
         return None
     try:
-        tensors = read_model_file(Path(project.root, spec.serialized_file)).tensors
+        found = read_model_file(Path(project.root, spec.serialized_file))
     except WeightsError:
         return None
-    shapes = [tensor.shape for tensor in tensors.values()]
-    if len(shapes) < 2 or len(shapes[-1]) != 1 or len(shapes[-2]) != 2:
+    if not found.tensors or spec.serialized_file.endswith(".safetensors"):
+        return None  # that format sorts its tensors by name
+    *before, last = [tensor.shape for tensor in found.tensors.values()]
+    has_bias = len(last) == 1
+    weight = before.pop() if has_bias and before else last
+    # A transposed convolution has its outputs second; without a bias it looks like any other.
+    outputs = {2: weight[:1], 4: weight[:2]}.get(len(weight), ())
+    if not last or last[0] not in outputs:
         return None
-    return shapes[-1][0] if shapes[-1][0] == shapes[-2][0] else None
+    classes = last[0]
+    if classes == 1 and "marsmith_handlers.image_segmenter" in modules:
+        classes = 2  # one score per pixel tells the object from the background
+    others = frozenset(shape[0] for shape in before if shape)
+    return _Head(classes, len(weight) == 4, has_bias, others)

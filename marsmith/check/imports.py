@@ -9,6 +9,7 @@ from marsmith.archive.requirements import declared, normal_name
 from marsmith.building.preflight_imports import relative_problem
 from marsmith.check.modules import Module, is_own
 from marsmith.check.subject import Subject
+from marsmith.core.extras import extra_of, install_hint
 from marsmith.core.findings import Finding, Severity
 from marsmith.project.distributions import (
     distribution_of,
@@ -98,7 +99,9 @@ def _not_installed(subject: Subject, module: Module, one: Import) -> Finding:
 def _check_captum(subject: Subject, modules: list[Module], given: set[str]) -> Iterator[Finding]:
     if is_installed("captum") or "captum" in given:
         return
-    hint = "pip install captum, and declare it in requirements_file"
+    extra = extra_of("captum")
+    install = install_hint(extra) if extra else "pip install captum"
+    hint = f"{install}, or declare captum in requirements_file"
     message = "TorchServe's vision handlers import captum, which torchserve does not install"
     if subject.default_handler in _CAPTUM:
         yield subject.presume(message, hint, rule="missing-import")

@@ -14,8 +14,8 @@ from marsmith.cli.progress import working
 from marsmith.cli.reports import accept_option, folder_of, out_option, report, require_one
 from marsmith.cli.tables import print_table
 from marsmith.client import Model, Worker
-from marsmith.client.managing import bounds_problem
 from marsmith.core.processes import resident_memory
+from marsmith.core.worker_bounds import bounds_problem
 from marsmith.deploy import scaling
 from marsmith.server.lookup import connect
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from marsmith.client.description import Model, expecting_torchserve, model_of
 from marsmith.core.errors import ClientError, RefusedError
+from marsmith.core.worker_bounds import bounds_problem
 
 _PAUSE = 0.1  # seconds between two looks at workers that start
 REFUSED_HINT = "see what is served: marsmith models; the server's log may say more: marsmith logs"
@@ -145,12 +146,3 @@ class Managing(ABC):
             if error.status == 404:
                 return []
             raise
-
-
-def bounds_problem(least: int, most: int) -> str | None:
-    """Say what is wrong with a minimum and a maximum number of workers; None if nothing is."""
-    if least < 0:
-        return f"MIN workers must be at least 0, not {least}"
-    if least > most:
-        return f"MIN workers ({least}) must not exceed MAX ({most})"
-    return None

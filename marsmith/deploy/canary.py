@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -24,7 +25,7 @@ from marsmith.core.errors import RolloutError
 from marsmith.deploy.change import Change
 from marsmith.deploy.options import CanaryOptions
 from marsmith.deploy.replay import complaint
-from marsmith.server.version_record import Version
+from marsmith.server.version_record import Version, path_of
 from marsmith.torchserve.metrics_text import parse_metrics
 
 MOST_FAILURES = 0.01  # of the requests that it gets
@@ -87,7 +88,9 @@ def try_canary(change: Change, new: Version, old: Version, options: CanaryOption
     now = _counted(change, new).since(before[1])
     _require_few(counts["failed"], now)
     _judge(change, was, now, probes)
-    _require_agreement(change, counts["alike"], counts["other"], options.agreement)
+    previous = path_of(change.session.project, old)
+    compare = shlex.join(("marsmith", "diff", str(previous), str(archive.path)))
+    _require_agreement(change, counts, options.agreement, compare)
 
 
 def _counts(reports: Path) -> dict[Outcome, int]:
@@ -151,8 +154,14 @@ def _judge(change: Change, was: Counted, now: Counted, probes: int) -> None:
         change.transaction.tell(f"canary: {real:.0f} requests, {words}")
 
 
-def _require_agreement(change: Change, alike: int, other: int, wanted: float) -> None:
-    """Tell how often both versions gave the same answer; raise RolloutError if too seldom."""
+def _require_agreement(
+    change: Change, counts: Mapping[Outcome, int], wanted: float, compare: str
+) -> None:
+    """Tell how often both versions gave the same answer; raise RolloutError if too seldom.
+
+    `compare` is the command that shows what differs.
+    """
+    alike, other = counts["alike"], counts["other"]
     if not alike + other:
         change.transaction.tell("warning: no answer was compared with the previous version's")
         return
@@ -160,7 +169,7 @@ def _require_agreement(change: Change, alike: int, other: int, wanted: float) ->
     if alike < wanted * (alike + other):
         raise RolloutError(
             words,
-            "see what changed: marsmith diff; or lower --canary-agreement",
+            f"see what changed: {compare}; or lower --canary-agreement",
             code="canary-worse",
         )
     differ = other > MOST_DIFFER * (alike + other)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
-from tomlkit.items import Table
 
 from marsmith.core.errors import ProjectError
-from marsmith.project.spec import SPEC_FILE
+from marsmith.project.spec import SPEC_FILE, parse_spec
+from marsmith.project.toml_editor import require_only, with_table
 
 _HEAD = """\
 # What goes into each archive: one table each. `marsmith build` makes model_store/NAME.mar of it.
@@ -18,43 +18,34 @@ _HEAD = """\
 
 
 def with_archive(text: str | None, name: str, values: Mapping[str, Any]) -> str:
-    """Return the text with one table more. Raises ProjectError if it has one of that name."""
+    """Return the text with the tables of one more archive; `comments` begin their table.
+
+    Raises ProjectError if it has an archive of that name, or cannot be added to.
+    """
+    before = _HEAD if text is None else text
     try:
-        document = tomlkit.parse(_HEAD if text is None else text)
+        archives = tomlkit.parse(before).unwrap().get("archives")
     except TOMLKitError as error:
         raise ProjectError(
             f"{SPEC_FILE} is not TOML: {error}", "correct it first", code="spec-syntax"
         ) from error
-    archives: Any = document.setdefault("archives", tomlkit.table(is_super_table=True))
-    if name in archives:
+    if isinstance(archives, dict) and name in archives:
         raise ProjectError(
             f"{SPEC_FILE} describes an archive {name!r} already",
             "choose another name, or remove its tables first",
             code="archive-exists",
         )
-    archives.append(name, _table(values))
-    return tomlkit.dumps(document)
+    changed = _with_tables(before, name, values)
+    alone = parse_spec(_with_tables("", name, values))
+    require_only(before, changed, alone.archives[name])
+    return changed
 
 
-def _table(values: Mapping[str, Any]) -> Table:
-    table = tomlkit.table()
-    for comment in _comments(values):
-        table.add(tomlkit.comment(comment))
-    for key, value in values.items():
-        if key == "comments":
-            continue
-        if isinstance(value, Mapping):
-            table.append(key, _table(value))
-        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
-            tables = tomlkit.aot()
-            for one in value:
-                tables.append(_table(one))
-            table.append(key, tables)
-        else:
-            table.append(key, value)
-    return table
-
-
-def _comments(values: Mapping[str, Any]) -> Sequence[str]:
-    found: Sequence[str] = values.get("comments", ())
-    return found
+def _with_tables(text: str, name: str, values: Mapping[str, Any]) -> str:
+    inner = {key: one for key, one in values.items() if isinstance(one, Mapping)}
+    own = {key: one for key, one in values.items() if key not in inner}
+    text = with_table(text, ("archives", name), own)
+    for key, table in inner.items():
+        plain = {one: value for one, value in table.items() if one != "comments"}
+        text = with_table(text, ("archives", name, key), plain, table.get("comments", ()))
+    return text

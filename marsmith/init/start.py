@@ -90,10 +90,6 @@ def recognise(path: Path, key: str | None = None) -> Recognised:
     return Recognised(weights, tuple(fits), _categories(indexes))
 
 
-def _order(model: Model, named: str) -> tuple[bool, bool, int]:
-    return model.name != named, model.library == "timm", len(model.name)
-
-
 def _categories(indexes: Sequence[Index]) -> dict[str, list[str]]:
     return {task: names for index in indexes for task, names in index.categories.items()}
 

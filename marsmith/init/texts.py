@@ -51,13 +51,19 @@ def handler(plan: Plan) -> str:
     """Return the handler: a class to change."""
     module, base = plan.handler
     return f'''\
-"""Answers for the archive {plan.names.archive}. The hooks to change: docs/write-a-handler.md."""
+"""Answers for the archive {plan.names.archive}."""
 
 from marsmith_handlers.{module} import {base}
 
 
 class {plan.names.handler}({base}):
-    """Override prepare, infer, answers or write here."""
+    """Override a hook here to change its step; what is not overridden stays {base}'s.
+
+    prepare(picture): turn a picture into the model's input, an array [C, H, W].
+    infer(batch): run the model on a batch of these, [N, C, H, W], and return its outputs.
+    answers(outputs, pictures): return an answer for each picture.
+    write(answer, picture, content_type): turn one answer into bytes, text or JSON values.
+    """
 '''
 
 

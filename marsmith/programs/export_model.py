@@ -266,6 +266,14 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0] if lines else 'it said nothing'}"
 
 
+def _archive_name() -> str:
+    try:
+        name: str = json.loads(MANIFEST.read_text())["model"]["modelName"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return "NAME"
+    return name
+
+
 def main() -> None:
     """Read the job, do it, and write what came of it."""
     job = json.loads(Path(sys.argv[1]).read_text())
@@ -276,7 +284,7 @@ def main() -> None:
         result = {"error": error.message, "hint": error.hint}
     except Exception as error:
         traceback.print_exc()
-        hint = "prove the archive first: marsmith serve NAME"
+        hint = f"prove the archive first: marsmith serve {_archive_name()}"
         result = {"error": f"the archive cannot be loaded: {_first_line(error)}", "hint": hint}
     Path(job["result"]).write_text(json.dumps(result))
 

@@ -32,6 +32,7 @@ _OTHER_NAMES = {
     "yaml": "pyyaml",
     "zmq": "pyzmq",
 }
+_NAMESPACE = "google"  # its name tells no distribution
 # Found under their own name, and so widespread that nobody means a file of their own.
 _SAME_NAMES = """
 accelerate albumentations boto3 diffusers einops imageio joblib jsonschema kornia librosa lightning
@@ -97,6 +98,11 @@ def how_to_provide(module: str, root: Path | None) -> str:
         return f'add it to the archive: extra_files = ["{found.parent.name}/{top}.py"]'
     for found in sorted(root.glob(f"[!.]*/{top}/__init__.py")) if root else ():
         return f"move {found.parents[1].name}/{top} beside the file that imports it"
+    if top == _NAMESPACE:
+        return (
+            f"many distributions have a part of {top}: install the one that has this module, "
+            "and declare it in requirements_file"
+        )
     if is_known(top):
         return f"pip install {distribution_of(top)}, and declare it in requirements_file"
     return (

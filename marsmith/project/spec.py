@@ -132,7 +132,7 @@ def parse_spec(text: str) -> SpecFile:
     ]
     tables = values.get("archives")
     if not isinstance(tables, dict) or not tables:
-        hint = "write a table [archives.NAME], as docs/reference says"
+        hint = "write a table [archives.NAME] with the keys version and handler"
         line = lines.find(("archives",))
         problems.append(
             Finding("no archive is described", hint, SPEC_FILE, line, rule="no-archives")

@@ -18,6 +18,7 @@ from pydantic_core import (
 )
 
 from marsmith.core.suggestions import did_you_mean
+from marsmith.core.worker_bounds import bounds_problem
 
 
 def _plain(value: Any) -> Any:
@@ -118,10 +119,10 @@ def serving_problems(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def workers_problem(values: Mapping[str, object]) -> tuple[str, str] | None:
     """Return what is wrong with the numbers of workers, and what to do about it."""
     low, high = values.get("minWorkers"), values.get("maxWorkers")
-    if isinstance(low, int) and isinstance(high, int) and low > high:
-        message = f"minWorkers = {low} exceeds maxWorkers = {high}"
-        return message, "lower minWorkers, or raise maxWorkers"
-    return None
+    if not isinstance(low, int) or not isinstance(high, int):
+        return None  # another finding, or TorchServe's default
+    problem = bounds_problem(low, high)
+    return (problem, "lower minWorkers, or raise maxWorkers") if problem else None
 
 
 def explain(detail: ErrorDetails, path: tuple[str | int, ...]) -> tuple[str, str]:

@@ -80,17 +80,26 @@ def with_entry(
     return tomlkit.dumps(document)
 
 
+def with_table(
+    text: str, path: Path, values: Mapping[str, Any], comments: Sequence[str] = ()
+) -> str:
+    """Return the text with a new table at its end; the comments come first in it."""
+    start = text if text.endswith("\n") or not text else f"{text}\n"
+    notes = "".join(f"# {comment}\n" for comment in comments)
+    return f"{start}\n[{_dotted(path)}]\n{notes}{_lines(values)}"
+
+
 def require_only(text: str, changed: str, wanted: ArchiveSpec) -> None:
     """Raise ProjectError unless a changed `archives.toml` differs from `text` in one archive.
 
     A TOML text can be written in ways that no edit of single values fits.
     """
     try:
-        found = parse_spec(changed)
-        same = found.archives == parse_spec(text).archives | {wanted.name: wanted}
+        before, found = parse_spec(text), parse_spec(changed)
+        same = found.archives == before.archives | {wanted.name: wanted}
     except ProjectError as error:
         raise _not_editable() from error
-    if found.problems or not same:
+    if not same or any(one not in before.problems for one in found.problems):
         raise _not_editable()
 
 

@@ -122,7 +122,7 @@ class TorchServe:
             if error.filename == str(java):
                 raise ServerError(
                     f"{java} cannot be run: {error.strerror}",
-                    "unset JAVA_HOME to use the Java that comes with marsmith",
+                    "unset JAVA_HOME to use the Java that comes with marsmith[torchserve]",
                     code="java-not-run",
                 ) from error
             raise

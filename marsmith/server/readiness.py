@@ -80,7 +80,8 @@ class Start:
             wrong, hint = finding.message, finding.hint
         else:
             wrong = sample.complaint(archive.read(sample.response), answer) or ""
-            hint = "correct the model or its handler, or record this answer: marsmith sample"
+            record = f"marsmith sample {archive.name}"
+            hint = f"correct the model or its handler, or record this answer: {record}"
         if wrong:
             raise ServerError(
                 f"{archive.name} answers its sample {sample.request} wrongly: {wrong}",

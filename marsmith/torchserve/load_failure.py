@@ -52,7 +52,8 @@ def _missing_module(module: str) -> str:
     if extra := extra_of(module):
         return install_hint(extra)
     return (
-        f"if {module} is your own file, add it to extra_files; "
+        f"if {module} is your own file, put it beside the handler (build follows imports); "
+        "if it is imported by a computed name, add it to extra_files; "
         "if it is a package, install it here or declare it in a requirements_file"
     )
 
@@ -78,7 +79,7 @@ _HINTS = (
     ),
     (
         r"Expected only one class",
-        "leave one class in the file and import the others from extra_files",
+        "leave one class in the file, and import the others from files beside it",
     ),
     (r"Can't instantiate abstract class", "implement the abstract methods"),
     (r"FileNotFoundError", "put the file into the archive: add it to extra_files"),

@@ -17,7 +17,7 @@ ROOMS = ROOM_ORDER.split()
 TOP = {"__init__", "__main__", "pytest_plugin"}
 # These turn text into data: they read no file, wait for nothing and open no connection.
 NO_IO_MODULES = """
-core/errors core/extras core/findings core/suggestions
+core/errors core/extras core/findings core/suggestions core/worker_bounds
 weights/dtypes weights/pickle_names weights/state_dict_names
 answers/messages answers/pictures answers/samples answers/agreement
 archive/manifest

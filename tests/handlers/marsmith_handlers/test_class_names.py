@@ -43,6 +43,9 @@ def test_what_torchserve_takes_is_read(values: dict[str, Any]) -> None:
         ({"daisy": "rose"}, "the key 'daisy' is no class index"),
         ({"01": "rose"}, "the key '01' is no class index"),
         ({"²": "rose"}, "is no class index"),
+        ({"9" * 5000: "rose"}, "is no class index"),
+        ({}, "it names no class"),
+        ({"object_type_names": []}, "it names no class"),
     ],
 )
 def test_what_is_no_map_is_refused(values: Any, said: str) -> None:
@@ -75,7 +78,7 @@ def test_a_byte_order_mark_is_no_part_of_a_map(tmp_path: Path) -> None:
     assert read_names(tmp_path) == {0: "Größe"}
 
 
-@pytest.mark.parametrize("content", [b"{", b"", b'{"0": "\xff"}'])
+@pytest.mark.parametrize("content", [b"{", b"", b'{"0": "\xff"}', b"{}", b"[" * 100_000])
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "index_to_name.json").write_bytes(content)
     with pytest.raises(ValueError, match=r"index_to_name\.json"):

@@ -57,6 +57,12 @@ def test_anything_else_is_an_archive_error_with_a_next_step(text: str | bytes) -
     assert "marsmith build" in caught.value.hint
 
 
+def test_the_hint_names_the_archive() -> None:
+    with pytest.raises(ArchiveError) as caught:
+        parse_manifest("{", "tiny")
+    assert caught.value.hint.endswith("marsmith build tiny")
+
+
 def test_only_the_date_and_the_order_of_keys_are_changed() -> None:
     written = normalised_manifest(TEXT, "01/01/1980 00:00:00")
     assert json.loads(written) == json.loads(TEXT) | {"createdOn": "01/01/1980 00:00:00"}

@@ -30,8 +30,8 @@ def findings(
 
 @pytest.mark.parametrize(
     "content",
-    [THREE, {}, {"object_type_names": ["a", "b"]}, b'\xef\xbb\xbf{"0": "a"}'],
-    ids=["text and lists, two of one name", "empty", "the old form", "a byte order mark"],
+    [THREE, {"object_type_names": ["a", "b"]}, b'\xef\xbb\xbf{"0": "a"}'],
+    ids=["text and lists, two of one name", "the old form", "a byte order mark"],
 )
 def test_a_map_that_torchserve_takes_is_fine(project: MakeProject, content: object) -> None:
     assert findings(project, content) == []
@@ -52,6 +52,10 @@ def test_a_map_that_torchserve_takes_is_fine(project: MakeProject, content: obje
         ({"0": "a", "2": "b"}, "class 1 has no name"),
         ({"0": "a", "cat": "b"}, "'cat'"),
         ({"00": "a"}, "'00'"),
+        ({}, "names no class"),
+        ({"object_type_names": []}, "names no class"),
+        (b'{"0": ' + 100_000 * b"[" + 100_000 * b"]" + b"}", "nested too deeply"),
+        ({"9" * 5000: "a"}, "is no class index"),
     ],
 )
 def test_what_a_handler_would_refuse_or_miss_is_an_error(
@@ -87,15 +91,61 @@ def test_a_detector_may_leave_out_indices(project: MakeProject, module: str) -> 
     ]
 
 
-@pytest.mark.parametrize(("count", "rules"), [(1, ["class-names"]), (2, []), (3, ["class-names"])])
-def test_another_count_than_that_of_the_weights_is_warned_of(
-    project: MakeProject, count: int, rules: list[str]
+LINEAR = torch.nn.Linear(2, 4)
+PLAIN = torch.nn.Linear(2, 4, bias=False)
+CONVOLUTION = torch.nn.Conv2d(2, 4, 1)
+DECONVOLUTION = torch.nn.ConvTranspose2d(2, 4, 3)
+FIRST = torch.nn.Sequential(torch.nn.Linear(2, 5), torch.nn.Linear(5, 4))
+NORM = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.LayerNorm(4))
+SEGMENTER = "from marsmith_handlers.image_segmenter import ImageSegmenter"
+
+
+@pytest.mark.parametrize(
+    ("model", "count", "severities"),
+    [
+        (LINEAR, 3, ["error"]),
+        (LINEAR, 4, []),
+        (LINEAR, 5, ["error"]),
+        (CONVOLUTION, 4, []),
+        (CONVOLUTION, 5, ["error"]),
+        (CONVOLUTION, 2, ["warning"]),  # a pixel shuffle may follow
+        (DECONVOLUTION, 4, []),
+        (DECONVOLUTION, 3, ["error"]),
+        (PLAIN, 4, []),
+        (PLAIN, 3, ["warning"]),  # it may be no layer at all
+        (FIRST, 5, ["warning"]),  # the first one made may be the last to run
+        (torch.nn.Linear(2, 1), 2, ["warning"]),
+        (NORM, 3, []),
+    ],
+)
+def test_another_count_than_that_of_the_weights_is_found(
+    project: MakeProject, model: torch.nn.Module, count: int, severities: list[str]
 ) -> None:
+    assert counted(project, model, count, "image_classifier") == severities
+
+
+@pytest.mark.parametrize(("source", "severity"), [(SEGMENTER, "error"), ("import json", "warning")])
+def test_a_handler_of_ones_own_may_count_otherwise(
+    project: MakeProject, source: str, severity: str
+) -> None:
+    assert counted(project, LINEAR, 3, "handler.py", source) == [severity]
+
+
+def test_a_segmenter_of_one_score_has_two_classes(project: MakeProject) -> None:
+    assert counted(project, torch.nn.Conv2d(2, 1, 1), 2, "handler.py", SEGMENTER) == []
+
+
+def counted(
+    project: MakeProject, model: torch.nn.Module, count: int, handler: str, source: str = ""
+) -> list[str]:
+    """Return how severe it is that the weights of a model come with that many names."""
     weights = io.BytesIO()
-    torch.save(torch.nn.Linear(2, 2).state_dict(), weights)
+    torch.save(model.state_dict(), weights)
     files: dict[str, str | bytes] = {"net.py": MODEL, "net.pth": weights.getvalue()}
+    files["handler.py"] = f"{source}\nclass Own: ...\n"
     files[NAMES] = json.dumps({str(index): "x" for index in range(count)})
     more = 'model_file = "net.py"\nserialized_file = "net.pth"\n'
-    tiny = project(files, minimal_spec(more + EXTRA, handler="image_classifier"))
+    tiny = project(files, minimal_spec(more + EXTRA, handler=handler))
     found = [one for one in check_spec(tiny, tiny.archives["tiny"]) if one.file == NAMES]
-    assert [(one.rule, one.severity.value) for one in found] == [(r, "warning") for r in rules]
+    assert all(one.rule == "class-names" for one in found)
+    return [one.severity.value for one in found]

@@ -9,6 +9,7 @@ import pytest
 from marsmith.building.preflight import check_spec
 from marsmith.core.findings import Finding, Severity
 from marsmith.project import follow_imports
+from marsmith.project.distributions import how_to_provide
 from tests.projects import HANDLER, SPEC, minimal_spec
 from tests.unit.conftest import MakeProject
 
@@ -72,6 +73,10 @@ def test_what_is_neither_installed_nor_declared_is_warned_of(project: MakeProjec
 def test_the_distribution_of_a_known_module_is_named(project: MakeProject) -> None:
     found = finding(project, "import segmentation_models_pytorch")
     assert "pip install segmentation-models-pytorch" in found.hint
+
+
+def test_no_distribution_is_guessed_for_a_name_that_many_share() -> None:
+    assert "pip install" not in how_to_provide("google.cloud", None)
 
 
 def test_a_file_elsewhere_in_the_project_is_named(project: MakeProject) -> None:

@@ -40,7 +40,19 @@ def test_what_stands_there_stays() -> None:
     assert (list(parsed.archives), parsed.problems) == (["old", "a.b"], ())
 
 
-@pytest.mark.parametrize(("text", "code"), [(MINE, "archive-exists"), ("[archives", "spec-syntax")])
+def test_an_archive_with_problems_stays_as_it_is() -> None:
+    text = with_archive(MINE + "size = 1\n", "new", VALUES)
+    assert list(parse_spec(text).archives) == ["new"]
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        (MINE, "archive-exists"),
+        ("[archives", "spec-syntax"),
+        ("archives = {}", "spec-not-editable"),
+    ],
+)
 def test_what_cannot_be_added_to_is_refused(text: str, code: str) -> None:
     with pytest.raises(ProjectError) as error:
         with_archive(text, "old", VALUES)
