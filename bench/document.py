@@ -18,6 +18,8 @@ compared with the expected ones before a system is timed, and four times a secon
 status of each is counted. Ratios are medians over the rounds of ours to theirs. A system that
 answers wrongly, or with a status of 400 or more, has failed.
 
+File names in profiles are those of the run that was measured; modules may have moved since.
+
 ![ratios beside their goals](benchmarks.svg)
 
 """

@@ -181,7 +181,7 @@ def photos(folder: Path, count: int = 12) -> Path:
 
 
 def test_int8_is_calibrated_on_photos_and_judged_by_others(kit: Kit) -> None:
-    kind = "openvino"  # ONNX in int8: tests/handlers/test_engines.py
+    kind = "openvino"  # ONNX in int8: tests/handlers/marsmith_handlers/test_model_loader.py
     folder = photos(kit.root / "photos")
     words = ["export", "digits", "--format", kind, "--dtype", "int8", "--calibrate", str(folder)]
     words += ["--sample-tolerance", "0.1", "--agreement", "0.6", "--keep", str(kit.root / "kept")]
