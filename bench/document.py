@@ -133,7 +133,7 @@ def _section(result: Result, machine: dict[str, str]) -> str:
 
 
 def _coarse(result: Result) -> list[str]:
-    """Say whose figures are of a handful of requests a round."""
+    """Name the systems that were measured with a handful of requests a round."""
     return [
         f"{one.system} answered fewer than {_FEW:g} requests/s: over rounds of seconds its figure, "
         "and the ratio to it, says no more than its order of magnitude."

@@ -322,7 +322,7 @@ def test_secrets_of_the_environment_end_at_marsmith(secured: Secured) -> None:
     assert [p for p in others if WITHHELD in p.environ().values()] == []
 
 
-# ---- the kit itself
+# ---- Marsmith itself
 
 
 def test_the_kit_needs_no_token_from_its_user(secured: Secured) -> None:

@@ -52,7 +52,7 @@ def identity(path: Path) -> tuple[int, int]:
 
 
 def leftovers(project: Project) -> list[str]:
-    """Return the files in the folders the kit writes to that are no archive, record or lock."""
+    """Return the files in the folders Marsmith writes to that are no archive, record or lock."""
     folders = (project.model_store, project.root / ".marsmith")
     found = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     return [path.name for path in found if path.suffix not in (".mar", ".json", ".lock", "")]
