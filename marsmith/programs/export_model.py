@@ -267,7 +267,7 @@ def _first_line(error: Exception) -> str:
 
 
 def main() -> None:
-    """Read the job, do it, and write what came of it."""
+    """Read the job, do it, and write the result."""
     job = json.loads(Path(sys.argv[1]).read_text())
     warnings.simplefilter("ignore")
     try:

@@ -72,7 +72,7 @@ def test_all_formats_are_written_proven_and_served(kit: Kit) -> None:
     assert exported_archives(kit) == sorted(f"digits-{kind}" for kind in FORMATS)
     names = [f"digits-{kind}" for kind in FORMATS]
     state = kit("serve", *names, "--background", "--port", "0")
-    assert "ready" in state.stdout  # each of them has answered its samples rightly
+    assert "ready" in state.stdout  # the samples of each passed
     assert "has no sample" not in state.stderr
 
 

@@ -108,7 +108,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
 
 
 def plant(root: Path) -> None:
-    """Put archives into the model store that attack whoever loads them."""
+    """Put archives into the model store that attack when they are loaded."""
     store = root / "model_store"
     war(store / "evil.war", root / MARKER)
     mar(store / "slip.mar", {"../slipped": "", "../../slipped": "", "../../../slipped": ""})
