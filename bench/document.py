@@ -18,6 +18,8 @@ compared with the expected ones before a system is timed, and four times a secon
 status of each is counted. Ratios are medians over the rounds of ours to theirs. A system that
 answers wrongly, or with a status of 400 or more, has failed.
 
+File names in profiles are those of the run that was measured; modules may have moved since.
+
 ![ratios beside their goals](benchmarks.svg)
 
 """
@@ -131,7 +133,7 @@ def _section(result: Result, machine: dict[str, str]) -> str:
 
 
 def _coarse(result: Result) -> list[str]:
-    """Say whose figures are of a handful of requests a round."""
+    """Name the systems that were measured with a handful of requests a round."""
     return [
         f"{one.system} answered fewer than {_FEW:g} requests/s: over rounds of seconds its figure, "
         "and the ratio to it, says no more than its order of magnitude."

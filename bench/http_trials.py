@@ -35,7 +35,7 @@ def digits(effort: Effort, peers: Sequence[Peer] = PEERS) -> Result:
 
 
 def one_connection(effort: Effort) -> Result:
-    """Measure the latency of digits when nobody else asks."""
+    """Measure the latency of digits without other load."""
     cases = tasks.digits()
     systems = [marsmith_server("digits-alone", cases)]
     result = _loaded("one-connection", systems, _peers(PEERS, "digits", cases), 1, effort)

@@ -138,7 +138,7 @@ def make_project(setup: Setup) -> Path:
 
 
 def marsmith(folder: Path, *arguments: str) -> str:
-    """Run a command of the kit in a project; raises SystemFailedError with what it complains of."""
+    """Run a marsmith command in a project; raises SystemFailedError with its error."""
     command: list[str | Path] = [TOOLS / "marsmith", "--project", folder, *arguments]
     result = subprocess.run(  # noqa: S603
         command, cwd=folder, capture_output=True, text=True, check=False
@@ -151,7 +151,7 @@ def marsmith(folder: Path, *arguments: str) -> str:
 
 
 def _set_serving(archives: Path, setup: Setup) -> None:
-    """Start with as many workers as the archive may have: nobody scales it by hand here."""
+    """Start with as many workers as the archive may have; it is not scaled later."""
     wanted = {"minWorkers": setup.workers, "batchSize": setup.batch_size}
     before, mark, table = archives.read_text().partition(f"[archives.{setup.built}.serving]")
     own, following, rest = table.partition("\n[")

@@ -15,7 +15,7 @@ from bench.places import RESULTS, ROOT
 
 @dataclass(frozen=True)
 class Goal:
-    """What a comparison is to reach: a ratio of at least `ratio`, or of at most it."""
+    """What a comparison must reach: a ratio of at least `ratio`, or of at most that."""
 
     work: str
     against: str

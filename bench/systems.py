@@ -63,7 +63,7 @@ class System:
     environment: Mapping[str, str] = field(default_factory=dict)
     busy_when_idle: bool = False  # runs alone then, so that the others do not pay for it
     paths: Sequence[str] = ()  # asked in turn under load; empty: the one that `request` says
-    notes: Sequence[str] = ()  # what is to be told of it beside its numbers
+    notes: Sequence[str] = ()  # what is reported beside its numbers
     url: str = ""
     process: subprocess.Popen[bytes] | None = None
     _folder: Path = Path()

@@ -1,8 +1,8 @@
-"""How near `marsmith tune` comes to an exhaustive sweep, and in which part of its time.
+"""How close `marsmith tune` comes to an exhaustive sweep, and in what share of its time.
 
 Both measure the same space with the same load, the sweep every configuration in full. The best
 four of the sweep and the winner of the search are then measured in turns, so that what the machine
-does meanwhile falls on all of them; the ratio is to whichever of the four is best then.
+does meanwhile falls on all of them; the ratio is to the best of the four in that round.
 """
 
 from __future__ import annotations

@@ -199,7 +199,7 @@ class Tiny:
         self.write("answer.json", json.dumps(answer))
 
     def save(self, value: Any, name: str = "weights.pth") -> None:
-        """Save weights, or what shall pass for them."""
+        """Save weights, or a stand-in for them."""
         torch.save(value, self.root / name)
 
     def write(self, name: str, content: str | bytes) -> None:
@@ -209,7 +209,7 @@ class Tiny:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
 
     def change(self, name: str, *changes: tuple[str, str]) -> None:
-        """Replace text in a file; what shall be replaced must be there."""
+        """Replace text in a file; the old text must be there."""
         text = (self.root / name).read_text()
         for old, new in changes:
             assert old in text, old

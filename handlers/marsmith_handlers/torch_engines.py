@@ -93,7 +93,7 @@ def load(
 def compiled(network: torch.nn.Module) -> Callable[..., Any]:
     """Compile a network when it is called first, and once more when the batch grows.
 
-    `freezing` makes the weights constants, which inductor packs for oneDNN; nobody changes them.
+    `freezing` makes the weights constants, which inductor packs for oneDNN; they never change.
     """
     if not any(map(shutil.which, ("c++", "g++", "clang++"))):
         raise ValueError("engine 'compile' needs a C++ compiler, and there is none here")

@@ -1,4 +1,4 @@
-"""Write a zip whose bytes only depend on its content.
+"""Write a reproducible zip: the same content, the same bytes.
 
 With `zipfile`, deflate's output depends on zlib's version, and header fields on Python's. Here,
 entries are stored uncompressed, sorted by name, with one date and one mode. Format:

@@ -32,7 +32,7 @@ def write_record(project: Project, spec: ArchiveSpec, made_of: str, sha256: str)
 
 
 def unchanged(project: Project, spec: ArchiveSpec) -> str | None:
-    """Return the archive's sha256 if nothing that it is made of has changed since."""
+    """Return the archive's sha256 if none of its inputs has changed since."""
     try:
         record = json.loads(record_path(project, spec.name).read_text())
         output = _output(project.archive_path(spec.name))

@@ -108,7 +108,7 @@ def is_stale(project: Project, name: str) -> bool:
 
 
 def stale_warning(project: Project, name: str) -> Finding | None:
-    """Return a warning if a built archive is older than what it is made of."""
+    """Return a warning if a built archive is older than its sources."""
     if not project.archive_path(name).exists() or not is_stale(project, name):
         return None
     message = f"{name}.mar is older than its sources"

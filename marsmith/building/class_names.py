@@ -37,7 +37,7 @@ _Problem = tuple[str, str]
 def check_class_names(
     project: Project, spec: ArchiveSpec, entries: list[Entry]
 ) -> Iterator[Finding]:
-    """Yield why TorchServe's handlers or the kit's would refuse the names, or lack some."""
+    """Yield why TorchServe's handlers or Marsmith's would refuse the names, or lack some."""
     entry = next((one for one in entries if one.name == NAMES_FILE), None)
     if entry is None or not entry.file.is_file():
         return

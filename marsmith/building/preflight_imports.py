@@ -23,7 +23,7 @@ from marsmith.project.python_imports import Import
 from marsmith.project.read_module import NotPython, read_module
 from marsmith.project.spec import SPEC_FILE, ArchiveSpec
 
-# What an environment made for TorchServe has, be it installed here or not.
+# What an environment made for TorchServe has, whether installed here or not.
 _OF_TORCHSERVE = """
 captum numpy packaging PIL psutil torch torchaudio torchvision ts yaml
 """
@@ -67,7 +67,7 @@ def relative_problem(one: Import) -> tuple[str, str]:
 
 
 def _is_listed(missing: Unfound, names: set[str]) -> bool:
-    """Whether extra files provide a module, be it in a folder that a handler adds to `sys.path`."""
+    """Whether extra files provide a module, also in a folder that a handler adds to `sys.path`."""
     path = missing.module if missing.package else missing.module.partition(".")[0]
     wanted = "/" + path.replace(".", "/")
     return any(
@@ -112,7 +112,7 @@ def _missing(project: Project, missing: Unfound, given: set[str]) -> Finding | N
 
 
 def _is_declared(module: str, given: set[str]) -> bool:
-    """Whether a requirements file declares a module, or what nobody here knows the modules of."""
+    """Whether a requirements file declares a module, or a distribution with unknown modules."""
     own = {normal_name(name) for name in (module, *distributions_of(module))}
     return bool(given & own) or not all(map(is_distribution, given))
 

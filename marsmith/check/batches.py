@@ -130,6 +130,6 @@ class Batches:
             yield self.subject.finding(message, _ORDER, *place, rule="batch-answer")
 
     def _hint(self, hint: str) -> str:
-        """Return the hint, or another for TorchServe's own handlers, which nobody changes."""
+        """Return the hint, or another for TorchServe's own handlers, which cannot be edited."""
         name = self.subject.default_handler
         return f"set batchSize = 1, or use your own handler instead of {name}" if name else hint

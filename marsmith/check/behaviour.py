@@ -63,7 +63,7 @@ class Behaviour:
             yield self.subject.finding(message, hint, severity=Severity.WARNING, rule="download")
 
     def _check_names(self, loose: list[dict[str, list[str]]]) -> Iterator[Finding]:
-        """Yield weights of which load_state_dict(…, strict=False) loaded hardly anything."""
+        """Yield weights of which load_state_dict(…, strict=False) loaded almost nothing."""
         if loose:
             found = Differences(loose[0]["missing"], loose[0]["unexpected"])
             message = f"strict=False hides that weights are not loaded: {found.short}"

@@ -32,8 +32,8 @@ def check_names(subject: Subject) -> Iterator[Finding]:
     for name in sorted(name for name in names if name.endswith(".py") and "/" not in name):
         module = name.removesuffix(".py")
         if is_standard(module) or is_of_distribution(module):
-            whose = "Python's own" if is_standard(module) else f"that of {distribution_of(module)}"
-            message = f"the module {module!r} hides {whose} from everything in the worker"
+            hidden = "Python's own" if is_standard(module) else f"that of {distribution_of(module)}"
+            message = f"the module {module!r} hides {hidden} from everything in the worker"
             yield subject.finding(
                 message,
                 "rename the file",

@@ -104,7 +104,7 @@ def _is_code(subject: Subject, name: str) -> bool:
 
 
 def _secret(subject: Subject, name: str) -> Finding:
-    message = f"{name!r} looks like a secret, and everybody who gets the archive can read it"
+    message = f"{name!r} looks like a secret, and anyone who gets the archive can read it"
     hint = "remove it and build the archive again; if others have the archive, replace the secret"
     return subject.finding(message, hint, name, rule="secret")
 
@@ -138,16 +138,17 @@ def check_against_sources(subject: Subject) -> Iterator[Finding]:
     if subject.project is None or subject.spec is None:
         return
     expected = {entry.name: entry.file for entry in entries(subject.project, subject.spec)}
-    hint = f"build it again: marsmith build {subject.archive.name}"
+    old = f"{subject.archive.path.name} is older than its sources"
+    hint = f"build it: marsmith build {subject.archive.name}"
     held = subject.archive.names
     for name, path in expected.items():
         if name not in held:
-            message = f"{subject.archive.path.name} lacks {name!r}, which is in the project"
+            message = f"{old}: it lacks {name!r}"
             yield subject.finding(message, hint, name, rule="stale")
         elif sha256_of(path) != sha256_of(subject.archive.read(name)):
-            message = f"{name!r} differs between {subject.archive.path.name} and the project"
+            message = f"{old}: {name!r} differs"
             yield subject.finding(message, hint, name, rule="stale")
     for name, content in generated(subject.spec).items():
         if name not in held or subject.archive.read(name) != content:
-            message = f"{subject.archive.path.name} was built with other settings in {name}"
+            message = f"{old}: settings in {name!r} differ"
             yield subject.finding(message, hint, name, rule="stale")

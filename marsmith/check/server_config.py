@@ -80,7 +80,7 @@ def _exposed_apis(values: dict[str, str], is_open: bool) -> Iterator[_Problem]:
         yield "workflow_store", warning
     any_url = values.get("allowed_urls", "").strip() in ("", ".*")
     if _is_true(values, "enable_model_api") and _without_tokens(values) and any_url:
-        message = "everybody who reaches the management address can load code from any URL"
+        message = "anyone who reaches the management address can load code from any URL"
         hint = "set allowed_urls=file://.* or enable_model_api=false"
         severity = Severity.ERROR if is_open else Severity.WARNING
         finding = Finding(message, hint, severity=severity, rule="config-model-api")

@@ -61,7 +61,7 @@ def _check_kind(subject: Subject, name: str, path: Path) -> Iterator[Finding]:
 
 
 def _misnamed(subject: Subject, name: str, actual: str, hint: str) -> Finding:
-    message = f"{name!r} is {actual}, unlike its name says"
+    message = f"{name!r} is {actual}, which does not match its ending"
     return subject.finding(message, hint, name, rule="weights-kind")
 
 

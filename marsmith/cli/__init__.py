@@ -1,4 +1,4 @@
-"""The `marsmith` command: each command parses, calls one function of the kit, prints one result."""
+"""The `marsmith` command: each one parses, calls one function of Marsmith, prints one result."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from types import FrameType
 import click
 
 from marsmith import __version__
-from marsmith.cli.commands import Commands, as_marsmith_error
-from marsmith.cli.output import accept_any_encoding, print_error
+from marsmith.cli.commands import Commands, as_marsmith_error, usage_error
+from marsmith.cli.output import accept_any_encoding, print_error, print_json_error
 
 
 @click.group(
@@ -47,7 +47,10 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     except click.ClickException as error:
-        error.show()
+        if isinstance(error, click.UsageError) and "--json" in sys.argv[1:]:
+            print_json_error(usage_error(error))  # not noted in the context if parsing failed
+        else:
+            error.show()
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # The reader, such as `head`, has closed the pipe; nothing must be flushed into it at exit.

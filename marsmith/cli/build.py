@@ -19,7 +19,7 @@ from marsmith.project.project import Project
 
 @click.command(epilog=examples("marsmith build", "marsmith build digits --list"))
 @names_argument
-@click.option("--force", is_flag=True, help="Build also archives whose inputs are unchanged.")
+@click.option("--force", is_flag=True, help="Build unchanged archives too.")
 @click.option("--lock", is_flag=True, help="Write the sha256 of each archive to archives.lock.")
 @click.option("--locked", is_flag=True, help="Fail if an archive would differ from archives.lock.")
 @click.option(

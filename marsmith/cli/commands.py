@@ -29,7 +29,7 @@ GROUPS = {
         "check": ("check", "Check archives: files, code, weights, settings, answers."),
         "run": ("run", "Send files to an archive without a server."),
         "diff": ("inspect", "Show the differences between two archives."),
-        "verify-signature": ("sign", "Check whose key signed an archive."),
+        "verify-signature": ("sign", "Check which key signed an archive."),
     },
     "Serve": {
         "serve": ("serve", "Start TorchServe; ready once all samples pass."),
@@ -96,6 +96,12 @@ class Commands(click.Group):
                 raise
             print_json_error(known)
             ctx.exit(1)
+
+
+def usage_error(error: click.UsageError) -> MarsmithError:
+    """Return click's error about a command's arguments with a code and a hint, for --json."""
+    command = error.ctx.command_path if error.ctx else "marsmith"
+    return MarsmithError(error.format_message(), f"see {command} --help", code="usage")
 
 
 def as_marsmith_error(error: Exception) -> MarsmithError | None:

@@ -42,7 +42,7 @@ from marsmith.cli.progress import working
     default=Limits.agreement,
     show_default=True,
     type=Number(0, 1),
-    help="For bfloat16 and int8: share of photos whose answers must equal eager PyTorch's.",
+    help="For bfloat16 and int8: share of photos with the same answer as eager PyTorch.",
 )
 @click.option(
     "--tolerance",

@@ -147,7 +147,7 @@ def _record(root: Path, plan: Plan, done: Written) -> None:
             record_answer(root, name, done.picture)
     except MarsmithError as error:
         print_error(error)
-        hint = f"once that is solved: marsmith sample {name} {done.picture}"
+        hint = f"correct that, then: marsmith sample {name} {done.picture}"
         print_warning(f"no answer to {done.picture} is recorded", hint)
     else:
         click.echo(f"{'recorded':10} the answer to {done.picture}")

@@ -73,7 +73,7 @@ def sample(
     if not yes:
         if not sys.stdin.isatty():
             raise ProjectError(
-                "this is not a terminal, so nobody can confirm",
+                "this is not a terminal, so the question cannot be asked",
                 "record without asking: --yes",
                 code="not-confirmed",
             )

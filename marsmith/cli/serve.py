@@ -46,7 +46,7 @@ from marsmith.torchserve.log_config import LogFormat
     "public_key",
     metavar="PUBLIC_KEY",
     type=click.Path(path_type=Path),
-    help="Serve only archives whose signature this key verifies (marsmith sign).",
+    help="Serve only archives signed with this key (marsmith sign).",
 )
 @click.option("--secure", is_flag=True, help="Require an access token: marsmith token.")
 @click.option("--tls", is_flag=True, help="Use TLS, with a self-signed certificate if none is set.")

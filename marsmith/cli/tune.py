@@ -80,7 +80,7 @@ class _Duration(click.ParamType[float]):
     default=Calibration.agreement,
     show_default=True,
     type=Number(0, 1),
-    help="For int8: share of photos whose answers must equal eager PyTorch's.",
+    help="For int8: share of photos with the same answer as eager PyTorch.",
 )
 @click.option("--force", is_flag=True, help="Repeat earlier measurements.")
 @click.option("--yes", is_flag=True, help="Write the fastest configuration without asking.")
@@ -166,7 +166,7 @@ def _offer(project: Project, name: str, tuned: Tuned, winner: Measurement, yes: 
     if not yes:
         if not sys.stdin.isatty():
             raise ProjectError(
-                "this is not a terminal, so nobody can confirm",
+                "this is not a terminal, so the question cannot be asked",
                 "run the same command with --yes; nothing is measured twice",
                 code="not-confirmed",
             )

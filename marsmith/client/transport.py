@@ -1,4 +1,4 @@
-"""Connections whose every read and write ends at the deadline of the call they serve.
+"""Connections: every read and write ends at the deadline of the call.
 
 httpx's timeouts hold for each read by itself: with a server that sends a byte now and then, a call
 would never end. httpcore hands the timeout of a request to its network streams as it is. So the

@@ -1,6 +1,6 @@
 """Whether a model has a worker that is up, checked while a request waits for its answer.
 
-TorchServe queues requests for a model whose workers died, are being started or were given up, and
+TorchServe queues requests for a model if its workers died, start or were given up, and
 answers once one is up, which may be never (ModelManager.addJob, hasNoWorker). So a request that
 waits has the management API asked in the background, and gives up if no worker is up.
 """

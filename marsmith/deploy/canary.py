@@ -143,7 +143,7 @@ def _judge(change: Change, was: Counted, now: Counted, probes: int) -> None:
     real = now.requests - probes
     words = f"{now.mean:.1f} ms a request, the previous version {was.mean:.1f} ms"
     if min(was.requests, now.requests) < ENOUGH:
-        change.transaction.tell(f"warning: only {real:.0f} requests: too few to compare latencies")
+        change.transaction.tell(f"warning: latencies not compared: only {real:.0f} requests")
     elif now.mean > SLOWER * was.mean + MARGIN:
         raise RolloutError(
             f"it takes {words}",
@@ -163,7 +163,7 @@ def _require_agreement(
     """
     alike, other = counts["alike"], counts["other"]
     if not alike + other:
-        change.transaction.tell("warning: no answer was compared with the previous version's")
+        change.transaction.tell("warning: no answers could be compared with the previous version")
         return
     words = f"{alike} of {alike + other} answers agree with the previous version"
     if alike < wanted * (alike + other):

@@ -30,7 +30,7 @@ class DeployOptions(ChangeOptions):
     """How an archive is deployed."""
 
     version: str | None = None  # instead of the one in its manifest
-    public_key: Path | None = None  # whose signature it must carry
+    public_key: Path | None = None  # the archive must be signed with its private key
     keep: int = 1  # how many versions besides the default one stay, for rollbacks
     workers: tuple[int, int] | None = None  # None: as many as the default version has
     canary: CanaryOptions | None = None

@@ -64,7 +64,7 @@ def deploy(
             if options.canary and old is not None:
                 try_canary(change, new, old, options.canary)
             elif options.canary:
-                tell(f"warning: no version of {name} serves yet, so there is no canary")
+                tell(f"warning: no canary, because {name} has no version yet to compare with")
             switch(change, new, old)
         return _pruned(change, name, options.keep)
 
@@ -184,7 +184,7 @@ def _register(change: Change, new: Version, workers: tuple[int, int] | None) -> 
     count = change.prover.prove(new, workers)
     if not count:
         change.transaction.tell(
-            f"warning: {new.name} has no sample; it is loaded, but its answers are not checked"
+            f"warning: {new.name} has no sample, so its answers are not checked"
         )
 
 

@@ -54,7 +54,8 @@ def _drain(change: Change, new: Version, old: Version) -> None:
         transaction.now = f"take the workers of {old.name} {old.version}"
         change.scaler.scale(old, (0, 0))
     else:
-        transaction.tell(f"warning: {old.name} {old.version} is still busy and keeps its workers")
+        busy = f"{old.name} {old.version} still has open requests"
+        transaction.tell(f"warning: {busy}, so it keeps its workers")
 
 
 def _require_workers(change: Change, version: Version) -> None:

@@ -53,7 +53,7 @@ def _refuse(checkpoint: Checkpoint) -> None:
     path = checkpoint.path
     if checkpoint.hostile:
         raise WeightsError(
-            f"{path} names code that attacks whoever loads it",
+            f"{path} names code that would run, and do harm, when it is loaded",
             f"do not load it; see what it names: marsmith weights inspect {path}",
             code="hostile-weights",
         )

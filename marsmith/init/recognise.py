@@ -72,7 +72,7 @@ def prefixes(shapes: Shapes) -> list[str]:
 
 
 def under(shapes: Shapes, prefix: str) -> dict[str, Shape]:
-    """Return the tensors whose names begin so, by the rest of their names."""
+    """Return the tensors with this prefix, by the rest of their names."""
     return {name[len(prefix) :]: shape for name, shape in shapes.items() if name.startswith(prefix)}
 
 

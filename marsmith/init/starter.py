@@ -27,7 +27,7 @@ _SIZE_NOTE = "Not sure: the usual values. Set what the training used."
 
 @dataclass
 class Written:
-    """What became of each file, by its path in the project."""
+    """Whether each file was written, by its path in the project."""
 
     written: list[str] = field(default_factory=list)
     extended: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Small networks to begin with when there are no weights yet; theirs are random."""
+"""Small networks with random weights, to start from when there are no weights yet."""
 
 from __future__ import annotations
 

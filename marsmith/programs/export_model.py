@@ -92,7 +92,7 @@ def set_model(path: Path) -> None:
 
 
 def set_engine(engine: str | None, dtype: str) -> None:
-    """Write what the handler shall load the model with; None for a handler that knows no engine."""
+    """Set the engine and dtype of the handler; None for a handler that has no engines."""
     if engine is None:
         return
     values = Archive(Path.cwd()).model_config
@@ -162,7 +162,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(model, torch.nn.Module):
         raise ExportError(
             "the handler has no model that PyTorch can export",
-            "keep the nn.Module in `self.model`, as the handlers of this kit do",
+            "keep the nn.Module in `self.model`, as marsmith_handlers do",
         )
     model = model.eval()
     inputs, _ = ask(model, answer, job["samples"])
@@ -275,7 +275,7 @@ def _archive_name() -> str:
 
 
 def main() -> None:
-    """Read the job, do it, and write what came of it."""
+    """Read the job, do it, and write the result."""
     job = json.loads(Path(sys.argv[1]).read_text())
     warnings.simplefilter("ignore")
     try:

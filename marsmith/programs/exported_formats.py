@@ -115,7 +115,7 @@ def _compile(program: torch.export.ExportedProgram, path: Path) -> None:
         )
     from torch._inductor import aoti_compile_and_package
 
-    # Constants are folded and packed for oneDNN; nobody changes the weights of an archive.
+    # Constants are folded and packed for oneDNN; the weights of an archive never change.
     options = {"freezing": True, "cpp.dynamic_threads": True}
     # Headers that are compiled once serve many compilations; here is one, and they take longer.
     options["aot_inductor.precompile_headers"] = False

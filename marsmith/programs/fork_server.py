@@ -3,12 +3,12 @@
     python fork_server.py LISTENER FRONT_END
 
 LISTENER is the descriptor of a Unix socket that listens, FRONT_END the pid of TorchServe's front
-end, with which this ends. Who connects is TorchServe's child (forked_worker.py) and says what to
-run; the worker shares with all others what importing took, which is most of what a worker holds.
+end; this process ends with it. The client is TorchServe's child (forked_worker.py), which sends
+what to run. Workers share the memory of the imported modules, which is most of a worker's memory.
 
-The fork is made before PyTorch has threads or a GPU. A model that brings modules of names which are
-imported here gets a Python of its own all the same. Whatever fails here, TorchServe's child starts
-its worker by itself.
+The fork is made before PyTorch has threads or a GPU. A model that brings modules with the names
+of imported ones is run by a new Python process instead. If anything fails here, TorchServe's child
+starts its worker by itself.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _NAME = b"ts_worker"  # what ps and top show instead of "python"
 
 @dataclass(frozen=True)
 class Request:
-    """What a worker is to run: Python's arguments, and what else a process begins with."""
+    """What a worker must run: Python's arguments, and the folder, environment and streams."""
 
     arguments: list[str]
     folder: str
@@ -96,7 +96,7 @@ class ForkServer:
                 key.data()
         for worker in self._workers:
             os.kill(worker.pid, signal.SIGKILL)
-        for worker in self._workers:  # nobody else would: pid 1 of a container may not
+        for worker in self._workers:  # pid 1 of a container may not reap them
             os.waitpid(worker.pid, 0)
         return None
 
@@ -109,7 +109,7 @@ class ForkServer:
         self._selector.unregister(self._listener)
 
     def _accept(self) -> Request | None:
-        """Start a worker. Return what it is to do, in the new process alone."""
+        """Start a worker. Return its request in the new process, and None in this one."""
         try:
             child, _ = self._listener.accept()
         except OSError:  # too many files are open: the next look finds it again
@@ -165,7 +165,7 @@ class ForkServer:
             connection.close()
 
     def _tell(self, worker: Worker) -> None:
-        """Say how a worker ended to who stands for it."""
+        """Send the exit status of a worker to TorchServe's child."""
         self._workers.remove(worker)
         _, status = os.waitpid(worker.pid, 0)
         code = os.waitstatus_to_exitcode(status)
@@ -176,8 +176,8 @@ class ForkServer:
         worker.child.close()
 
     def _end(self, worker: Worker) -> None:
-        """End a worker for which nobody stands any longer: TorchServe has ended its child."""
-        if worker in self._workers:  # else its end was told with the same look at all of them
+        """End a worker after TorchServe has ended its child."""
+        if worker in self._workers:  # else the same select() reported its end
             os.kill(worker.pid, signal.SIGKILL)
             self._selector.unregister(worker.child)
 
@@ -185,7 +185,7 @@ class ForkServer:
 def _received(child: socket.socket) -> Request:
     """Read a request: its length in four bytes, with the streams, and JSON.
 
-    Raises OSError, ValueError or TypeError where it is none, or nobody waits for it any longer.
+    Raises OSError, ValueError or TypeError if it is not one, or if the client has gone.
     """
     child.settimeout(_PATIENCE)
     start, streams, _, _ = socket.recv_fds(child, 4, _STREAMS)
@@ -197,8 +197,8 @@ def _received(child: socket.socket) -> Request:
             request = Request(**json.loads(rest.read(length)), streams=streams)
         child.setblocking(False)
         with suppress(BlockingIOError):
-            child.recv(1)  # nothing more comes; if not even that, its end does
-            raise ConnectionError("who asked for it has ended")
+            child.recv(1)  # returns only when the connection is closed
+            raise ConnectionError("the client has ended")
         return request
     except BaseException:
         for stream in streams:
@@ -255,7 +255,7 @@ def main() -> None:
     if threading.active_count() > 1 or sys.modules["torch"].cuda.is_initialized():
         sys.exit("what is imported has threads or a GPU, and cannot be forked")
     gc.collect()
-    gc.freeze()  # what is imported is shared as long as nobody writes to it, as the collector does
+    gc.freeze()  # imported objects stay shared only if the collector does not write to them
     sys.stdout.flush()
     request = ForkServer(socket.socket(fileno=listener), watched).serve()
     if request is None:

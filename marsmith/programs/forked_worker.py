@@ -1,4 +1,4 @@
-"""Stands for a worker that the fork server runs: TorchServe's child, which ends as it ends.
+"""Stands for a worker that the fork server runs: TorchServe's child, with its exit status.
 
     python forked_worker.py SOCKET PYTHON ARGUMENT…
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from marsmith.programs.light_metrics import Metrics
 
-SERVER_VERSION = "0.12.0"  # of the TorchServe whose worker this stands for
+SERVER_VERSION = "0.12.0"  # of the TorchServe that this worker imitates
 
 
 class RequestProcessor:

@@ -33,7 +33,7 @@ _OTHER_NAMES = {
     "zmq": "pyzmq",
 }
 _NAMESPACE = "google"  # its name tells no distribution
-# Found under their own name, and so widespread that nobody means a file of their own.
+# Found under their own name, and so widespread that an import never means a local file.
 _SAME_NAMES = """
 accelerate albumentations boto3 diffusers einops imageio joblib jsonschema kornia librosa lightning
 matplotlib msgpack networkx nltk onnx onnxruntime openai openvino orjson pandas pydantic redis regex
@@ -69,7 +69,7 @@ def is_of_distribution(module: str) -> bool:
 
 
 def is_known(module: str) -> bool:
-    """Tell the name of a widespread library, which hardly anybody gives to a file of their own."""
+    """Tell the name of a widespread library, which is rarely the name of a local file."""
     return module in _OTHER_NAMES or module in _SAME_NAMES.split()
 
 

@@ -46,7 +46,7 @@ class Project:
         return self.root / "model_store"
 
     def archive_path(self, name: str) -> Path:
-        """Return where the archive `name` is built, be it there or not."""
+        """Return where the archive `name` is built, whether it exists or not."""
         return self.model_store / f"{name}.mar"
 
     @cached_property

@@ -99,7 +99,7 @@ def _expressions(node: ast.stmt) -> Iterator[ast.expr]:
 
 
 def _called(node: ast.expr) -> tuple[str, tuple[str, ...], int] | None:
-    """Return what a call imports whose first argument is a literal."""
+    """Return what a call with a literal first argument imports."""
     if not isinstance(node, ast.Call) or not isinstance(node.func, (ast.Name, ast.Attribute)):
         return None
     name = node.args[0] if node.args else None

@@ -16,7 +16,7 @@ _DYNAMIC = {"__getattr__", "__path__", "globals", "setattr", "*"}
 
 @dataclass(frozen=True)
 class Contents:
-    """What a module imports, which names it has (None: nobody can tell), and its `__all__`."""
+    """What a module imports, which names it has (None: unknown), and its `__all__`."""
 
     imports: tuple[Import, ...] = ()
     names: frozenset[str] | None = None

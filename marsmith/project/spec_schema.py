@@ -108,7 +108,7 @@ _validate_serving = SchemaValidator(_SERVING).validate_python
 
 
 def serving_problems(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield (key, problem) for each of TorchServe's keys whose value it refuses."""
+    """Yield (key, problem) for each of TorchServe's keys with a refused value."""
     try:
         _validate_serving(values)
     except ValidationError as error:

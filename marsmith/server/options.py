@@ -19,7 +19,7 @@ class ServeOptions:
     names: tuple[str, ...] = ()  # of archives, or paths of files; none: all archives
     port: int | None = None  # None takes the addresses of config.properties, 0 five free ports
     timeout: float = DEFAULT_TIMEOUT
-    public_key: Path | None = None  # whose signature every archive must carry
+    public_key: Path | None = None  # every archive must be signed with its private key
     secure: bool = False  # whether every request must carry a token
     tls: bool = False
     log_format: LogFormat = "text"

@@ -27,7 +27,7 @@ _FOREIGN = ("TEMP", "TMP", "LOG_LOCATION", "METRICS_LOCATION", "LOCAL_RANK", "RA
 
 # Names of variables, separated by commas, that are let through all the same.
 LET_THROUGH = "MARSMITH_PASS_ENVIRONMENT"
-# An archive's code is not to find what opens other doors. By name: whole words, since TOKENIZERS_…
+# An archive's code must not see credentials. By name: whole words, since TOKENIZERS_…
 # and KEYBOARD_… are settings; what others write in one word; and what leads to keys elsewhere.
 _SECRET_NAME = re.compile(
     r"(?:^|_)(?:KEYS?|TOKENS?|PASS|PASSCODE|PW|PAT|O?AUTH|CREDS?|COOKIE|JWT|BEARER|PEM|PRIVATE"
@@ -63,10 +63,10 @@ def temporary_folder() -> Path:
 
 
 def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
-    """Leave out variables that look secret, by their name, or as they hold a password.
+    """Leave out variables that look secret: by their name, or because they hold a password.
 
     Those that MARSMITH_PASS_ENVIRONMENT names stay. Raises ServerError if it names one that is not
-    set, since whoever wrote that name relies on it.
+    set, because the name is then probably misspelt.
     """
     passed = {name.strip() for name in environ.get(LET_THROUGH, "").split(",") if name.strip()}
     if missing := sorted(passed - environ.keys()):

@@ -22,7 +22,7 @@ def free_ports(count: int) -> int:
 
 
 def require_free(address: Address) -> None:
-    """Raise PortInUseError if a process uses the port, ServerError if nobody can listen there."""
+    """Raise PortInUseError if a process uses the port, ServerError if it cannot be listened on."""
     error = _bind_error(address.host, address.port)
     if error is None:
         return

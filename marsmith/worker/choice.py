@@ -48,7 +48,7 @@ def needs(archive: Archive) -> Needs:
 
 
 def uses_torchserve(archive: Archive) -> bool:
-    """Whether TorchServe's own worker runs an archive, and not the one of this kit.
+    """Whether TorchServe's own worker runs an archive, and not Marsmith's own.
 
     A handler that needs torch alone is run by TorchServe's where that is installed, since that is
     what serves it. Raises MissingExtraError if nothing here can run it, and ArchiveError.

@@ -15,7 +15,7 @@ from marsmith.torchserve.environment import METRICS_CONFIG, clean_environment, t
 
 _PROGRAMS = Path(__file__).parents[1] / "programs"
 LOG_FILE = "worker.log"  # what the worker and its handler print, beside models/
-_LARGEST_PART = 1 << 20  # bytes; nobody knows whether so many come as were announced
+_LARGEST_PART = 1 << 20  # bytes; fewer may come than were announced
 _MOMENT = 0.5  # seconds
 _PAUSE = 0.01  # seconds between two looks for the worker's socket
 
@@ -132,7 +132,7 @@ class WorkerProcess:
 
 
 def _worker(torchserve: bool) -> list[str | Path]:
-    """Return what Python is to run."""
+    """Return the program of a worker and its arguments."""
     if not torchserve:
         return [_PROGRAMS / "light_worker.py", "--metrics-config", METRICS_CONFIG]
     package = torchserve_home() / "ts"

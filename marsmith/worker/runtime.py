@@ -105,7 +105,8 @@ class Runtime:
             self.failed, self.refused = self._end(error, "load"), self.notes().network
             self.stop()
             failed = f"{self.archive.name}: its worker cannot load the model"
-            raise WorkerError(f"{failed}: {_placed(self.failed)}", self.failed.hint) from None
+            failed += f": {_placed(self.failed)}"
+            raise WorkerError(failed, self.failed.hint, code="model-not-loaded") from None
         except BaseException:
             self.stop()
             raise

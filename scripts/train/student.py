@@ -68,7 +68,7 @@ The weights come under the licence of this repository.
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a model is to learn, and what its card says of it."""
+    """What a model learns, and what its card says about it."""
 
     script: str
     what: str

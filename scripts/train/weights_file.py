@@ -41,7 +41,7 @@ def write_weights(out: Path, state: dict[str, Tensor], card: str) -> None:
 
 
 def _write_beside(path: Path, content: bytes) -> None:
-    """Write a file so that nobody ever sees half of it."""
+    """Write a file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=path.name, dir=path.parent)
     beside = Path(name)

@@ -1,4 +1,4 @@
-"""Commands and code in the documentation are such as the kit takes."""
+"""Commands and code in the documentation are such as Marsmith takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Archives of handlers that are not the kit's: one does what it should, the others what they
+"""Archives of handlers that are not Marsmith's: one does what it should, the others what they
 should not, each in its own way."""
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def clock_of_java(folder: Path) -> Clock:
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
-    # Of Java and its workers alone: libfaketime breaks time.sleep of the kit's own process.
+    # Of Java and its workers alone: libfaketime breaks time.sleep of Marsmith's own process.
     java = folder / "java" / "bin" / "java"
     java.parent.mkdir(parents=True)
     words = [f"{name}={value}" for name, value in variables.items()]

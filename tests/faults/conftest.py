@@ -47,7 +47,7 @@ def note(request: pytest.FixtureRequest) -> Callable[[str, str, Tally], None]:
 
 @pytest.fixture
 def report(note: Callable[[str, str, Tally], None]) -> Callable[[str, Tally], None]:
-    """Note the kit's figures under a fault, and fail if an answer was wrong or lost."""
+    """Note Marsmith's figures under a fault, and fail if an answer was wrong or lost."""
 
     def keep(fault: str, tally: Tally) -> None:
         note("marsmith", fault, tally)

@@ -1,4 +1,4 @@
-"""What is put under faults: the kit's server asked by its client, and TorchServe as it comes."""
+"""What is put under faults: Marsmith's server asked by its client, and TorchServe as it comes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Server(ABC):
 
     @abstractmethod
     def client(self, retries: Retries | None = None) -> Client:
-        """Return the kit's client for it."""
+        """Return Marsmith's client for it."""
 
     @abstractmethod
     def loaded(self, model: str, connections: int) -> AbstractContextManager[Tally]:
@@ -80,11 +80,11 @@ class Server(ABC):
 
 @dataclass(frozen=True)
 class Station(Server):
-    """The kit's, loaded through its client."""
+    """Marsmith's, loaded through its client."""
 
     @property
     def state(self) -> ServerState:
-        """What the kit knows of it now."""
+        """What Marsmith knows of it now."""
         return next(one for one in running_servers(Project(self.kit.root)) if one.port == self.port)
 
     @property

@@ -51,7 +51,7 @@ def test_nobody_else_notices(station: Station, scale: Scale, report: Report, fau
 
 
 def test_a_queue_filled_to_its_end(station: Station, scale: Scale, report: Report) -> None:
-    """One worker that is busy, a queue of four: whoever comes then is refused at once."""
+    """One worker that is busy, a queue of four: further requests are refused at once."""
     model, misbehaving = BAD_CALLERS[_QUEUE]
     with (
         misbehaving(station) as outcomes,

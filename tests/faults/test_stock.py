@@ -115,7 +115,7 @@ def test_an_archive_that_fails(rolling: Stock, scale: Scale, note: Note, how: st
         try:
             client.register("broken.mar", initial_workers=2, synchronous=True)
             client.set_default("digest", version)
-        except ClientError:  # it does not start: whoever deploys it stops here
+        except ClientError:  # it does not start, so a deployment stops here
             refused = True
         time.sleep(max(0.0, end - time.monotonic()))
     note("torchserve", f"deploy of an archive that fails {how}", tally)

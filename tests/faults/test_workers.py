@@ -66,7 +66,7 @@ def test_a_model_without_workers_is_refused_and_not_waited_for(
 def test_workers_that_torchserve_gave_up_are_started_anew(
     station: Station, scale: Scale, report: Report
 ) -> None:
-    """Its model-config lets TorchServe try for a second; then nobody but the kit does."""
+    """Its model-config lets TorchServe try for a second; then nobody but Marsmith does."""
     shut = station.kit.root / "shut"
     shut.touch()
     for pid in station.pids("given_up"):

@@ -1,4 +1,4 @@
-"""What can happen to workers: the same for the kit's server and for TorchServe as it comes."""
+"""What can happen to workers: the same for Marsmith's server and for TorchServe as it comes."""
 
 from __future__ import annotations
 

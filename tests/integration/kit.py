@@ -1,4 +1,4 @@
-"""What the tests type and look at: the kit as a subprocess, processes, files."""
+"""What the tests type and look at: Marsmith as a subprocess, processes, files."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Kit:
 
 @dataclass(frozen=True)
 class Served:
-    """A server that answers, and the kit of its project."""
+    """A server that answers, and Marsmith of its project."""
 
     kit: Kit
     port: int

@@ -72,7 +72,7 @@ def test_all_formats_are_written_proven_and_served(kit: Kit) -> None:
     assert exported_archives(kit) == sorted(f"digits-{kind}" for kind in FORMATS)
     names = [f"digits-{kind}" for kind in FORMATS]
     state = kit("serve", *names, "--background", "--port", "0")
-    assert "ready" in state.stdout  # each of them has answered its samples rightly
+    assert "ready" in state.stdout  # the samples of each passed
     assert "has no sample" not in state.stderr
 
 
@@ -181,7 +181,7 @@ def photos(folder: Path, count: int = 12) -> Path:
 
 
 def test_int8_is_calibrated_on_photos_and_judged_by_others(kit: Kit) -> None:
-    kind = "openvino"  # ONNX in int8: tests/handlers/test_engines.py
+    kind = "openvino"  # ONNX in int8: tests/handlers/marsmith_handlers/test_model_loader.py
     folder = photos(kit.root / "photos")
     words = ["export", "digits", "--format", kind, "--dtype", "int8", "--calibrate", str(folder)]
     words += ["--sample-tolerance", "0.1", "--agreement", "0.6", "--keep", str(kit.root / "kept")]

@@ -108,7 +108,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
 
 
 def plant(root: Path) -> None:
-    """Put archives into the model store that attack whoever loads them."""
+    """Put archives into the model store that attack when they are loaded."""
     store = root / "model_store"
     war(store / "evil.war", root / MARKER)
     mar(store / "slip.mar", {"../slipped": "", "../../slipped": "", "../../../slipped": ""})
@@ -322,7 +322,7 @@ def test_secrets_of_the_environment_end_at_marsmith(secured: Secured) -> None:
     assert [p for p in others if WITHHELD in p.environ().values()] == []
 
 
-# ---- the kit itself
+# ---- Marsmith itself
 
 
 def test_the_kit_needs_no_token_from_its_user(secured: Secured) -> None:

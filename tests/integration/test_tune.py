@@ -133,7 +133,7 @@ def test_what_cannot_be_meant_is_told_before_anything_starts(empty: Kit) -> None
 
 
 def write_loner(kit: Kit) -> None:
-    """Write a project whose handler answers rightly only what is alone in its batch."""
+    """Write a project with a handler that answers correctly only in batches of one."""
     kit.write("archives.toml", SPEC)
     kit.write("loner.py", LONER)
     kit.write("one.txt", "x")

@@ -19,7 +19,7 @@ TREES = {path: ast.parse(path.read_bytes()) for path in (ROOT / "marsmith").rglo
 
 
 def _parameters() -> dict[str, set[int]]:
-    """Return where functions and dataclasses of the kit take a code or a rule by its position."""
+    """Return where functions and dataclasses of Marsmith take a code or a rule by its position."""
     places: dict[str, set[int]] = {}
     for node in (node for tree in TREES.values() for node in ast.walk(tree)):
         names: list[str] = []

@@ -1,4 +1,4 @@
-"""handlers/image_codec.py: pictures of all kinds in, three kinds out."""
+"""marsmith_handlers/image_codec.py: pictures of all kinds in, three kinds out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""handlers/image_request.py: all the ways an image or a tensor may come in."""
+"""marsmith_handlers/image_request.py: all the ways an image or a tensor may come in."""
 
 from __future__ import annotations
 

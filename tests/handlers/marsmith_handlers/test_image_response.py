@@ -1,4 +1,4 @@
-"""handlers/image_response.py: which content type a request gets, and how answers are shaped."""
+"""marsmith_handlers/image_response.py: the content type of an answer, and how it is shaped."""
 
 from __future__ import annotations
 

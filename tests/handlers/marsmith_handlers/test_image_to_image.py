@@ -1,4 +1,4 @@
-"""handlers/image_to_image.py, and the two models it serves."""
+"""marsmith_handlers/image_to_image.py, and the two models it serves."""
 
 from __future__ import annotations
 

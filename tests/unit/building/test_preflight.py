@@ -33,9 +33,7 @@ def test_the_tiny_project_is_sound(project: MakeProject) -> None:
 def test_an_archive_without_a_sample_is_warned_of(project: MakeProject) -> None:
     tiny = project({"handler.py": HANDLER}, minimal_spec())
     (found,) = check_spec(tiny, tiny.spec_file.archives["tiny"])
-    assert found.severity is Severity.WARNING
-    assert "nothing proves" in found.message
-    assert "[[archives.tiny.samples]]" in found.hint
+    assert (found.rule, found.severity) == ("no-sample", Severity.WARNING)
     assert found.location == "archives.toml:1"
 
 
@@ -71,21 +69,22 @@ def test_a_missing_file_is_named_with_its_line_and_the_closest(
     project: MakeProject, old: str, new: str, line: int, meant: str
 ) -> None:
     found = error(project(spec=SPEC.replace(old, new)))
-    assert f"there is no file {new!r}" in found.message
-    assert found.hint == f"did you mean {meant!r}?"
-    assert found.location == f"archives.toml:{line}"
+    assert (found.rule, found.location) == ("file", f"archives.toml:{line}")
+    assert repr(new) in found.message
+    assert repr(meant) in found.hint
 
 
 def test_a_missing_file_like_no_other_says_where_paths_start(project: MakeProject) -> None:
     found = error(project(spec=SPEC.replace("proof/one.bin", "nowhere/qqq")))
-    assert found.hint == "paths start at the project's root"
+    assert (found.rule, found.location) == ("file", "archives.toml:17")
+    assert "'" not in found.hint.replace("project's", "")
 
 
 @pytest.mark.parametrize("key", ["model_file", "serialized_file", "requirements_file"])
 def test_every_single_file_is_looked_for(project: MakeProject, key: str) -> None:
     found = error(project({"handler.py": HANDLER}, minimal_spec(f'{key} = "missing"\n')))
-    assert found.message == f"{key}: there is no file 'missing'"
-    assert found.line == 4
+    assert (found.rule, found.location) == ("file", "archives.toml:4")
+    assert "'missing'" in found.message
 
 
 @pytest.mark.parametrize(
@@ -98,19 +97,18 @@ def test_every_single_file_is_looked_for(project: MakeProject, key: str) -> None
 )
 def test_a_folder_is_no_file(project: MakeProject, old: str, new: str, line: int) -> None:
     found = error(project(spec=SPEC.replace(old, new)))
-    assert "is a folder" in found.message
-    assert found.location == f"archives.toml:{line}"
+    assert (found.rule, found.location) == ("file", f"archives.toml:{line}")
 
 
 def test_a_handler_that_is_a_folder_is_reported(project: MakeProject) -> None:
     found = error(project({"pkg.py/x.txt": ""}, minimal_spec(handler="pkg.py")))
-    assert (found.message, found.line) == ("handler: 'pkg.py' is a folder", 3)
+    assert (found.rule, found.location) == ("file", "archives.toml:3")
 
 
 def test_a_wildcard_that_matches_nothing_is_reported(project: MakeProject) -> None:
     found = error(project(spec=SPEC.replace('"extra"', '"extra/*.csv"')))
-    assert "nothing matches 'extra/*.csv'" in found.message
-    assert found.location == "archives.toml:6"
+    assert (found.rule, found.location) == ("file", "archives.toml:6")
+    assert "'extra/*.csv'" in found.message
 
 
 def test_a_wildcard_that_matches_something_is_fine(project: MakeProject) -> None:
@@ -121,25 +119,24 @@ def test_a_wildcard_that_matches_something_is_fine(project: MakeProject) -> None
 def test_a_comma_in_a_path_is_refused(project: MakeProject, name: str) -> None:
     spec = SPEC.replace('"extra"', f'"{name}"')
     found = error(project(FILES | {name: "x"}, spec))
-    assert "comma" in found.message
-    assert found.hint == "rename the file"
+    assert (found.rule, found.location) == ("file", "archives.toml:6")
+    assert repr(name) in found.message
 
 
 @pytest.mark.parametrize("key", ["model_file", "serialized_file", "requirements_file"])
 def test_an_empty_path_is_refused(project: MakeProject, key: str) -> None:
     found = error(project({"handler.py": HANDLER}, minimal_spec(f'{key} = ""\n')))
-    assert found.message.startswith(key)
-    assert found.location == "archives.toml:4"
+    assert (found.rule, found.location) == ("file", "archives.toml:4")
 
 
 def test_an_empty_handler_is_refused(project: MakeProject) -> None:
     found = error(project({}, minimal_spec(handler="")))
-    assert (found.message, found.line) == ("handler is empty", 3)
+    assert (found.rule, found.location) == ("file", "archives.toml:3")
 
 
 def test_an_empty_extra_file_is_refused(project: MakeProject) -> None:
     found = error(project({"handler.py": HANDLER}, minimal_spec('extra_files = [""]\n')))
-    assert found.message == "extra_files is empty"
+    assert (found.rule, found.location) == ("file", "archives.toml:4")
 
 
 def test_several_problems_are_all_reported(project: MakeProject) -> None:
@@ -153,9 +150,9 @@ def test_several_problems_are_all_reported(project: MakeProject) -> None:
 def test_two_files_of_one_basename_collide(project: MakeProject) -> None:
     files = FILES | {"other/labels.json": "{}"}
     found = error(project(files, SPEC.replace('"extra",', '"extra", "other/labels.json"')))
-    assert "two files become 'labels.json'" in found.message
-    assert "extra/labels.json and other/labels.json" in found.message
-    assert found.location == "archives.toml:6"
+    assert (found.rule, found.location) == ("collision", "archives.toml:6")
+    assert "extra/labels.json" in found.message
+    assert "other/labels.json" in found.message
 
 
 @pytest.mark.parametrize(
@@ -163,15 +160,16 @@ def test_two_files_of_one_basename_collide(project: MakeProject) -> None:
 )
 def test_a_file_called_like_one_of_ours_collides(project: MakeProject, name: str) -> None:
     found = error(project(FILES | {f"extra/{name}": "{}"}))
-    assert f"two files become {name!r}" in found.message
+    assert found.rule == "collision"
+    assert repr(name) in found.message
 
 
 def test_two_samples_of_one_basename_collide(project: MakeProject) -> None:
     more = '\n[[archives.tiny.samples]]\nrequest = "more/one.bin"\nresponse = "more/two.json"\n'
     files = FILES | {"more/one.bin": b"x", "more/two.json": "[2]"}
     found = error(project(files, SPEC + more))
+    assert (found.rule, found.location) == ("collision", "archives.toml:21")
     assert "'samples/one.bin'" in found.message
-    assert found.location == "archives.toml:21"
 
 
 def test_the_same_file_named_twice_is_no_collision(project: MakeProject) -> None:
@@ -182,6 +180,7 @@ def test_the_same_file_named_twice_is_no_collision(project: MakeProject) -> None
 def test_a_file_where_another_needs_a_folder_collides(project: MakeProject) -> None:
     spec = SPEC.replace('"extra",', '"data/samples",')
     found = error(project(FILES | {"data/samples": "x"}, spec))
+    assert found.rule == "collision"
     assert "samples" in found.message
 
 
@@ -227,8 +226,7 @@ def test_a_handler_of_another_encoding_that_says_so_is_fine(project: MakeProject
 )
 def test_a_handler_without_a_class_is_reported(project: MakeProject, source: str) -> None:
     found = error(project({"handler.py": source}, minimal_spec()))
-    assert "a handler must define exactly one class, and this one defines none" in found.message
-    assert found.location == "handler.py:1"
+    assert (found.rule, found.location) == ("classes", "handler.py:1")
 
 
 def test_a_handler_with_several_classes_names_them_on_the_second_ones_line(
@@ -236,8 +234,8 @@ def test_a_handler_with_several_classes_names_them_on_the_second_ones_line(
 ) -> None:
     source = "class A: ...\n\n\nclass B: ...\nclass C: ...\n"
     found = error(project({"handler.py": source}, minimal_spec()))
-    assert "defines 3: A, B, C" in found.message
-    assert found.location == "handler.py:4"
+    assert (found.rule, found.location) == ("classes", "handler.py:4")
+    assert "A, B, C" in found.message
 
 
 def test_an_entry_point_that_is_there_is_fine(project: MakeProject) -> None:
@@ -249,32 +247,30 @@ def test_an_entry_point_that_is_missing_gets_a_suggestion(project: MakeProject) 
     source = "def predict(data, context): ...\n"
     found = error(project({"handler.py": source}, minimal_spec(handler="handler.py:predit")))
     assert found.rule == "handler-function"
-    assert found.hint == "did you mean 'predict'?"
+    assert "'predict'" in found.hint
     assert (found.file, found.line) == ("archives.toml", 3)
 
 
 def test_an_entry_point_that_is_a_class_is_reported(project: MakeProject) -> None:
     found = error(project({"handler.py": HANDLER}, minimal_spec(handler="handler.py:TinyHandler")))
     assert (found.rule, found.location) == ("handler-function", "archives.toml:3")
-    assert "only class" in found.hint
 
 
 def test_an_entry_point_like_no_other_gets_a_hint_about_functions(project: MakeProject) -> None:
     files = {"handler.py": "def predict(data, context): ...\n"}
     found = error(project(files, minimal_spec(handler="handler.py:qqq")))
-    assert "project's root" not in found.hint
+    assert (found.rule, found.location) == ("handler-function", "archives.toml:3")
 
 
 def test_a_handler_that_is_not_python_is_reported_with_its_line(project: MakeProject) -> None:
     found = error(project({"handler.py": "class A:\n    def f(:\n"}, minimal_spec()))
-    assert found.message.startswith("not Python: ")
-    assert found.location == "handler.py:2"
+    assert (found.rule, found.location) == ("syntax", "handler.py:2")
 
 
 @pytest.mark.parametrize("source", [b"\xff\xfe", b"a = '\x00'\n"], ids=["not UTF-8", "a zero"])
 def test_a_handler_that_is_no_text_is_reported(project: MakeProject, source: bytes) -> None:
     found = error(project({"handler.py": source}, minimal_spec()))
-    assert (found.file, "not Python" in found.message) == ("handler.py", True)
+    assert (found.rule, found.file) == ("syntax", "handler.py")
 
 
 @pytest.mark.parametrize(
@@ -289,9 +285,8 @@ def test_a_handler_that_is_neither_file_nor_default_gets_a_suggestion(
     project: MakeProject, handler: str, meant: str
 ) -> None:
     found = error(project({"handler.py": HANDLER}, minimal_spec(handler=handler)))
-    assert "neither a .py file nor a default handler" in found.message
-    assert found.hint == f"did you mean {meant!r}?"
-    assert found.line == 3
+    assert (found.rule, found.location) == ("file", "archives.toml:3")
+    assert repr(meant) in found.hint
 
 
 def test_the_handlers_code_is_not_executed(project: MakeProject, tmp_path: Path) -> None:
@@ -311,22 +306,21 @@ def test_a_sound_model_is_fine(project: MakeProject, saved: SavedByTorch) -> Non
 
 
 @pytest.mark.parametrize(
-    ("source", "said", "line"),
+    ("source", "rule", "line"),
     [
-        ("from torch.nn import Linear\n", "defines none", 1),
-        ("def handle(): ...\n", "defines none", 1),
-        ("class A: ...\nclass B: ...\n", "defines 2: A, B", 2),
-        ("class A(:\n", "not Python", 1),
+        ("from torch.nn import Linear\n", "classes", 1),
+        ("def handle(): ...\n", "classes", 1),
+        ("class A: ...\nclass B: ...\n", "classes", 2),
+        ("class A(:\n", "syntax", 1),
     ],
     ids=["an imported class", "a function", "two classes", "a syntax error"],
 )
 def test_a_model_file_needs_exactly_one_class(
-    project: MakeProject, source: str, said: str, line: int
+    project: MakeProject, source: str, rule: str, line: int
 ) -> None:
     files = {"handler.py": HANDLER, "net.py": source}
     found = error(project(files, minimal_spec('model_file = "net.py"\n')))
-    assert said in found.message
-    assert found.location == f"net.py:{line}"
+    assert (found.rule, found.location) == (rule, f"net.py:{line}")
 
 
 # ---- weights
@@ -351,10 +345,8 @@ def test_a_whole_module_is_reported_in_either_format(
     project: MakeProject, saved: SavedByTorch, name: str
 ) -> None:
     found = error(weights_project(project, getattr(saved, name)))
-    assert "pickles more than tensors" in found.message
-    assert "torch.save(model.state_dict(), FILE)" in found.hint
-    assert found.message.startswith("net.pth: ")
-    assert found.file == "archives.toml" and found.line is not None
+    assert (found.rule, found.location) == ("weights", "archives.toml:5")
+    assert "net.pth" in found.message
 
 
 @pytest.mark.parametrize("name", ["state_dict_zip", "state_dict_legacy"])
@@ -363,14 +355,17 @@ def test_weights_that_are_cut_off_are_reported_in_either_format(
 ) -> None:
     whole: bytes = getattr(saved, name)
     found = error(weights_project(project, whole[: len(whole) // 2]))
-    assert "net.pth: the file is cut off or damaged" in found.message
+    assert (found.rule, found.location) == ("weights", "archives.toml:5")
+    assert "net.pth" in found.message
 
 
 @pytest.mark.parametrize("more", [WITH_MODEL, 'serialized_file = "net.pth"\n'])
 def test_empty_weights_are_reported_with_or_without_a_model_file(
     project: MakeProject, more: str
 ) -> None:
-    assert error(weights_project(project, b"", more)).message == "net.pth: the file is empty"
+    found = error(weights_project(project, b"", more))
+    assert (found.rule, found.file) == ("weights", "archives.toml")
+    assert "net.pth" in found.message
 
 
 def test_torchscript_needs_no_model_file(project: MakeProject, saved: SavedByTorch) -> None:

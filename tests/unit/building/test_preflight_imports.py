@@ -49,7 +49,7 @@ def test_a_missing_module_of_the_project_is_an_error_with_its_line(
     found = findings(project, source)[0]
     assert (found.rule, found.severity) == ("missing-import", Severity.ERROR)
     assert found.location == "handler.py:2"
-    assert found.hint == f"did you mean {meant!r}?"
+    assert repr(meant) in found.hint
 
 
 def test_a_missing_module_of_a_function_is_an_error_if_its_package_is_there(
@@ -60,7 +60,9 @@ def test_a_missing_module_of_a_function_is_an_error_if_its_package_is_there(
 
 
 def test_a_module_is_no_package(project: MakeProject) -> None:
-    assert "helper.py is a module" in finding(project, "import helper.deep").message
+    found = finding(project, "import helper.deep")
+    assert (found.rule, found.location) == ("missing-import", "handler.py:1")
+    assert "helper.py" in found.message
 
 
 def test_what_is_neither_installed_nor_declared_is_warned_of(project: MakeProject) -> None:
@@ -72,7 +74,8 @@ def test_what_is_neither_installed_nor_declared_is_warned_of(project: MakeProjec
 
 def test_the_distribution_of_a_known_module_is_named(project: MakeProject) -> None:
     found = finding(project, "import segmentation_models_pytorch")
-    assert "pip install segmentation-models-pytorch" in found.hint
+    assert found.rule == "missing-import"
+    assert "segmentation-models-pytorch" in found.hint
 
 
 def test_no_distribution_is_guessed_for_a_name_that_many_share() -> None:
@@ -81,7 +84,8 @@ def test_no_distribution_is_guessed_for_a_name_that_many_share() -> None:
 
 def test_a_file_elsewhere_in_the_project_is_named(project: MakeProject) -> None:
     found = finding(project, "import tools", files={"handlers/tools.py": ""})
-    assert 'extra_files = ["handlers/tools.py"]' in found.hint
+    assert found.rule == "missing-import"
+    assert "handlers/tools.py" in found.hint
 
 
 @pytest.mark.parametrize(

@@ -88,8 +88,8 @@ def test_a_misspelt_command_or_option_gets_a_suggestion(words: list[str], meant:
 # ---- errors as JSON
 
 
-def error_of(result: subprocess.CompletedProcess[str]) -> dict[str, object]:
-    assert (result.returncode, result.stderr) == (1, "")
+def error_of(result: subprocess.CompletedProcess[str], status: int = 1) -> dict[str, object]:
+    assert (result.returncode, result.stderr) == (status, "")
     (line,) = result.stdout.splitlines()
     error: dict[str, object] = json.loads(line)["error"]
     assert set(error) == {"code", "message", "hint", "findings"}
@@ -115,6 +115,16 @@ def test_with_json_every_command_prints_its_error_as_json(tmp_path: Path, words:
         (tmp_path / "archives.toml").unlink()
     result = run_marsmith(*words, "--json", cwd=tmp_path)
     assert error_of(result)["code"] != "bug"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["biuld"], ["build", "--forse"], ["inspect"], ["build", "--lock", "tiny"], ["--prject"]],
+    ids=" ".join,
+)
+def test_wrong_usage_is_json_too(project: MakeProject, words: list[str]) -> None:
+    result = run_marsmith(*words, "--json", cwd=project().root)
+    assert error_of(result, status=2)["code"] == "usage"
 
 
 def test_findings_are_part_of_the_error(project: MakeProject) -> None:

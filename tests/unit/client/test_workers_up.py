@@ -53,7 +53,7 @@ def ask(server: Server, **how: float | None) -> Client:
         ([], "has no worker"),
     ],
 )
-def test_whoever_waits_for_a_model_without_workers_is_told_so(
+def test_a_wait_for_a_model_without_workers_is_refused(
     server: Server, states: list[str], words: str
 ) -> None:
     server.reply(MODELS, description(*states))

@@ -15,7 +15,7 @@ def load(kind: str, path: Path) -> Any:
     with random_tensors(TEMPLATES[kind]) as tensors, path.open("wb") as file:
         write_torch_zip(file, tensors)
     space: dict[str, Any] = {"__name__": "net"}
-    exec(network_file(TEMPLATES[kind], "a", "Net"), space)  # noqa: S102 (the kit's own text)
+    exec(network_file(TEMPLATES[kind], "a", "Net"), space)  # noqa: S102 (Marsmith's own text)
     model = space["Net"]().eval()
     model.load_state_dict(torch.load(path, weights_only=True))
     return model

@@ -88,39 +88,38 @@ def test_a_handler_may_name_an_entry_point() -> None:
         (minimal_spec("[archives.tiny.servin]\nbatchSize = 3\n"), "servin", "serving", 4),
     ],
 )
-def test_a_mistyped_key_is_found_at_every_level(text: str, key: str, meant: str, line: int) -> None:
+def test_a_misspelt_key_is_found_at_every_level(text: str, key: str, meant: str, line: int) -> None:
     found = problem(text)
-    assert f"unknown key {key!r}" in found.message
-    assert found.hint == f"did you mean {meant!r}?"
-    assert found.location == f"archives.toml:{line}"
+    assert (found.rule, found.location) == ("unknown-key", f"archives.toml:{line}")
+    assert repr(key) in found.message
+    assert repr(meant) in found.hint
 
 
 def test_a_key_like_no_other_lists_the_known_ones_without_the_tables_own_name() -> None:
     found = problem(minimal_spec("qqq = 1\n"))
-    assert found.hint.startswith("known: version, handler, model_file")
+    assert found.rule == "unknown-key"
+    assert "version, handler, model_file" in found.hint
     assert " name" not in found.hint
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "[archives]\n"])
 def test_a_file_without_archives_says_what_to_write(text: str) -> None:
     found = problem(text)
-    assert found.message == "no archive is described"
-    assert "[archives.NAME]" in found.hint
-    assert found.file == "archives.toml"
+    assert (found.rule, found.file) == ("no-archives", "archives.toml")
 
 
 def test_missing_keys_are_reported_on_the_tables_line() -> None:
     found = problems("\n[archives.tiny]\n")
-    assert [(one.message, one.line) for one in found] == [
-        ("'version' is missing in [archives.tiny]", 2),
-        ("'handler' is missing in [archives.tiny]", 2),
-    ]
+    assert [(one.rule, one.line) for one in found] == [("missing-key", 2), ("missing-key", 2)]
+    assert "'version'" in found[0].message
+    assert "'handler'" in found[1].message
 
 
 def test_a_missing_key_of_the_second_sample_is_reported_on_its_line() -> None:
     sample = '[[archives.tiny.samples]]\nrequest = "a"\n'
     found = problem(minimal_spec(sample + 'response = "b"\n' + sample))
-    assert (found.line, "'response' is missing" in found.message) == (7, True)
+    assert (found.rule, found.line) == ("missing-key", 7)
+    assert "'response'" in found.message
 
 
 @pytest.mark.parametrize(
@@ -146,9 +145,8 @@ def test_a_missing_key_of_the_second_sample_is_reported_on_its_line() -> None:
 )
 def test_a_value_of_the_wrong_type_is_found_on_its_line(more: str, key: str, line: int) -> None:
     found = problem(minimal_spec(more))
+    assert (found.rule, found.location) == ("spec-value", f"archives.toml:{line}")
     assert key in found.message
-    assert key in found.hint
-    assert found.location == f"archives.toml:{line}"
 
 
 @pytest.mark.parametrize(
@@ -169,18 +167,20 @@ def test_types_are_named_as_toml_names_them_not_as_python_does(text: str) -> Non
 def test_a_tolerance_is_a_number_of_at_least_zero(value: str) -> None:
     sample = '[[archives.tiny.samples]]\nrequest = "a"\nresponse = "b"\n'
     found = problem(minimal_spec(f"{sample}tolerance = {value}\n"))
-    assert (found.line, "'tolerance'" in found.message) == (7, True)
+    assert (found.rule, found.line) == ("spec-value", 7)
+    assert "'tolerance'" in found.message
 
 
 def test_a_version_that_is_a_number_is_written_out_as_text() -> None:
     found = problem('[archives.tiny]\nversion = 1.0\nhandler = "h.py"\n')
-    assert (found.line, found.hint) == (2, 'write version = "1.0"')
+    assert (found.rule, found.line) == ("spec-value", 2)
+    assert 'version = "1.0"' in found.hint
 
 
 def test_an_empty_version_is_refused() -> None:
     """torch-model-archiver drops it, and an archive without a version cannot be served."""
     found = problem('[archives.tiny]\nversion = ""\nhandler = "h.py"\n')
-    assert found.line == 2
+    assert (found.rule, found.line) == ("spec-value", 2)
 
 
 @pytest.mark.parametrize(
@@ -227,11 +227,13 @@ batchSize = 0
 [[archives.two.samples]]
 request = "a"
 """
-    found = sorted((one.line, one.message.partition(" in [")[0]) for one in problems(text))
-    assert [line for line, _ in found] == [1, 2, 3, 10, 12]
-    assert found[0][1] == "'handler' is missing"
-    assert found[2][1] == "unknown key 'handlr'"
-    assert found[4][1] == "'response' is missing"
+    assert sorted((one.line, one.rule) for one in problems(text)) == [
+        (1, "missing-key"),
+        (2, "spec-value"),
+        (3, "unknown-key"),
+        (10, "spec-value"),
+        (12, "missing-key"),
+    ]
 
 
 @pytest.mark.parametrize("name", ["digits", "a", "0", "a-b_c.d", "A1"])

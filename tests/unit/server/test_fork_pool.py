@@ -142,7 +142,7 @@ def test_a_model_with_a_module_of_a_name_that_is_imported_gets_its_own(place: Pa
         (place / "model" / "yaml.py").unlink()
 
 
-def test_whoever_says_something_else_is_let_go(place: Path) -> None:
+def test_a_client_with_another_request_is_disconnected(place: Path) -> None:
     for message in (b"", b"GET / HTTP/1.1\r\n", b"\0\0\0\2[]", b"\0\0\0\2{}"):
         with socket.socket(socket.AF_UNIX) as caller:
             caller.connect(str(place / "fork.sock"))
