@@ -795,7 +795,7 @@ def delay_beyond_the_timeout(tiny: Tiny) -> Checked:
     return with_config(tiny, "maxBatchDelay: 2000\nresponseTimeout: 2\n")
 
 
-@finds("serving-workers", "archives.toml:8: minWorkers = 2")
+@finds("serving-workers", "archives.toml:8: the minimum of workers (2)")
 def more_at_least_than_at_most(tiny: Tiny) -> Checked:
     tiny.spec(("minWorkers = 1", "minWorkers = 2"))
     return tiny.check()

@@ -99,7 +99,7 @@ def test_when_it_is_interrupted_nothing_is_left_but_what_was_measured(
     finally:
         process.kill()
     assert process.returncode == 130
-    assert "stopped; what was measured is kept" in errors
+    assert "stopped; the measurements are kept in .marsmith/tune/loner.jsonl" in errors
     assert (empty.root / "archives.toml").read_text() == SPEC
     assert measurements(empty, "loner")
     assert list(temporary_folder.iterdir()) == []
@@ -124,7 +124,7 @@ def test_an_archive_that_cannot_be_loaded_is_told_with_its_cause(empty: Kit) -> 
 
 def test_what_cannot_be_meant_is_told_before_anything_starts(empty: Kit) -> None:
     write_loner(empty)
-    assert "write 50ms" in empty("tune", "loner", "--p99", "50", check=False).stderr
+    assert "'50' is not a duration" in empty("tune", "loner", "--p99", "50", check=False).stderr
     unknown = empty("tune", "loner", *EASY, "--sample", "two.txt", check=False)
     assert "error[unknown-sample]" in unknown.stderr
     assert "samples/one.txt" in unknown.stderr
