@@ -70,6 +70,8 @@ class Start:
             time.sleep(_PAUSE)
         for archive in self.archives:
             for sample in archive.samples:
+                if self.stop.requested:
+                    return
                 self._prove(archive, sample)
 
     def _prove(self, archive: Archive, sample: Sample) -> None:
