@@ -47,6 +47,7 @@ _TEXT = core_schema.str_schema(strict=True)
 _COUNT = core_schema.int_schema(strict=True, ge=0)
 _POSITIVE = core_schema.int_schema(strict=True, ge=1)
 _FLAG = core_schema.bool_schema(strict=True)
+_DIGEST = core_schema.str_schema(strict=True, pattern="^sha256:[0-9a-f]{64}$")
 _PLAIN_TABLE = core_schema.dict_schema(
     _TEXT, core_schema.no_info_plain_validator_function(_plain), strict=True
 )
@@ -100,6 +101,7 @@ _ARCHIVE = _table(
         "serving": _SERVING,
         "handler_config": _PLAIN_TABLE,
         "samples": core_schema.list_schema(_SAMPLE),
+        "accepted_code": core_schema.dict_schema(_TEXT, _DIGEST),
     },
 )
 # pydantic's engine without its classes, which take every command long to import.
@@ -142,6 +144,7 @@ def explain(detail: ErrorDetails, path: tuple[str | int, ...]) -> tuple[str, str
 
 
 _PLAIN_WORDS = (
+    (r"String should match pattern .*", "should be sha256: and 64 hexadecimal digits"),
     (r"a valid integer", "an integer"),
     (r"a valid (dictionary|tuple|list)( or instance of \w+)?", r"a \1"),
     (r"a (tuple|list)", "a list"),
