@@ -15,6 +15,7 @@ from marsmith.check.engines import check_engine
 from marsmith.check.layout import check_against_sources, check_contents, check_layout
 from marsmith.check.manifests import check_manifest
 from marsmith.check.pickles import check_pickles
+from marsmith.check.requirements import check_requirements
 from marsmith.check.root_cause import as_cause, causes_of
 from marsmith.check.server_config import check_server_config
 from marsmith.check.serving_config import check_serving
@@ -35,6 +36,7 @@ _STATIC: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
     check_weights,
     check_engine,
     check_serving,
+    check_requirements,
 )
 
 

@@ -15,7 +15,8 @@ from marsmith.weights.tensors import Storage, damaged
 
 _DEEPEST = 100  # levels of nested tuples
 _WIDEST = 10_000_000  # values in them
-MOST_OPCODES = 1_500_000  # of a file; one of a large model has some 100,000
+MOST_OPCODES = 1_000_000  # of a file; one of a large model has some 100,000
+MOST_NAMES = 10_000  # of classes and functions
 _LONGEST_NUMBER = 1024  # bytes
 
 PickleFunction = Callable[[Any], None]
@@ -66,6 +67,7 @@ class InertUnpickler(pickle._Unpickler):
         super().__init__(file, encoding="utf-8", errors="replace")
         self.read, self.readline = file.read, file.readline
         self.left = MOST_OPCODES
+        self.stand_ins: dict[str, Any] = {}
         self.foreign: set[str] = set()
         self._load_storage = load_storage
         self._nests: dict[int, tuple[Any, int, int]] = {}  # by id: tuple, depth, count of values
@@ -93,7 +95,9 @@ class InertUnpickler(pickle._Unpickler):
         full = f"{module}.{name}"
         if not is_tensor(full):
             self.foreign.add(shown(full))
-        return stand_in(module, name)
+        if len(self.stand_ins) > MOST_NAMES:
+            raise TooManyOpcodesError
+        return self.stand_ins.setdefault(full, stand_in(module, name))
 
     def persistent_load(self, pid: Any) -> Any:
         """Return what lies outside the pickle: a storage, or in old files a module's source."""

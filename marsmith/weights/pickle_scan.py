@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, ClassVar
 from marsmith.weights.pickle_names import is_harmless, shown, today
 from marsmith.weights.pickle_python import python_of
 from marsmith.weights.pickle_reader import (
+    MOST_NAMES,
     InertUnpickler,
     PickleFunction,
     TooManyOpcodesError,
@@ -25,7 +26,6 @@ from marsmith.weights.pickle_reader import (
 from marsmith.weights.pickle_stand_ins import Inert
 
 _LONGEST = 1 << 16  # bytes of a text that can be a name
-_MOST_NAMES = 10_000
 _IMPORTABLE = re.compile(r"[A-Za-z_][\w.]*")
 _JOBLIB = "joblib.numpy_pickle.NumpyArrayWrapper"
 
@@ -58,7 +58,6 @@ class PickleScan(InertUnpickler):
         self.left = left
         self.arrays = 0  # of joblib
         self._file, self._joblib = file, joblib
-        self._stand_ins: dict[str, Inert] = {}
         self.readline = self._bounded_line
         self.ended = False
         self._calls = self._magic = False  # is it a pickle, and not a text that looks like one?
@@ -99,9 +98,10 @@ class PickleScan(InertUnpickler):
         return self._stand_in(name)
 
     def _stand_in(self, name: str) -> Inert:
-        if len(self._stand_ins) > _MOST_NAMES:
+        if len(self.stand_ins) > MOST_NAMES:
             raise TooManyOpcodesError
-        return self._stand_ins.setdefault(name, Inert(name))
+        one: Inert = self.stand_ins.setdefault(name, Inert(name))
+        return one
 
     def persistent_load(self, _pid: Any) -> Any:
         """Return a stand-in for what lies outside the pickle."""

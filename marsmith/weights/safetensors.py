@@ -36,7 +36,10 @@ def read_safetensors(path: Path, file: BinaryIO) -> dict[str, Any]:
     if length > _MAX_HEADER:
         raise _too_many(f"a header of {length:,} bytes")
     text = file.read(length)
-    if text.count(b"{") > _MOST_TENSORS or text.count(b",") > _MOST_COMMAS:
+    if (
+        max(text.count(b"{"), text.count(b"[") // 2) > _MOST_TENSORS
+        or text.count(b",") > _MOST_COMMAS
+    ):
         raise _too_many("too many tensors")
     try:
         header = json.loads(text)
