@@ -118,6 +118,7 @@ def plan_start(project: Project, options: ServeOptions, properties: dict[str, st
     restored = tuple(one for one in record if one.name in chosen)
     for one in restored:
         _require_unaltered(project, one)
+        refuse_code(path_of(project, one), accepted_by(project))
     built = [built_archive(project, name) for name in chosen if name not in recorded]
     built += [_given_archive(project, port, path, recorded) for path in files]
     _require_one_each([*(archive.name for archive in built), *{one.name for one in restored}])

@@ -39,7 +39,7 @@ class Program:
         return subprocess.Popen, (["true"],)
 
 
-def zipped(method: int = zipfile.ZIP_DEFLATED, **files: bytes) -> bytes:
+def zipped(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", method) as archive:
         for name, content in files.items():
@@ -99,22 +99,22 @@ FILES: dict[str, bytes] = {
     "behind raw bytes": pickle.dumps(1) + b"\xff\xfe raw" + EVIL,
     "torch zip": saved({"a": Attack()}),
     "torch legacy": saved({"a": Attack()}, _use_new_zipfile_serialization=False),
-    "compressed zip": zipped(**{"archive/data.pkl": EVIL}),
-    "zips in zips": zipped(a=zipped(0, b=zipped(c=zipped(0, d=EVIL)))),
-    "zip behind other bytes": b"\x7fELF other bytes" + zipped(a=EVIL),
-    "member of another name": zipped(**{"archive/data.pkl": pickle.dumps({}), "x/notes": EVIL}),
-    "TorchScript in name": zipped(0, **{"a/data.pkl": EVIL, "a/constants.pkl": b"\x80\x02)."}),
+    "compressed zip": zipped({"archive/data.pkl": EVIL}),
+    "zips in zips": zipped({"a": zipped({"b": zipped({"c": EVIL})}, 0)}),
+    "zip behind other bytes": b"\x7fELF other bytes" + zipped({"a": EVIL}),
+    "member of another name": zipped({"archive/data.pkl": pickle.dumps({}), "x/notes": EVIL}),
+    "TorchScript in name": zipped({"a/data.pkl": EVIL, "a/constants.pkl": b"\x80\x02)."}, 0),
     "tar": tarred("pickle", EVIL),
     "tar without a magic": without_magic(tarred("notes.txt", EVIL)),
     "numpy": numpy_saved(Attack()),
-    "numpy in numpy's zip": zipped(0, **{"a.npy": numpy_saved(Attack())}),
-    "npz in a zip without an ending": zipped(inner=zipped(**{"a.npy": numpy_saved(Attack())})),
+    "numpy in numpy's zip": zipped({"a.npy": numpy_saved(Attack())}, 0),
+    "npz in a zip without an ending": zipped({"inner": zipped({"a.npy": numpy_saved(Attack())})}),
     "zlib": zlib.compress(EVIL),
     "gzip": gzip.compress(EVIL),
     "bz2": bz2.compress(EVIL),
     "xz": lzma.compress(EVIL),
     "lzma alone": lzma.compress(EVIL, lzma.FORMAT_ALONE),
-    "gzip of a tar of a zip": gzip.compress(tarred("a", zipped(b=EVIL))),
+    "gzip of a tar of a zip": gzip.compress(tarred("a", zipped({"b": EVIL}))),
     "without STOP": SYSTEM + b"(S'true'\ntR",
     "INST": b"(S'true'\nios\nsystem\n.",
     "OBJ": b"(" + SYSTEM + b"S'true'\no.",
@@ -220,7 +220,7 @@ def test_a_whole_module_is_code(tmp_path: Path) -> None:
 
 
 def test_the_place_of_code_is_its_member_and_byte(tmp_path: Path) -> None:
-    found = searched(tmp_path, zipped(0, **{"a/b.pkl": b"\x80\x02" + SYSTEM + b"."}))
+    found = searched(tmp_path, zipped({"a/b.pkl": b"\x80\x02" + SYSTEM + b"."}, 0))
     assert found.names == {"os.system": f"a/b.pkl at byte {2 + len(SYSTEM)}"}
 
 
@@ -298,7 +298,7 @@ def test_what_cannot_be_searched_is_said(tmp_path: Path, content: bytes) -> None
 def test_archives_within_each_other_come_to_an_end(tmp_path: Path) -> None:
     content = EVIL
     for _ in range(30):
-        content = zipped(0, a=content)
+        content = zipped({"a": content}, 0)
     assert searched(tmp_path, content).unsearchable
 
 
