@@ -46,7 +46,7 @@ def check_weights(subject: Subject) -> Iterator[Finding]:
 
 def _unreadable(subject: Subject, name: str, path: Path, error: WeightsError) -> Iterator[Finding]:
     if error.code == "weights-too-many-values":
-        yield subject.finding(error.message, error.hint, name, rule=error.code)
+        yield subject.finding(error.message, error.hint, name, rule="weights-too-many-values")
         return
     if what := something_else(path):
         message, hint = what

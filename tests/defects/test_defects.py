@@ -537,7 +537,8 @@ def program_needs_a_library(tiny: Tiny) -> Checked:
 
 @finds("weights-outside", "../../secret")
 def values_lie_outside(tiny: Tiny) -> Checked:
-    tensor = onnx.TensorProto(name="w", data_type=1, dims=[1], data_location=1)
+    tensor = onnx.TensorProto(name="w", data_type=1, dims=[1])
+    tensor.data_location = onnx.TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value="../../secret")
     places = [onnx.helper.make_tensor_value_info(name, 1, [1]) for name in ("x", "y")]
     node = onnx.helper.make_node("Add", ["x", "w"], ["y"])
