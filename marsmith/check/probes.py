@@ -1,31 +1,87 @@
-"""Requests that check sends besides an archive's own samples."""
+"""Requests that check sends besides an archive's own samples.
+
+A probe is a whole request, so that other families (forms, tensors) need no change where it is sent.
+"""
 
 from __future__ import annotations
 
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL import Image, ImageOps
 
-from marsmith.answers.messages import Request
+from marsmith.answers.messages import Parameter, Request
+from marsmith.answers.samples import Sample
+from marsmith.archive.reader import Archive
 
 GARBAGE = Request.of(b"\x00no image\xff" * 3, "application/octet-stream")
+_SIDE = 224
+_JSON = "application/json"
 
 
-def picture() -> bytes:
-    """Return a small picture, for archives without a sample."""
-    return _png(Image.radial_gradient("L").convert("RGB").resize((224, 224)))
+@dataclass(frozen=True)
+class Probe:
+    """A made-up request; `what` names its kind."""
+
+    what: str
+    request: Request
 
 
-def others_like(body: bytes) -> Iterator[bytes]:
-    """Yield bodies of the same kind and size with other content, for pictures and JSON."""
+def picture_probes() -> Iterator[Probe]:
+    """Yield pictures of the kinds that people send, the most usual one first."""
+    grey = Image.radial_gradient("L").resize((_SIDE, _SIDE))
+    colour = _coloured(grey.convert("RGB"))
+    yield _picture("an RGB PNG", colour, "PNG")
+    yield _picture("an RGB JPEG", colour, "JPEG")
+    yield _picture("a grey PNG", grey, "PNG")
+    yield _picture("a PNG with transparency", colour.convert("RGBA"), "PNG")
+    yield _picture("a PNG with a palette", colour.convert("P"), "PNG")
+    yield _picture("a PNG of 1 bit", grey.convert("1"), "PNG")
+    deep = grey.convert("I").point(lambda value: value * 257).convert("I;16")
+    yield _picture("a grey PNG of 16 bits", deep, "PNG")
+    yield _picture("a CMYK JPEG", colour.convert("CMYK"), "JPEG")
+    yield _picture("a tiny PNG (8 x 6 pixels)", colour.resize((8, 6)), "PNG")
+    yield _picture("a large JPEG (1600 x 1200 pixels)", colour.resize((1600, 1200)), "JPEG")
+
+
+def other_probes() -> Iterator[Probe]:
+    """Yield requests for archives that answer no picture as a raw body."""
+    (picture, *_) = picture_probes()
+    body = picture.request.parameters[0].value
+    form = Request((Parameter("data", body, "image/png"),), picture.request.headers)
+    yield Probe("an RGB PNG in the form field 'data'", form)
+    yield Probe("text", Request.of(b"A cat sits on the mat.", "text/plain"))
+    numbers = [0.1, 0.2, 0.3, 0.4]
+    for values in (numbers, [numbers], {"data": numbers}, {"instances": [{"data": numbers}]}):
+        body = json.dumps(values).encode()
+        yield Probe(f"the JSON {body.decode()}", Request.of(body, _JSON))
+    yield Probe("a JSON object with a text", Request.of(b'{"text": "A cat sits."}', _JSON))
+
+
+def request_of(archive: Archive, sample: Sample) -> Request:
+    """Return the request of a sample."""
+    return Request.of(archive.read(sample.request))
+
+
+def others_like(request: Request) -> Iterator[Request]:
+    """Yield requests of the same kind and size with other content, for pictures and JSON."""
+    (first, *more) = request.parameters
+    if more:
+        return
+    for body in _bodies_like(first.value):
+        yield replace(request, parameters=(replace(first, value=body),))
+
+
+def _bodies_like(body: bytes) -> Iterator[bytes]:
     try:
         with Image.open(io.BytesIO(body)) as opened:
             image = opened if opened.mode in ("L", "RGB") else opened.convert("RGB")
             coloured = _coloured(image)
-            yield from map(_png, (coloured, ImageOps.invert(coloured), ImageOps.invert(image)))
+            for other in (coloured, ImageOps.invert(coloured), ImageOps.invert(image)):
+                yield _encoded(other, "PNG")
     except Exception:  # Pillow can raise anything for other bytes
         try:
             values = json.loads(body)
@@ -44,9 +100,13 @@ def _coloured(image: Image.Image) -> Image.Image:
     return other.convert(image.mode)
 
 
-def _png(image: Image.Image) -> bytes:
+def _picture(what: str, image: Image.Image, form: str) -> Probe:
+    return Probe(what, Request.of(_encoded(image, form)))
+
+
+def _encoded(image: Image.Image, form: str) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, "PNG")
+    image.save(buffer, form)
     return buffer.getvalue()
 
 
