@@ -29,7 +29,8 @@ def explain_load(subject: Subject, error: WorkerError, run: Runtime) -> Finding:
         file = subject.manifest.serialized_file or failure.file
         return subject.finding(message, differs.cause, file, rule="weights-keys")
     message = f"it cannot be loaded: {failure.message}"
-    return subject.finding(message, error.hint, failure.file, failure.line, rule="load")
+    found = subject.finding(message, error.hint, failure.file, failure.line, rule="load")
+    return replace(found, about=failure.message)
 
 
 def _is_of_network(message: str, refused: list[str]) -> bool:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from marsmith.core.findings import Finding, Severity
 from marsmith.torchserve.tracebacks import missing_module
 
 _IMPORTS = ("missing-import", "not-installed")
-_HIDES_METHOD = "hides-method"  # explains what happens at a request, not at the load
-# Problems that no load can prove wrong, or that explain only failures of their own kind.
-_NO_CAUSES = (*_IMPORTS, "download", _HIDES_METHOD)
+_AT_REQUESTS = ("hides-method", "context-key")  # explain why no request is answered
+# What does not explain any failed load: imports and downloads only those of their own kind.
+_NOT_OF_LOADS = (*_IMPORTS, "download", "hides-method", "context-key")
+# Exceptions of a value that is not there.
+_ABSENT = re.compile(r"KeyError|'NoneType'")
 
 
 def causes_of(failed: Finding, findings: list[Finding]) -> list[Finding]:
     """Return the findings that explain a failure better than its exception."""
     if failed.rule == "no-answer":
-        return [one for one in findings if one.rule == _HIDES_METHOD]
+        return [one for one in findings if one.rule in _AT_REQUESTS]
     if failed.rule == "download":
         return [one for one in findings if one.rule == "download"]
     missing = missing_module(failed.message)
@@ -30,7 +33,9 @@ def causes_of(failed: Finding, findings: list[Finding]) -> list[Finding]:
 def _is_cause(finding: Finding, failed: Finding) -> bool:
     if finding.rule == "shadows-library":
         return finding.about in failed.message or finding.file == failed.file
-    presumed = finding.presumed and finding.rule not in _NO_CAUSES
+    if finding.rule == "context-key":
+        return _ABSENT.search(failed.message) is not None
+    presumed = finding.presumed and finding.rule not in _NOT_OF_LOADS
     return presumed or finding.rule == "weights-training-state"
 
 
@@ -38,7 +43,7 @@ def as_cause(finding: Finding, failed: Finding) -> Finding:
     """Return a cause as an error, except a declared import, which a server may install."""
     if failed.rule == "download":
         return replace(finding, message=f"{finding.message} ({failed.about})")
-    if finding.rule == _HIDES_METHOD:
+    if finding.rule in _AT_REQUESTS:
         return replace(finding, message=f"{finding.message}: {failed.about}")
     if finding.rule == "not-installed":
         return finding

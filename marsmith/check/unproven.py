@@ -74,9 +74,9 @@ class Unproven:
             yield self._no_sample(f"it has no sample, and {refused}")
             return
         probe, failure = self._failed[0]
-        message = f"it gives no answer: {failure.message}"
         same = {one.message for _, one in self._failed} == {failure.message}
-        message += " for any request" if same else f" for {probe.what}"
+        asked = "any request" if same else probe.what
+        message = f"it gives no answer to {asked}: {failure.message}"
         hint = f"{failure.hint}; if it needs requests of another kind, record one: {self._record}"
         found = self._placed(message, hint, failure, rule="no-answer", severity=Severity.ERROR)
         yield replace(found, about=failure.message)
