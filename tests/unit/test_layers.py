@@ -32,8 +32,8 @@ check/downloads tune/space tune/load_result tune/pareto
 """
 NO_IO = NO_IO_MODULES.split()
 # All that they import.
-PURE = "__future__ _compat_pickle ast collections dataclasses datetime difflib enum ipaddress json "
-PURE += "marsmith math PIL http io prometheus_client pydantic_core re struct sys tomli tomlkit "
+PURE = "__future__ _compat_pickle ast collections dataclasses datetime difflib enum functools "
+PURE += "ipaddress json marsmith math PIL http io prometheus_client pydantic_core re struct sys tomli tomlkit "
 PURE += "tomllib typing urllib xml"
 IO = "open input exec eval sys.stdin sys.stdout sys.stderr sys.argv"
 MAY_PRINT = {"", "cli", "programs"}
