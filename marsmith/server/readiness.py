@@ -78,7 +78,7 @@ class Start:
         answer = self._predict(archive, archive.read(sample.request))
         if answer is None:
             return
-        if answer.status >= 500 and (finding := self._failure(archive)):
+        if answer.status >= 500 and (finding := self.failure(archive)):
             wrong, hint = finding.message, finding.hint
         else:
             wrong = sample.complaint(archive.read(sample.response), answer) or ""
@@ -124,7 +124,7 @@ class Start:
         for archive in self.archives:
             version = archive.manifest.model_version or ""
             if worker_has_ended(log, workers_log, archive.name, version):
-                finding = self._failure(archive) or explain(None, self._log_path)
+                finding = self.failure(archive) or explain(None, self._log_path)
                 message = f"{archive.name}: its worker cannot load the model"
                 raise WorkerError(
                     f"{message}: {finding.message}", finding.hint, code="model-not-loaded"
@@ -149,7 +149,7 @@ class Start:
                 code="not-ready-in-time",
             )
 
-    def _failure(self, archive: Archive) -> Finding | None:
+    def failure(self, archive: Archive) -> Finding | None:
         """Return what a model's worker raised, with its place in the project in front."""
         version = archive.manifest.model_version or ""
         failure, end = None, time.monotonic() + _LONGEST_GRACE
