@@ -57,6 +57,7 @@ def require_no_worse(change: Change, new: Version, old: Version) -> None:
             )
     failed = next((one for one in failures if not one.refused), None)
     if failed is not None:
+        _ask(change, new, failed.request)  # again, so that its exception is the log's last
         finding = change.prover.failure(new)
         reason = finding.message if finding else failed.reason
         hint = "correct it, raise its version, build and deploy it again"
@@ -85,18 +86,21 @@ def _probes() -> Iterator[Probe]:
 
 
 def _failures(change: Change, new: Version, probes: Iterator[Probe]) -> list[_Failure]:
-    client, found = change.session.client, []
+    found = []
     for probe in probes:
         change.transaction.require_going()
-        body = probe.request.parameters[0].value
-        answer: Response | ClientError
-        try:
-            answer = client.predict(new.name, body, version=new.version)
-        except ClientError as error:
-            answer = error
+        answer = _ask(change, new, probe.request)
         if isinstance(answer, ClientError) or not answer.ok:
             found.append(_Failure(probe.what, probe.request, answer))
     return found
+
+
+def _ask(change: Change, new: Version, request: Request) -> Response | ClientError:
+    body = request.parameters[0].value
+    try:
+        return change.session.client.predict(new.name, body, version=new.version)
+    except ClientError as error:
+        return error
 
 
 def _answered(change: Change, old: Archive, failures: list[_Failure]) -> list[_Failure]:
