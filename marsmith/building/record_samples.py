@@ -13,11 +13,12 @@ from marsmith.answers.samples import SAMPLES_FOLDER, difference
 from marsmith.archive.reader import Archive
 from marsmith.building.building import build
 from marsmith.core.atomic_write import replacing
-from marsmith.core.errors import ProjectError
+from marsmith.core.errors import ProjectError, WorkerError
 from marsmith.project.entries import source_names
 from marsmith.project.project import Project
 from marsmith.project.spec import SPEC_FILE, ArchiveSpec, SampleSpec, parse_spec
 from marsmith.project.toml_editor import Value, require_only, with_entry
+from marsmith.worker.failure_lines import failure_lines, load_error
 from marsmith.worker.runtime import Runtime
 
 # Tolerance by kind: another machine's JPEG encoder moves values by about as much. Data are equal.
@@ -54,13 +55,19 @@ def record(
     (spec,) = project.specs((name,))
     (built,) = build(project, (name,))
     recorded = []
-    with Runtime(Archive(built.path), timeout=timeout) as run:
+    source_name = partial(source_names(project), name)
+    run = Runtime(Archive(built.path), timeout=timeout)
+    try:
+        run.start()
+    except WorkerError as error:
+        raise load_error(error, run, source_name) from error
+    with run:
         for path in inputs:
             start = len(run.log())
             answer = run.predict(Request.of(path.read_bytes()))
             if not answer.ok:
                 message = f"{name} refuses {path} with {answer.status}: {answer.complaint}"
-                raised = run.traceback(partial(source_names(project), name), start)
+                raised = failure_lines(run, [answer], start, source_name)
                 text = "\n".join([message, *(f"  {line}" for line in raised)])
                 hint = "send a request that it answers, or correct the handler"
                 raise ProjectError(text, hint, code="sample-refused")

@@ -82,10 +82,10 @@ def answer_fault(
     if message == _NOT_A_LIST:
         of = f" of shape {seen.shape}" if seen.shape else ""
         for_them = f" for {_counted(seen.requests, 'request')}" if seen.requests else ""
-        what = f"handle() returned {_a(seen.type)}{of}{for_them}, not a list"
+        what = f"handle() returned {_typed(seen.type)}{of}{for_them}, not a list"
         return AnswerFault("answer-type", what, _hint(seen.type))
     where = f" at {seen.place}" if seen.place else ""
-    what = f"handle() returned {_a(seen.value)}{where}, which cannot be sent"
+    what = f"handle() returned {_typed(seen.value)}{where}, which cannot be sent"
     return AnswerFault("answer-type", what, _hint(seen.value))
 
 
@@ -109,10 +109,10 @@ def _from_log(log: str) -> Returned:
     return seen
 
 
-def _a(name: str) -> str:
+def _typed(name: str) -> str:
     if name in ("", "NoneType"):
         return "None" if name else "a value of another type"
-    return f"{'an' if name[0] in 'aeio' else 'a'} {name}"
+    return f"a value of type {name}"
 
 
 def _counted(count: int, noun: str) -> str:
