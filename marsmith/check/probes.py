@@ -5,9 +5,11 @@ A probe is a whole request, so that other families (forms, tensors) need no chan
 
 from __future__ import annotations
 
+import ast
+import base64
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +21,8 @@ from marsmith.archive.reader import Archive
 
 GARBAGE = Request.of(b"\x00no image\xff" * 3, "application/octet-stream")
 _SIDE = 224
+_NAMES = 12  # at most, of form fields or keys
+_TEXT = "A cat sits on the mat."
 _JSON = "application/json"
 
 
@@ -47,18 +51,51 @@ def picture_probes() -> Iterator[Probe]:
     yield _picture("a large JPEG (1600 x 1200 pixels)", colour.resize((1600, 1200)), "JPEG")
 
 
-def other_probes() -> Iterator[Probe]:
-    """Yield requests for archives that answer no picture as a raw body."""
-    (picture, *_) = picture_probes()
+def wrapped_probes(names: Sequence[str]) -> Iterator[Probe]:
+    """Yield a picture in forms and in JSON, under all names at once that a handler reads."""
+    picture = next(picture_probes())
     body = picture.request.parameters[0].value
-    form = Request((Parameter("data", body, "image/png"),), picture.request.headers)
-    yield Probe("an RGB PNG in the form field 'data'", form)
-    yield Probe("text", Request.of(b"A cat sits on the mat.", "text/plain"))
+    named = " and ".join(map(repr, names))
+    fields = tuple(Parameter(name, body, "image/png") for name in names)
+    yield Probe(f"an RGB PNG in the form field {named}", Request(fields, picture.request.headers))
+    values = dict.fromkeys(names, base64.b64encode(body).decode())
+    yield Probe(f"JSON with an RGB PNG in {named}", Request.of(json.dumps(values).encode(), _JSON))
+
+
+def other_probes(names: Sequence[str]) -> Iterator[Probe]:
+    """Yield requests for archives that answer no pictures: text and JSON."""
     numbers = [0.1, 0.2, 0.3, 0.4]
-    for values in (numbers, [numbers], {"data": numbers}, {"instances": [{"data": numbers}]}):
-        body = json.dumps(values).encode()
-        yield Probe(f"the JSON {body.decode()}", Request.of(body, _JSON))
-    yield Probe("a JSON object with a text", Request.of(b'{"text": "A cat sits."}', _JSON))
+    named = dict.fromkeys(names, numbers)
+    values = (numbers, [numbers], named, {"instances": [named]}, dict.fromkeys(names, _TEXT))
+    texts = [json.dumps(one) for one in values]
+    # Without a type, a worker hands over bytes; with one, a text or the values.
+    for content_type in ("", "text/plain"):
+        kind = f" as {content_type}" if content_type else ""
+        yield Probe(f"text{kind}", Request.of(_TEXT.encode(), content_type))
+    for text in texts:
+        for content_type in ("", _JSON):
+            kind = f" as {content_type}" if content_type else ""
+            yield Probe(f"{text}{kind}", Request.of(text.encode(), content_type))
+
+
+def names_read(text: bytes) -> list[str]:
+    """Return the names that a handler's code reads from dicts, such as those of form fields.
+
+    `data` is first, the name in TorchServe's examples; `body` is what holds a request without any.
+    """
+    try:
+        nodes = list(ast.walk(ast.parse(text)))
+    except (SyntaxError, ValueError, RecursionError):
+        nodes = []
+    read = [node.slice for node in nodes if isinstance(node, ast.Subscript)]
+    read += [
+        node.args[0]
+        for node in nodes
+        if isinstance(node, ast.Call) and node.args and ast.unparse(node.func).endswith(".get")
+    ]
+    texts = [one.value for one in read if isinstance(one, ast.Constant)]
+    names = [one for one in texts if isinstance(one, str) and one != "body"]
+    return list(dict.fromkeys(["data", *names]))[:_NAMES]
 
 
 def request_of(archive: Archive, sample: Sample) -> Request:

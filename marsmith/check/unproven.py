@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from marsmith.answers.messages import Request, Response
 from marsmith.check.handler_faults import answering, handler_fault
-from marsmith.check.probes import Probe, other_probes, picture_probes
+from marsmith.check.probes import Probe, names_read, other_probes, picture_probes, wrapped_probes
 from marsmith.check.subject import Subject
 from marsmith.core.findings import Finding, Severity
 from marsmith.worker.runtime import Runtime
@@ -33,15 +33,17 @@ class Unproven:
 
     def findings(self) -> Generator[Finding, None, Request | None]:
         """Yield what is wrong; return a request that is answered."""
-        for family in (picture_probes, other_probes):
-            for probe in family():
+        names = names_read(self.subject.python_files.get(self.subject.handler_file or "", b""))
+        families = [picture_probes(), wrapped_probes(names)]
+        if not reads_pictures(self.subject):
+            families.append(other_probes(names))
+        for family in families:
+            if self._good:
+                break
+            for probe in family:
                 if fault := self._ask(probe):
                     yield fault
                     return None
-            if self._good:
-                break
-            if self._failed and reads_pictures(self.subject):
-                break
         if not self._good:
             yield from self._nothing_answered()
             return None

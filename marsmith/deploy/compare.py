@@ -78,11 +78,10 @@ def _samples(new: Archive, old: Archive) -> Iterator[Probe]:
 
 
 def _probes() -> Iterator[Probe]:
-    """Yield made-up requests that are raw bodies: a client sends nothing else."""
-    for probe in (*picture_probes(), *other_probes()):
-        (parameter,) = probe.request.parameters
-        if parameter.name == "body":
-            yield Probe(probe.what, Request.of(parameter.value))
+    """Yield made-up requests as raw bodies without a type: a client sends nothing else."""
+    for probe in (*picture_probes(), *other_probes(["data"])):
+        if not probe.request.parameters[0].content_type:
+            yield probe
 
 
 def _failures(change: Change, new: Version, probes: Iterator[Probe]) -> list[_Failure]:

@@ -633,7 +633,7 @@ def answer_is_no_list_and_there_is_no_sample(tiny: Tiny) -> Checked:
     return without_samples(tiny, ("return answers", "return 'answers'"))
 
 
-@finds("no-answer", "handler.py:17: it gives no answer: ModuleNotFoundError")
+@finds("no-answer", "handler.py:17: it gives no answer to any request: ModuleNotFoundError")
 def import_that_fails_late(tiny: Tiny) -> Checked:
     return without_samples(tiny, ("answers = [None]", "import nowhere\n        answers = [None]"))
 
