@@ -60,10 +60,10 @@ def require_no_worse(change: Change, new: Version, old: Version) -> None:
         _ask(change, new, failed.request)  # again, so that its exception is the log's last
         finding = change.prover.failure(new)
         reason = finding.message if finding else failed.reason
-        hint = "correct it, raise its version, build and deploy it again"
+        cure = finding.hint if finding else "correct it, and build it again"
         raise RolloutError(
             f"{new.version} fails on {failed.what}, which {old.version} answers: {reason}",
-            f"{finding.hint}; {hint}" if finding else hint,
+            f"{cure}; then raise its version, and deploy it again",
             code="worse-than-before",
         )
 
