@@ -9,6 +9,7 @@ import ast
 import base64
 import io
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,9 +19,11 @@ from PIL import Image, ImageOps
 from marsmith.answers.messages import Parameter, Request
 from marsmith.answers.samples import Sample
 from marsmith.archive.reader import Archive
+from marsmith.weights.torch_writer import torch_tensor
 
 GARBAGE = Request.of(b"\x00no image\xff" * 3, "application/octet-stream")
 _SIDE = 224
+_SHAPE = (1, 3, 64, 64)
 _NAMES = 12  # at most, of form fields or keys
 _TEXT = "A cat sits on the mat."
 _JSON = "application/json"
@@ -63,7 +66,9 @@ def wrapped_probes(names: Sequence[str]) -> Iterator[Probe]:
 
 
 def other_probes(names: Sequence[str]) -> Iterator[Probe]:
-    """Yield requests for archives that answer no pictures: text and JSON."""
+    """Yield requests for archives that answer no pictures: a tensor, text and JSON."""
+    tensor = torch_tensor(_SHAPE, bytes(4 * math.prod(_SHAPE)))
+    yield Probe(f"a tensor of shape {_SHAPE}, as torch.save writes it", Request.of(tensor))
     numbers = [0.1, 0.2, 0.3, 0.4]
     named = dict.fromkeys(names, numbers)
     values = (numbers, [numbers], named, {"instances": [named]}, dict.fromkeys(names, _TEXT))

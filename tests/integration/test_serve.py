@@ -157,7 +157,7 @@ def test_a_file_is_served_outside_of_any_project(empty: Kit, tmp_path_factory: T
     port = str(free_ports(5))
     ready = marsmith("serve", "renamed.mar", "--background", "--port", port)
     try:
-        assert "started, unproven: echo" in ready
+        assert "ready: echo" in ready
         assert f"stop with: marsmith stop --port {port}\n" in ready
         assert "right" in marsmith("predict", "echo", "renamed.mar")
         # No file beside the archive but Marsmith's own folder.
