@@ -175,12 +175,15 @@ def server_row(state: ServerState) -> tuple[object, ...]:
 
 
 def word(state: ServerState) -> str:
-    """Return a server's state."""
+    """Return a server's state; only a model that answered its samples counts as ready."""
     if state.abandoned:
         return "abandoned"
     if not state.ready:
         return "starting"
-    return f"ready, {len(state.unproven)} unproven" if state.unproven else "ready"
+    unproven = set(state.models) & set(state.unproven)
+    if unproven and unproven == set(state.models):
+        return "started, unproven"
+    return f"ready, {len(unproven)} unproven" if unproven else "ready"
 
 
 def _number(value: float | None, digits: int = 0) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from marsmith.deploy.options import ChangeOptions
 from marsmith.deploy.prover import Prover
 from marsmith.deploy.scaler import Scaler
 from marsmith.deploy.session import Session, open_session
-from marsmith.deploy.transaction import Transaction
+from marsmith.deploy.transaction import Tell, Transaction
 from marsmith.project.project import Project
 from marsmith.server.version_record import Record
 
@@ -60,9 +60,7 @@ class Change:
 
 
 @contextmanager
-def open_change(
-    project: Project, options: ChangeOptions, tell: Callable[[str], None]
-) -> Iterator[Change]:
+def open_change(project: Project, options: ChangeOptions, tell: Tell) -> Iterator[Change]:
     """Begin a change to what the project's server serves. Raises as `open_session` does."""
     with stop_signals() as stop, open_session(project, options) as session:
         transaction = Transaction(stop, tell)
