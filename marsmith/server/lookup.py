@@ -55,12 +55,12 @@ def find_server(project: Project, port: int | None = None) -> ServerState:
     return chosen[0]
 
 
-def require_one(states: Sequence[ServerState]) -> None:
+def require_one(states: Sequence[ServerState], verb: str = "run") -> None:
     """Raise ServerError if more than one server runs."""
     if len(states) > 1:
         ports = ", ".join(str(state.port) for state in states)
         raise ServerError(
-            f"several servers run, on ports {ports}",
+            f"several servers {verb}, on ports {ports}",
             "choose one: --port N",
             code="several-servers",
         )
@@ -91,19 +91,25 @@ def _none_runs(project: Project, port: int | None) -> ServerError:
     return no_server(port)
 
 
+def _to_stop(project: Project, port: int | None) -> ServerState:
+    """Return the server that runs; if none does, the one that crashed."""
+    recorded = [one for one in recorded_servers(project) if port in (None, one.port)]
+    crashed = [
+        one for one in recorded if isinstance(one, ServerState) and one.condition == "crashed"
+    ]
+    if crashed and not any(one.port == port or port is None for one in running_servers(project)):
+        require_one(crashed, "crashed")
+        return crashed[0]
+    return find_server(project, port)
+
+
 def stop_server(project: Project, port: int | None = None) -> ServerState:
     """Stop the project's one server, or the one on `port`; returns when nothing of it is left.
 
     What a server left that was killed is removed too.
     """
-    recorded = [one for one in recorded_servers(project) if isinstance(one, ServerState)]
-    crashed = [one for one in recorded if one.condition == "crashed" and port in (None, one.port)]
-    running = [one for one in recorded if one not in crashed]
-    if len(crashed) == 1 and not running:
-        end_leftovers(project, crashed[0])
-        return crashed[0]
-    state = find_server(project, port)
-    if state.abandoned:
+    state = _to_stop(project, port)
+    if state.condition != "running":
         end_leftovers(project, state)
         return state
     pid = state.supervisor[0]

@@ -74,6 +74,7 @@ class Supervisor:
 
     def __post_init__(self) -> None:
         self._reviver = Reviver(self.client)
+        self.server.missing()  # what is there now must stay
 
     def watch(self) -> ServerState:
         """Return when the user wants to stop. Raises ServerError if it cannot be kept up."""
@@ -152,6 +153,7 @@ class Supervisor:
             except (MarsmithError, OSError) as error:
                 self._require_worth_trying(error)
             else:
+                self.server.missing()
                 if not self.stop.requested:
                     self._write(ready=True)
                     self.server.note("the front end is back, and serves what it served before")

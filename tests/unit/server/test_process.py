@@ -144,7 +144,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> TorchServe:
+def server(tmp_path: Path, temporary_folder: Path) -> TorchServe:  # noqa: ARG001
     properties = with_ports({"metrics_mode": "prometheus"}, free_ports(5))
     return TorchServe(properties, tmp_path / "store", {"a": "a.mar"}, tmp_path / "logs")
 
