@@ -21,7 +21,7 @@ from marsmith.torchserve.environment import (
     clean_environment,
     torchserve_home,
 )
-from marsmith.torchserve.java import java_executable
+from marsmith.torchserve.java import java_executable, security_properties
 from marsmith.torchserve.log_config import LogFormat, format_log_config
 from marsmith.torchserve.log_files import LogTails, log_files
 from marsmith.torchserve.ports import require_free
@@ -181,11 +181,20 @@ class TorchServe:
             f"-Dlog4j.configurationFile={log_config.as_uri()}",
             f"-Djava.io.tmpdir={self.folder}",
             "-XX:-UsePerfData",  # a folder for monitors in the system's temporary folder
+            *self._security(java),
             *self._properties.get("vmargs", "").split(),
             *("-cp", os.pathsep.join(class_path), "org.pytorch.serve.ModelServer"),
             *("--python", str(python), "-f", str(config), "-s", str(self._model_store)),
             *("-ncs", *(["-m", *models] if models else [])),
         ]
+
+    def _security(self, java: Path) -> list[str]:
+        """Return the option for TLS without old suites; one in `vmargs` comes later, and counts."""
+        if (text := security_properties(java)) is None:
+            return []
+        path = self.folder / "security.properties"
+        path.write_text(text)
+        return [f"-Djava.security.properties={path}"]
 
     @property
     def pid(self) -> int:
@@ -226,11 +235,12 @@ class TorchServe:
         """End the front end and every worker, and remove the folder. `patience` is in seconds."""
         if self.process is not None:
             self.end(patience)
-            self.process.wait()
             self.own_folder.remove()
 
     def end(self, patience: float = 10.0) -> None:
         """End the front end and every worker; `restart` brings them back."""
-        end_server(self.pid, patience)
+        if self.process is not None:
+            end_server(self.pid, patience)
+            self.process.wait()
         if self._fork_server is not None:
             self._fork_server.stop()

@@ -19,6 +19,7 @@ from marsmith.project.project import Project
 from marsmith.security.exposure_rules import asks_for_tokens, token_lifetime
 from marsmith.security.hardening import Guard, guard
 from marsmith.security.key_rotation import KeyRotation
+from marsmith.server.change_journal import settle_before_start
 from marsmith.server.leftovers import clear_crashed, require_none_abandoned
 from marsmith.server.lookup import client_of, server_properties
 from marsmith.server.options import ServeOptions
@@ -57,6 +58,7 @@ def serve(
     with _only_one(project, port):
         require_none_abandoned(project, port)
         clear_crashed(project, port)
+        settle_before_start(project, port)
         aside: Record = ()
         try:
             plan = plan_start(project, options, properties)
