@@ -10,6 +10,7 @@ import click
 from marsmith.answers.messages import Request, Response
 from marsmith.cli.answers import Row, inputs_of, kept, places
 from marsmith.cli.options import (
+    accept_code_option,
     archive_argument,
     archive_of,
     json_option,
@@ -19,6 +20,7 @@ from marsmith.cli.options import (
 from marsmith.cli.output import examples
 from marsmith.cli.progress import working
 from marsmith.cli.reports import accept_option, folder_of, out_option, report, require_one
+from marsmith.project.accepted_code import accepted_around
 from marsmith.worker.runtime import Runtime
 
 
@@ -39,6 +41,7 @@ from marsmith.worker.runtime import Runtime
 )
 @accept_option
 @out_option
+@accept_code_option
 @timeout_option
 @json_option
 @click.pass_context
@@ -48,6 +51,7 @@ def run(
     inputs: tuple[Path, ...],
     accept: str,
     out: Path | None,
+    accept_code: tuple[str, ...],
     timeout: float,
     as_json: bool,
 ) -> None:
@@ -62,7 +66,11 @@ def run(
     folder = folder_of(out)
     targets = places(files, folder) if folder else {}
     rows, source_name = [], source_name_of(context, opened)
-    with working(f"loading {opened.name}") as progress, Runtime(opened, timeout=timeout) as runtime:
+    accepted = accepted_around(opened.path) | frozenset(accept_code)
+    with (
+        working(f"loading {opened.name}") as progress,
+        Runtime(opened, timeout=timeout, accepted=accepted) as runtime,
+    ):
         progress.count(f"running {opened.name}", len(files))
         for start in range(0, len(files), runtime.batch_size):
             part = files[start : start + runtime.batch_size]

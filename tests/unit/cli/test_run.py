@@ -16,6 +16,8 @@ from tests.projects import run_marsmith
 from tests.unit.cli.terminal import on_terminal
 from tests.unit.conftest import MakeProject
 
+pytestmark = pytest.mark.processes
+
 TITLE = "\x1b]0;owned\x07\x9b2J title\nsecond line"
 BUFFER = io.BytesIO()
 Image.new("RGB", (4, 3), "red").save(BUFFER, "PNG")
