@@ -24,7 +24,7 @@ def in_spec(
 
 
 def _written_paths(spec: ArchiveSpec) -> Iterator[tuple[Key, str]]:
-    for key in ("model_file", "serialized_file", "requirements_file"):
+    for key in ("model_file", "serialized_file", "requirements_file", "config_file"):
         if (path := getattr(spec, key)) is not None:
             yield (key,), path
     if spec.handler_file is not None:
@@ -88,7 +88,7 @@ def check_collisions(
 ) -> Iterator[Finding]:
     """Yield files that would take the name of another: the last one would win, silently."""
     seen: dict[str, tuple[str, Path]] = {MANIFEST_FILE: ("torch-model-archiver's", Path())}
-    if spec.model_config_values():
+    if spec.model_config_values() and not spec.config_file:
         seen[MODEL_CONFIG_FILE] = ("the serving table's", Path())
     if spec.samples:
         seen[SAMPLES_FILE] = ("the samples' index", Path())

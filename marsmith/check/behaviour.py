@@ -13,12 +13,12 @@ from marsmith.check.handler_faults import handler_fault
 from marsmith.check.load_failures import explain_load
 from marsmith.check.memory import check_memory
 from marsmith.check.probes import request_of
-from marsmith.check.state_dict_differences import Differences
 from marsmith.check.subject import Subject
 from marsmith.check.unproven import Unproven
 from marsmith.core.errors import WorkerError
 from marsmith.core.extras import MissingExtraError
 from marsmith.core.findings import Finding, Severity
+from marsmith.weights.state_dict_differences import Differences
 from marsmith.worker.runtime import Runtime
 
 
@@ -71,8 +71,9 @@ class Behaviour:
             found = Differences(loose[0]["missing"], loose[0]["unexpected"])
             message = f"strict=False hides that weights are not loaded: {found.short}"
             file = self.subject.manifest.serialized_file
+            hint = found.cause(self.subject.place(file) if file else "FILE")
             yield self.subject.finding(
-                message, found.cause, file, severity=Severity.WARNING, rule="weights-keys"
+                message, hint, file, severity=Severity.WARNING, rule="weights-keys"
             )
 
     def _check_answers(self, run: Runtime) -> Iterator[Finding]:

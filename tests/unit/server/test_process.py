@@ -13,9 +13,10 @@ import pytest
 
 from marsmith.core.errors import PortInUseError, ServerError
 from marsmith.server.process import TorchServe
-from marsmith.torchserve.environment import LET_THROUGH, clean_environment
+from marsmith.torchserve.environment import clean_environment
 from marsmith.torchserve.ports import free_ports
 from marsmith.torchserve.properties import addresses, parse_properties, with_ports
+from marsmith.torchserve.withheld import LET_THROUGH
 
 # In the place of Java: notes how it was called, then waits to be ended.
 pytestmark = pytest.mark.processes
