@@ -86,7 +86,7 @@ class Runtime:
         be loaded. Nothing is left behind then.
         """
         manifest = self.archive.manifest
-        refuse_code(self.archive.path, self._accepted)
+        refuse_code(self.archive, self._accepted)
         torchserve = uses_torchserve(self.archive)
         self._folder = temporary_folder()
         try:
