@@ -33,7 +33,8 @@ class Behaviour:
     def findings(self) -> Iterator[Finding]:
         """Load the archive, send requests, and yield what is wrong."""
         start = time.monotonic()
-        run = Runtime(self.subject.archive, timeout=self.timeout, watched=True)
+        archive, accepted = self.subject.archive, self.subject.accepted
+        run = Runtime(archive, timeout=self.timeout, watched=True, accepted=accepted)
         try:
             run.start()
         except WorkerError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from marsmith.check.engines import check_engine
 from marsmith.check.layout import check_against_sources, check_contents, check_layout
 from marsmith.check.manifests import check_manifest
 from marsmith.check.pickles import check_pickles
+from marsmith.check.requirements import check_requirements
 from marsmith.check.root_cause import as_cause, causes_of
 from marsmith.check.server_config import check_server_config
 from marsmith.check.serving_config import check_serving
@@ -23,6 +24,7 @@ from marsmith.check.subject import Subject
 from marsmith.check.targets import Target
 from marsmith.core.errors import ArchiveError, WorkerError
 from marsmith.core.findings import Finding, FindingsError, Severity
+from marsmith.project.accepted_code import accepted_around, accepted_by
 from marsmith.project.project import Project
 
 # Rules for an archive that cannot be loaded, or answers nothing.
@@ -35,6 +37,7 @@ _STATIC: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
     check_weights,
     check_engine,
     check_serving,
+    check_requirements,
 )
 
 
@@ -52,8 +55,13 @@ class Checked:
         return sum(finding.severity is Severity.ERROR for finding in self.findings)
 
 
-def check(target: Target, *, timeout: float, fix: bool = False) -> Checked:
-    """Check one archive. `timeout` is in seconds; `fix` rebuilds an archive that is stale."""
+def check(
+    target: Target, *, timeout: float, fix: bool = False, accept: Collection[str] = ()
+) -> Checked:
+    """Check one archive. `timeout` is in seconds; `fix` rebuilds an archive that is stale.
+
+    `accept` are digests of files whose code may run, beside those that the project accepts.
+    """
     if target.project and target.spec:
         found = tuple(check_spec(target.project, target.spec))
         found = tuple(f for f in found if f.rule != "no-sample")  # reported once, about the archive
@@ -61,7 +69,7 @@ def check(target: Target, *, timeout: float, fix: bool = False) -> Checked:
             return Checked(target.name, found)
     try:
         archive = _archive(target, fix=fix)
-        findings, figures = _check_archive(Subject(archive, target.project, target.spec), timeout)
+        findings, figures = _check_archive(_subject(target, archive, accept), timeout)
         return Checked(target.name, tuple(findings), figures)
     except FindingsError as error:
         return Checked(target.name, error.findings)
@@ -73,6 +81,11 @@ def check(target: Target, *, timeout: float, fix: bool = False) -> Checked:
         place = str(target.path or target.name)
         message = error.message.removeprefix(f"{place}: ")
         return Checked(target.name, (Finding(message, error.hint, place, rule="damaged"),))
+
+
+def _subject(target: Target, archive: Archive, accept: Collection[str]) -> Subject:
+    own = accepted_by(target.project) if target.project else accepted_around(archive.path)
+    return Subject(archive, target.project, target.spec, own | frozenset(accept))
 
 
 def _archive(target: Target, *, fix: bool) -> Archive:

@@ -12,14 +12,13 @@ from marsmith.check.subject import Subject
 from marsmith.core.extras import extra_of, install_hint
 from marsmith.core.findings import Finding, Severity
 from marsmith.project.distributions import (
-    distribution_of,
     distributions_of,
     how_to_provide,
     is_distribution,
     is_installed,
-    is_of_distribution,
 )
 from marsmith.project.find_modules import is_standard
+from marsmith.project.hidden_modules import hidden_by
 from marsmith.project.python_imports import Import
 
 # What TorchServe's vision handlers import without declaring it (ts/torch_handler).
@@ -29,16 +28,10 @@ _CAPTUM = ("image_classifier", "image_segmenter", "object_detector", "vision_han
 def check_names(subject: Subject) -> Iterator[Finding]:
     """Yield files that hide other modules: the archive's folder is first on sys.path."""
     names = subject.archive.names
+    found = (hidden_by(name, subject.place(name)) for name in sorted(names))
+    yield from filter(None, found)
     for name in sorted(name for name in names if name.endswith(".py") and "/" not in name):
         module = name.removesuffix(".py")
-        if is_standard(module) or is_of_distribution(module):
-            hidden = "Python's own" if is_standard(module) else f"that of {distribution_of(module)}"
-            message = f"the module {module!r} hides {hidden} from everything in the worker"
-            severity = Severity.WARNING
-            found = subject.finding(
-                message, "rename the file", name, 1, severity=severity, rule="shadows-library"
-            )
-            yield replace(found, about=module)
         if f"{module}/__init__.py" in names:
             message = f"{name} is never imported: the folder {module!r} comes first"
             yield subject.finding(message, "rename one of them", name, 1, rule="shadows-file")

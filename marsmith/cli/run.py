@@ -10,6 +10,7 @@ import click
 from marsmith.answers.messages import Request, Response
 from marsmith.cli.answers import Row, inputs_of, kept, places
 from marsmith.cli.options import (
+    accept_code_option,
     archive_argument,
     archive_of,
     json_option,
@@ -20,6 +21,7 @@ from marsmith.cli.output import examples
 from marsmith.cli.progress import working
 from marsmith.cli.reports import accept_option, folder_of, out_option, report, require_one
 from marsmith.core.errors import WorkerError
+from marsmith.project.accepted_code import accepted_around
 from marsmith.worker.failure_lines import failure_lines, load_error
 from marsmith.worker.runtime import Runtime
 
@@ -41,6 +43,7 @@ from marsmith.worker.runtime import Runtime
 )
 @accept_option
 @out_option
+@accept_code_option
 @timeout_option
 @json_option
 @click.pass_context
@@ -50,6 +53,7 @@ def run(
     inputs: tuple[Path, ...],
     accept: str,
     out: Path | None,
+    accept_code: tuple[str, ...],
     timeout: float,
     as_json: bool,
 ) -> None:
@@ -64,7 +68,8 @@ def run(
     folder = folder_of(out)
     targets = places(files, folder) if folder else {}
     rows, source_name = [], source_name_of(context, opened)
-    runtime = Runtime(opened, timeout=timeout)
+    accepted = accepted_around(opened.path) | frozenset(accept_code)
+    runtime = Runtime(opened, timeout=timeout, accepted=accepted)
     with working(f"loading {opened.name}") as progress:
         try:
             runtime.start()

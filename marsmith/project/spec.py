@@ -78,6 +78,7 @@ class ArchiveSpec:
     serving: dict[str, Any] = field(default_factory=dict)
     handler_config: dict[str, Any] = field(default_factory=dict)
     samples: tuple[SampleSpec, ...] = ()
+    accepted_code: dict[str, str] = field(default_factory=dict)  # file in the archive → digest
 
     @property
     def handler_file(self) -> str | None:

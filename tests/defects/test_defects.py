@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import io
 import json
 import os
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
@@ -394,6 +397,29 @@ def download_that_is_swallowed(tiny: Tiny) -> Checked:
     return tiny.check()
 
 
+@finds("site-file", "sitecustomize.py")
+def python_runs_a_file_by_itself(tiny: Tiny) -> Checked:
+    return tiny.check(tiny.rezip(lambda entries: entries.update({"sitecustomize.py": b""})))
+
+
+@finds("site-file", "more.pth")
+def path_file_runs_code(tiny: Tiny) -> Checked:
+    text = b"/some/folder\nimport os\n"
+    return tiny.check(tiny.rezip(lambda entries: entries.update({"more.pth": text})))
+
+
+@finds("shadows-library", "json/__init__.py")
+def standard_package_is_hidden(tiny: Tiny) -> Checked:
+    return tiny.check(tiny.rezip(lambda entries: entries.update({"json/__init__.py": b""})))
+
+
+@finds("requirement-source", "http://mirror.test/simple", "warning")
+def requirements_from_another_index(tiny: Tiny) -> Checked:
+    tiny.write("requirements.txt", "--index-url http://mirror.test/simple\nnumpy\n")
+    tiny.spec(('version = "1.0"', 'version = "1.0"\nrequirements_file = "requirements.txt"'))
+    return tiny.check()
+
+
 @finds("shadows-library", "'random'")
 def standard_module_is_hidden(tiny: Tiny) -> Checked:
     tiny.write("random.py", "")
@@ -497,6 +523,35 @@ def pickle_under_another_name_executes_code(tiny: Tiny) -> Checked:
     return with_pickle(tiny, "vocab.dat", pickle.dumps([1, Attack()], protocol=4))
 
 
+@finds("weights-execute", "glob.glob (a.npy at byte")
+def numpy_file_executes_code(tiny: Tiny) -> Checked:
+    buffer = io.BytesIO()
+    np.savez(buffer, a=np.array([glob.glob, None], dtype=object))
+    return tiny.check(tiny.rezip(lambda entries: entries.update({"words.txt": buffer.getvalue()})))
+
+
+@finds("custom-operator", "mine::blur", "warning")
+def program_needs_a_library(tiny: Tiny) -> Checked:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("net/code/__torch__.py", "def forward(x):\n  return ops.mine.blur(x)\n")
+    return tiny.check(tiny.rezip(lambda entries: entries.update({"net.pt": buffer.getvalue()})))
+
+
+@finds("weights-outside", "../../secret")
+def values_lie_outside(tiny: Tiny) -> Checked:
+    tensor = onnx.TensorProto(name="w", data_type=1, dims=[1])
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../../secret")
+    places = [onnx.helper.make_tensor_value_info(name, 1, [1]) for name in ("x", "y")]
+    node = onnx.helper.make_node("Add", ["x", "w"], ["y"])
+    graph = onnx.helper.make_graph([node], "g", places[:1], places[1:], [tensor])
+    tiny.write("net.onnx", onnx.helper.make_model(graph).SerializeToString())
+    tiny.spec(('model_file = "model.py"\n', ""), ('"weights.pth"', '"net.onnx"'))
+    tiny.spec(('version = "1.0"', 'version = "1.0"\nextra_files = ["model.py"]'))
+    return tiny.check()
+
+
 @finds("weights-execute", "posix.system")
 def weights_that_the_manifest_does_not_name(tiny: Tiny) -> Checked:
     tiny.save({"a": Attack()}, "bad.pth")
@@ -509,7 +564,7 @@ def whole_module(tiny: Tiny) -> Checked:
     return tiny.check()
 
 
-@finds("weights-module")
+@finds("weights-execute", "torch.nn.modules.linear.Linear")
 def whole_module_in_an_archive_alone(tiny: Tiny) -> Checked:
     torch.save(torch.nn.Linear(2, 2), tiny.root / "module.pth")
     module = (tiny.root / "module.pth").read_bytes()
@@ -823,6 +878,16 @@ def misspelt_key(tiny: Tiny) -> Checked:
 @finds("serving-value", "'batchSize'")
 def value_of_another_type(tiny: Tiny) -> Checked:
     return with_config(tiny, "batchSize: many\n")
+
+
+@finds("serving-value", "'maxWorkers'")
+def absurdly_many_workers(tiny: Tiny) -> Checked:
+    return with_config(tiny, "minWorkers: 1\nmaxWorkers: 100000\n")
+
+
+@finds("serving-value", "'batchSize'")
+def absurdly_large_batches(tiny: Tiny) -> Checked:
+    return with_config(tiny, "batchSize: 2000000000\n")
 
 
 @finds("serving-unreadable")

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from marsmith.core.errors import WeightsError
 from marsmith.weights.checkpoint import read_checkpoint, state_dict_problem
 from marsmith.weights.dtypes import DTYPES
-from marsmith.weights.pickle_names import is_harmless, is_hostile
+from marsmith.weights.pickle_names import is_hostile, is_tensor
 from marsmith.weights.pickle_stand_ins import Inert
 from marsmith.weights.safetensors import write_safetensors
 from marsmith.weights.torch_writer import torch_tensor, write_torch_zip
@@ -309,7 +309,7 @@ def test_objects_of_any_class_are_named_and_left_alone(tmp_path: Path) -> None:
 def test_what_torch_itself_takes_for_weights_is_harmless() -> None:
     from torch._weights_only_unpickler import _get_allowed_globals
 
-    assert [name for name in _get_allowed_globals() if not is_harmless(name)] == []
+    assert [name for name in _get_allowed_globals() if not is_tensor(name)] == []
 
 
 @pytest.mark.parametrize(
@@ -318,7 +318,7 @@ def test_what_torch_itself_takes_for_weights_is_harmless() -> None:
 )
 def test_attacks_are_told_from_other_code(name: str) -> None:
     assert is_hostile(name)
-    assert not is_harmless(name)
+    assert not is_tensor(name)
     assert not is_hostile("code.models.Net")
 
 
