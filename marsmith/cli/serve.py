@@ -17,7 +17,7 @@ from marsmith.cli.progress import working
 from marsmith.core.errors import ProjectError
 from marsmith.project.project import BareFolder, Project
 from marsmith.server import serve as serving
-from marsmith.server.background import serve_in_background
+from marsmith.server.background import STOPPED, FailedStart, serve_in_background
 from marsmith.server.lookup import stop_server
 from marsmith.server.options import DEFAULT_TIMEOUT, ServeOptions, is_file
 from marsmith.server.state import ServerState
@@ -97,12 +97,12 @@ def serve(
 
             if not serving.serve(project, options, ready):
                 progress.say("stopped before it was ready")
-                sys.exit(130)
+                sys.exit(STOPPED)
             return
         outcome = serve_in_background(project, options)
-    if isinstance(outcome, str):
-        click.echo(outcome, err=True, nl=False)
-        sys.exit(1)
+    if isinstance(outcome, FailedStart):
+        click.echo(outcome.printed, err=True, nl=False)
+        sys.exit(outcome.status)
     _print_ready(outcome, stopping)
 
 

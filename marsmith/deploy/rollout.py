@@ -155,7 +155,7 @@ def _placed(
 ) -> Version:
     """Copy an archive to where TorchServe can load it, and verify the signature of the copy."""
     change.transaction.step(f"copy {source.name} into the model store")
-    with tempfile.TemporaryDirectory(dir=change.session.project.state_folder("deploy")) as folder:
+    with tempfile.TemporaryDirectory(dir=_scratch(change)) as folder:
         if version != Archive(source).manifest.model_version:
             source = with_version(source, version, Path(folder))
         path = place(
@@ -171,6 +171,11 @@ def _placed(
     signed_by = signer_of(change, options, path, name)
     digest = Archive(path).digest
     return Version(name, version, path.name, digest, deployed=True, signed_by=signed_by)
+
+
+def _scratch(change: Change) -> Path:
+    """Return a folder of this server's changes; what a killed one left there is removed."""
+    return change.session.project.state_folder(f"deploy/{change.session.state.port}")
 
 
 def _bounds(version: Version | None) -> tuple[int, int] | None:

@@ -26,6 +26,7 @@ class Transaction:
 
     stop: Stop
     tell: Tell
+    committed: Callable[[], None] = lambda: None
     now: str = field(default="start", init=False)  # the step that is under way
     _undo: list[Callable[[], object]] = field(default_factory=list, init=False)
     _undoing: bool = field(default=False, init=False)
@@ -52,6 +53,7 @@ class Transaction:
     def commit(self) -> None:
         """From now on nothing is undone any more."""
         self._undo.clear()
+        self.committed()
 
     def waiting_for(self, call: Callable[[], _Result]) -> _Result:
         """Return what `call` returns. If the user wants to stop, end the processes it started."""

@@ -18,6 +18,8 @@ import psutil
 import pytest
 
 from marsmith.client import Client, Retries
+from marsmith.deploy.parking import can_park, parked
+from marsmith.deploy.scaling import scale
 from marsmith.project.project import Project
 from marsmith.server.lookup import client_of, find_server
 from marsmith.server.state import ServerState
@@ -60,7 +62,7 @@ request = "samples/one.txt"
 response = "samples/one.json"
 """
 # What goes wrong only where it serves: that is what is left once `check` found nothing.
-BROKEN = {
+BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
     "import": ({"top": "import not_there"}, "model-not-loaded", "load echo"),
     "load": ({"initialize": "raise KeyError('size')"}, "model-not-loaded", "load echo"),
     "exit": ({"initialize": "import os; os._exit(3)"}, "model-not-loaded", "load echo"),
@@ -165,6 +167,39 @@ def test_deploy_rollback_and_undeploy_lose_no_request(server: Server) -> None:
     assert "error[no-earlier-version]" in refused.stderr
     hidden = {name for name in server.files() if name.startswith(f".{server.port}-")}
     assert hidden == {server.versions()[0]["file"]}
+
+
+def test_scaling_again_and_again_refuses_no_request(server: Server) -> None:
+    """Those who ask once, without retries, notice nothing either."""
+    project = Project(server.kit.root)
+    with server.asking(attempts=1) as asking:
+        for turn in range(20):
+            workers = (3, 2, 1, 2, 1)[turn % 5]
+            scaled = scale(project, server.port, "echo", (workers, workers))
+            assert scaled.ready_workers == workers
+    assert (asking.wrong, asking.lost) == ([], [])
+    assert asking.answered > 100
+    assert not (Path(server.state.folder) / "park.sock").exists()
+
+
+def test_parked_workers_are_let_go(server: Server) -> None:
+    """As after a `marsmith scale` that failed or was killed: they answer again."""
+    project = Project(server.kit.root)
+    scale(project, server.port, "echo", (2, 2))
+    with server.client() as client, server.asking(attempts=1) as asking:
+        (model,) = (one for one in client.describe("echo") if one.default)
+        first, second = (one.pid for one in model.workers)
+        assert can_park(first)
+        folder = Path(server.state.folder)
+        with parked(folder, client, model, {first}, 30.0):
+            seen = asking.answered
+            wait_for(lambda: asking.answered > seen + 50, "the other worker to answer")
+            assert client.describe("echo", model.version)[0].ready_workers == 2
+        with parked(folder, client, model, {second}, 30.0):  # so that the first one must answer
+            seen = asking.answered
+            wait_for(lambda: asking.answered > seen + 50, "the first worker to answer again")
+    assert (asking.wrong, asking.lost) == ([], [])
+    scale(project, server.port, "echo", (1, 1))
 
 
 def test_a_canary_gets_its_share_and_goes_if_it_is_worse(server: Server) -> None:
