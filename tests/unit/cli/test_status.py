@@ -12,10 +12,9 @@ from marsmith.server.state import ServerState
 
 
 def state(models: list[str], unproven: list[str], *, ready: bool = True) -> ServerState:
-    here = identity(os.getpid())
-    url = "http://127.0.0.1:9000"
+    here, url = identity(os.getpid()), "http://127.0.0.1:9000"
     return ServerState(
-        *(9000, url, url, url, models, unproven, ready, 1.5, here, here, "/tmp/x"),  # noqa: S108
+        *(9000, url, url, url, models, unproven, ready, 1.5, here, here, "served", "nonce", "boot"),
         secure=False,
         certificate=None,
         warnings=[],
