@@ -27,7 +27,8 @@ from marsmith.core.findings import Finding, FindingsError, Severity
 from marsmith.project.accepted_code import accepted_around, accepted_by
 from marsmith.project.project import Project
 
-_FAILED = ("load", "weights-keys", "download")  # rules for an archive that cannot be loaded
+# Rules for an archive that cannot be loaded, or answers nothing.
+_FAILED = ("load", "weights-keys", "download", "no-answer")
 # If one of these finds an error, the archive is not run.
 _STATIC: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
     check_against_sources,
@@ -119,7 +120,10 @@ def _check_archive(subject: Subject, timeout: float) -> tuple[list[Finding], dic
         return findings + seen, behaviour.figures
     causes = causes_of(failed, findings + presumed)
     rest = [one for one in findings if one not in causes]
-    return rest + ([as_cause(one, failed) for one in causes] or seen), behaviour.figures
+    if not causes:
+        return rest + seen, behaviour.figures
+    explained = [as_cause(one, failed) for one in causes]
+    return rest + [one for one in seen if one is not failed] + explained, behaviour.figures
 
 
 def _still_relevant(findings: list[Finding], presumed: list[Finding]) -> list[Finding]:

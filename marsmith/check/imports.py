@@ -68,7 +68,10 @@ def check_imports(subject: Subject, modules: list[Module]) -> Iterator[Finding]:
                     f"imports {top}, which is neither in the archive nor installed nor declared"
                 )
                 hint = how_to_provide(top, subject.project.root if subject.project else None)
-                yield subject.presume(message, hint, module.entry, one.line, rule="missing-import")
+                found = subject.presume(
+                    message, hint, module.entry, one.line, rule="missing-import"
+                )
+                yield replace(found, about=top)
 
 
 def _declared(subject: Subject) -> set[str]:
@@ -83,7 +86,7 @@ def _not_installed(subject: Subject, module: Module, one: Import) -> Finding:
     place = subject.place(file) if file else "it"
     hint = f"install what {place} declares, to try the archive here"
     found = subject.presume(message, hint, module.entry, one.line, rule="not-installed")
-    return replace(found, severity=Severity.WARNING)
+    return replace(found, severity=Severity.WARNING, about=one.module.partition(".")[0])
 
 
 def _check_captum(subject: Subject, modules: list[Module], given: set[str]) -> Iterator[Finding]:
@@ -94,10 +97,13 @@ def _check_captum(subject: Subject, modules: list[Module], given: set[str]) -> I
     hint = f"{install}, or declare captum in requirements_file"
     message = "TorchServe's vision handlers import captum, which torchserve does not install"
     if subject.default_handler in _CAPTUM:
-        yield subject.presume(message, hint, rule="missing-import")
+        yield replace(subject.presume(message, hint, rule="missing-import"), about="captum")
         return
     for module in modules:
         for one in module.imports:
             if one.module.removeprefix("ts.torch_handler.") in _CAPTUM and "ts." in one.module:
-                yield subject.presume(message, hint, module.entry, one.line, rule="missing-import")
+                found = subject.presume(
+                    message, hint, module.entry, one.line, rule="missing-import"
+                )
+                yield replace(found, about="captum")
                 return

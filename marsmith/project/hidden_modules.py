@@ -27,4 +27,4 @@ def hidden_by(entry: str, place: str) -> Finding | None:
         return None
     hidden = "Python's own" if is_standard(module) else f"that of {distribution_of(module)}"
     message = f"the module {module!r} hides {hidden} from everything in the worker"
-    return Finding(message, "rename the file", place, 1, severity, "shadows-library")
+    return Finding(message, "rename the file", place, 1, severity, "shadows-library", about=module)

@@ -17,6 +17,7 @@ from pydantic_core import (
     core_schema,
 )
 
+from marsmith.answers.samples import KINDS
 from marsmith.core.suggestions import did_you_mean
 from marsmith.core.worker_bounds import bounds_problem
 
@@ -89,6 +90,7 @@ _SAMPLE = _table(
     {
         "tolerance": core_schema.float_schema(strict=True, ge=0),
         "largest": core_schema.float_schema(strict=True, ge=0),
+        "kind": core_schema.literal_schema(list(KINDS)),
     },
 )
 _ARCHIVE = _table(

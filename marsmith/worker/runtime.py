@@ -182,12 +182,15 @@ class Runtime:
 
     def _end(self, error: WorkerGoneError, task: str) -> Finding:
         """Return why a worker did not do its task."""
+        late = isinstance(error, WorkerLateError)
+        # A worker that ends prints why after its socket is closed, so wait for the end first.
+        process = self._worker if isinstance(self._worker, WorkerProcess) and not late else None
+        status = process.status if process else None
         self._last_log = self.log()
-        if isinstance(error, WorkerLateError):
+        if late:
             message = f"it did not {task} within {self._timeout:g} s"
             hint = "find out what it waits for, or give it more time: --timeout SECONDS"
             return Finding(message, hint, rule="worker-timeout")
-        status = self._worker.status if isinstance(self._worker, WorkerProcess) else None
         found = self.failure()
         if status is not None and (status < 0 or find_failure(self.log().splitlines()) is None):
             how = (

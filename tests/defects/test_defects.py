@@ -20,9 +20,12 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from PIL import Image
 
 from marsmith.archive.manifest import MANIFEST_FILE
+from marsmith.archive.reader import Archive
 from marsmith.check.checking import Checked
+from marsmith.worker.runtime import Runtime
 from tests.projects import Tiny, new_model
 
 Defect = Callable[[Tiny], Checked]
@@ -689,7 +692,7 @@ def answer_is_no_list_and_there_is_no_sample(tiny: Tiny) -> Checked:
     return without_samples(tiny, ("return answers", "return 'answers'"))
 
 
-@finds("no-answer", "handler.py:17: it gives no answer: ModuleNotFoundError")
+@finds("no-answer", "handler.py:17: it gives no answer to any request: ModuleNotFoundError")
 def import_that_fails_late(tiny: Tiny) -> Checked:
     return without_samples(tiny, ("answers = [None]", "import nowhere\n        answers = [None]"))
 
@@ -728,6 +731,42 @@ def file_is_not_shipped(tiny: Tiny) -> Checked:
 def answer_is_wrong(tiny: Tiny) -> Checked:
     tiny.write("answer.json", "[9, 9, 9]")
     return tiny.check()
+
+
+@finds("sample", "pixels differ")
+def mask_of_another_class(tiny: Tiny) -> Checked:
+    """As near as two shades can be, and within the tolerance of a picture."""
+    tiny.write(
+        "handler.py",
+        "from marsmith_handlers.image_segmenter import ImageSegmenter\n\n\n"
+        "class Masks(ImageSegmenter):\n    content_types = ('image/png',)\n",
+    )
+    tiny.model(
+        ("        self.first = nn.Linear(4, 5)\n        self.last = nn.Linear(5, 3)\n", ""),
+        ("super().__init__()", "super().__init__()\n        self.all = nn.Linear(3, 21)"),
+        (
+            "return self.last(self.first(values).relu())",
+            "return {'out': self.all(values.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)}",
+        ),
+    )
+    picture = io.BytesIO()
+    Image.linear_gradient("L").convert("RGB").save(picture, "PNG")
+    tiny.write("cat.png", picture.getvalue())
+    tiny.spec(
+        (
+            'request = "sample.json"\nresponse = "answer.json"',
+            'request = "cat.png"\nresponse = "mask.png"\ntolerance = 0.01',
+        ),
+    )
+    tiny.write("mask.png", b"to be recorded")
+    bias = torch.zeros(21)
+    bias[15] = 1
+    tiny.save({"all.weight": torch.zeros(21, 3), "all.bias": bias})
+    with Runtime(Archive(tiny.archive()), timeout=60) as run:
+        tiny.write("mask.png", run.predict(picture.getvalue()).body)
+    bias[16] = 2
+    tiny.save({"all.weight": torch.zeros(21, 3), "all.bias": bias})
+    return tiny.check(tiny.archive())
 
 
 @finds("sample", "status 400")
