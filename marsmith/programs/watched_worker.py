@@ -4,7 +4,7 @@
 
 WORKER is TorchServe's model_service_worker.py, or light_worker.py, whose models torch does not run.
 
-NOTES becomes a JSON file: {"network": [addresses], "calls": [of the model], "loose": [loads of
+NOTES is the number of an open file; each line that is added is JSON: {"network": [addresses], "calls": [of the model], "loose": [loads of
 weights that were not strict, and took few of them]}. The network is refused, whatever the handler
 does.
 """
@@ -12,6 +12,7 @@ does.
 from __future__ import annotations
 
 import json
+import os
 import re
 import runpy
 import socket
@@ -29,14 +30,12 @@ _OWN_NAME = socket.gethostname()
 _TELEMETRY = re.compile(r"google-analytics|sentry|posthog|segment\.io|mixpanel|scarf\.sh|telemetry")
 
 notes: dict[str, Any] = {"network": [], "calls": [], "loose": []}
-place = Path()
+place = -1
 
 
 def write() -> None:
     """Write all notes; the worker may be killed at any time."""
-    beside = place.with_suffix(".tmp")
-    beside.write_text(json.dumps(notes))
-    beside.replace(place)
+    os.write(place, f"{json.dumps(notes)}\n".encode())
 
 
 def watch_network(event: str, arguments: tuple[Any, ...]) -> None:
@@ -131,7 +130,8 @@ def watch_weights() -> None:
 
 
 if __name__ == "__main__":
-    place = Path(sys.argv[1])
+    place = int(sys.argv[1])
+    os.set_inheritable(place, False)
     sys.argv = sys.argv[2:]
     sys.path[0] = str(Path(sys.argv[0]).parent)  # as if Python had been started with the worker
     sys.addaudithook(watch_network)

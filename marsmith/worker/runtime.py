@@ -31,6 +31,7 @@ from marsmith.worker.choice import uses_torchserve
 from marsmith.worker.in_process import InProcessWorker
 from marsmith.worker.notes import Notes, read_notes
 from marsmith.worker.process import LOG_FILE, WorkerGoneError, WorkerLateError, WorkerProcess
+from marsmith.worker.sandbox import End, Sandbox, SandboxMissingError, no_sandbox, passed
 
 _LARGEST_BATCH = (1 << 31) - 1  # that a message to the worker can name
 _NOTES = "notes.json"
@@ -47,18 +48,22 @@ class Runtime:
         timeout: float = DEFAULT_TIMEOUT,
         in_process: bool = False,
         watched: bool = False,
+        sandbox: Sandbox | None = None,
     ) -> None:
         """`timeout` is in seconds, for the load and for each batch.
 
         `in_process` loads the handler into this process, where breakpoints work and its exceptions
         come through; the working directory and `sys.path` are the worker's until the end, and no
         timeout holds. `watched` keeps the worker from the network and notes
-        how it calls its model, for `notes`.
+        how it calls its model, for `notes`. `sandbox` keeps the archive's code away from this
+        machine; where the system allows none and it is not required, `without_sandbox` says why.
         """
         self.archive = archive if isinstance(archive, Archive) else Archive(Path(archive))
         self._timeout = timeout
         self._in_process = in_process
         self._watched = watched
+        self._sandbox = sandbox
+        self.without_sandbox = ""  # what the system lacks for one
         self._folder: Path | None = None
         self._worker: WorkerProcess | InProcessWorker | None = None
         self.failed: Finding | None = None  # why it could not be loaded
@@ -78,7 +83,8 @@ class Runtime:
         """Unpack the archive and load its model.
 
         Raises ArchiveError, MissingExtraError if what the archive needs is not installed, and
-        WorkerError with the true cause if the model cannot be loaded; nothing is left behind then.
+        WorkerError with the true cause if the model cannot be loaded, or if a sandbox is required
+        and the system allows none; nothing is left behind then.
         """
         manifest = self.archive.manifest
         torchserve = uses_torchserve(self.archive)
@@ -115,6 +121,16 @@ class Runtime:
         if self._in_process:
             return InProcessWorker(model, torchserve=torchserve)
         notes = model.parents[1] / _NOTES if self._watched else None
+        if self._sandbox and not self.without_sandbox:
+            limits = self._sandbox.limits
+            try:
+                return WorkerProcess(
+                    model, self._timeout, notes, torchserve=torchserve, limits=limits
+                )
+            except SandboxMissingError as error:
+                self.without_sandbox = str(error)
+                if self._sandbox.required:
+                    raise no_sandbox(self.without_sandbox) from None
         return WorkerProcess(model, self._timeout, notes, torchserve=torchserve)
 
     @property
@@ -181,8 +197,10 @@ class Runtime:
             message = f"it did not {task} within {self._timeout:g} s"
             hint = "find out what it waits for, or give it more time: --timeout SECONDS"
             return Finding(message, hint, rule="worker-timeout")
-        status = self._worker.status if isinstance(self._worker, WorkerProcess) else None
-        found = self.failure()
+        end = self._worker.end if isinstance(self._worker, WorkerProcess) else End()
+        if end.limit:
+            return passed(end.limit)
+        status, found = end.status, self.failure()
         if status is not None and (status < 0 or find_failure(self.log().splitlines()) is None):
             how = (
                 f"by {signal.Signals(-status).name}" if status < 0 else f"with exit status {status}"
@@ -199,7 +217,7 @@ class Runtime:
     @property
     def pid(self) -> int | None:
         """The worker's process id, where it is a process of its own."""
-        return self._worker.process.pid if isinstance(self._worker, WorkerProcess) else None
+        return self._worker.pid if isinstance(self._worker, WorkerProcess) else None
 
     def log(self) -> str:
         """Return what the worker and its handler have printed and logged."""
