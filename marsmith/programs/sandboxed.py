@@ -28,8 +28,8 @@ from typing import Any
 
 # In isolated mode, which starts soonest, Python does not look for the package.
 sys.path.append(str(Path(__file__).parents[2]))
-from marsmith.programs import sandboxed_files as files  # noqa: E402
-from marsmith.programs import sandboxed_kernel as kernel  # noqa: E402
+from marsmith.programs import sandboxed_files as files
+from marsmith.programs import sandboxed_kernel as kernel
 
 _TICK = 0.05  # seconds between two looks at what is used
 _TICK_TO_CONNECT = 0.01

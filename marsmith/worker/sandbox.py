@@ -6,13 +6,10 @@ file system in memory, no other processes, no home folders, no rights, and limit
 
 from __future__ import annotations
 
-import array
 import json
 import os
-import select
 import socket
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
