@@ -9,9 +9,16 @@ import click
 
 from marsmith.answers.messages import Response
 from marsmith.answers.pictures import picture_kind, picture_sheet
+from marsmith.answers.samples import KINDS
 from marsmith.building import record_samples
 from marsmith.cli.answers import cells, described, keep
-from marsmith.cli.options import Number, name_argument, project_of
+from marsmith.cli.options import (
+    Number,
+    name_argument,
+    project_of,
+    sandbox_of,
+    sandbox_options,
+)
 from marsmith.cli.output import examples
 from marsmith.cli.progress import working
 from marsmith.cli.tables import print_table
@@ -43,6 +50,13 @@ from marsmith.worker.runtime import DEFAULT_TIMEOUT
     help="Largest difference of a single value 0…1 of a picture (default: as in archives.toml, "
     f"else {SampleSpec.largest:g}).",
 )
+@click.option(
+    "--kind",
+    type=click.Choice(KINDS),
+    help="How a picture is compared: its shades, or pixel by pixel as data (default: as in "
+    "archives.toml, else data for a palette, 1 or 16 bits, or few values).",
+)
+@sandbox_options
 @click.option("--yes", is_flag=True, help="Record without asking.")
 @click.pass_context
 def sample(
@@ -51,6 +65,8 @@ def sample(
     inputs: tuple[Path, ...],
     tolerance: float | None,
     largest: float | None,
+    kind: str | None,
+    sandbox: str | None,
     yes: bool,
 ) -> None:
     """Record the current answer of the archive NAME to each INPUT as the expected one.
@@ -67,7 +83,9 @@ def sample(
             inputs or _existing(project, name),
             tolerance=tolerance,
             largest=largest,
+            kind=kind,
             timeout=DEFAULT_TIMEOUT,
+            sandbox=sandbox_of(sandbox),
         )
     _show(project, name, recorded)
     if not yes:

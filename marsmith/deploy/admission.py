@@ -12,6 +12,7 @@ from marsmith.core.errors import ProjectError, RefusedError, RolloutError
 from marsmith.core.findings import FindingsError, Severity
 from marsmith.deploy.change import Change
 from marsmith.deploy.options import DeployOptions
+from marsmith.project.accepted_code import accepted_by, refuse_code
 from marsmith.project.project import Project
 from marsmith.project.spec import is_name
 from marsmith.security.signatures import require_signature
@@ -94,10 +95,16 @@ def admit(change: Change, options: DeployOptions, source: Path, name: str) -> No
     if options.public_key or change.session.state.public_key:
         change.transaction.step(f"verify the signature of {source.name}")
         signer_of(change, options, source, name)
+    project = change.session.project
+    refuse_code(source, accepted_by(project))
     if options.checked:
         change.transaction.step(f"check {source.name}")
         result = change.transaction.waiting_for(
-            lambda: check(Target(name, source), timeout=change.session.timeout)
+            lambda: check(
+                Target(name, source),
+                timeout=change.session.timeout,
+                accept=accepted_by(project),
+            )
         )
         if result.errors:
             wrong = [one for one in result.findings if one.severity is Severity.ERROR]

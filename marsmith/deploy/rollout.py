@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from marsmith.archive.reader import Archive
@@ -19,8 +18,10 @@ from marsmith.deploy.admission import (
 )
 from marsmith.deploy.canary import try_canary
 from marsmith.deploy.change import Change, open_change
+from marsmith.deploy.compare import require_no_worse
 from marsmith.deploy.options import ChangeOptions, DeployOptions
 from marsmith.deploy.switch_default import switch
+from marsmith.deploy.transaction import Tell
 from marsmith.project.project import Project
 from marsmith.server.lookup import client_of, find_server
 from marsmith.server.pinned_archives import discard, place, with_version
@@ -36,9 +37,7 @@ from marsmith.server.version_record import (
 )
 
 
-def deploy(
-    project: Project, archive: str, options: DeployOptions, tell: Callable[[str], None]
-) -> Record:
+def deploy(project: Project, archive: str, options: DeployOptions, tell: Tell) -> Record:
     """Let an archive answer its model's requests, without losing one; return all its versions.
 
     `archive` is a name in the model store, or the path of a .mar. Raises RolloutError with the
@@ -47,7 +46,7 @@ def deploy(
     """
     source, name = source_of(project, archive, options)
     if stale := stale_warning(project, archive):
-        tell(f"warning: {stale.message}; {stale.hint}")
+        tell(stale)
     with open_change(project, options, tell) as change:
         manifest = Archive(source).manifest
         version = manifest.model_version if options.version is None else options.version
@@ -61,17 +60,21 @@ def deploy(
             new = _placed(change, options, source, name, version)
             old = default_of(change.session.record, name)
             _register(change, new, options.workers or _bounds(old))
+            if old is not None:
+                require_no_worse(change, new, old)
             if options.canary and old is not None:
                 try_canary(change, new, old, options.canary)
             elif options.canary:
-                tell(f"warning: no canary, because {name} has no version yet to compare with")
+                change.transaction.warn(
+                    f"no canary, because {name} has no version yet to compare with",
+                    "try the next version with --canary",
+                    rule="no-canary",
+                )
             switch(change, new, old)
         return _pruned(change, name, options.keep)
 
 
-def rollback(
-    project: Project, name: str, options: ChangeOptions, tell: Callable[[str], None]
-) -> Record:
+def rollback(project: Project, name: str, options: ChangeOptions, tell: Tell) -> Record:
     """Make the previous version the default again, proven anew; return all versions of the model.
 
     Raises RolloutError as `deploy` does, also if no previous version is kept.
@@ -100,7 +103,7 @@ def undeploy(
     name: str,
     version: str,
     options: ChangeOptions,
-    tell: Callable[[str], None],
+    tell: Tell,
 ) -> Record:
     """Unregister a version that is not the default one; return the others.
 
@@ -152,7 +155,7 @@ def _placed(
 ) -> Version:
     """Copy an archive to where TorchServe can load it, and verify the signature of the copy."""
     change.transaction.step(f"copy {source.name} into the model store")
-    with tempfile.TemporaryDirectory(dir=change.session.project.state_folder("deploy")) as folder:
+    with tempfile.TemporaryDirectory(dir=_scratch(change)) as folder:
         if version != Archive(source).manifest.model_version:
             source = with_version(source, version, Path(folder))
         path = place(
@@ -170,6 +173,11 @@ def _placed(
     return Version(name, version, path.name, digest, deployed=True, signed_by=signed_by)
 
 
+def _scratch(change: Change) -> Path:
+    """Return a folder of this server's changes; what a killed one left there is removed."""
+    return change.session.project.state_folder(f"deploy/{change.session.state.port}")
+
+
 def _bounds(version: Version | None) -> tuple[int, int] | None:
     """Return how many workers a version has; None if it has none."""
     return (version.min_workers, version.max_workers) if version and version.min_workers else None
@@ -183,8 +191,10 @@ def _register(change: Change, new: Version, workers: tuple[int, int] | None) -> 
     change.transaction.step(f"load {new.name} {new.version}")
     count = change.prover.prove(new, workers)
     if not count:
-        change.transaction.tell(
-            f"warning: {new.name} has no sample, so its answers are not checked"
+        change.transaction.warn(
+            f"{new.name} has no sample, so its answers are not checked",
+            f"record one: marsmith sample {new.name} INPUT",
+            rule="no-sample",
         )
 
 
@@ -196,7 +206,7 @@ def _pruned(change: Change, name: str, keep: int) -> Record:
         try:
             _remove(change, others[keep:])
         except MarsmithError as error:  # the new version serves anyway
-            change.transaction.tell(f"warning: {error.message}; {error.hint}")
+            change.transaction.warn(error.message, error.hint, rule=error.code)
     return of(change.session.record, name)
 
 

@@ -92,12 +92,12 @@ def _start_worker(plan: dict[str, Any]) -> int:
             os.chdir(plan["model"])
             _check_readable(plan)
             _limit(plan["limits"])
-            os.execv(plan["command"][0], plan["command"])
+            os.execv(plan["command"][0], plan["command"])  # noqa: S606 - that is its task
         except OSError as error:
             os.write(writer, kernel.told(error).encode())
         os._exit(1)
     os.close(writer)
-    with open(reader, encoding="utf-8") as failed:
+    with os.fdopen(reader, encoding="utf-8") as failed:
         if told := failed.read():
             raise OSError(0, told)
     return worker
@@ -185,11 +185,10 @@ def _passed(limits: dict[str, int]) -> str:
 
 def _resident_memory() -> int:
     pages = 0
-    for name in os.listdir("/proc"):
-        if name.isdigit() and name != "1":
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit() and process.name != "1":
             try:
-                with open(f"/proc/{name}/statm", encoding="ascii") as file:
-                    resident, shared = map(int, file.read().split()[1:3])
+                resident, shared = map(int, (process / "statm").read_text().split()[1:3])
             except (OSError, ValueError):  # it has just ended
                 continue
             pages += resident - shared

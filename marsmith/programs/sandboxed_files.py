@@ -35,7 +35,7 @@ def arrange(plan: dict[str, Any]) -> None:
     _lay_over(scratch, before.pop(plan["model"]), plan["model"])
     for path, source in before.items():
         if scratch.covers(path):
-            os.makedirs(path, exist_ok=True)
+            Path(path).mkdir(parents=True, exist_ok=True)
             kernel.mount(_path(source), path, flags=kernel.BIND | kernel.RECURSIVE)
     for path in (*plan["hidden"], "/dev"):
         if path not in plan["writable"]:
@@ -50,19 +50,20 @@ class _Scratch:
         self._user = user
         self._root = _opened(_SCRATCH)
         self._mounted: dict[str, int] = {}
+        self._parts = 0
 
     def part(self, *, writable: bool = False) -> str:
         """Return the path of a new folder of it, which only the worker can write."""
-        name = f"{len(os.listdir(_path(self._root)))}"
-        path = f"{_path(self._root)}/{name}"
-        os.mkdir(path, 0o755)
+        self._parts += 1
+        path = f"{_path(self._root)}/{self._parts}"
+        Path(path).mkdir(0o755)
         if writable and self._user != os.getuid():
             os.chown(path, self._user, self._user)
         return path
 
     def cover(self, path: str, *, writable: bool = False) -> None:
         """Put an empty folder over that at `path`, or make one there if that is covered."""
-        os.makedirs(path, exist_ok=True)
+        Path(path).mkdir(parents=True, exist_ok=True)
         kernel.mount(self.part(writable=writable), path, flags=kernel.BIND)
         self._mounted[path] = _opened(path)
 
@@ -80,20 +81,20 @@ def _device_folder(scratch: _Scratch, devices: dict[str, int]) -> None:
     for name, source in devices.items():
         place = Path("/dev", name)
         place.parent.mkdir(parents=True, exist_ok=True)
-        if os.path.isdir(_path(source)):
+        if Path(_path(source)).is_dir():
             place.mkdir(exist_ok=True)
         else:
             place.touch()
         kernel.mount(_path(source), str(place), flags=kernel.BIND | kernel.RECURSIVE)
         kernel.change_mount(str(place), remove=kernel.NODEV)
     for name, target in _LINKS.items():
-        os.symlink(target, f"/dev/{name}")
+        Path("/dev", name).symlink_to(target)
 
 
 def _lay_over(scratch: _Scratch, model: int, place: str) -> None:
     """Show the unpacked model where it was; what the worker changes of it stays in memory."""
     upper, work = scratch.part(writable=True), scratch.part()
-    os.makedirs(place, exist_ok=True)
+    Path(place).mkdir(parents=True, exist_ok=True)
     options = f"lowerdir={_path(model)},upperdir={upper},workdir={work},userxattr"
     kernel.mount("overlay", place, "overlay", _HARMLESS, options)
 
@@ -103,7 +104,7 @@ def _give(folder: str, user: int) -> None:
     if user == os.getuid():
         return
     for root, _, names in os.walk(folder):
-        for path in (root, *(os.path.join(root, name) for name in names)):
+        for path in (root, *(f"{root}/{name}" for name in names)):
             os.chown(path, user, user, follow_symlinks=False)
 
 

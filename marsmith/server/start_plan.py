@@ -9,6 +9,7 @@ from pathlib import Path
 
 from marsmith.archive.reader import Archive
 from marsmith.core.errors import ArchiveError, ProjectError
+from marsmith.project.accepted_code import accepted_by, refuse_code
 from marsmith.project.project import Project
 from marsmith.security.signatures import require_signatures
 from marsmith.security.signing_keys import fingerprint
@@ -117,6 +118,7 @@ def plan_start(project: Project, options: ServeOptions, properties: dict[str, st
     restored = tuple(one for one in record if one.name in chosen)
     for one in restored:
         _require_unaltered(project, one)
+        refuse_code(path_of(project, one), accepted_by(project))
     built = [built_archive(project, name) for name in chosen if name not in recorded]
     built += [_given_archive(project, port, path, recorded) for path in files]
     _require_one_each([*(archive.name for archive in built), *{one.name for one in restored}])
@@ -129,7 +131,7 @@ def built_archive(project: Project, name: str) -> Archive:
     path = project.model_store / f"{name}.mar"
     if not path.exists():
         project.specs((name,))  # report a misspelt name before suggesting a build
-    return _readable(Archive(path))
+    return _readable(project, Archive(path))
 
 
 def _given_archive(project: Project, port: int, path: Path, recorded: Iterable[str]) -> Archive:
@@ -145,13 +147,15 @@ def _given_archive(project: Project, port: int, path: Path, recorded: Iterable[s
             f"forget it: marsmith serve --fresh {path}; or deploy this one: marsmith deploy {path}",
             code="deployed-before",
         )
+    refuse_code(path, accepted_by(project))  # before it is placed
     if path.absolute().parent == project.model_store.absolute():
-        return _readable(PlacedArchive(project.model_store / path.name, name))
-    return _readable(PlacedArchive(place(project, port, name, path, lambda: None), name))
+        return _readable(project, PlacedArchive(project.model_store / path.name, name))
+    return _readable(project, PlacedArchive(place(project, port, name, path, lambda: None), name))
 
 
-def _readable(archive: Archive) -> Archive:
-    """Return an archive that has a version, and samples that can be read."""
+def _readable(project: Project, archive: Archive) -> Archive:
+    """Return an archive without foreign code that has a version, and samples that can be read."""
+    refuse_code(archive.path, accepted_by(project))
     if archive.manifest.model_version is None:
         raise ProjectError(
             f"{archive.path} has no model version", "build it: marsmith build", code="no-version"

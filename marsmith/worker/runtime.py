@@ -10,13 +10,14 @@ from __future__ import annotations
 import shutil
 import signal
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from marsmith.answers.messages import Request, Response
 from marsmith.archive.reader import Archive
 from marsmith.core.errors import WorkerError
 from marsmith.core.findings import Finding
+from marsmith.project.accepted_code import refuse_code
 from marsmith.torchserve.environment import temporary_folder
 from marsmith.torchserve.load_failure import explain
 from marsmith.torchserve.tracebacks import find_failure, traceback_lines
@@ -49,6 +50,7 @@ class Runtime:
         in_process: bool = False,
         watched: bool = False,
         sandbox: Sandbox | None = None,
+        accepted: Collection[str] | None = None,
     ) -> None:
         """`timeout` is in seconds, for the load and for each batch.
 
@@ -57,6 +59,8 @@ class Runtime:
         timeout holds. `watched` keeps the worker from the network and notes
         how it calls its model, for `notes`. `sandbox` keeps the archive's code away from this
         machine; where the system allows none and it is not required, `without_sandbox` says why.
+        `accepted` are the digests of files whose code may run, by default those of the project in
+        whose model store the archive lies.
         """
         self.archive = archive if isinstance(archive, Archive) else Archive(Path(archive))
         self._timeout = timeout
@@ -64,6 +68,7 @@ class Runtime:
         self._watched = watched
         self._sandbox = sandbox
         self.without_sandbox = ""  # what the system lacks for one
+        self._accepted = accepted
         self._folder: Path | None = None
         self._worker: WorkerProcess | InProcessWorker | None = None
         self.failed: Finding | None = None  # why it could not be loaded
@@ -82,11 +87,13 @@ class Runtime:
     def start(self) -> None:
         """Unpack the archive and load its model.
 
-        Raises ArchiveError, MissingExtraError if what the archive needs is not installed, and
-        WorkerError with the true cause if the model cannot be loaded, or if a sandbox is required
-        and the system allows none; nothing is left behind then.
+        Raises ArchiveError, also for a file whose code is not accepted; MissingExtraError if what
+        the archive needs is not installed; and WorkerError with the true cause if the model cannot
+        be loaded, or ServerError if a sandbox is required and the system allows none. Nothing is
+        left behind then.
         """
         manifest = self.archive.manifest
+        refuse_code(self.archive.path, self._accepted)
         torchserve = uses_torchserve(self.archive)
         self._folder = temporary_folder()
         try:
@@ -131,6 +138,7 @@ class Runtime:
                 self.without_sandbox = str(error)
                 if self._sandbox.required:
                     raise no_sandbox(self.without_sandbox) from None
+                self._sandbox.missing(self.without_sandbox)
         return WorkerProcess(model, self._timeout, notes, torchserve=torchserve)
 
     @property
@@ -192,12 +200,15 @@ class Runtime:
 
     def _end(self, error: WorkerGoneError, task: str) -> Finding:
         """Return why a worker did not do its task."""
+        late = isinstance(error, WorkerLateError)
+        # A worker that ends prints why after its socket is closed, so wait for the end first.
+        process = self._worker if isinstance(self._worker, WorkerProcess) and not late else None
+        end = process.end if process else End()
         self._last_log = self.log()
-        if isinstance(error, WorkerLateError):
+        if late:
             message = f"it did not {task} within {self._timeout:g} s"
             hint = "find out what it waits for, or give it more time: --timeout SECONDS"
             return Finding(message, hint, rule="worker-timeout")
-        end = self._worker.end if isinstance(self._worker, WorkerProcess) else End()
         if end.limit:
             return passed(end.limit)
         status, found = end.status, self.failure()

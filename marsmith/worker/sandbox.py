@@ -10,14 +10,14 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from marsmith.core.errors import WorkerError
+from marsmith.core.errors import ServerError
 from marsmith.core.findings import Finding
 
 _PACKAGE = Path(__file__).parents[1]
@@ -69,10 +69,14 @@ class Limits:
 
 @dataclass(frozen=True)
 class Sandbox:
-    """That a worker shall run in a sandbox; `required`: rather not at all than without."""
+    """That a worker shall run in a sandbox; `required`: rather not at all than without.
+
+    `missing` is told what the system lacks if it allows no sandbox.
+    """
 
     required: bool = False
     limits: Limits = field(default_factory=Limits)
+    missing: Callable[[str], None] = lambda _: None
 
 
 @dataclass(frozen=True)
@@ -222,10 +226,10 @@ def passed(limit: str) -> Finding:
     return Finding(_PASSED[limit], hint, rule="sandbox-limit")
 
 
-def no_sandbox(missing: str) -> WorkerError:
+def no_sandbox(missing: str) -> ServerError:
     """Return the error for a system that allows no sandbox."""
     message = f"this system allows no sandbox: {missing}"
-    return WorkerError(message, advice(missing), code="no-sandbox")
+    return ServerError(message, advice(missing), code="no-sandbox")
 
 
 def advice(missing: str) -> str:
@@ -244,4 +248,5 @@ def advice(missing: str) -> str:
     if "nobody may not read" in missing:
         folder = missing.rpartition(": ")[2]
         return f"let others read it: chmod -R o+rX {folder}; or run as an ordinary user"
-    return "run it outside of a container, or in one with --security-opt seccomp=unconfined --security-opt systempaths=unconfined"
+    options = "--security-opt seccomp=unconfined --security-opt systempaths=unconfined"
+    return f"run it outside of a container, or in one started with {options}; or say --no-sandbox"

@@ -17,6 +17,8 @@ from torchvision import models
 from marsmith.cli import cli
 from marsmith.core.errors import ProjectError
 
+pytestmark = pytest.mark.processes
+
 MARSMITH = Path(sys.executable).with_name("marsmith")
 
 

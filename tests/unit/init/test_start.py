@@ -35,6 +35,7 @@ def test_a_checkpoint_becomes_a_plan(tmp_path: Path) -> None:
     assert "squeezenet1_1(weights=None, num_classes=3)" in plan.model_text
 
 
+@pytest.mark.processes
 def test_a_replaced_head_becomes_a_plan(tmp_path: Path) -> None:
     model = models.mobilenet_v3_small()
     model.classifier = nn.Sequential(nn.Linear(576, 16), nn.ReLU(), nn.Linear(16, 2))
