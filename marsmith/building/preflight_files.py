@@ -119,6 +119,10 @@ def _apart(first: str, entry: Entry) -> str:
     if entry.importer:
         return "rename one, and change its imports"
     inside = entry.key[0] == "extra_files" and not Path(entry.source).is_absolute()
-    if inside and (around := os.path.commonpath([first, entry.source])):
-        return f'list "{around}", whose subfolders stay, instead of them; or rename one'
+    around = os.path.commonpath([first, entry.source]) if inside else ""
+    whole = f'list "{around}", whose subfolders stay, instead of them' if around else ""
+    if PurePosixPath(entry.source).name == "__init__.py":  # a package keeps its folder, or is none
+        return whole or "move both packages into one folder, and list that: its subfolders stay"
+    if whole:
+        return f"{whole}; or rename one"
     return "rename one: a file lands at the archive's root by its basename"

@@ -14,6 +14,7 @@ from marsmith.check.load_failures import explain_load
 from marsmith.check.memory import check_memory
 from marsmith.check.probes import request_of
 from marsmith.check.subject import Subject
+from marsmith.check.timeouts import check_timeouts
 from marsmith.check.unproven import Unproven
 from marsmith.core.errors import WorkerError
 from marsmith.core.extras import MissingExtraError
@@ -32,6 +33,7 @@ class Behaviour:
     sandbox: Sandbox | None = None
     without_sandbox: str = ""  # why it was run without one
     figures: dict[str, float] = field(default_factory=dict)  # seconds
+    _answered: float = 0.0  # seconds, without a sample too
 
     def findings(self) -> Iterator[Finding]:
         """Load the archive, send requests, and yield what is wrong."""
@@ -66,6 +68,7 @@ class Behaviour:
             yield from self._check_network(
                 [one for one in later if one not in notes.network], "while it answers"
             )
+            yield from check_timeouts(self.subject, {"answer": self._answered} | self.figures)
 
     def _check_network(self, network: list[str], when: str) -> Iterator[Finding]:
         """Yield network addresses that it tried to reach, but works without."""
@@ -124,7 +127,10 @@ class Behaviour:
 
     def _check_mode(self, run: Runtime, request: Request) -> Generator[Finding, None, bool]:
         """Yield signs of training mode; return whether the same request gets the same answer."""
-        first, second = run.predict(request), run.predict(request)
+        start = time.monotonic()
+        first = run.predict(request)
+        self._answered = time.monotonic() - start
+        second = run.predict(request)
         place = self.subject.defined("initialize")
         changed = difference(first.body, second.body, 1e-6)
         calls = run.notes().calls

@@ -36,8 +36,7 @@ def explain(failure: Failure | None, log_file: str | None, log: str = "") -> Fin
         return replace(found, about=message)
     hint = next((text for pattern, text in _HINTS if re.search(pattern, message)), None)
     if variable := _missing_variable(failure):
-        hint = how_to_pass(variable)
-        message += ": this variable is not in a worker's environment"
+        hint = f"a worker has no such variable: {how_to_pass(variable)}"
     missing = missing_module(message)
     if missing and message.startswith("ModuleNotFoundError: "):
         hint = _missing_module(missing)
@@ -105,7 +104,8 @@ _HINTS = (
     ),
     (
         r"UnpicklingError: Weights only load failed",
-        "the weights pickle more than tensors: save torch.save(model.state_dict(), FILE)",
+        "the weights pickle more than tensors, or are of another kind, such as safetensors: "
+        "save torch.save(model.state_dict(), FILE); marsmith weights inspect FILE tells the kind",
     ),
     (
         r"PytorchStreamReader|unexpected EOF|Ran out of input|invalid load key|EOFError",

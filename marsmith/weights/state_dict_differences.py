@@ -39,6 +39,7 @@ class Differences:
 
     def cause(self, file: str = "FILE") -> str:
         """Return the likely cause and its cure, as a hint; `file` holds the weights."""
+        found: str | None
         if self.is_of_training_checkpoint:
             found = f"it is a training checkpoint: {extraction(file)}"
         elif self.missing and self.unexpected:
@@ -60,7 +61,8 @@ class Differences:
 def extraction(file: str, options: str = "") -> str:
     """Return what to do to get the state_dict of a file of weights."""
     folder, slash, name = file.rpartition("/")
-    out = f"{folder}{slash}{name.partition('.')[0]}-state.pth"
+    stem, _, ending = name.partition(".")
+    out = f"{folder}{slash}{stem}{'' if ending == 'safetensors' else '-state'}.pth"
     command = f"marsmith weights extract {file}{options} --out {out}"
     return f"{command}, and set serialized_file to what it writes"
 
