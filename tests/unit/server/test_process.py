@@ -115,6 +115,14 @@ def test_a_secret_is_let_through_on_purpose_alone(tmp_path: Path) -> None:
     assert found.keys() & environ.keys() == {"HF_TOKEN", "HOME"}
 
 
+@pytest.mark.parametrize("name", ["VIRTUAL_ENV", "TS_IS_RUNNING", "PYTHONPATH", "LOG_LOCATION"])
+def test_what_would_reach_into_workers_is_let_through_on_purpose_alone(
+    tmp_path: Path, name: str
+) -> None:
+    assert name not in clean_environment({name: "x"}, tmp_path)
+    assert clean_environment({name: "x", LET_THROUGH: name}, tmp_path)[name] == "x"
+
+
 def test_letting_through_what_is_not_set_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ServerError) as caught:
         clean_environment({LET_THROUGH: "HF_TOKEN"}, tmp_path)
