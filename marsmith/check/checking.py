@@ -71,7 +71,8 @@ def check(target: Target, *, timeout: float, fix: bool = False) -> Checked:
     except ArchiveError as error:
         place = str(target.path or target.name)
         message = error.message.removeprefix(f"{place}: ")
-        return Checked(target.name, (Finding(message, error.hint, place, rule="damaged"),))
+        rule = "damaged" if error.code == "archive-damaged" else error.code
+        return Checked(target.name, (Finding(message, error.hint, place, rule=rule),))
 
 
 def _archive(target: Target, *, fix: bool) -> Archive:
