@@ -69,9 +69,9 @@ class OpenFile:
             place += len(piece)
             yield piece
 
-    def stream(self) -> io.RawIOBase:
+    def stream(self) -> io.BufferedReader:
         """Return it as a stream, from its beginning."""
-        return _Stream(self)
+        return io.BufferedReader(_Stream(self))
 
 
 class _Stream(io.RawIOBase):

@@ -39,6 +39,11 @@ class Archive:
         return re.sub(r"\.(mar|tar\.gz|tgz)$", "", self.path.name or self.path.resolve().name)
 
     @property
+    def shown(self) -> Path:
+        """The path that messages name."""
+        return self.path
+
+    @property
     def entries(self) -> list[Entry]:
         """Its files in their order."""
         return self._container.entries

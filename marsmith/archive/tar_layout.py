@@ -47,13 +47,13 @@ def tar_parts(file: OpenFile) -> tuple[OpenFile, list[Part]]:
     Raises ArchiveError for what readers take differently, DamageError if it is no such tar.
     """
     plain = OpenFile.holding(_gunzipped(file))
-    parts, end = [], 0
+    parts: list[Part] = []
+    end = 0
     guarded: Any = _Guarded(plain)
     try:
         with tarfile.open(fileobj=guarded, mode="r:", encoding="utf-8", errors="strict") as tar:
             for member in tar:
                 require_few(len(parts) + 1)
-                tar.members.clear()  # it would keep all of them
                 parts.append(_part(plain, member, end))
                 end = member.offset_data + _blocks(member.size)
     except (tarfile.TarError, ValueError) as error:

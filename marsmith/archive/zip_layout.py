@@ -149,7 +149,7 @@ def _widened(one: _Listed, extra: dict[int, bytes]) -> _Listed:
     if len(data) < 8 * len(names):
         raise contradiction(one.name, "has no complete size")
     values = struct.unpack_from(f"<{len(names)}Q", data)
-    return replace(one, **dict(zip(names, values, strict=True)))  # type: ignore[arg-type]
+    return replace(one, **dict(zip(names, values, strict=True)))
 
 
 def _extra(one: _Listed, data: bytes) -> dict[int, bytes]:

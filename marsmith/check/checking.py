@@ -77,6 +77,8 @@ def check(target: Target, *, timeout: float, fix: bool = False) -> Checked:
 
 def _archive(target: Target, *, fix: bool) -> Archive:
     """Open the archive. Build it if it was never built, or if it is stale and `fix` is set."""
+    if target.archive:
+        return target.archive
     if target.project and target.path is None:
         path = target.project.model_store / f"{target.name}.mar"
         if not path.exists() or (fix and is_stale(target.project, target.name)):

@@ -111,7 +111,7 @@ def check_against_sources(subject: Subject) -> Iterator[Finding]:
     if subject.project is None or subject.spec is None:
         return
     expected = {entry.name: entry.file for entry in entries(subject.project, subject.spec)}
-    old = f"{subject.archive.path.name} is older than its sources"
+    old = f"{subject.archive.shown.name} is older than its sources"
     hint = f"build it: marsmith build {subject.archive.name}"
     held = subject.archive.names
     for name, path in expected.items():

@@ -9,7 +9,7 @@ import psutil
 
 from marsmith.client import Client, Retries
 from marsmith.client.tokens import Api
-from marsmith.core.errors import ServerError
+from marsmith.core.errors import ProjectError, ServerError
 from marsmith.core.processes import have_ended
 from marsmith.project.project import Project
 from marsmith.security.hardening import certificate_of
@@ -70,7 +70,7 @@ def stop_server(project: Project, port: int | None = None) -> ServerState:
     state = find_server(project, port)
     if state.abandoned:
         end_abandoned(project, state)
-        with suppress(OSError):  # it is stopped anyway
+        with suppress(OSError, ProjectError):  # it is stopped anyway
             keep_deployed(project, state.port)
         return state
     pid = state.supervisor[0]

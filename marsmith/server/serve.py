@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from marsmith.client import ONCE
-from marsmith.core.errors import ServerError
+from marsmith.core.errors import ProjectError, ServerError
 from marsmith.core.file_lock import locked_within
 from marsmith.core.interrupts import Stop, stop_signals
 from marsmith.core.processes import identity
@@ -21,11 +21,12 @@ from marsmith.security.hardening import Guard, guard
 from marsmith.security.key_rotation import KeyRotation
 from marsmith.server.lookup import client_of, server_properties
 from marsmith.server.options import ServeOptions
-from marsmith.server.pinned_archives import keep_deployed
+from marsmith.server.pinned_archives import keep_deployed, offer_built, store_of, tidy_up
 from marsmith.server.process import KEY_FILE, TorchServe
 from marsmith.server.readiness import Start
 from marsmith.server.start_plan import StartPlan, plan_start
 from marsmith.server.state import (
+    SERVING_LOCK,
     ServerState,
     forget_state,
     require_none_abandoned,
@@ -36,7 +37,6 @@ from marsmith.server.supervisor import Supervisor
 from marsmith.server.version_record import Record, recording, write_record
 from marsmith.torchserve.properties import addresses
 
-_LOCK = "serving.lock"
 _ANSWER = 5.0  # seconds for the supervisor's requests
 
 
@@ -53,6 +53,7 @@ def serve(
     """
     properties = server_properties(project, options.port)
     port = addresses(properties)[0].port
+    tidy_up(project)  # what a serve that was killed left
     with _only_one(project, port):
         require_none_abandoned(project, port)
         aside: Record = ()
@@ -64,7 +65,8 @@ def serve(
             guarded = guard(project, properties, secure=options.secure, tls=options.tls)
             return _start(plan, options, guarded, ready)
         finally:
-            with suppress(OSError):  # a disk that is read-only now: the next serve tidies up
+            # A disk may be read-only now: the next serve tidies up.
+            with suppress(OSError, ProjectError):
                 keep_deployed(project, port, aside)
 
 
@@ -73,12 +75,14 @@ def _start(
 ) -> bool:
     server = TorchServe(
         guarded.properties | plan.snapshot(),
-        plan.project.model_store,
+        store_of(plan.project, plan.port),
         plan.files,
         server_folder(plan.project, plan.port),
         options.log_format,
         fork=options.fork,
     )
+    if options.public_key is None:
+        offer_built(plan.project, plan.port)
     with stop_signals() as stop:
         server.start()
         try:
@@ -102,7 +106,7 @@ def _run(
 ) -> bool:
     """Wait until it is ready, then keep it up; False if the user stops it before."""
     project, timeout = plan.project, options.timeout
-    record = plan.pinned()
+    record = plan.record()
     with client_of(state, timeout, ONCE) as client:
         deadline = time.monotonic() + timeout
         Start(server, client, plan.archives, deadline, stop, source_names(project)).wait()
@@ -122,7 +126,7 @@ def _run(
 @contextmanager
 def _only_one(project: Project, port: int) -> Iterator[None]:
     """Hold the lock of a port: a second server would remove the files of the first."""
-    with locked_within(server_folder(project, port) / _LOCK, 0.0) as alone:
+    with locked_within(server_folder(project, port) / SERVING_LOCK, 0.0) as alone:
         if not alone:
             raise ServerError(
                 f"another marsmith serve of this project has port {port}",

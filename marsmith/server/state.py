@@ -18,6 +18,7 @@ from marsmith.project.project import Project
 from marsmith.torchserve.environment import FOLDER_PREFIX
 
 _STATE_FILE = "state.json"
+SERVING_LOCK = "serving.lock"  # in a server's folder; held by the serve that it is of
 
 
 @dataclass(frozen=True)
