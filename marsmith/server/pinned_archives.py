@@ -25,6 +25,7 @@ from marsmith.core.file_lock import locked_within
 from marsmith.project.project import Project
 from marsmith.project.spec import is_name
 from marsmith.security.signatures import signature_file
+from marsmith.server.options import is_file
 from marsmith.server.state import SERVING_LOCK, running_servers, server_folder
 from marsmith.server.version_record import (
     Record,
@@ -207,7 +208,7 @@ def offer_built(project: Project, port: int) -> None:
     load so is not Marsmith's: no digest is recorded of it.
     """
     store = store_of(project, port)
-    built = {path.name: path for path in project.model_store.glob("[!.]*") if path.is_file()}
+    built = {path.name: path for path in project.model_store.glob("[!.]*") if is_file(path.name)}
     for path in store.iterdir():
         if path.is_symlink() and path.name not in built:
             path.unlink()
