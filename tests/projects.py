@@ -13,8 +13,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from marsmith.building.building import build
 from marsmith.check.checking import Checked, check, check_project
 from marsmith.check.targets import targets
@@ -185,6 +183,8 @@ class Tiny:
         self.write("model.py", LINEAR_MODEL)
         self.write("archives.toml", LINEAR_SPEC)
         self.write("sample.json", "[1, 2, 3, 4]")
+        import torch  # here, since it takes seconds and most tests do without
+
         torch.manual_seed(0)
         self.state = new_model().state_dict()
         self.save(self.state)
@@ -192,6 +192,8 @@ class Tiny:
 
     def record(self) -> None:
         """Make the answer what the first model says."""
+        import torch
+
         model = new_model()
         model.load_state_dict(self.state)
         with torch.inference_mode():
@@ -200,6 +202,8 @@ class Tiny:
 
     def save(self, value: Any, name: str = "weights.pth") -> None:
         """Save weights, or a stand-in for them."""
+        import torch
+
         torch.save(value, self.root / name)
 
     def write(self, name: str, content: str | bytes) -> None:

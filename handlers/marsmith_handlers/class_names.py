@@ -29,7 +29,7 @@ def parse_names(text: str) -> dict[int, str]:
     A name is text, or a list whose last part is the name: {"0": ["n01440764", "tench"]}.
     """
     try:
-        values = json.loads(text)
+        values = json.loads(text, object_pairs_hook=_once_each)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     if not isinstance(values, dict):
@@ -65,6 +65,14 @@ def unique_names(names: dict[int, str], count: int) -> list[str]:
     return [f"{name} ({i})" for i, name in enumerate(found)]  # one was named like that already
 
 
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Raise ValueError for a key that stands there twice: JSON would take the last one."""
+    uses = Counter(key for key, _ in pairs)
+    if repeated := [key for key, number in uses.items() if number > 1]:
+        raise ValueError(f"the key {repeated[0]!r:.40} stands there twice: name each class once")
+    return dict(pairs)
+
+
 def _index(key: str) -> int:
     if key.isdecimal() and len(key) <= _MOST_DIGITS and str(int(key)) == key:
         return int(key)
@@ -74,5 +82,7 @@ def _index(key: str) -> int:
 def _name(key: str, value: Any) -> str:
     name = value[-1] if isinstance(value, list) and value else value
     if isinstance(name, str):
+        if not name.strip():
+            raise ValueError(f"the name of class {key} is empty: write text")
         return name
     raise ValueError(f"the name of class {key} is {value!r}: write text, or a list that ends in it")

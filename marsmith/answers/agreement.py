@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from marsmith.answers.pictures import measure_pictures, picture_kind
+from marsmith.answers.pictures import is_data, measure_data, measure_pictures, picture_kind
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def agreement(pairs: Iterable[tuple[bytes, bytes]], tolerance: float) -> Agreeme
 
     JSON answers agree if their strings and integers are equal, and the maximum of each list or
     table of floats is at the same place (top-1). Pictures agree if they differ by at most
-    `tolerance` on average.
+    `tolerance` on average, or in that share of their pixels if they are data.
     """
     found = [_compare(first, second, tolerance) for first, second in pairs]
     distances = [distance for _, many in found for distance in many]
@@ -50,7 +50,8 @@ def agreement(pairs: Iterable[tuple[bytes, bytes]], tolerance: float) -> Agreeme
 
 def _compare(first: bytes, second: bytes, tolerance: float) -> tuple[bool, list[float]]:
     if picture_kind(first) and picture_kind(second):
-        measured = measure_pictures(first, second)
+        measure = measure_data if is_data(first) else measure_pictures
+        measured = measure(first, second)
         if isinstance(measured, str):
             return False, []
         return measured[0] <= tolerance, [measured[0]]

@@ -8,22 +8,33 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from marsmith.answers.messages import Response
-from marsmith.answers.pictures import picture_difference, picture_kind
+from marsmith.answers.pictures import (
+    data_difference,
+    is_data,
+    picture_difference,
+    picture_kind,
+)
 from marsmith.core.errors import ArchiveError
 
 SAMPLES_FOLDER = "samples"
 SAMPLES_FILE = f"{SAMPLES_FOLDER}/samples.json"
+# How a picture is compared: its shades within the tolerance, or its data pixel by pixel.
+KINDS = ("picture", "data")
 LARGEST = 0.25  # the most that one value 0…1 of a picture may differ by
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Names inside the archive of a request's body and its expected answer."""
+    """Names inside the archive of a request's body and its expected answer.
+
+    `kind` is one of KINDS, or empty: then it is told by the expected answer.
+    """
 
     request: str
     response: str
     tolerance: float
     largest: float = LARGEST
+    kind: str = ""
 
     def complaint(self, expected: bytes, answer: Response) -> str | None:
         """Return why an answer is not the expected one, or None if it is."""
@@ -33,7 +44,7 @@ class Sample:
 
     def difference(self, expected: bytes, actual: bytes) -> str | None:
         """Return how a body differs from the expected one by more than the tolerance, or None."""
-        return difference(expected, actual, self.tolerance, self.largest)
+        return difference(expected, actual, self.tolerance, self.largest, self.kind)
 
 
 def parse_samples(text: str | bytes, archive: str = "NAME") -> tuple[Sample, ...]:
@@ -55,6 +66,8 @@ def _checked(sample: Sample) -> Sample:
     """Return a sample whose values are of the right types. Raises TypeError."""
     names = isinstance(sample.request, str) and isinstance(sample.response, str)
     numbers = (sample.tolerance, sample.largest)
+    if sample.kind not in ("", *KINDS):
+        raise TypeError(f"there is no kind {sample.kind!r}")
     if not names or not all(isinstance(value, (int, float)) for value in numbers):
         raise TypeError("names and numbers are expected")
     return sample
@@ -62,19 +75,26 @@ def _checked(sample: Sample) -> Sample:
 
 def format_samples(samples: tuple[Sample, ...]) -> bytes:
     """Write the index of an archive's samples."""
-    return json.dumps([asdict(sample) for sample in samples], indent=2).encode() + b"\n"
+    values = [asdict(sample) for sample in samples]
+    for one in values:
+        if not one["kind"]:
+            del one["kind"]
+    return json.dumps(values, indent=2).encode() + b"\n"
 
 
 def difference(
-    expected: bytes, actual: bytes, tolerance: float, largest: float = LARGEST
+    expected: bytes, actual: bytes, tolerance: float, largest: float = LARGEST, kind: str = ""
 ) -> str | None:
     """Return in one line how an answer differs from the expected one, or None if it does not.
 
     In JSON, numbers may differ by `tolerance`; all else must be equal. In pictures, values may
-    differ by `tolerance` on average and by `largest` anywhere. Anything else must have the same
-    bytes, except for white space at the end.
+    differ by `tolerance` on average and by `largest` anywhere. Pictures that are data by their look
+    must have the same pixels; if `kind` says that they are, `tolerance` is the share of pixels that
+    may differ. Anything else must have the same bytes, except for white space at the end.
     """
     if picture_kind(expected) and picture_kind(actual):
+        if kind == "data" or (not kind and is_data(expected)):
+            return data_difference(expected, actual, tolerance if kind else 0.0)
         return picture_difference(expected, actual, tolerance, largest)
     try:
         pair = json.loads(expected), json.loads(actual)

@@ -53,6 +53,10 @@ class Archive:
         """The names of its files."""
         return frozenset(entry.name for entry in self.entries)
 
+    def entry_of(self, name: str) -> str:
+        """Return the entry behind a name in the file: a tar has its files in a folder."""
+        return name if name in self.names else name.partition("/")[2]
+
     def read(self, name: str, size: int = -1) -> bytes:
         """Return one file's bytes, or the first `size` of them. Raises ArchiveError."""
         found = bytearray()

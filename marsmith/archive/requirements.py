@@ -23,6 +23,23 @@ _SECRET = re.compile(r"(?<=://)[^/@\s]+@")  # a user and password within a URL
 # URLs and paths often contain a name: of a repository, an archive, a wheel, a folder.
 _EGG = re.compile(r"#egg=(?P<name>[\w.\-]+)")
 _PLACE = re.compile(r"(\S*/)?(?P<name>[A-Za-z]\w*([.-](?!git\b)[A-Za-z]\w*)*)[^/]*$")
+_FOREIGN = (
+    (_EDITABLE, "installs a folder, which a server need not have"),
+    (
+        re.compile(r"^(-r|--requirement|-c|--constraint)[\s=]*[\"']?(/|~|\w+:|(\S*/)?\.\.(/|$))"),
+        "reads a file outside of the archive",
+    ),
+    (re.compile(r"^(-i|--(extra-)?index-url|--pypi-url)\b"), "takes packages from another index"),
+    (re.compile(r"^(-f|--find-links)\b"), "takes packages from another place"),
+    (re.compile(r"--trusted-host\b"), "trusts a host without its certificate"),
+    (
+        re.compile(r"--(config-settings?|global-option|install-option)\b"),
+        "passes options to a build",
+    ),
+    (re.compile(r"^(\S+\s*@\s*)?[\"']?(git|hg|svn|bzr)\+"), "installs a repository"),
+    (re.compile(r"^(\S+\s*@\s*)?[\"']?\w+://"), "installs a file from an address"),
+    (re.compile(r"^(\.|/|~)"), "installs a file or folder, which a server need not have"),
+)
 _LONGEST = 100  # characters of a licence's name; some packages put the whole text there
 
 
@@ -118,6 +135,15 @@ def included_files(text: str) -> Iterator[str]:
     for line in _lines(text):
         if included := _INCLUDED.match(line):
             yield included["name"].strip("\"'")
+
+
+def foreign_sources(text: str) -> Iterator[tuple[str, str]]:
+    """Yield lines that take code from elsewhere than the package index, and what each does."""
+    for line in _lines(text):
+        for pattern, what in _FOREIGN:
+            if pattern.search(line):
+                yield _SECRET.sub("", line), what
+                break
 
 
 def _lines(text: str) -> Iterator[str]:

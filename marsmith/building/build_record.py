@@ -20,7 +20,7 @@ from marsmith.project.spec import ArchiveSpec
 
 def record_path(project: Project, name: str) -> Path:
     """Return where the record of an archive is kept."""
-    return project.state_folder("build") / f"{name}.json"
+    return project.state_path("build") / f"{name}.json"
 
 
 def write_record(project: Project, spec: ArchiveSpec, made_of: str, sha256: str) -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from marsmith.building.build_record import inputs, record_path, unchanged, write_record
+from marsmith.building.build_record import inputs, unchanged, write_record
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import ProjectError
 from marsmith.core.file_lock import locked
@@ -157,7 +157,7 @@ def _make(
             raise FindingsError([different])
 
     # Without the lock another build could put its archive in place between ours and our record.
-    with locked(record_path(project, spec.name).with_suffix(".lock")):
+    with locked(project.state_folder("build") / f"{spec.name}.lock"):
         before = inputs(project, spec)
         try:
             sha256 = write_archive(project, spec, require_locked)

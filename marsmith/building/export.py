@@ -23,6 +23,7 @@ from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import BuildError
 from marsmith.core.extras import MODULES
 from marsmith.core.installed import require
+from marsmith.project.accepted_code import accepted_by, refuse_code
 from marsmith.project.entries import entries
 from marsmith.project.project import Project
 from marsmith.project.spec import ArchiveSpec
@@ -110,6 +111,7 @@ def export(
     split = split_photos(photos) if photos else Photos()
     (built,) = build(project, (name,))
     archive = Archive(built.path)
+    refuse_code(archive.path, accepted_by(project))
     other = _spec_of(project, spec, kind, dtype, limits)
     files = [f"{other.name}{ending}" for ending in FORMATS[kind].endings]
     with tempfile.TemporaryDirectory(prefix="marsmith-export-") as folder:

@@ -18,6 +18,7 @@ from marsmith.project.distributions import (
 from marsmith.project.entries import Entry, following, shown
 from marsmith.project.find_modules import HANDLERS_PACKAGE, Module
 from marsmith.project.follow_imports import Unfound
+from marsmith.project.hidden_modules import hidden_by
 from marsmith.project.project import Project
 from marsmith.project.python_imports import Import
 from marsmith.project.read_module import NotPython, read_module
@@ -50,6 +51,8 @@ def check_imports(project: Project, spec: ArchiveSpec, entries: list[Entry]) -> 
             seen |= {key} if finding else set()
             yield from [finding] if finding else []
     yield from _check_listed(project, spec, entries)
+    hidden = (hidden_by(entry.name, entry.source) for entry in entries)
+    yield from filter(None, hidden)
 
 
 def _relative(project: Project, module: Module, one: Import) -> Finding:

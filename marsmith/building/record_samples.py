@@ -8,19 +8,21 @@ from functools import partial
 from pathlib import Path
 
 from marsmith.answers.messages import Request, Response
-from marsmith.answers.pictures import picture_kind
+from marsmith.answers.pictures import is_data, picture_kind
 from marsmith.answers.samples import SAMPLES_FOLDER, difference
 from marsmith.archive.reader import Archive
 from marsmith.building.building import build
 from marsmith.core.atomic_write import replacing
-from marsmith.core.errors import ProjectError
+from marsmith.core.errors import ProjectError, WorkerError
 from marsmith.project.entries import source_names
 from marsmith.project.project import Project
 from marsmith.project.spec import SPEC_FILE, ArchiveSpec, SampleSpec, parse_spec
-from marsmith.project.toml_editor import require_only, with_entry
+from marsmith.project.toml_editor import Value, require_only, with_entry
+from marsmith.worker.failure_lines import failure_lines, load_error
 from marsmith.worker.runtime import Runtime
 
-_OF_PICTURES = 0.01  # tolerance: another machine's JPEG encoder moves values by about as much
+# Tolerance by kind: another machine's JPEG encoder moves values by about as much. Data are equal.
+_TOLERANCES = {"picture": 0.01, "data": 0.0}
 
 
 @dataclass(frozen=True)
@@ -41,28 +43,35 @@ def record(
     *,
     tolerance: float | None,
     largest: float | None,
+    kind: str | None = None,
     timeout: float,
 ) -> list[Recorded]:
     """Return an archive's answers to files. Nothing is written except the archive itself.
 
     Raises FindingsError if it cannot be built, WorkerError if it cannot be loaded, and ProjectError
-    with the handler's traceback if it refuses a file. Without `tolerance` or `largest`, those in
-    the spec apply, or what suits the kind of answer.
+    with the handler's traceback if it refuses a file. Without `tolerance`, `largest` or `kind`,
+    those in the spec apply, or what suits the answer.
     """
     (spec,) = project.specs((name,))
     (built,) = build(project, (name,))
     recorded = []
-    with Runtime(Archive(built.path), timeout=timeout) as run:
+    source_name = partial(source_names(project), name)
+    run = Runtime(Archive(built.path), timeout=timeout)
+    try:
+        run.start()
+    except WorkerError as error:
+        raise load_error(error, run, source_name) from error
+    with run:
         for path in inputs:
             start = len(run.log())
             answer = run.predict(Request.of(path.read_bytes()))
             if not answer.ok:
                 message = f"{name} refuses {path} with {answer.status}: {answer.complaint}"
-                raised = run.traceback(partial(source_names(project), name), start)
+                raised = failure_lines(run, [answer], start, source_name)
                 text = "\n".join([message, *(f"  {line}" for line in raised)])
                 hint = "send a request that it answers, or correct the handler"
                 raise ProjectError(text, hint, code="sample-refused")
-            recorded.append(_recorded(project, spec, path, answer, tolerance, largest))
+            recorded.append(_recorded(project, spec, path, answer, tolerance, largest, kind))
     return recorded
 
 
@@ -73,6 +82,7 @@ def _recorded(
     answer: Response,
     tolerance: float | None,
     largest: float | None,
+    kind: str | None,
 ) -> Recorded:
     inside = path.absolute().is_relative_to(project.root.absolute())
     place = path.absolute().relative_to(project.root.absolute()) if inside else None
@@ -85,10 +95,11 @@ def _recorded(
         )
     known = next((one for one in spec.samples if one.request == request), None)
     picture = picture_kind(answer.body)
-    if tolerance is None and known:
-        tolerance = known.tolerance
-    elif tolerance is None:
-        tolerance = _OF_PICTURES if picture else SampleSpec.tolerance
+    kind = _kind(answer.body, kind or (known.kind if known else ""))
+    if tolerance is None:
+        # One that was meant for shades says nothing of data.
+        kept = known if known and (kind != "data" or known.kind == kind) else None
+        tolerance = kept.tolerance if kept else _TOLERANCES.get(kind, SampleSpec.tolerance)
     if largest is None:
         largest = known.largest if known else SampleSpec.largest
     ending = picture or ("json" if _is_json(answer.body) else "txt")
@@ -96,9 +107,18 @@ def _recorded(
     response = known.response if known else response
     old = project.root / response
     before = old.read_bytes() if known and old.is_file() else None
-    change = difference(before, answer.body, tolerance, largest) if before is not None else None
-    sample = SampleSpec(request, response, tolerance, largest)
+    change = None
+    if before is not None:
+        change = difference(before, answer.body, tolerance, largest, kind)
+    sample = SampleSpec(request, response, tolerance, largest, kind)
     return Recorded(sample, path, answer, before, change)
+
+
+def _kind(answer: bytes, wanted: str) -> str:
+    """Return how a picture is compared; empty for what is none."""
+    if not picture_kind(answer):
+        return ""
+    return wanted or ("data" if is_data(answer) else "picture")
 
 
 def _is_json(body: bytes) -> bool:
@@ -139,8 +159,9 @@ def with_sample(text: str, name: str, sample: SampleSpec) -> str:
     """
     spec = parse_spec(text).archives[name]
     known = any(one.request == sample.request for one in spec.samples)
-    values = {key: getattr(sample, key) for key in ("request", "response", "tolerance", "largest")}
-    defaults = {"largest": SampleSpec.largest}
+    keys = ("request", "response", "tolerance", "largest", "kind")
+    values = {key: getattr(sample, key) for key in keys}
+    defaults: dict[str, Value] = {"largest": SampleSpec.largest, "kind": SampleSpec.kind}
     if known:
         defaults["tolerance"] = SampleSpec.tolerance
     changed = with_entry(text, ("archives", name, "samples"), "request", values, defaults)

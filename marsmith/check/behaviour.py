@@ -6,14 +6,16 @@ import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 
+from marsmith.answers.messages import Request
 from marsmith.answers.samples import Sample, difference
 from marsmith.check.batches import Batches
-from marsmith.check.handler_faults import handler_fault, logged_fault
+from marsmith.check.handler_faults import handler_fault
 from marsmith.check.load_failures import explain_load
 from marsmith.check.memory import check_memory
-from marsmith.check.probes import picture
+from marsmith.check.probes import request_of
 from marsmith.check.state_dict_differences import Differences
 from marsmith.check.subject import Subject
+from marsmith.check.unproven import Unproven
 from marsmith.core.errors import WorkerError
 from marsmith.core.extras import MissingExtraError
 from marsmith.core.findings import Finding, Severity
@@ -31,7 +33,8 @@ class Behaviour:
     def findings(self) -> Iterator[Finding]:
         """Load the archive, send requests, and yield what is wrong."""
         start = time.monotonic()
-        run = Runtime(self.subject.archive, timeout=self.timeout, watched=True)
+        archive, accepted = self.subject.archive, self.subject.accepted
+        run = Runtime(archive, timeout=self.timeout, watched=True, accepted=accepted)
         try:
             run.start()
         except WorkerError as error:
@@ -74,47 +77,31 @@ class Behaviour:
 
     def _check_answers(self, run: Runtime) -> Iterator[Finding]:
         samples = self.subject.archive.samples
-        if not samples and self.subject.spec:
-            yield self._without_samples()
-        first = self._with_samples(run, samples) if samples else self._with_picture(run)
-        body = yield from first
-        if body is None:
+        first = (
+            self._with_samples(run, samples) if samples else Unproven(self.subject, run).findings()
+        )
+        request = yield from first
+        if request is None:
             return
-        steady = yield from self._check_mode(run, body)
-        yield from Batches(self.subject, run, body, steady).findings()
-        yield from check_memory(self.subject, run, body)
-
-    def _without_samples(self) -> Finding:
-        hint = f"record one: marsmith sample {self.subject.archive.name} INPUT"
-        message = "it has no sample, so nothing proves that its answers are correct"
-        return self.subject.finding(message, hint, severity=Severity.WARNING, rule="no-sample")
-
-    def _with_picture(self, run: Runtime) -> Generator[Finding, None, bytes | None]:
-        """Send a picture, which archives for other inputs may refuse."""
-        body, start = picture(), len(run.log())
-        answer = run.predict(body)
-        if answer.ok:
-            return body
-        found = handler_fault(self.subject, run, answer)
-        if found := found or logged_fault(self.subject, run.failure(start)):
-            yield found
-        return None
+        steady = yield from self._check_mode(run, request)
+        yield from Batches(self.subject, run, request, steady).findings()
+        yield from check_memory(self.subject, run, request)
 
     def _with_samples(
         self, run: Runtime, samples: tuple[Sample, ...]
-    ) -> Generator[Finding, None, bytes | None]:
-        """Yield samples with wrong answers; return a request body that is answered."""
+    ) -> Generator[Finding, None, Request | None]:
+        """Yield samples with wrong answers; return a request that is answered."""
         good = None
         for sample in samples:
-            body = self.subject.archive.read(sample.request)
+            request = request_of(self.subject.archive, sample)
             start, logged = time.monotonic(), len(run.log())
-            answer = run.predict(body)
+            answer = run.predict(request)
             self.figures.setdefault("answer", time.monotonic() - start)
-            if found := handler_fault(self.subject, run, answer):
+            if found := handler_fault(self.subject, run, answer, logged):
                 yield found
                 return None
             if answer.ok:
-                good = good or body
+                good = good or request
             if wrong := sample.complaint(self.subject.archive.read(sample.response), answer):
                 if answer.status >= 500:
                     wrong = f"{wrong}: {run.failure(logged).message}"
@@ -124,9 +111,9 @@ class Behaviour:
                 yield self.subject.finding(message, hint, sample.response, rule="sample")
         return good
 
-    def _check_mode(self, run: Runtime, body: bytes) -> Generator[Finding, None, bool]:
+    def _check_mode(self, run: Runtime, request: Request) -> Generator[Finding, None, bool]:
         """Yield signs of training mode; return whether the same request gets the same answer."""
-        first, second = run.predict(body), run.predict(body)
+        first, second = run.predict(request), run.predict(request)
         place = self.subject.defined("initialize")
         changed = difference(first.body, second.body, 1e-6)
         calls = run.notes().calls

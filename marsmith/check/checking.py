@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from marsmith.check.engines import check_engine
 from marsmith.check.layout import check_against_sources, check_contents, check_layout
 from marsmith.check.manifests import check_manifest
 from marsmith.check.pickles import check_pickles
+from marsmith.check.requirements import check_requirements
 from marsmith.check.root_cause import as_cause, causes_of
 from marsmith.check.server_config import check_server_config
 from marsmith.check.serving_config import check_serving
@@ -23,9 +24,11 @@ from marsmith.check.subject import Subject
 from marsmith.check.targets import Target
 from marsmith.core.errors import ArchiveError, WorkerError
 from marsmith.core.findings import Finding, FindingsError, Severity
+from marsmith.project.accepted_code import accepted_around, accepted_by
 from marsmith.project.project import Project
 
-_FAILED = ("load", "weights-keys", "download")  # rules for an archive that cannot be loaded
+# Rules for an archive that cannot be loaded, or answers nothing.
+_FAILED = ("load", "weights-keys", "download", "no-answer")
 # If one of these finds an error, the archive is not run.
 _STATIC: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
     check_against_sources,
@@ -34,6 +37,7 @@ _STATIC: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
     check_weights,
     check_engine,
     check_serving,
+    check_requirements,
 )
 
 
@@ -51,8 +55,13 @@ class Checked:
         return sum(finding.severity is Severity.ERROR for finding in self.findings)
 
 
-def check(target: Target, *, timeout: float, fix: bool = False) -> Checked:
-    """Check one archive. `timeout` is in seconds; `fix` rebuilds an archive that is stale."""
+def check(
+    target: Target, *, timeout: float, fix: bool = False, accept: Collection[str] = ()
+) -> Checked:
+    """Check one archive. `timeout` is in seconds; `fix` rebuilds an archive that is stale.
+
+    `accept` are digests of files whose code may run, beside those that the project accepts.
+    """
     if target.project and target.spec:
         found = tuple(check_spec(target.project, target.spec))
         found = tuple(f for f in found if f.rule != "no-sample")  # reported once, about the archive
@@ -60,7 +69,7 @@ def check(target: Target, *, timeout: float, fix: bool = False) -> Checked:
             return Checked(target.name, found)
     try:
         archive = _archive(target, fix=fix)
-        findings, figures = _check_archive(Subject(archive, target.project, target.spec), timeout)
+        findings, figures = _check_archive(_subject(target, archive, accept), timeout)
         return Checked(target.name, tuple(findings), figures)
     except FindingsError as error:
         return Checked(target.name, error.findings)
@@ -73,6 +82,11 @@ def check(target: Target, *, timeout: float, fix: bool = False) -> Checked:
         message = error.message.removeprefix(f"{place}: ")
         rule = "damaged" if error.code == "archive-damaged" else error.code
         return Checked(target.name, (Finding(message, error.hint, place, rule=rule),))
+
+
+def _subject(target: Target, archive: Archive, accept: Collection[str]) -> Subject:
+    own = accepted_by(target.project) if target.project else accepted_around(archive.path)
+    return Subject(archive, target.project, target.spec, own | frozenset(accept))
 
 
 def _archive(target: Target, *, fix: bool) -> Archive:
@@ -109,7 +123,10 @@ def _check_archive(subject: Subject, timeout: float) -> tuple[list[Finding], dic
         return findings + seen, behaviour.figures
     causes = causes_of(failed, findings + presumed)
     rest = [one for one in findings if one not in causes]
-    return rest + ([as_cause(one, failed) for one in causes] or seen), behaviour.figures
+    if not causes:
+        return rest + seen, behaviour.figures
+    explained = [as_cause(one, failed) for one in causes]
+    return rest + [one for one in seen if one is not failed] + explained, behaviour.figures
 
 
 def _still_relevant(findings: list[Finding], presumed: list[Finding]) -> list[Finding]:

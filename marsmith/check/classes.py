@@ -15,6 +15,9 @@ from marsmith.project.python_outline import (
     outline,
 )
 
+# What TorchServe's BaseHandler calls of itself (ts/torch_handler/base_handler.py).
+_OF_BASE_HANDLER = ("initialize", "handle", "preprocess", "inference", "postprocess")
+
 
 def check_handler(subject: Subject, module: Module) -> Iterator[Finding]:
     """Yield why TorchServe would not find the handler's function or instantiate its class."""
@@ -47,6 +50,30 @@ def _check_handler_class(subject: Subject, module: Module, name: str) -> Iterato
         yield subject.presume(
             message, hint, module.entry, definition.lineno, rule="handler-methods"
         )
+    yield from _check_hidden_methods(subject, module, definition)
+
+
+def _check_hidden_methods(
+    subject: Subject, module: Module, definition: ast.ClassDef
+) -> Iterator[Finding]:
+    """Yield attributes that take the place of a method: `self.preprocess = None`."""
+    methods = {node.name for node in definition.body if isinstance(node, ast.FunctionDef)}
+    methods |= set(_OF_BASE_HANDLER if definition.bases else ())
+    assignments = (node for node in ast.walk(definition) if isinstance(node, ast.Assign))
+    for node in assignments:
+        inner = {name for one in ast.walk(node.value) if (name := _own_attribute(one))}
+        for name in filter(None, map(_own_attribute, node.targets)):
+            if name in methods and name not in inner:  # a wrapper around the method is none
+                message = f"the attribute self.{name} hides the method {name}()"
+                hint = f"give the attribute another name, and leave {name}() to TorchServe"
+                yield subject.presume(message, hint, module.entry, node.lineno, rule="hides-method")
+
+
+def _own_attribute(node: ast.AST) -> str | None:
+    """Return the name of `self.NAME`, or None."""
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        return node.attr if node.value.id == "self" else None
+    return None
 
 
 def check_model(subject: Subject, module: Module) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from marsmith.check.classes import check_handler, check_model
+from marsmith.check.context_keys import check_context_keys
 from marsmith.check.downloads import downloads
 from marsmith.check.imports import check_imports, check_names
 from marsmith.check.modules import Module, follow
@@ -28,6 +29,7 @@ def _check_code(subject: Subject) -> Iterator[Finding]:
         yield from follow(subject, entry, modules)
     if handler in modules:
         yield from check_handler(subject, modules[handler])
+        yield from check_context_keys(subject, modules[handler])
     if model in modules:
         yield from check_model(subject, modules[model])
     yield from check_names(subject)

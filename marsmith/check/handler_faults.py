@@ -2,62 +2,37 @@
 
 from __future__ import annotations
 
-import re
-from typing import NamedTuple
-
 from marsmith.answers.messages import Response
 from marsmith.check.subject import Subject
 from marsmith.core.findings import Finding
+from marsmith.torchserve.answer_faults import answer_fault
 from marsmith.worker.runtime import Runtime
 
-
-class _Fault(NamedTuple):
-    rule: str
-    message: str
-    hint: str
+# The methods that a handler's answers come from; the last ones are BaseHandler's.
+_ANSWERING = ("handle", "postprocess", "inference")
 
 
-# What a worker answers if it cannot use what a handler returned (ts/service.py,
-# ts/protocol/otf_message_handler.py).
-_RETURNED = {
-    "number of batch response mismatched": _Fault(
-        rule="answer-count",
-        message="handle() returns another number of answers than it got requests",
-        hint="return a list with one answer for each request, in their order",
-    ),
-    "Invalid model predict output": _Fault(
-        rule="answer-type",
-        message="handle() does not return a list",
-        hint="return a list with one answer for each request",
-    ),
-    "Unsupported model output data type.": _Fault(
-        rule="answer-type",
-        message="handle() returns values that cannot be serialised",
-        hint="return bytes, text, or JSON values: tensor.tolist()",
-    ),
-}
-# Exceptions that no request can cause.
-_BUGS = re.compile(r"(ModuleNotFound|Import|Name|UnboundLocal|Syntax|Indentation)Error: ")
+def handler_fault(
+    subject: Subject, run: Runtime, answer: Response, start: int = 0
+) -> Finding | None:
+    """Return why a request got no answer, if the handler is at fault whatever the request is.
 
-
-def handler_fault(subject: Subject, run: Runtime, answer: Response) -> Finding | None:
-    """Return why a request got no answer, if the handler is at fault."""
+    `start` is where the worker's log of this request starts.
+    """
     if run.lost:
         message = f"it gives no answer: {run.lost.message}"
         lost = run.lost
         return subject.finding(message, lost.hint, lost.file, lost.line, rule="no-answer")
-    if answer.status != 503 or not isinstance(answer.values, dict):
-        return None
-    found = _RETURNED.get(str(answer.values.get("message")))
+    found = answer_fault(answer, run.log()[start:], run.notes().returned)
     if found is None:
         return None
-    place = subject.defined("handle")
-    return subject.finding(found.message, found.hint, *place, rule=found.rule)
+    return subject.finding(found.message, found.hint, *answering(subject), rule=found.rule)
 
 
-def logged_fault(subject: Subject, failure: Finding) -> Finding | None:
-    """Return the exception of a failed request, if it is a bug that fails all requests."""
-    if not _BUGS.match(failure.message):
-        return None
-    message = f"it gives no answer: {failure.message}"
-    return subject.finding(message, failure.hint, failure.file, failure.line, rule="no-answer")
+def answering(subject: Subject) -> tuple[str, int] | tuple[None, None]:
+    """Return file and line of the method that answers, as far as the archive defines it."""
+    for function in _ANSWERING:
+        place = subject.defined(function)
+        if place[0] is not None:
+            return place
+    return None, None

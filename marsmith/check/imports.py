@@ -12,14 +12,13 @@ from marsmith.check.subject import Subject
 from marsmith.core.extras import extra_of, install_hint
 from marsmith.core.findings import Finding, Severity
 from marsmith.project.distributions import (
-    distribution_of,
     distributions_of,
     how_to_provide,
     is_distribution,
     is_installed,
-    is_of_distribution,
 )
 from marsmith.project.find_modules import is_standard
+from marsmith.project.hidden_modules import hidden_by
 from marsmith.project.python_imports import Import
 
 # What TorchServe's vision handlers import without declaring it (ts/torch_handler).
@@ -29,19 +28,10 @@ _CAPTUM = ("image_classifier", "image_segmenter", "object_detector", "vision_han
 def check_names(subject: Subject) -> Iterator[Finding]:
     """Yield files that hide other modules: the archive's folder is first on sys.path."""
     names = subject.archive.names
+    found = (hidden_by(name, subject.place(name)) for name in sorted(names))
+    yield from filter(None, found)
     for name in sorted(name for name in names if name.endswith(".py") and "/" not in name):
         module = name.removesuffix(".py")
-        if is_standard(module) or is_of_distribution(module):
-            hidden = "Python's own" if is_standard(module) else f"that of {distribution_of(module)}"
-            message = f"the module {module!r} hides {hidden} from everything in the worker"
-            yield subject.finding(
-                message,
-                "rename the file",
-                name,
-                1,
-                severity=Severity.WARNING,
-                rule="shadows-library",
-            )
         if f"{module}/__init__.py" in names:
             message = f"{name} is never imported: the folder {module!r} comes first"
             yield subject.finding(message, "rename one of them", name, 1, rule="shadows-file")
@@ -78,7 +68,10 @@ def check_imports(subject: Subject, modules: list[Module]) -> Iterator[Finding]:
                     f"imports {top}, which is neither in the archive nor installed nor declared"
                 )
                 hint = how_to_provide(top, subject.project.root if subject.project else None)
-                yield subject.presume(message, hint, module.entry, one.line, rule="missing-import")
+                found = subject.presume(
+                    message, hint, module.entry, one.line, rule="missing-import"
+                )
+                yield replace(found, about=top)
 
 
 def _declared(subject: Subject) -> set[str]:
@@ -93,7 +86,7 @@ def _not_installed(subject: Subject, module: Module, one: Import) -> Finding:
     place = subject.place(file) if file else "it"
     hint = f"install what {place} declares, to try the archive here"
     found = subject.presume(message, hint, module.entry, one.line, rule="not-installed")
-    return replace(found, severity=Severity.WARNING)
+    return replace(found, severity=Severity.WARNING, about=one.module.partition(".")[0])
 
 
 def _check_captum(subject: Subject, modules: list[Module], given: set[str]) -> Iterator[Finding]:
@@ -104,10 +97,13 @@ def _check_captum(subject: Subject, modules: list[Module], given: set[str]) -> I
     hint = f"{install}, or declare captum in requirements_file"
     message = "TorchServe's vision handlers import captum, which torchserve does not install"
     if subject.default_handler in _CAPTUM:
-        yield subject.presume(message, hint, rule="missing-import")
+        yield replace(subject.presume(message, hint, rule="missing-import"), about="captum")
         return
     for module in modules:
         for one in module.imports:
             if one.module.removeprefix("ts.torch_handler.") in _CAPTUM and "ts." in one.module:
-                yield subject.presume(message, hint, module.entry, one.line, rule="missing-import")
+                found = subject.presume(
+                    message, hint, module.entry, one.line, rule="missing-import"
+                )
+                yield replace(found, about="captum")
                 return

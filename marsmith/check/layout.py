@@ -23,6 +23,8 @@ _SECRET_FILES = re.compile(
 _SECRET_FOLDERS = re.compile(r"(?P<folder>(^|.*?/)(\.git|\.svn|\.hg)/)")
 _TEXT = 1 << 16  # bytes; a private key is smaller
 _PRIVATE_KEY = re.compile(rb"-----BEGIN (\w+ )*PRIVATE KEY-----")
+_SITE_FILES = re.compile(r"^(site|user)customize(/__init__)?(\.[\w-]+)*\.(py|pyc|so)$")
+_PATH_FILE = re.compile(rb"^import[ \t]", re.MULTILINE)
 _STRAYS = re.compile(
     r"(?P<folder>(^|.*?/)(__pycache__|\.idea|\.vscode|\.ipynb_checkpoints|\.mypy_cache|"
     r"\.pytest_cache|\.ruff_cache|__MACOSX|node_modules|\.venv)/)"
@@ -39,10 +41,26 @@ def check_layout(subject: Subject) -> Iterator[Finding]:
 
 
 def _check_entry(subject: Subject, entry: Entry) -> Iterator[Finding]:
-    if _SECRET_FILES.search(entry.name):
+    if _runs_by_itself(subject, entry):
+        message = f"Python runs {entry.name!r} when a worker starts, before anything is checked"
+        hint = "do not serve it; move its code into the handler"
+        yield subject.finding(message, hint, entry.name, rule="site-file")
+    elif _SECRET_FILES.search(entry.name):
         yield _secret(subject, entry.name)
     elif _stray(subject, entry.name) == entry.name:
         yield _stray_file(subject, entry.name)
+
+
+def _runs_by_itself(subject: Subject, entry: Entry) -> bool:
+    """Return whether Python's site module runs a file of this name: a .pth of text, too."""
+    if _SITE_FILES.search(entry.name):
+        return True
+    if not entry.name.endswith(".pth") or entry.size > _TEXT:
+        return False
+    try:
+        return _PATH_FILE.search(subject.archive.read(entry.name)) is not None
+    except ArchiveError:
+        return False  # check_contents says what is wrong with it
 
 
 def _check_folders(subject: Subject, names: list[str]) -> Iterator[Finding]:

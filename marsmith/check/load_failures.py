@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from marsmith.check.state_dict_differences import differences_in
 from marsmith.check.subject import Subject
@@ -21,13 +22,15 @@ def explain_load(subject: Subject, error: WorkerError, run: Runtime) -> Finding:
         where = ", ".join(dict.fromkeys(run.refused))
         message = f"it tries to download while it loads: {where}"
         hint = "build the model without pretrained weights, and put what it needs into the archive"
-        return subject.finding(message, hint, failure.file, failure.line, rule="download")
-    if "loading state_dict" in failure.message and (found := differences_in(failure.message)):
-        message = f"the weights do not fit the model: {found.short}"
+        found = subject.finding(message, hint, failure.file, failure.line, rule="download")
+        return replace(found, about=where)
+    if "loading state_dict" in failure.message and (differs := differences_in(failure.message)):
+        message = f"the weights do not fit the model: {differs.short}"
         file = subject.manifest.serialized_file or failure.file
-        return subject.finding(message, found.cause, file, rule="weights-keys")
+        return subject.finding(message, differs.cause, file, rule="weights-keys")
     message = f"it cannot be loaded: {failure.message}"
-    return subject.finding(message, error.hint, failure.file, failure.line, rule="load")
+    found = subject.finding(message, error.hint, failure.file, failure.line, rule="load")
+    return replace(found, about=failure.message)
 
 
 def _is_of_network(message: str, refused: list[str]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from marsmith.answers.messages import Request
 from marsmith.check.subject import Subject
 from marsmith.core.findings import Finding, Severity
 from marsmith.core.processes import resident_memory
@@ -16,11 +17,11 @@ _WARM = 50  # requests until caches and allocator are warm
 _GROWTH = 32 << 10  # bytes per request that count as growth
 
 
-def check_memory(subject: Subject, run: Runtime, body: bytes) -> Iterator[Finding]:
+def check_memory(subject: Subject, run: Runtime, request: Request) -> Iterator[Finding]:
     """Yield a finding if memory grows while the same request is repeated."""
     deadline, sizes = time.monotonic() + _PATIENCE, []
     for count in range(_WARM + _REPEATS):
-        run.predict(body)
+        run.predict(request)
         if count >= _WARM:
             sizes.append(resident_memory(run.pid or 0))
         if time.monotonic() > deadline:

@@ -1,29 +1,28 @@
-"""Find pickles that attack when they are loaded, without loading them."""
+"""Find files of an archive that run code when they are loaded, without loading them."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 from marsmith.check.subject import Subject
-from marsmith.core.findings import Finding
-from marsmith.weights.pickle_scan import hostile_names, is_pickled
-
-_START = 8  # bytes that identify a pickle
-_SHOWN = 5  # names
+from marsmith.core.findings import Finding, Severity
+from marsmith.project.accepted_code import code_problem
+from marsmith.weights.code_search import FoundCode, code_in
 
 
 def check_pickles(subject: Subject) -> Iterator[Finding]:
-    """Yield every file that would run code of an attack when it is unpickled."""
-    with tempfile.TemporaryDirectory(prefix="marsmith-pickles-") as folder:
-        path = Path(folder) / "file"
-        for name in sorted(subject.archive.names):
-            if not is_pickled(name, subject.archive.read(name, _START)):
-                continue
-            subject.archive.copy(name, path)
-            if found := hostile_names(path):
-                code = ", ".join(found[:_SHOWN])
-                message = f"loading it runs {code}, which looks like an attack"
-                hint = "do not load it; ask its author"
-                yield subject.finding(message, hint, name, rule="weights-execute")
+    """Yield every file whose code is not accepted, and the operators that need a library."""
+    found = {one.file: one for one in code_in(subject.archive.path)}
+    for name, one in found.items():
+        entry = subject.archive.entry_of(name)
+        if one.runs and one.digest not in subject.accepted:
+            message, hint = code_problem(one, subject.spec)
+            yield subject.finding(message, hint, entry, rule="weights-execute")
+        elif one.custom:
+            yield _custom(subject, entry, one)
+
+
+def _custom(subject: Subject, entry: str, found: FoundCode) -> Finding:
+    message = f"its program needs more than PyTorch: {', '.join(sorted(found.custom)[:5])}"
+    hint = "import the library that defines it in the handler; nothing here sees what it does"
+    return subject.finding(message, hint, entry, severity=Severity.WARNING, rule="custom-operator")

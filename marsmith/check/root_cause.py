@@ -1,4 +1,4 @@
-"""Find which static findings explain why an archive cannot be loaded."""
+"""Find which static findings explain why an archive cannot be loaded, or answers nothing."""
 
 from __future__ import annotations
 
@@ -9,33 +9,42 @@ from marsmith.core.findings import Finding, Severity
 from marsmith.torchserve.tracebacks import missing_module
 
 _IMPORTS = ("missing-import", "not-installed")
+_AT_REQUESTS = ("hides-method", "context-key")  # explain why no request is answered
+# What does not explain any failed load: imports and downloads only those of their own kind.
+_NOT_OF_LOADS = (*_IMPORTS, "download", "hides-method", "context-key")
+# Exceptions of a value that is not there.
+_ABSENT = re.compile(r"KeyError|'NoneType'")
 
 
 def causes_of(failed: Finding, findings: list[Finding]) -> list[Finding]:
-    """Return the findings that explain a failed load better than its exception."""
+    """Return the findings that explain a failure better than its exception."""
+    if failed.rule == "no-answer":
+        return [one for one in findings if one.rule in _AT_REQUESTS]
     if failed.rule == "download":
         return [one for one in findings if one.rule == "download"]
     missing = missing_module(failed.message)
     if missing:  # the worker stops at the first missing import; users want to see all
         imports = [one for one in findings if one.rule in _IMPORTS]
-        named = re.compile(rf"imports? {re.escape(missing.partition('.')[0])}\b")
-        return imports if any(named.search(one.message) for one in imports) else []
+        top = missing.partition(".")[0]
+        return imports if any(one.about == top for one in imports) else []
     return [one for one in findings if _is_cause(one, failed)]
 
 
 def _is_cause(finding: Finding, failed: Finding) -> bool:
     if finding.rule == "shadows-library":
-        hidden = finding.message.split("'")[1]
-        return hidden in failed.message or finding.file == failed.file
-    presumed = finding.presumed and finding.rule not in (*_IMPORTS, "download")
+        return finding.about in failed.message or finding.file == failed.file
+    if finding.rule == "context-key":
+        return _ABSENT.search(failed.message) is not None
+    presumed = finding.presumed and finding.rule not in _NOT_OF_LOADS
     return presumed or finding.rule == "weights-training-state"
 
 
 def as_cause(finding: Finding, failed: Finding) -> Finding:
     """Return a cause as an error, except a declared import, which a server may install."""
     if failed.rule == "download":
-        wanted = failed.message.partition(": ")[2]
-        return replace(finding, message=f"{finding.message} ({wanted})")
+        return replace(finding, message=f"{finding.message} ({failed.about})")
+    if finding.rule in _AT_REQUESTS:
+        return replace(finding, message=f"{finding.message}: {failed.about}")
     if finding.rule == "not-installed":
         return finding
     return replace(finding, severity=Severity.ERROR)

@@ -12,10 +12,13 @@ from marsmith.check.subject import Subject
 from marsmith.core.errors import WeightsError
 from marsmith.core.findings import Finding, Severity
 from marsmith.weights.checkpoint import SAVE_STATE_DICT, Checkpoint, parts_of, read_checkpoint
+from marsmith.weights.onnx_graph import outside_values
+from marsmith.weights.pickle_names import shown
 from marsmith.weights.state_dict_names import is_training_state
 from marsmith.weights.tensors import Tensor
 
 _PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".tar", ".pkl", ".pt2", ".safetensors", ".onnx", "")
+_REPEATED = 1 << 26  # bytes that tensors may have in any case
 _OF_TORCH = (".pt", ".pth", ".ckpt", ".safetensors")  # other frameworks use .bin too
 
 
@@ -31,6 +34,7 @@ def check_weights(subject: Subject) -> Iterator[Finding]:
             return  # of another framework, for the handler to read
         if path.suffix in (".onnx", ".pt2"):
             yield from _check_kind(subject, name, path)
+            yield from _check_outside(subject, name, path)
             return
         try:
             checkpoint = read_checkpoint(path)
@@ -41,6 +45,9 @@ def check_weights(subject: Subject) -> Iterator[Finding]:
 
 
 def _unreadable(subject: Subject, name: str, path: Path, error: WeightsError) -> Iterator[Finding]:
+    if error.code == "weights-too-many-values":
+        yield subject.finding(error.message, error.hint, name, rule="weights-too-many-values")
+        return
     if what := something_else(path):
         message, hint = what
         yield subject.presume(message, hint, name, rule="weights-damaged")
@@ -58,6 +65,18 @@ def _check_kind(subject: Subject, name: str, path: Path) -> Iterator[Finding]:
     if kind != path.suffix:
         actual = f"a {kind} file" if kind else "of an unknown format"
         yield _misnamed(subject, name, actual, "rename the file, and name it so in the handler")
+
+
+def _check_outside(subject: Subject, name: str, path: Path) -> Iterator[Finding]:
+    """Yield a file outside of the archive that an ONNX file takes its values from."""
+    try:
+        place = outside_values(path) if path.suffix == ".onnx" else None
+    except WeightsError:
+        return  # _check_kind says that it is none
+    if place is not None:
+        message = f"its values are to be read from outside of the archive: {shown(place)}"
+        hint = "do not load it; export the model into one file: onnx.save(model, FILE)"
+        yield subject.finding(message, hint, name, rule="weights-outside")
 
 
 def _misnamed(subject: Subject, name: str, actual: str, hint: str) -> Finding:
@@ -108,6 +127,12 @@ def _check_training_state(subject: Subject, name: str, checkpoint: Checkpoint) -
 
 
 def _check_values(subject: Subject, name: str, checkpoint: Checkpoint) -> Iterator[Finding]:
+    distinct = {tensor.view: tensor.nbytes for tensor in checkpoint.tensors.values()}
+    if sum(distinct.values()) > _REPEATED + 16 * checkpoint.path.stat().st_size:
+        message = f"its tensors repeat few values until they are {sum(distinct.values()):,} bytes"
+        hint = "save contiguous tensors: tensor.contiguous()"
+        yield subject.finding(message, hint, name, rule="weights-repeated-values")
+        return
     try:
         counts = {key: tensor.count_not_finite() for key, tensor in checkpoint.tensors.items()}
     except WeightsError as error:

@@ -25,6 +25,7 @@ class Subject:
     archive: Archive
     project: Project | None = None
     spec: ArchiveSpec | None = None
+    accepted: frozenset[str] = frozenset()  # digests of files whose code may run
 
     @property
     def manifest(self) -> Manifest:

@@ -10,7 +10,7 @@ import click
 from marsmith.check import checking
 from marsmith.check.targets import Target, targets
 from marsmith.cli.completion import complete_archives
-from marsmith.cli.options import json_option, project_of, timeout_option
+from marsmith.cli.options import accept_code_option, json_option, project_of, timeout_option
 from marsmith.cli.output import (
     duration,
     echo,
@@ -32,6 +32,7 @@ from marsmith.project.project import Project
 )
 @click.option("--strict", is_flag=True, help="Treat warnings as errors.")
 @click.option("--fix", is_flag=True, help="Rebuild archives that are older than their sources.")
+@accept_code_option
 @timeout_option
 @json_option
 @click.pass_context
@@ -40,6 +41,7 @@ def check(
     archives: tuple[str, ...],
     strict: bool,
     fix: bool,
+    accept_code: tuple[str, ...],
     timeout: float,
     as_json: bool,
 ) -> None:
@@ -52,7 +54,7 @@ def check(
     results = []
     for target in found:
         with working(f"checking {target.name}"):
-            result = checking.check(target, timeout=timeout, fix=fix)
+            result = checking.check(target, timeout=timeout, fix=fix, accept=accept_code)
         results.append(result)
         if not as_json:
             _print(result)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,17 @@ import click
 from marsmith.cli.completion import complete_archives, complete_names
 from marsmith.cli.models import WorkerCount
 from marsmith.cli.options import Number, json_option, name_argument, port_option, project_of
-from marsmith.cli.output import examples, plain, print_json
+from marsmith.cli.output import examples, finding_lines, plain, print_json
 from marsmith.cli.progress import Progress, working
 from marsmith.cli.tables import print_table
+from marsmith.core.findings import Finding
 from marsmith.deploy import rollout
 from marsmith.deploy.options import (
     CanaryOptions,
     ChangeOptions,
     DeployOptions,
 )
+from marsmith.deploy.transaction import Tell
 from marsmith.server.options import DEFAULT_TIMEOUT
 from marsmith.server.version_record import Record, Version
 
@@ -102,7 +103,11 @@ class _Share(click.ParamType[float]):
     type=_Share(),
     help="Share of its answers that must agree with the previous version, such as 90%.",
 )
-@click.option("--no-check", is_flag=True, help="Skip `marsmith check`; samples are still tried.")
+@click.option(
+    "--no-check",
+    is_flag=True,
+    help="Skip `marsmith check`; samples, or made-up requests, are still tried.",
+)
 @_timeout_option
 @port_option
 @json_option
@@ -198,13 +203,16 @@ def _canary(share: float, seconds: float | None, agreement: float | None) -> Can
     return None
 
 
-def _telling(progress: Progress) -> Callable[[str], None]:
-    """Return what tells each step: as a line, and in the line of progress while it is made."""
+def _telling(progress: Progress) -> Tell:
+    """Return what tells each step, as a line and while it is made as progress; and warnings."""
 
-    def tell(words: str) -> None:
-        progress.say(plain(words))
-        if not words.startswith("warning: "):
-            progress.what = words
+    def tell(step: str | Finding) -> None:
+        if isinstance(step, Finding):
+            for line in finding_lines(step):
+                progress.say(*line)
+        else:
+            progress.say(plain(step))
+            progress.what = step
 
     return tell
 

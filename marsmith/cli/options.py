@@ -51,6 +51,12 @@ port_option = click.option(
     help="The server's inference port (default: the one that runs).",
 )
 
+accept_code_option = click.option(
+    "--accept-code",
+    metavar="DIGEST",
+    multiple=True,
+    help="Run the code in the file with this digest, as `marsmith check` names it: sha256:…",
+)
 timeout_option = click.option(
     "--timeout",
     metavar="SECONDS",

@@ -11,7 +11,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import click
@@ -55,11 +55,17 @@ def print_error(error: MarsmithError) -> None:
 def print_findings(findings: Iterable[Finding]) -> None:
     """Print each finding as `file:line: severity[RULE]: message` with its hint below."""
     for finding in findings:
-        place = f"{finding.location}: " if finding.location else ""
-        rule = f"[{finding.rule}]" if finding.rule else ""
-        label = (f"{finding.severity.value}{rule}: ", _COLOURS[finding.severity])
-        echo(plain(place), label, plain(finding.message), err=True)
-        echo(f"  hint: {plain(finding.hint)}", err=True)
+        for line in finding_lines(finding):
+            echo(*line, err=True)
+
+
+def finding_lines(finding: Finding) -> Iterator[tuple[Part, ...]]:
+    """Yield the parts of each line of a finding."""
+    place = f"{finding.location}: " if finding.location else ""
+    rule = f"[{finding.rule}]" if finding.rule else ""
+    label = (f"{finding.severity.value}{rule}: ", _COLOURS[finding.severity])
+    yield plain(place), label, plain(finding.message)
+    yield (f"  hint: {plain(finding.hint)}",)
 
 
 def print_warning(message: str, hint: str = "") -> None:

@@ -10,6 +10,7 @@ import click
 from marsmith.answers.messages import Request, Response
 from marsmith.cli.answers import Row, inputs_of, kept, places
 from marsmith.cli.options import (
+    accept_code_option,
     archive_argument,
     archive_of,
     json_option,
@@ -19,6 +20,9 @@ from marsmith.cli.options import (
 from marsmith.cli.output import examples
 from marsmith.cli.progress import working
 from marsmith.cli.reports import accept_option, folder_of, out_option, report, require_one
+from marsmith.core.errors import WorkerError
+from marsmith.project.accepted_code import accepted_around
+from marsmith.worker.failure_lines import failure_lines, load_error
 from marsmith.worker.runtime import Runtime
 
 
@@ -39,6 +43,7 @@ from marsmith.worker.runtime import Runtime
 )
 @accept_option
 @out_option
+@accept_code_option
 @timeout_option
 @json_option
 @click.pass_context
@@ -48,6 +53,7 @@ def run(
     inputs: tuple[Path, ...],
     accept: str,
     out: Path | None,
+    accept_code: tuple[str, ...],
     timeout: float,
     as_json: bool,
 ) -> None:
@@ -62,28 +68,30 @@ def run(
     folder = folder_of(out)
     targets = places(files, folder) if folder else {}
     rows, source_name = [], source_name_of(context, opened)
-    with working(f"loading {opened.name}") as progress, Runtime(opened, timeout=timeout) as runtime:
-        progress.count(f"running {opened.name}", len(files))
-        for start in range(0, len(files), runtime.batch_size):
-            part = files[start : start + runtime.batch_size]
-            answers, failed = _answers(runtime, [path for path, _ in part], accept, source_name)
-            for (path, name), answer in zip(part, answers, strict=True):
-                place = kept(answer, targets.get(path))
-                rows.append(Row(name, answer, place, failed if answer.status >= 500 else ()))
-            progress.done += len(part)
+    accepted = accepted_around(opened.path) | frozenset(accept_code)
+    runtime = Runtime(opened, timeout=timeout, accepted=accepted)
+    with working(f"loading {opened.name}") as progress:
+        try:
+            runtime.start()
+        except WorkerError as error:
+            raise load_error(error, runtime, source_name) from error
+        with runtime:
+            progress.count(f"running {opened.name}", len(files))
+            for start in range(0, len(files), runtime.batch_size):
+                part = files[start : start + runtime.batch_size]
+                answers, failed = _answers(runtime, [path for path, _ in part], accept, source_name)
+                for (path, name), answer in zip(part, answers, strict=True):
+                    place = kept(answer, targets.get(path))
+                    rows.append(Row(name, answer, place, failed if answer.status >= 500 else ()))
+                progress.done += len(part)
     report(rows, out, as_json=as_json, noun="input")
 
 
 def _answers(
     runtime: Runtime, paths: list[Path], accept: str, source_name: Callable[[str], str]
 ) -> tuple[list[Response], tuple[str, ...]]:
-    """Return the answers to one batch, and the handler's traceback if a request failed."""
+    """Return the answers to one batch, and why a request failed."""
     requests = [Request.of(path.read_bytes(), headers={"Accept": accept}) for path in paths]
     start = len(runtime.log())
     answers = runtime.predict_batch(requests)
-    if not any(answer.status >= 500 for answer in answers):
-        return answers, ()
-    found = runtime.traceback(source_name, start)
-    if not found and runtime.lost:
-        found = [runtime.lost.message]
-    return answers, tuple(found)
+    return answers, failure_lines(runtime, answers, start, source_name)

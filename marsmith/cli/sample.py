@@ -9,6 +9,7 @@ import click
 
 from marsmith.answers.messages import Response
 from marsmith.answers.pictures import picture_kind, picture_sheet
+from marsmith.answers.samples import KINDS
 from marsmith.building import record_samples
 from marsmith.cli.answers import cells, described, keep
 from marsmith.cli.options import Number, name_argument, project_of
@@ -43,6 +44,12 @@ from marsmith.worker.runtime import DEFAULT_TIMEOUT
     help="Largest difference of a single value 0…1 of a picture (default: as in archives.toml, "
     f"else {SampleSpec.largest:g}).",
 )
+@click.option(
+    "--kind",
+    type=click.Choice(KINDS),
+    help="How a picture is compared: its shades, or pixel by pixel as data (default: as in "
+    "archives.toml, else data for a palette, 1 or 16 bits, or few values).",
+)
 @click.option("--yes", is_flag=True, help="Record without asking.")
 @click.pass_context
 def sample(
@@ -51,6 +58,7 @@ def sample(
     inputs: tuple[Path, ...],
     tolerance: float | None,
     largest: float | None,
+    kind: str | None,
     yes: bool,
 ) -> None:
     """Record the current answer of the archive NAME to each INPUT as the expected one.
@@ -67,6 +75,7 @@ def sample(
             inputs or _existing(project, name),
             tolerance=tolerance,
             largest=largest,
+            kind=kind,
             timeout=DEFAULT_TIMEOUT,
         )
     _show(project, name, recorded)

@@ -17,7 +17,7 @@ from marsmith.cli.progress import working
 from marsmith.core.errors import ProjectError
 from marsmith.project.project import BareFolder, Project
 from marsmith.server import serve as serving
-from marsmith.server.background import serve_in_background
+from marsmith.server.background import STOPPED, FailedStart, serve_in_background
 from marsmith.server.lookup import stop_server
 from marsmith.server.options import DEFAULT_TIMEOUT, ServeOptions, is_file
 from marsmith.server.state import ServerState
@@ -80,8 +80,8 @@ def serve(
 ) -> None:
     """Start TorchServe with the archives NAME, with all of archives.toml, or with files.
 
-    The server is ready once every model has returned the expected answers to its samples. If other
-    machines can reach it, --secure is always on.
+    A model is ready once it has returned the expected answers to its samples. One without samples
+    is started, unproven. If other machines can reach the server, --secure is always on.
     """
     project = _project(context, names)
     warnings = [stale_warning(project, name) for name in names or project.archives]
@@ -97,12 +97,12 @@ def serve(
 
             if not serving.serve(project, options, ready):
                 progress.say("stopped before it was ready")
-                sys.exit(130)
+                sys.exit(STOPPED)
             return
         outcome = serve_in_background(project, options)
-    if isinstance(outcome, str):
-        click.echo(outcome, err=True, nl=False)
-        sys.exit(1)
+    if isinstance(outcome, FailedStart):
+        click.echo(outcome.printed, err=True, nl=False)
+        sys.exit(outcome.status)
     _print_ready(outcome, stopping)
 
 
@@ -125,13 +125,17 @@ def _stop_command(context: click.Context, project: Project) -> str:
 
 def _print_ready(state: ServerState, stopping: str) -> None:
     for name in state.unproven:
-        print_warning(f"{name} has no sample, so its answers were not checked")
+        hint = f"record one: marsmith sample {name} INPUT"
+        print_warning(f"{name} has no sample, so its answers were not checked", hint)
     for warning in state.warnings:
         print_warning(warning)
     if state.restored:
         versions = ", ".join(state.restored)
         click.echo(f"as deployed: {versions}; for the built archives: marsmith serve --fresh")
-    click.echo(f"ready: {', '.join(state.models)}")
+    if proven := [name for name in state.models if name not in state.unproven]:
+        click.echo(f"ready: {', '.join(proven)}")
+    if state.unproven:
+        click.echo(f"started, unproven: {', '.join(state.unproven)}")
     for model in state.models:
         click.echo(f"  predict     {state.url}/predictions/{model}")
     click.echo(f"  management  {state.management_url}/models")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeGuard
 
 import click
 
@@ -14,8 +14,9 @@ from marsmith.cli.output import examples, is_terminal, print_json
 from marsmith.cli.progress import working
 from marsmith.cli.tables import print_table
 from marsmith.client.description import Model
+from marsmith.server.lookup import no_server, unknown_server
 from marsmith.server.monitor import Glance, Watch
-from marsmith.server.state import ServerState, running_servers
+from marsmith.server.state import NOT_STARTED, ServerState, UnknownState, recorded_servers
 from marsmith.torchserve.metrics import ModelFigures, ServerFigures
 
 SERVER_COLUMNS = ("port", "state", "models", "up", "management", "metrics", "pid")
@@ -43,13 +44,16 @@ def status(context: click.Context, interval: float, as_json: bool) -> None:
     measured. * marks the default version, where a model has several.
     """
     with working("counting requests" if interval else "asking the servers"):
-        glances = _look(running_servers(project_of(context)), interval)
+        recorded = recorded_servers(project_of(context))
+        glances = _look([one for one in recorded if _runs(one)], interval)
+    others = [one for one in recorded if not _runs(one)]
     if as_json:
-        print_json([_json(glance) for glance in glances])
-    elif not glances:
-        click.echo("no server of this project runs")
+        print_json([_json(glance) for glance in glances] + [_other_json(one) for one in others])
+    elif not recorded:
+        click.echo(no_server().message)
     else:
         servers = [server_row(glance.state) for glance in glances]
+        servers += [_other_row(one) for one in others]
         columns: tuple[str, ...] = SERVER_COLUMNS
         if is_terminal():  # to fit 80 characters
             columns, servers = columns[:-1], [row[:-1] for row in servers]
@@ -58,6 +62,34 @@ def status(context: click.Context, interval: float, as_json: bool) -> None:
             click.echo(f"\n{heading(glance)}")
             if glance.models:
                 _print_models(glance)
+        for other in others:
+            message, hint = _explained(other)
+            click.echo(f"\n{message}\nhint: {hint}")
+
+
+def _runs(recorded: ServerState | UnknownState) -> TypeGuard[ServerState]:
+    return isinstance(recorded, ServerState) and recorded.condition != "crashed"
+
+
+def _explained(other: ServerState | UnknownState) -> tuple[str, str]:
+    """Return what is known of a server that does not run, and what to do."""
+    if isinstance(other, UnknownState):
+        error = unknown_server(other)
+        return error.message, error.hint
+    stop = f"marsmith stop --port {other.port}"
+    message = f"the server on port {other.port} ended without having been stopped"
+    return message, f"start it again: marsmith serve; or remove what it left: {stop}"
+
+
+def _other_row(other: ServerState | UnknownState) -> tuple[object, ...]:
+    state = "unknown" if isinstance(other, UnknownState) else other.condition
+    return (other.port, state, *("-" for _ in SERVER_COLUMNS[2:]))
+
+
+def _other_json(other: ServerState | UnknownState) -> dict[str, Any]:
+    message, hint = _explained(other)
+    state = "unknown" if isinstance(other, UnknownState) else other.condition
+    return {"port": other.port, "state": state, "trouble": message, "hint": hint, "served": []}
 
 
 def _print_models(glance: Glance) -> None:
@@ -92,8 +124,9 @@ def _look(states: list[ServerState], interval: float) -> list[Glance]:
 
 def _json(glance: Glance) -> dict[str, Any]:
     state, figures = glance.state, glance.figures
-    own = {"state": word(state), "pid": state.supervisor[0], "front_end_pid": state.front_end[0]}
-    hidden = ("ready", "supervisor", "front_end")
+    front_end = None if state.front_end == NOT_STARTED else state.front_end[0]
+    own = {"state": word(state), "pid": state.supervisor[0], "front_end_pid": front_end}
+    hidden = ("ready", "supervisor", "front_end", "nonce", "system", "format")
     own |= {key: value for key, value in asdict(state).items() if key not in hidden}
     counted = figures.server() if figures else ServerFigures()
     return own | {
@@ -175,12 +208,15 @@ def server_row(state: ServerState) -> tuple[object, ...]:
 
 
 def word(state: ServerState) -> str:
-    """Return a server's state."""
+    """Return a server's state; only a model that answered its samples counts as ready."""
     if state.abandoned:
         return "abandoned"
     if not state.ready:
         return "starting"
-    return f"ready, {len(state.unproven)} unproven" if state.unproven else "ready"
+    unproven = set(state.models) & set(state.unproven)
+    if unproven and unproven == set(state.models):
+        return "started, unproven"
+    return f"ready, {len(unproven)} unproven" if unproven else "ready"
 
 
 def _number(value: float | None, digits: int = 0) -> str:

@@ -20,8 +20,8 @@ from rich.text import Text
 from marsmith.cli.options import port_option, project_of
 from marsmith.cli.output import examples, one_line
 from marsmith.cli.status import heading, model_rows, short_columns
-from marsmith.core.errors import ServerError
 from marsmith.project.project import Project
+from marsmith.server.lookup import no_server
 from marsmith.server.monitor import Glance, Watch
 from marsmith.server.state import ServerState, running_servers
 
@@ -76,9 +76,7 @@ class _Watching:
 def _print_once(project: Project, port: int | None, console: Console) -> None:
     states = _chosen(project, port)
     if not states:
-        raise ServerError(
-            "no server of this project runs", "start one: marsmith serve", code="no-server"
-        )
+        raise no_server(port)
     watching = _Watching()
     with watching.stack:
         watching.look(states)
@@ -97,7 +95,7 @@ def _frame(glances: list[Glance], *, hint: bool = True) -> RenderableType:
         if glance.models:
             parts.append(_table(glance))
     if not glances:
-        parts.append(Text("no server of this project runs"))
+        parts.append(Text(no_server().message))
     if hint:
         parts.append(Text(f"{time.strftime('%H:%M:%S')}  q ends", style="dim"))
     return Group(*parts)

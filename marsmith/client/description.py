@@ -35,6 +35,7 @@ class Model:
     url: str = ""  # of its archive: a file of the model store, or where it came from
     response_timeout: int = 0  # seconds; 0 if TorchServe does not say
     pending_requests: int = 0  # that wait for a worker
+    plain_batches: bool = True  # each worker takes a batch, answers it, and takes the next
 
     @property
     def ready_workers(self) -> int:
@@ -59,6 +60,7 @@ def model_of(values: dict[str, Any], default_version: str) -> Model:
         url=values.get("modelUrl", ""),
         response_timeout=values.get("responseTimeout", 0),
         pending_requests=values.get("jobQueueStatus", {}).get("pendingRequests", 0),
+        plain_batches=not (values.get("continuousBatching") or values.get("stateful")),
     )
 
 

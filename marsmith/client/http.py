@@ -124,6 +124,20 @@ class Client(BaseClient):
         call = Call("inference", "GET", self._metrics_url, "/metrics", with_token=False)
         return self._send(call).text
 
+    def describe_by_handler(
+        self, model: str, version: str, headers: Mapping[str, str], deadline: float
+    ) -> Response:
+        """Have one worker's handler describe its model (TorchServe's `customized=true`).
+
+        It gets these headers, and is asked once. `deadline` is in seconds.
+        """
+        path = f"/models/{_path(model, version)}?customized=true"
+        # If the worker is ended meanwhile, TorchServe may answer twice: nothing else may be asked
+        # over this connection.
+        headers = {**headers, "connection": "close"}
+        call = Call("management", "GET", self._management_url, path, headers=headers)
+        return self._sender.send_once(call, Deadline(deadline))
+
     def set_default(self, model: str, version: str) -> None:
         """Make a version the default one: it answers requests that name no version."""
         self._manage("PUT", f"/models/{_path(model, version)}/set-default")

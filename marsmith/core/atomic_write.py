@@ -11,8 +11,8 @@ from typing import BinaryIO
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file that replaces `path` once the block ends.
+def replacing(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """Open a temporary file that replaces `path`, with permissions `mode`, once the block ends.
 
     If the block raises, `path` stays unchanged. Raises OSError.
     """
@@ -22,7 +22,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "wb") as file:
             yield file
-        temporary.chmod(0o644)  # whatever the umask
+        temporary.chmod(mode)  # whatever the umask
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from marsmith.core.private_files import open_private
+
 _PAUSE = 0.02  # seconds between two tries
 
 
@@ -19,7 +21,7 @@ def locked(path: Path) -> Iterator[None]:
     The file is created and kept: if it were removed, two processes could lock two files of the
     same name. Raises OSError.
     """
-    with path.open("ab") as file:
+    with open_private(path) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -31,7 +33,7 @@ def locked_within(path: Path, patience: float) -> Iterator[bool]:
     Raises OSError.
     """
     end = time.monotonic() + patience
-    with path.open("ab") as file:
+    with open_private(path) as file:
         while not (held := _locks(file)) and time.monotonic() < end:
             time.sleep(_PAUSE)
         yield held

@@ -21,7 +21,8 @@ class Finding:
     """One problem; `file` is relative to the project's root, `line` counts from 1.
 
     `rule` is the code of this kind of problem and never changes. A `presumed` problem is only real
-    if the archive cannot be loaded.
+    if the archive cannot be loaded, or answers nothing. `about` is the name that it is about, such
+    as a module's.
     """
 
     message: str
@@ -31,6 +32,7 @@ class Finding:
     severity: Severity = Severity.ERROR
     rule: str = ""
     presumed: bool = False
+    about: str = ""
 
     @property
     def location(self) -> str:

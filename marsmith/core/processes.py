@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -16,6 +18,15 @@ _IDLE_WORKER = 1.0  # seconds for a worker that is not busy to end
 def identity(pid: int) -> tuple[int, float]:
     """Return the pid and start time, which differ from a later process with the same pid."""
     return pid, _start_time(pid)
+
+
+def this_system() -> str:
+    """Return where process ids mean what they mean here: this boot and this PID namespace."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:  # not Linux
+        return f"{platform.node()}/{int(psutil.boot_time())}"
 
 
 def lives(known: tuple[int, float]) -> bool:
@@ -111,10 +122,30 @@ def end_own() -> bool:
 
 def end_children_of(folder: Path) -> None:
     """Kill processes that left a server's or worker's group, found by its temporary folder."""
-    found = [process for process in psutil.process_iter() if _temporary_folder(process) == folder]
+    found = children_of(folder)
     for process in found:
         _signal(process, signal.SIGKILL)
     have_ended(found, 10)
+
+
+def children_of(folder: Path) -> list[psutil.Process]:
+    """Return the processes of a server or worker, found by its temporary folder."""
+    return [one for one in psutil.process_iter() if _temporary_folder(one) == folder]
+
+
+def uses(pid: int, folder: Path) -> bool:
+    """Say whether a process has a folder open, or works in it. Elsewhere than on Linux, True."""
+    if not Path("/proc/self/fd").exists():
+        return True
+    try:
+        links = [Path(f"/proc/{pid}/cwd"), *Path(f"/proc/{pid}/fd").iterdir()]
+    except OSError:  # ended, or another user's
+        return False
+    for link in links:
+        with suppress(OSError):  # closed since
+            if link.readlink() == folder:
+                return True
+    return False
 
 
 def _temporary_folder(process: psutil.Process) -> Path | None:

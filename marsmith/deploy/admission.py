@@ -12,6 +12,7 @@ from marsmith.core.errors import ProjectError, RefusedError, RolloutError
 from marsmith.core.findings import FindingsError, Severity
 from marsmith.deploy.change import Change
 from marsmith.deploy.options import DeployOptions
+from marsmith.project.accepted_code import accepted_by, refuse_code
 from marsmith.project.project import Project
 from marsmith.security.signatures import require_signature
 from marsmith.server.options import is_file
@@ -85,11 +86,13 @@ def require_model_api(change: Change) -> None:
 
 def require_sound(change: Change, options: DeployOptions, archive: Archive) -> None:
     """Prove an archive before the server is touched. Raises FindingsError."""
+    accepted = accepted_by(change.session.project)
+    refuse_code(archive.path, accepted)
     if not options.checked:
         return
     change.transaction.step(f"check {archive.shown.name}")
-    target = Target(archive.name, archive=archive)
-    result = change.transaction.waiting_for(lambda: check(target, timeout=change.session.timeout))
+    target, timeout = Target(archive.name, archive=archive), change.session.timeout
+    result = change.transaction.waiting_for(lambda: check(target, timeout=timeout, accept=accepted))
     if result.errors:
         wrong = [one for one in result.findings if one.severity is Severity.ERROR]
         raise FindingsError(wrong)

@@ -143,7 +143,11 @@ def _judge(change: Change, was: Counted, now: Counted, probes: int) -> None:
     real = now.requests - probes
     words = f"{now.mean:.1f} ms a request, the previous version {was.mean:.1f} ms"
     if min(was.requests, now.requests) < ENOUGH:
-        change.transaction.tell(f"warning: latencies not compared: only {real:.0f} requests")
+        change.transaction.warn(
+            f"latencies not compared: only {real:.0f} requests",
+            "let the canary take longer: --canary-for SECONDS",
+            rule="canary-short",
+        )
     elif now.mean > SLOWER * was.mean + MARGIN:
         raise RolloutError(
             f"it takes {words}",
@@ -163,7 +167,11 @@ def _require_agreement(
     """
     alike, other = counts["alike"], counts["other"]
     if not alike + other:
-        change.transaction.tell("warning: no answers could be compared with the previous version")
+        change.transaction.warn(
+            "no answers could be compared with the previous version",
+            f"compare them yourself: {compare}",
+            rule="canary-short",
+        )
         return
     words = f"{alike} of {alike + other} answers agree with the previous version"
     if alike < wanted * (alike + other):
@@ -172,8 +180,12 @@ def _require_agreement(
             f"see what changed: {compare}; or lower --canary-agreement",
             code="canary-worse",
         )
-    differ = other > MOST_DIFFER * (alike + other)
-    change.transaction.tell(f"warning: only {words}" if differ else words)
+    if other > MOST_DIFFER * (alike + other):
+        change.transaction.warn(
+            f"only {words}", f"see what changed: {compare}", rule="canary-differs"
+        )
+    else:
+        change.transaction.tell(words)
 
 
 def _counted(change: Change, version: Version) -> Counted:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -10,10 +10,17 @@ from marsmith.core.errors import MarsmithError, RolloutError
 from marsmith.core.interrupts import stop_signals
 from marsmith.deploy.options import ChangeOptions
 from marsmith.deploy.prover import Prover
+from marsmith.deploy.restoring import restore
 from marsmith.deploy.scaler import Scaler
 from marsmith.deploy.session import Session, open_session
-from marsmith.deploy.transaction import Transaction
+from marsmith.deploy.transaction import Tell, Transaction
 from marsmith.project.project import Project
+from marsmith.server.change_journal import (
+    begin_change,
+    end_change,
+    forget_copies,
+    unfinished_change,
+)
 from marsmith.server.version_record import Record
 
 
@@ -30,7 +37,9 @@ class Change:
     def backing_out(self, what: str) -> Iterator[None]:
         """Undo everything if anything fails; the error says what failed, and at which step."""
         before = self.session.record
+        project, port = self.session.project, self.session.state.port
         try:
+            begin_change(project, port, before)
             yield
         except MarsmithError as error:
             raise self._undone(what, error, before) from error
@@ -44,6 +53,8 @@ class Change:
         except BaseException:
             self._undone(what, RolloutError("", ""), before)
             raise
+        finally:
+            end_change(project, port)
 
     def _undone(self, what: str, why: MarsmithError, before: Record) -> RolloutError:
         step = self.transaction.now
@@ -60,11 +71,15 @@ class Change:
 
 
 @contextmanager
-def open_change(
-    project: Project, options: ChangeOptions, tell: Callable[[str], None]
-) -> Iterator[Change]:
+def open_change(project: Project, options: ChangeOptions, tell: Tell) -> Iterator[Change]:
     """Begin a change to what the project's server serves. Raises as `open_session` does."""
     with stop_signals() as stop, open_session(project, options) as session:
-        transaction = Transaction(stop, tell)
+        port = session.state.port
+        transaction = Transaction(stop, tell, lambda: end_change(project, port))
         scaler = Scaler(session, transaction)
+        if (before := unfinished_change(project, port)) is not None:
+            tell("restoring what was served before a change that was killed")
+            restore(session, scaler, before)
+            end_change(project, port)
+        forget_copies(project, port)
         yield Change(session, transaction, scaler, Prover(session, transaction, scaler))

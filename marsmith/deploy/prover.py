@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 
 from marsmith.core.errors import RefusedError
+from marsmith.core.findings import Finding
 from marsmith.deploy.replay import replay
 from marsmith.deploy.scaler import FAILED, Scaler
 from marsmith.deploy.session import Session
@@ -59,9 +60,17 @@ class Prover:
         return pinned(self.session.project, self.session.state.port, version)
 
     def _await_ready(self, archive: PinnedArchive) -> None:
+        self._start(archive).wait()
+
+    def failure(self, version: Version) -> Finding | None:
+        """Return what the version's worker raised last, with its place in the project."""
+        archive = self.archive_of(version)
+        return self._start(archive).failure(archive)
+
+    def _start(self, archive: PinnedArchive) -> Start:
         session = self.session
         deadline = time.monotonic() + session.timeout
         sources = source_names(session.project)
         stop = self.transaction.stop
         words = "ended by itself"
-        Start(session.server, session.client, [archive], deadline, stop, sources, words).wait()
+        return Start(session.server, session.client, [archive], deadline, stop, sources, words)

@@ -20,8 +20,10 @@ from marsmith.deploy.admission import (
 )
 from marsmith.deploy.canary import try_canary
 from marsmith.deploy.change import Change, open_change
+from marsmith.deploy.compare import require_no_worse
 from marsmith.deploy.options import ChangeOptions, DeployOptions
 from marsmith.deploy.switch_default import switch
+from marsmith.deploy.transaction import Tell
 from marsmith.project.project import Project
 from marsmith.server.lookup import client_of, find_server
 from marsmith.server.pinned_archives import PinnedArchive, discard, pin, with_version
@@ -37,9 +39,7 @@ from marsmith.server.version_record import (
 )
 
 
-def deploy(
-    project: Project, archive: str, options: DeployOptions, tell: Callable[[str], None]
-) -> Record:
+def deploy(project: Project, archive: str, options: DeployOptions, tell: Tell) -> Record:
     """Let an archive answer its model's requests, without losing one; return all its versions.
 
     `archive` is a name in the model store, or the path of a .mar. Raises RolloutError with the
@@ -48,7 +48,7 @@ def deploy(
     """
     source, name = source_of(project, archive, options)
     if stale := stale_warning(project, archive):
-        tell(f"warning: {stale.message}; {stale.hint}")
+        tell(stale)
     with open_change(project, options, tell) as change, _copies(change, source.name) as copy:
         made = copy(source, name)
         version = made.manifest.model_version if options.version is None else options.version
@@ -72,17 +72,21 @@ def deploy(
             )
             old = default_of(change.session.record, name)
             _register(change, new, options.workers or _bounds(old) or _one_worker(made))
+            if old is not None:
+                require_no_worse(change, new, old)
             if options.canary and old is not None:
                 try_canary(change, new, old, options.canary)
             elif options.canary:
-                tell(f"warning: no canary, because {name} has no version yet to compare with")
+                change.transaction.warn(
+                    f"no canary, because {name} has no version yet to compare with",
+                    "try the next version with --canary",
+                    rule="no-canary",
+                )
             switch(change, new, old)
         return _pruned(change, name, options.keep)
 
 
-def rollback(
-    project: Project, name: str, options: ChangeOptions, tell: Callable[[str], None]
-) -> Record:
+def rollback(project: Project, name: str, options: ChangeOptions, tell: Tell) -> Record:
     """Make the previous version the default again, proven anew; return all versions of the model.
 
     Raises RolloutError as `deploy` does, also if no previous version is kept.
@@ -111,7 +115,7 @@ def undeploy(
     name: str,
     version: str,
     options: ChangeOptions,
-    tell: Callable[[str], None],
+    tell: Tell,
 ) -> Record:
     """Unregister a version that is not the default one; return the others.
 
@@ -182,8 +186,13 @@ def _copies(change: Change, label: str) -> Iterator[_Copy]:
 
 def _as_version(change: Change, archive: PinnedArchive, version: str, copy: _Copy) -> PinnedArchive:
     """Return a copy of an archive that has another version."""
-    with tempfile.TemporaryDirectory(dir=change.session.project.state_folder("deploy")) as folder:
+    with tempfile.TemporaryDirectory(dir=_scratch(change)) as folder:
         return copy(with_version(archive, version, Path(folder)), archive.name)
+
+
+def _scratch(change: Change) -> Path:
+    """Return a folder of this server's changes; what a killed one left there is removed."""
+    return change.session.project.state_folder(f"deploy/{change.session.state.port}")
 
 
 def _bounds(version: Version | None) -> tuple[int, int] | None:
@@ -208,8 +217,10 @@ def _register(change: Change, new: Version, workers: tuple[int, int] | None) -> 
     change.transaction.step(f"load {new.name} {new.version}")
     count = change.prover.prove(new, workers)
     if not count:
-        change.transaction.tell(
-            f"warning: {new.name} has no sample, so its answers are not checked"
+        change.transaction.warn(
+            f"{new.name} has no sample, so its answers are not checked",
+            f"record one: marsmith sample {new.name} INPUT",
+            rule="no-sample",
         )
 
 
@@ -221,7 +232,7 @@ def _pruned(change: Change, name: str, keep: int) -> Record:
         try:
             _remove(change, others[keep:])
         except MarsmithError as error:  # the new version serves anyway
-            change.transaction.tell(f"warning: {error.message}; {error.hint}")
+            change.transaction.warn(error.message, error.hint, rule=error.code)
     return of(change.session.record, name)
 
 

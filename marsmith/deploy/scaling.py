@@ -1,10 +1,9 @@
 """Give a model more workers or fewer under load, without losing a request.
 
-TorchServe ends a worker in the middle of a request (WorkLoadManager.modelChanged): the request
-goes back into the queue, or gets a 500, which clients retry. But a request that the worker's
-thread is just taking from the queue (WorkerThread.shutdown while in BatchAggregator.pollBatch) is
-lost: it is never answered. So the processes are paused first (SIGSTOP). Each thread then soon
-waits for its worker with one batch, and takes nothing more from the queue.
+TorchServe ends workers whatever they do (WorkLoadManager.modelChanged). So those that it will end
+are kept from requests first: they park (parking.py). Workers that cannot, since they were not
+forked by `marsmith serve`, are stopped (SIGSTOP). Their threads then soon wait with one batch,
+which goes back into the queue or gets a 500; only clients that retry do not notice.
 """
 
 from __future__ import annotations
@@ -14,19 +13,23 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
-from marsmith.client import Model
+from marsmith.client import Client, Model, Worker
 from marsmith.core.errors import ClientError, RefusedError, RolloutError
 from marsmith.deploy.draining import busy_workers, threads
+from marsmith.deploy.parking import can_park, parked
 from marsmith.deploy.scaler import FAILED
 from marsmith.deploy.session import exclusive
 from marsmith.project.project import Project
 from marsmith.server.attached import RunningServer
 from marsmith.server.lookup import connect
-from marsmith.server.state import running_servers, server_folder
+from marsmith.server.state import ServerState, running_servers, server_folder
 
-_PATIENCE = 1.0  # seconds; a worker without a request by then gets few
+_PATIENCE = 1.0  # seconds; a stopped worker without a request by then gets few
+_LEAST_PATIENCE = 10.0  # seconds for a worker to park
 _PAUSE = 0.1
+_TRIES = 5
 
 
 def scale(project: Project, port: int | None, name: str, bounds: tuple[int, int]) -> Model:
@@ -42,27 +45,65 @@ def scale(project: Project, port: int | None, name: str, bounds: tuple[int, int]
         stack.enter_context(exclusive(project, ours[0].port))
         now = next(one for one in client.describe(name) if one.default)
         if bounds[1] < len(now.workers):
-            server = RunningServer(ours[0], server_folder(project, ours[0].port))
-            stack.enter_context(_holding(server, ours[0].front_end[0], now, bounds[1]))
+            return _scale_down(project, ours[0], client, now, bounds)
+        return _scale_up(client, now, bounds)
+
+
+def _scale_up(client: Client, now: Model, bounds: tuple[int, int]) -> Model:
+    try:
+        return client.scale(now.name, *bounds)
+    except RefusedError as error:
+        if error.status != FAILED:
+            raise
+        with suppress(ClientError):
+            client.scale(now.name, now.min_workers, now.max_workers, 0.0)
+        raise RolloutError(
+            error.message, f"see its log: marsmith logs {now.name}", code="workers-failed"
+        ) from error
+
+
+def _scale_down(
+    project: Project, state: ServerState, client: Client, now: Model, bounds: tuple[int, int]
+) -> Model:
+    if bounds[0] == 0 and len(now.workers) > 1:
+        # For 0, TorchServe forgets all workers first, and those after one that fails live on.
+        now = _scale_down(project, state, client, now, (1, max(bounds[1], 1)))
+    ended = now.workers[bounds[1] :]  # it ends the last ones
+    server = RunningServer(state, server_folder(project, state.port))
+    others = [one for one in ended if not can_park(one.pid)]
+    with ExitStack() as stack:
+        # One that is left answers the requests that park the others.
+        if now.plain_batches and bounds[1] > 0 and not others:
+            pids = {one.pid for one in ended}
+            patience = max(_LEAST_PATIENCE, now.response_timeout)
+            folder = Path(state.folder)
+            stack.enter_context(parked(folder, client, now, pids, patience))
+        else:
+            stack.enter_context(_stopped(server, state.front_end[0], ended))
+        return _ending(client, now.name, bounds)
+
+
+def _ending(client: Client, name: str, bounds: tuple[int, int]) -> Model:
+    """Scale down. TorchServe fails at a worker whose thread ends at that moment, but it has ended
+    that one (BatchAggregator.sendError), and must be told again to end the others.
+    """
+    for _ in range(_TRIES - 1):
         try:
             return client.scale(name, *bounds)
         except RefusedError as error:
-            if error.status == FAILED:
-                with suppress(ClientError):
-                    client.scale(name, now.min_workers, now.max_workers, 0.0)
-                raise RolloutError(
-                    error.message, f"see its log: marsmith logs {name}", code="workers-failed"
-                ) from error
-            raise
+            if error.status != FAILED:
+                raise
+        time.sleep(_PAUSE)
+    return client.scale(name, *bounds)
 
 
 @contextmanager
-def _holding(server: RunningServer, front_end: int, model: Model, left: int) -> Iterator[None]:
-    """Pause the workers that TorchServe ends when a version is scaled to `left` of them.
+def _stopped(server: RunningServer, front_end: int, ended: tuple[Worker, ...]) -> Iterator[None]:
+    """Stop these workers; those that TorchServe did not end continue afterwards.
 
-    Those that it did not end continue afterwards. `front_end` is its pid.
+    `front_end` is its pid.
     """
-    held = [one for one in model.workers[left:] if one.pid > 0]  # it ends the last ones
+    held = [one for one in ended if one.pid > 0]
     names = [one.id for one in held]
     try:
         for one in held:

@@ -54,8 +54,11 @@ def _drain(change: Change, new: Version, old: Version) -> None:
         transaction.now = f"take the workers of {old.name} {old.version}"
         change.scaler.scale(old, (0, 0))
     else:
-        busy = f"{old.name} {old.version} still has open requests"
-        transaction.tell(f"warning: {busy}, so it keeps its workers")
+        transaction.warn(
+            f"{old.name} {old.version} still has open requests, so it keeps its workers",
+            f"later: marsmith undeploy {old.name} {old.version}",
+            rule="still-busy",
+        )
 
 
 def _require_workers(change: Change, version: Version) -> None:

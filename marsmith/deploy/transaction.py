@@ -10,20 +10,23 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from marsmith.core.errors import MarsmithError, RolloutError
+from marsmith.core.findings import Finding, Severity
 from marsmith.core.interrupts import Stop
 from marsmith.core.processes import end_own
 
 _PAUSE = 0.05  # seconds between two looks at a call that is under way
 
 _Result = TypeVar("_Result")
+Tell = Callable[[str | Finding], None]  # gets the name of a step, or a warning
 
 
 @dataclass
 class Transaction:
-    """The steps of one change, and how to undo them. `tell` gets the name of each step."""
+    """The steps of one change, and how to undo them. `tell` gets each step's name and warning."""
 
     stop: Stop
-    tell: Callable[[str], None]
+    tell: Tell
+    committed: Callable[[], None] = lambda: None
     now: str = field(default="start", init=False)  # the step that is under way
     _undo: list[Callable[[], object]] = field(default_factory=list, init=False)
     _undoing: bool = field(default=False, init=False)
@@ -33,6 +36,10 @@ class Transaction:
         self.require_going()
         self.now = words
         self.tell(words)
+
+    def warn(self, message: str, hint: str, *, rule: str) -> None:
+        """Tell what does not stop the change, and what to do about it."""
+        self.tell(Finding(message, hint, severity=Severity.WARNING, rule=rule))
 
     def require_going(self) -> None:
         """Raise RolloutError if the user wants to stop; undoing always completes."""
@@ -46,6 +53,7 @@ class Transaction:
     def commit(self) -> None:
         """From now on nothing is undone any more."""
         self._undo.clear()
+        self.committed()
 
     def waiting_for(self, call: Callable[[], _Result]) -> _Result:
         """Return what `call` returns. If the user wants to stop, end the processes it started."""

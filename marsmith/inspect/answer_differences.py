@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from marsmith.answers.messages import Response
-from marsmith.answers.pictures import measure_pictures, picture_kind
+from marsmith.answers.pictures import (
+    data_difference,
+    is_data,
+    measure_pictures,
+    picture_kind,
+)
 
 _MOST = 20  # differences that are listed for one answer
 _LONGEST = 60  # characters of a value
@@ -52,6 +57,9 @@ def _status(answer: Response) -> str:
 
 
 def _of_pictures(first: bytes, second: bytes, others: tuple[str, ...]) -> AnswerDifference | None:
+    if is_data(first):
+        wrong = data_difference(first, second)
+        return AnswerDifference((*others, wrong) if wrong else others) if wrong or others else None
     measured = measure_pictures(first, second)
     if isinstance(measured, str):
         return AnswerDifference((*others, measured))

@@ -66,11 +66,12 @@ class Service:
         except Exception as error:
             return failed(ids, *_refusal(error))
         if not isinstance(results, list):
-            logger.warning("%s: invalid return type: %s", context.model_name, type(results))
+            logger.warning("model: %s, Invalid return type: %s.", context.model_name, type(results))
             return failed(ids, "Invalid model predict output", 503)
         if len(results) != len(batch):
-            logger.warning(
-                "%s: %d answers to %d requests", context.model_name, len(results), len(ids)
+            logger.warning(  # in TorchServe's words, which answer_faults.py reads
+                "model: %s, number of batch response mismatched, expect: %d, got: %d.",
+                *(context.model_name, len(batch), len(results)),
             )
             return failed(ids, "number of batch response mismatched", 503)
         return answered(results, ids, context)

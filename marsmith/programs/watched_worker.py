@@ -5,17 +5,20 @@
 WORKER is TorchServe's model_service_worker.py, or light_worker.py, whose models torch does not run.
 
 NOTES becomes a JSON file: {"network": [addresses], "calls": [of the model], "loose": [loads of
-weights that were not strict, and took few of them]}. The network is refused, whatever the handler
-does.
+weights that were not strict, and took few of them], "returned": what the handler returned last, if
+it cannot be sent}. The network is refused, whatever the handler does.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import runpy
 import socket
 import sys
+from collections.abc import Sized
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +26,13 @@ _TORCHSERVE = "model_service_worker.py"
 _CALLS = 3  # of the model that are looked at
 _LOCAL = ("", "localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104 - names to be let through
 
+_DEPTH = 100  # of lists in lists
 _NAMES = 2000  # of a state_dict's differences
 _OWN_NAME = socket.gethostname()
 # Where libraries tell their makers that they are used: refused, and no need of the archive's.
 _TELEMETRY = re.compile(r"google-analytics|sentry|posthog|segment\.io|mixpanel|scarf\.sh|telemetry")
 
-notes: dict[str, Any] = {"network": [], "calls": [], "loose": []}
+notes: dict[str, Any] = {"network": [], "calls": [], "loose": [], "returned": None}
 place = Path()
 
 
@@ -130,12 +134,89 @@ def watch_weights() -> None:
     nn.Module.load_state_dict = watched  # type: ignore[method-assign, assignment]
 
 
+def watch_answers(module: str) -> None:
+    """Note what the handler returns, if it cannot be sent."""
+    service: Any = importlib.import_module(module).Service
+    predict = service.predict
+
+    def watched(self: Any, batch: Any) -> Any:
+        entry_point = self._entry_point
+
+        def noted(data: Any, context: Any) -> Any:
+            returned = entry_point(data, context)
+            with suppress(Exception):  # a look at a stranger's objects can raise anything
+                note_returned(returned, len(data))
+            return returned
+
+        self._entry_point = noted
+        try:
+            return predict(self, batch)
+        finally:
+            self._entry_point = entry_point
+
+    service.predict = watched
+
+
+def note_returned(returned: Any, requests: int) -> None:
+    """Note its type and number, and the place of the first value that cannot be sent."""
+    is_list = isinstance(returned, list)
+    found = unsendable(returned) if is_list and len(returned) == requests else None
+    before = notes["returned"]
+    notes["returned"] = None
+    if found or not is_list or len(returned) != requests:
+        shape = getattr(returned, "shape", None)
+        notes["returned"] = {
+            "requests": requests,
+            "type": type_name(returned),
+            "count": len(returned) if isinstance(returned, Sized) else None,
+            "shape": list(shape) if isinstance(shape, tuple) else None,
+            "place": found[0] if found else "",
+            "value": found[1] if found else "",
+        }
+    if notes["returned"] != before:
+        write()
+
+
+def unsendable(answers: list[Any]) -> tuple[str, str] | None:
+    """Return place and type of the first value that TorchServe's worker cannot send, or None."""
+    torch: Any = sys.modules.get("torch")
+    whole = (bytes, bytearray, str, *((torch.Tensor,) if torch else ()))
+    for index, answer in enumerate(answers):
+        if not isinstance(answer, whole) and (found := not_json(answer, f"[{index}]")):
+            return found
+    return None
+
+
+def not_json(value: Any, place: str, depth: int = 0) -> tuple[str, str] | None:
+    """Return place and type of the first value within another that JSON has no form for."""
+    if value is None or isinstance(value, (str, int, float)):
+        return None
+    if not isinstance(value, (dict, list, tuple)) or depth > _DEPTH:
+        return place, type_name(value)
+    if isinstance(value, dict):
+        for key in value:
+            if key is not None and not isinstance(key, (str, int, float)):
+                return place, f"dict with a key of type {type_name(key)}"
+    pairs = value.items() if isinstance(value, dict) else enumerate(value)
+    found = (not_json(inner, f"{place}[{key!r}]", depth + 1) for key, inner in pairs)
+    return next(filter(None, found), None)
+
+
+def type_name(value: Any) -> str:
+    """Return `numpy.ndarray`, or `dict` for a type of Python's own."""
+    kind = type(value)
+    own = kind.__module__ == "builtins"
+    return kind.__qualname__ if own else f"{kind.__module__}.{kind.__qualname__}"
+
+
 if __name__ == "__main__":
     place = Path(sys.argv[1])
     sys.argv = sys.argv[2:]
     sys.path[0] = str(Path(sys.argv[0]).parent)  # as if Python had been started with the worker
     sys.addaudithook(watch_network)
-    if Path(sys.argv[0]).name == _TORCHSERVE:
+    torchserve = Path(sys.argv[0]).name == _TORCHSERVE
+    if torchserve:
         watch_calls()
         watch_weights()
+    watch_answers("ts.service" if torchserve else "marsmith.programs.light_service")
     runpy.run_path(sys.argv[0], run_name="__main__")

@@ -155,6 +155,7 @@ def generated(spec: ArchiveSpec) -> dict[str, bytes]:
                     f"{SAMPLES_FOLDER}/{Path(sample.response).name}",
                     sample.tolerance,
                     sample.largest,
+                    sample.kind,
                 )
                 for sample in spec.samples
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -95,21 +96,36 @@ class Project:
                 code="config-unreadable",
             ) from error
 
+    def state_path(self, name: str) -> Path:
+        """Return where a file or folder of Marsmith's own is, `.marsmith/NAME`; makes nothing."""
+        return self.root / ".marsmith" / name
+
     def state_folder(self, name: str) -> Path:
-        """Return a folder of Marsmith's own, `.marsmith/NAME`, which git ignores."""
-        folder = self.root / ".marsmith"
+        """Return a folder of Marsmith's own, `.marsmith/NAME`, which git ignores.
+
+        Raises ProjectError if it cannot be written, or is a symbolic link: a checkout of somebody
+        else must not have files written elsewhere.
+        """
+        folder, target = self.root / ".marsmith", self.state_path(name)
+        for path in (target, *target.parents):
+            if self.root in path.parents and path.is_symlink():
+                raise ProjectError(
+                    f"{path} is a symbolic link, which Marsmith does not write through",
+                    f"remove it: rm {shlex.quote(str(path))}",
+                    code="linked-folder",
+                )
         try:
             folder.mkdir(exist_ok=True)
             if not (folder / ".gitignore").exists():
                 (folder / ".gitignore").write_text("*\n")
-            (folder / name).mkdir(parents=True, exist_ok=True)
+            target.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ProjectError(
                 f"{folder} cannot be written: {error.strerror}",
                 "make the folder writable: Marsmith keeps its build records and logs there",
                 code="not-writable",
             ) from error
-        return folder / name
+        return target
 
 
 @dataclass(frozen=True)

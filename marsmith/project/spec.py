@@ -52,13 +52,14 @@ class SampleSpec:
     """A request and the answer it must get.
 
     Numbers in it may differ by `tolerance`; values 0…1 of a picture by that on average, and by
-    `largest` anywhere.
+    `largest` anywhere. `kind` says how a picture is compared; empty: told by its look.
     """
 
     request: str
     response: str
     tolerance: float = 1e-3
     largest: float = LARGEST
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ class ArchiveSpec:
     serving: dict[str, Any] = field(default_factory=dict)
     handler_config: dict[str, Any] = field(default_factory=dict)
     samples: tuple[SampleSpec, ...] = ()
+    accepted_code: dict[str, str] = field(default_factory=dict)  # file in the archive → digest
 
     @property
     def handler_file(self) -> str | None:

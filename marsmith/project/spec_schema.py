@@ -17,6 +17,7 @@ from pydantic_core import (
     core_schema,
 )
 
+from marsmith.answers.samples import KINDS
 from marsmith.core.suggestions import did_you_mean
 from marsmith.core.worker_bounds import bounds_problem
 
@@ -44,9 +45,12 @@ def _table(
 
 
 _TEXT = core_schema.str_schema(strict=True)
-_COUNT = core_schema.int_schema(strict=True, ge=0)
-_POSITIVE = core_schema.int_schema(strict=True, ge=1)
+# Java's int bounds all of them; what is beyond the others is a slip, or meant to harm a server.
+_COUNT = core_schema.int_schema(strict=True, ge=0, le=(1 << 31) - 1)
+_POSITIVE = core_schema.int_schema(strict=True, ge=1, le=(1 << 31) - 1)
+_SECONDS = core_schema.int_schema(strict=True, ge=1, le=7 * 24 * 3600)
 _FLAG = core_schema.bool_schema(strict=True)
+_DIGEST = core_schema.str_schema(strict=True, pattern="^sha256:[0-9a-f]{64}$")
 _PLAIN_TABLE = core_schema.dict_schema(
     _TEXT, core_schema.no_info_plain_validator_function(_plain), strict=True
 )
@@ -55,20 +59,20 @@ _PLAIN_TABLE = core_schema.dict_schema(
 _SERVING = _table(
     {},
     {
-        "minWorkers": _COUNT,
-        "maxWorkers": _POSITIVE,
-        "batchSize": _POSITIVE,
-        "maxBatchDelay": _COUNT,
-        "responseTimeout": _POSITIVE,
-        "startupTimeout": _POSITIVE,
+        "minWorkers": core_schema.int_schema(strict=True, ge=0, le=1000),
+        "maxWorkers": core_schema.int_schema(strict=True, ge=1, le=1000),
+        "batchSize": core_schema.int_schema(strict=True, ge=1, le=100_000),
+        "maxBatchDelay": core_schema.int_schema(strict=True, ge=0, le=3_600_000),
+        "responseTimeout": _SECONDS,
+        "startupTimeout": _SECONDS,
         "deviceType": core_schema.literal_schema(["cpu", "gpu"]),
-        "deviceIds": core_schema.list_schema(_COUNT),
+        "deviceIds": core_schema.list_schema(core_schema.int_schema(strict=True, ge=0, le=1023)),
         "parallelType": core_schema.literal_schema(["pp", "tp", "pptp", "custom"]),
         "parallelLevel": _COUNT,
         "torchrun": _PLAIN_TABLE,
-        "maxRetryTimeoutInSec": _POSITIVE,
+        "maxRetryTimeoutInSec": _SECONDS,
         "clientTimeoutInMills": _COUNT,
-        "jobQueueSize": _POSITIVE,
+        "jobQueueSize": core_schema.int_schema(strict=True, ge=1, le=1_000_000),
         "useJobTicket": _FLAG,
         "continuousBatching": _FLAG,
         "sequenceBatching": _FLAG,
@@ -86,6 +90,7 @@ _SAMPLE = _table(
     {
         "tolerance": core_schema.float_schema(strict=True, ge=0),
         "largest": core_schema.float_schema(strict=True, ge=0),
+        "kind": core_schema.literal_schema(list(KINDS)),
     },
 )
 _ARCHIVE = _table(
@@ -100,6 +105,7 @@ _ARCHIVE = _table(
         "serving": _SERVING,
         "handler_config": _PLAIN_TABLE,
         "samples": core_schema.list_schema(_SAMPLE),
+        "accepted_code": core_schema.dict_schema(_TEXT, _DIGEST),
     },
 )
 # pydantic's engine without its classes, which take every command long to import.
@@ -142,6 +148,7 @@ def explain(detail: ErrorDetails, path: tuple[str | int, ...]) -> tuple[str, str
 
 
 _PLAIN_WORDS = (
+    (r"String should match pattern .*", "should be sha256: and 64 hexadecimal digits"),
     (r"a valid integer", "an integer"),
     (r"a valid (dictionary|tuple|list)( or instance of \w+)?", r"a \1"),
     (r"a (tuple|list)", "a list"),

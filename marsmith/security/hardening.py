@@ -112,9 +112,11 @@ def _of_keystore(
         )
     # TorchServe's default password (ConfigManager.java).
     found = keystore_certificate(keystore, values.get("keystore_pass", "changeit"), hosts)
-    path = project.state_folder("tls") / "keystore.pem"
-    with replacing(path) as file:
-        file.write(found)
+    path = project.state_path("tls/keystore.pem")
+    if not path.is_file() or path.read_bytes() != found:  # asking a server writes nothing
+        project.state_folder("tls")
+        with replacing(path) as file:
+            file.write(found)
     return path
 
 

@@ -5,29 +5,32 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from marsmith.core.interrupts import stop_signals
+from marsmith.core.private_files import create_private
 from marsmith.project.project import Project
+from marsmith.server.leftovers import require_none_abandoned
 from marsmith.server.lookup import server_properties
 from marsmith.server.options import ServeOptions
-from marsmith.server.state import (
-    ServerState,
-    require_none_abandoned,
-    running_servers,
-    server_folder,
-)
+from marsmith.server.state import ServerState, running_servers, server_folder
 from marsmith.torchserve.ports import free_ports, require_free
 from marsmith.torchserve.properties import addresses
 
 BACKGROUND_LOG = "serve.log"
+STOPPED = 130  # the exit status of a `marsmith serve` that was stopped before it was ready
 
 
-def serve_in_background(project: Project, options: ServeOptions) -> ServerState | str:
-    """Start `marsmith serve`, and return the server's state once it is ready.
+@dataclass(frozen=True)
+class FailedStart:
+    """A `marsmith serve` that did not become ready."""
 
-    If it does not become ready, return what it printed: that names the cause.
-    """
+    printed: str  # names the cause
+    status: int  # its exit status: the same as in the foreground
+
+
+def serve_in_background(project: Project, options: ServeOptions) -> ServerState | FailedStart:
+    """Start `marsmith serve`, and return the server's state once it is ready."""
     if options.port == 0:
         options = replace(options, port=free_ports(5))
     places = addresses(server_properties(project, options.port))
@@ -36,7 +39,7 @@ def serve_in_background(project: Project, options: ServeOptions) -> ServerState 
         require_free(place)  # before the log of a server that runs there is overwritten
     log = server_folder(project, places[0].port) / BACKGROUND_LOG
     command = [sys.executable, "-m", "marsmith", "--project", str(project.root), "serve"]
-    with stop_signals() as stop, log.open("wb") as output:
+    with stop_signals() as stop, create_private(log) as output:
         process = subprocess.Popen(  # noqa: S603
             command + options.arguments(),
             stdin=subprocess.DEVNULL,
@@ -52,4 +55,5 @@ def serve_in_background(project: Project, options: ServeOptions) -> ServerState 
             if stop.requested:
                 process.terminate()
             time.sleep(0.1)
-    return log.read_text(errors="replace")
+    status = STOPPED if stop.requested else process.returncode
+    return FailedStart(log.read_text(errors="replace"), status if status > 0 else 1)

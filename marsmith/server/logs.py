@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from marsmith.core.errors import ServerError
 from marsmith.project.project import Project
+from marsmith.server.lookup import no_server, require_one
 from marsmith.server.process import LOGS
 from marsmith.server.state import running_servers
 from marsmith.torchserve.log_entries import Entries, Entry
@@ -61,24 +61,12 @@ def logs_folder(project: Project, port: int | None = None) -> Path:
     Without `port` it is the one that runs, or the one that ran last. Raises ServerError if there
     is none, or more than one runs.
     """
-    servers = project.root / ".marsmith" / "servers"
-    running = [state.port for state in running_servers(project)]
-    if port is None and len(running) > 1:
-        ports = ", ".join(map(str, running))
-        raise ServerError(
-            f"several servers run, on ports {ports}",
-            "choose one: --port N",
-            code="several-servers",
-        )
-    if port is None and running:
-        port = running[0]
+    servers = project.state_path("servers")
+    if port is None and (running := running_servers(project)):
+        require_one(running)
+        port = running[0].port
     folders = [servers / str(port)] if port is not None else list(servers.glob("*"))
     with_logs = [folder for folder in folders if (folder / LOGS[0]).is_file()]
     if not with_logs:
-        where = f" on port {port}" if port is not None else ""
-        raise ServerError(
-            f"no server of this project ran{where}",
-            "start one: marsmith serve",
-            code="no-server",
-        )
+        raise no_server(port, "ran")
     return max(with_logs, key=lambda folder: (folder / LOGS[0]).stat().st_mtime)

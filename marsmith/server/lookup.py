@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
 
 from marsmith.client import Client, Retries
 from marsmith.client.tokens import Api
-from marsmith.core.errors import ProjectError, ServerError
+from marsmith.core.errors import ServerError
 from marsmith.core.processes import have_ended
 from marsmith.project.project import Project
 from marsmith.security.hardening import certificate_of
 from marsmith.security.key_rotation import read_key
-from marsmith.server.pinned_archives import keep_deployed
+from marsmith.server.leftovers import end_leftovers
 from marsmith.server.process import KEY_FILE
-from marsmith.server.state import ServerState, end_abandoned, running_servers
+from marsmith.server.state import ServerState, UnknownState, recorded_servers, running_servers
 from marsmith.torchserve.ports import free_ports
 from marsmith.torchserve.properties import (
     CONFIG_FILE,
@@ -49,29 +50,67 @@ def find_server(project: Project, port: int | None = None) -> ServerState:
     """
     chosen = [state for state in running_servers(project) if port in (None, state.port)]
     if not chosen:
-        where = f" on port {port}" if port is not None else ""
-        raise ServerError(
-            f"no server of this project runs{where}",
-            "start one: marsmith serve",
-            code="no-server",
-        )
-    if len(chosen) > 1:
-        ports = ", ".join(str(state.port) for state in chosen)
-        raise ServerError(
-            f"several servers run, on ports {ports}",
-            "choose one: --port N",
-            code="several-servers",
-        )
+        raise _none_runs(project, port)
+    require_one(chosen)
     return chosen[0]
 
 
+def require_one(states: Sequence[ServerState], verb: str = "run") -> None:
+    """Raise ServerError if more than one server runs."""
+    if len(states) > 1:
+        ports = ", ".join(str(state.port) for state in states)
+        raise ServerError(
+            f"several servers {verb}, on ports {ports}",
+            "choose one: --port N",
+            code="several-servers",
+        )
+
+
+def no_server(port: int | None = None, verb: str = "runs") -> ServerError:
+    """Return the error for a project without a server."""
+    where = f" on port {port}" if port is not None else ""
+    return ServerError(
+        f"no server of this project {verb}{where}", "start one: marsmith serve", code="no-server"
+    )
+
+
+def unknown_server(state: UnknownState) -> ServerError:
+    """Return the error for a server of which nobody can say here whether it runs."""
+    file = shlex.quote(str(state.file))
+    return ServerError(
+        f"whether the server on port {state.port} runs is unknown: {state.reason}",
+        f"if it does not run, remove its record: rm {file}; marsmith serve replaces it too",
+        code="unknown-state",
+    )
+
+
+def _none_runs(project: Project, port: int | None) -> ServerError:
+    for state in recorded_servers(project):
+        if isinstance(state, UnknownState) and port in (None, state.port):
+            return unknown_server(state)
+    return no_server(port)
+
+
+def _to_stop(project: Project, port: int | None) -> ServerState:
+    """Return the server that runs; if none does, the one that crashed."""
+    recorded = [one for one in recorded_servers(project) if port in (None, one.port)]
+    crashed = [
+        one for one in recorded if isinstance(one, ServerState) and one.condition == "crashed"
+    ]
+    if crashed and not any(one.port == port or port is None for one in running_servers(project)):
+        require_one(crashed, "crashed")
+        return crashed[0]
+    return find_server(project, port)
+
+
 def stop_server(project: Project, port: int | None = None) -> ServerState:
-    """Stop the project's one server, or the one on `port`; returns when nothing of it is left."""
-    state = find_server(project, port)
-    if state.abandoned:
-        end_abandoned(project, state)
-        with suppress(OSError, ProjectError):  # it is stopped anyway
-            keep_deployed(project, state.port)
+    """Stop the project's one server, or the one on `port`; returns when nothing of it is left.
+
+    What a server left that was killed is removed too.
+    """
+    state = _to_stop(project, port)
+    if state.condition != "running":
+        end_leftovers(project, state)
         return state
     pid = state.supervisor[0]
     try:
@@ -80,12 +119,6 @@ def stop_server(project: Project, port: int | None = None) -> ServerState:
         ended = have_ended([supervisor], _STOPPING)
     except psutil.NoSuchProcess:
         return state
-    except psutil.AccessDenied as error:
-        raise ServerError(
-            f"the server on port {state.port} belongs to {psutil.Process(pid).username()}",
-            "stop it as that user",
-            code="other-user",
-        ) from error
     if not ended:
         raise ServerError(
             f"the server on port {state.port} does not stop (pid {pid})",

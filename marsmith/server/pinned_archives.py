@@ -25,8 +25,9 @@ from marsmith.core.file_lock import locked_within
 from marsmith.project.project import Project
 from marsmith.project.spec import is_name
 from marsmith.security.signatures import signature_file
+from marsmith.server.change_journal import unfinished_change
 from marsmith.server.options import is_file
-from marsmith.server.state import SERVING_LOCK, running_servers, server_folder
+from marsmith.server.state import SERVING_LOCK, recorded_server, server_folder
 from marsmith.server.version_record import (
     Record,
     Version,
@@ -246,15 +247,17 @@ def keep_deployed(project: Project, port: int, aside: Record = ()) -> None:
         discard_all_but(project, port, [one.file for one in lasting])
 
 
-def tidy_up(project: Project) -> None:
-    """Remove what servers that were killed have left, on any port."""
-    running = {state.port for state in running_servers(project)}
+def tidy_up(project: Project, own: int) -> None:
+    """Remove what servers that were killed have left: of the port whose lock we have, and others.
+
+    Of another port, nothing goes while its server runs, or a change that was killed is not undone.
+    """
     for folder in (project.root / ".marsmith" / "servers").glob("*/archives"):
-        port = folder.parent.name
-        if port.isdecimal() and int(port) not in running:
-            with (
-                suppress(OSError, ProjectError, ServerError),  # the next serve tries again
-                locked_within(folder.parent / SERVING_LOCK, 0.0) as alone,
-            ):
-                if alone:
-                    keep_deployed(project, int(port))
+        port = int(folder.parent.name) if folder.parent.name.isdecimal() else None
+        with suppress(OSError, ProjectError, ServerError):  # the next serve tries again
+            if port == own:
+                keep_deployed(project, own)
+            elif port is not None and recorded_server(project, port) is None:
+                with locked_within(folder.parent / SERVING_LOCK, 0.0) as alone:
+                    if alone and unfinished_change(project, port) is None:
+                        keep_deployed(project, port)

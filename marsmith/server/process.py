@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
 from marsmith.core.errors import ServerError
+from marsmith.core.private_files import create_private, open_private
 from marsmith.core.processes import end_server
 from marsmith.server.fork_pool import ForkServer, fork_server
+from marsmith.server.own_folder import OwnFolder
 from marsmith.torchserve.environment import (
     METRICS_CONFIG,
     clean_environment,
-    temporary_folder,
     torchserve_home,
 )
-from marsmith.torchserve.java import java_executable
+from marsmith.torchserve.java import java_executable, security_properties
 from marsmith.torchserve.log_config import LogFormat, format_log_config
 from marsmith.torchserve.log_files import LogTails, log_files
 from marsmith.torchserve.ports import require_free
@@ -34,6 +34,8 @@ SUPERVISOR_LOG = "supervisor.log"  # Marsmith's own: what ended and is restarted
 FORK_LOG = "fork_server.log"  # warnings of imports, and why a worker was not forked
 KEY_FILE = "key_file.json"  # written by TorchServe into its working directory
 LOGS = (SERVER_LOG, WORKERS_LOG, JAVA_LOG, SUPERVISOR_LOG, FORK_LOG)
+# What workers and clients need in the server's folder, once it is there.
+_NEEDED = ("python", "fork.sock", "models", KEY_FILE)
 _REVIVALS = 5  # of a killed fork server; after that, workers start without it
 
 
@@ -63,11 +65,21 @@ class TorchServe:
         self._fork_server: ForkServer | None = None
         self._revivals = _REVIVALS
         self.process: subprocess.Popen[bytes] | None = None
-        self.folder = Path()
+        self.own_folder = OwnFolder()
+        self._needed: set[str] = set()  # of _NEEDED, what was there
         self._logs = LogTails(log_folder, LOGS)
 
-    def start(self) -> None:
-        """Start the process. Raises PortInUseError or ServerError; then nothing is left behind."""
+    @property
+    def folder(self) -> Path:
+        """The server's temporary folder, which exists while it runs."""
+        return self.own_folder.path
+
+    def start(self, begun: Callable[[], None] = lambda: None) -> None:
+        """Start the process. Raises PortInUseError or ServerError; then nothing is left behind.
+
+        `begun` is called before there is any process: a record of the server is then complete
+        whenever this process is killed.
+        """
         java = java_executable()
         for address in addresses(self._properties):
             require_free(address)
@@ -76,30 +88,31 @@ class TorchServe:
             *older, _ = log_files(self.log_folder / log)
             for path in older:
                 path.unlink(missing_ok=True)
-            (self.log_folder / log).write_bytes(b"")
+            create_private(self.log_folder / log).close()
         self._logs = LogTails(self.log_folder, LOGS)
-        self.folder = temporary_folder()
         try:
+            self.own_folder.make()
+            begun()
             self._launch(java)
         except BaseException:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self.own_folder.remove()
             raise
 
     def restart(self, changed: Mapping[str, str]) -> None:
         """Restart it after its end, with `changed` properties instead of the archives.
 
         Processes that are left are ended. Its folder stays, since clients read the key file there,
-        and the logs continue. Raises as `start` does.
+        or is made again, and the logs continue. Raises as `start` does.
         """
-        self._end()
+        self.end()
         self._properties |= changed
         self._archives = {}
         self._logs = LogTails(self.log_folder, LOGS)
-        for path in self.folder.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            elif path.name != KEY_FILE:
-                path.unlink(missing_ok=True)
+        if self.own_folder.is_ours:
+            self.own_folder.clear(KEY_FILE)
+        else:
+            self.own_folder.make()
+        self._needed = set()
         for address in addresses(self._properties):
             require_free(address)
         self._launch(java_executable())
@@ -147,7 +160,7 @@ class TorchServe:
     def _log_file(self, name: str) -> BinaryIO:
         """Open the log of a process; without a writable disk the server works as well."""
         try:
-            return (self.log_folder / name).open("ab")
+            return open_private(self.log_folder / name)
         except OSError:
             return Path(os.devnull).open("ab")
 
@@ -168,11 +181,20 @@ class TorchServe:
             f"-Dlog4j.configurationFile={log_config.as_uri()}",
             f"-Djava.io.tmpdir={self.folder}",
             "-XX:-UsePerfData",  # a folder for monitors in the system's temporary folder
+            *self._security(java),
             *self._properties.get("vmargs", "").split(),
             *("-cp", os.pathsep.join(class_path), "org.pytorch.serve.ModelServer"),
             *("--python", str(python), "-f", str(config), "-s", str(self._model_store)),
             *("-ncs", *(["-m", *models] if models else [])),
         ]
+
+    def _security(self, java: Path) -> list[str]:
+        """Return the option for TLS without old suites; one in `vmargs` comes later, and counts."""
+        if (text := security_properties(java)) is None:
+            return []
+        path = self.folder / "security.properties"
+        path.write_text(text)
+        return [f"-Djava.security.properties={path}"]
 
     @property
     def pid(self) -> int:
@@ -194,8 +216,16 @@ class TorchServe:
     def note(self, words: str) -> None:
         """Add a line to Marsmith's own log of this server, in TorchServe's format."""
         now = datetime.now().isoformat(timespec="milliseconds").replace(".", ",")
-        with suppress(OSError), (self.log_folder / SUPERVISOR_LOG).open("a") as log:
-            log.write(f"{now} supervisor WARN marsmith {words}\n")
+        with suppress(OSError), open_private(self.log_folder / SUPERVISOR_LOG) as log:
+            log.write(f"{now} supervisor WARN marsmith {words}\n".encode())
+
+    def missing(self) -> str | None:
+        """Return what was removed of the server's folder that workers or clients need."""
+        if not self.own_folder.is_ours:
+            return str(self.folder)
+        now = {name for name in _NEEDED if (self.folder / name).exists()}
+        self._needed |= now
+        return next((str(self.folder / name) for name in sorted(self._needed - now)), None)
 
     def log(self, name: str) -> str:
         """Return one of this run's logs as text, whatever its format."""
@@ -204,11 +234,13 @@ class TorchServe:
     def stop(self, patience: float = 10.0) -> None:
         """End the front end and every worker, and remove the folder. `patience` is in seconds."""
         if self.process is not None:
-            self._end(patience)
-            self.process.wait()
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self.end(patience)
+            self.own_folder.remove()
 
-    def _end(self, patience: float = 10.0) -> None:
-        end_server(self.pid, patience)
+    def end(self, patience: float = 10.0) -> None:
+        """End the front end and every worker; `restart` brings them back."""
+        if self.process is not None:
+            end_server(self.pid, patience)
+            self.process.wait()
         if self._fork_server is not None:
             self._fork_server.stop()

@@ -5,7 +5,6 @@ TorchServe says healthy while no worker can load its model, and retries for five
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,14 +22,16 @@ from marsmith.core.interrupts import Stop
 from marsmith.server.process import JAVA_LOG, SERVER_LOG, WORKERS_LOG
 from marsmith.torchserve.load_failure import explain
 from marsmith.torchserve.tracebacks import find_failure
-from marsmith.torchserve.worker_lines import model_lines, worker_has_ended
+from marsmith.torchserve.worker_lines import (
+    last_words,
+    model_lines,
+    refusal_of,
+    worker_has_ended,
+)
 
 _PAUSE = 0.1  # seconds between two looks
 _GRACE = 0.5  # seconds between an exception and the last line of its traceback in the log
 _LONGEST_GRACE = 3.0  # seconds for the first line: on a busy machine it comes late
-# What Java prints on any machine, and what says why it ended.
-_NO_CAUSE = re.compile(r"nvidia-smi|xpu-smi|^WARNING:")
-_CAUSE = re.compile(r"Invalid|Exception|Error|[Ff]ailed")
 
 
 class Watched(Protocol):
@@ -78,7 +79,7 @@ class Start:
         answer = self._predict(archive, archive.read(sample.request))
         if answer is None:
             return
-        if answer.status >= 500 and (finding := self._failure(archive)):
+        if answer.status >= 500 and (finding := self.failure(archive)):
             wrong, hint = finding.message, finding.hint
         else:
             wrong = sample.complaint(archive.read(sample.response), answer) or ""
@@ -124,15 +125,14 @@ class Start:
         for archive in self.archives:
             version = archive.manifest.model_version or ""
             if worker_has_ended(log, workers_log, archive.name, version):
-                finding = self._failure(archive) or explain(None, self._log_path)
+                finding = self.failure(archive) or explain(None, self._log_path)
                 message = f"{archive.name}: its worker cannot load the model"
                 raise WorkerError(
                     f"{message}: {finding.message}", finding.hint, code="model-not-loaded"
                 )
-            file = re.escape(archive.path.name)
-            if refused := re.search(rf"Failed to load model: {file}\s*(.*)", log):
+            if refused := refusal_of(log, archive.path.name):
                 raise ServerError(
-                    f"TorchServe refuses {archive.path.name}: {refused[1] or 'no reason given'}",
+                    f"TorchServe refuses {archive.path.name}: {refused}",
                     f"build it again: marsmith build {archive.name}",
                     code="archive-refused",
                 )
@@ -149,7 +149,7 @@ class Start:
                 code="not-ready-in-time",
             )
 
-    def _failure(self, archive: Archive) -> Finding | None:
+    def failure(self, archive: Archive) -> Finding | None:
         """Return what a model's worker raised, with its place in the project in front."""
         version = archive.manifest.model_version or ""
         failure, end = None, time.monotonic() + _LONGEST_GRACE
@@ -170,6 +170,4 @@ class Start:
         return str(self.server.log_folder / WORKERS_LOG)
 
     def _last_words(self, server_log: str) -> str:
-        lines = [*self.server.log(JAVA_LOG).splitlines(), *server_log.splitlines()]
-        words = [line for line in lines if line.strip() and not _NO_CAUSE.search(line)]
-        return next(filter(_CAUSE.search, words), words[-1] if words else "it printed nothing")
+        return last_words([*self.server.log(JAVA_LOG).splitlines(), *server_log.splitlines()])

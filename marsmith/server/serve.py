@@ -13,12 +13,14 @@ from marsmith.client import ONCE
 from marsmith.core.errors import ProjectError, ServerError
 from marsmith.core.file_lock import locked_within
 from marsmith.core.interrupts import Stop, stop_signals
-from marsmith.core.processes import identity
+from marsmith.core.processes import identity, this_system
 from marsmith.project.entries import source_names
 from marsmith.project.project import Project
 from marsmith.security.exposure_rules import asks_for_tokens, token_lifetime
 from marsmith.security.hardening import Guard, guard
 from marsmith.security.key_rotation import KeyRotation
+from marsmith.server.change_journal import settle_before_start
+from marsmith.server.leftovers import clear_crashed, require_none_abandoned
 from marsmith.server.lookup import client_of, server_properties
 from marsmith.server.options import ServeOptions
 from marsmith.server.pinned_archives import keep_deployed, offer_built, store_of, tidy_up
@@ -26,10 +28,10 @@ from marsmith.server.process import KEY_FILE, TorchServe
 from marsmith.server.readiness import Start
 from marsmith.server.start_plan import StartPlan, plan_start
 from marsmith.server.state import (
+    NOT_STARTED,
     SERVING_LOCK,
     ServerState,
     forget_state,
-    require_none_abandoned,
     server_folder,
     write_state,
 )
@@ -53,9 +55,11 @@ def serve(
     """
     properties = server_properties(project, options.port)
     port = addresses(properties)[0].port
-    tidy_up(project)  # what a serve that was killed left
     with _only_one(project, port):
         require_none_abandoned(project, port)
+        clear_crashed(project, port)
+        settle_before_start(project, port)
+        tidy_up(project, port)
         aside: Record = ()
         try:
             plan = plan_start(project, options, properties)
@@ -84,9 +88,11 @@ def _start(
     if options.public_key is None:
         offer_built(plan.project, plan.port)
     with stop_signals() as stop:
-        server.start()
+        state = _state(server, options, plan, guarded)
         try:
-            state = _state(server, options, plan, guarded)
+            # Recorded first: if this process is killed, no TorchServe is left that nobody knows.
+            server.start(lambda: write_state(plan.project, state))
+            state = replace(state, front_end=identity(server.pid))
             write_state(plan.project, state)
             with _rotation(state, guarded.properties):
                 return _run(server, plan, replace(state, ready=True), options, stop, ready)
@@ -161,8 +167,10 @@ def _state(
         ready=False,
         since=time.time(),
         supervisor=identity(os.getpid()),
-        front_end=identity(server.pid),
+        front_end=NOT_STARTED,
         folder=str(server.folder),
+        nonce=server.own_folder.nonce,
+        system=this_system(),
         secure=asks_for_tokens(guarded.properties),
         certificate=str(guarded.certificate) if guarded.certificate else None,
         warnings=list(guarded.warnings),

@@ -10,6 +10,7 @@ from pathlib import Path
 from marsmith.archive.reader import Archive
 from marsmith.core.errors import ProjectError
 from marsmith.core.findings import FindingsError
+from marsmith.project.accepted_code import accepted_by, refuse_code
 from marsmith.project.project import Project
 from marsmith.security.signatures import signature_problems
 from marsmith.security.signing_keys import fingerprint
@@ -121,6 +122,8 @@ def plan_start(project: Project, options: ServeOptions, properties: dict[str, st
     chosen = list(dict.fromkeys(names))
     restored = tuple(one for one in record if one.name in chosen)
     kept = {one: pinned(project, port, one) for one in restored}
+    for archive in kept.values():
+        refuse_code(archive.path, accepted_by(project))
     built = [built_archive(project, port, name) for name in chosen if name not in recorded]
     built += [_given_archive(project, port, path, recorded) for path in files]
     _require_one_each([*(archive.name for archive in built), *{one.name for one in restored}])
@@ -133,7 +136,7 @@ def built_archive(project: Project, port: int, name: str) -> PinnedArchive:
     path = project.model_store / f"{name}.mar"
     if not path.exists():
         project.specs((name,))  # report a misspelt name before suggesting a build
-    return _readable(pin(project, port, Archive(path).name, path))
+    return _readable(project, pin(project, port, Archive(path).name, path))
 
 
 def _given_archive(
@@ -151,11 +154,12 @@ def _given_archive(
             f"forget it: marsmith serve --fresh {path}; or deploy this one: marsmith deploy {path}",
             code="deployed-before",
         )
-    return _readable(pin(project, port, name, path))
+    return _readable(project, pin(project, port, name, path))
 
 
-def _readable(archive: PinnedArchive) -> PinnedArchive:
-    """Return an archive that has a version, and samples that can be read."""
+def _readable(project: Project, archive: PinnedArchive) -> PinnedArchive:
+    """Return an archive without foreign code that has a version, and samples that can be read."""
+    refuse_code(archive.path, accepted_by(project))
     if archive.manifest.model_version is None:
         raise ProjectError(
             f"{archive.shown} has no model version", "build it: marsmith build", code="no-version"

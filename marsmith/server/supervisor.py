@@ -36,6 +36,7 @@ from marsmith.server.worker_reviver import Reviver
 
 _PAUSE = 0.1  # seconds between two looks at the front end
 _LOOK = 2.0  # seconds between two looks at what is served
+_RENEWAL = 3600.0  # seconds between two renewals of the times of files; cleaners count in days
 ATTEMPTS = 5  # restarts within a minute; one more would not help
 _WINDOW = 60.0  # seconds
 _FIRST_PAUSE = 0.5  # seconds before the second restart, doubled with each
@@ -79,18 +80,23 @@ class Supervisor:
 
     def __post_init__(self) -> None:
         self._reviver = Reviver(self.client)
+        self.server.missing()  # what is there now must stay
 
     def watch(self) -> ServerState:
         """Return when the user wants to stop. Raises ServerError if it cannot be kept up."""
-        looked = time.monotonic()
+        looked = renewed = time.monotonic()
         while not self.stop.requested:
             if not self.server.is_running():
                 self._bring_back()
             self.server.revive_fork_server()
             self._offer()
             if time.monotonic() - looked > _LOOK:
+                self._require_folder()
                 self.look()
                 looked = time.monotonic()
+            if time.monotonic() - renewed > _RENEWAL:
+                self.server.own_folder.renew_times()
+                renewed = time.monotonic()
             time.sleep(_PAUSE)
         self.look()
         return self.state
@@ -103,6 +109,14 @@ class Supervisor:
                 if changed != self._offered:
                     offer_built(self.project, self.state.port)
                     self._offered = changed
+
+    def _require_folder(self) -> None:
+        """End a front end whose folder was removed: no worker could start, nobody could ask it."""
+        if missing := self.server.missing():
+            self.server.note(
+                f"{missing} was removed, so TorchServe is restarted; was it a cleaner?"
+            )
+            self.server.end()
 
     def look(self) -> None:
         """Record what is served, unless a change is under way."""
@@ -157,6 +171,7 @@ class Supervisor:
             except (MarsmithError, OSError) as error:
                 self._require_worth_trying(error)
             else:
+                self.server.missing()
                 if not self.stop.requested:
                     self._write(ready=True)
                     self.server.note("the front end is back, and serves what it served before")

@@ -17,7 +17,7 @@ from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import ServerError
 from marsmith.core.file_lock import locked, locked_within
 from marsmith.project.project import Project
-from marsmith.server.state import server_folder
+from marsmith.server.state import server_folder, server_path
 
 _RECORD = "versions.json"
 _LOCK = "versions.lock"
@@ -48,7 +48,7 @@ Record = tuple[Version, ...]
 
 def read_record(project: Project, port: int) -> Record:
     """Return what the server on `port` serves or should serve. Raises ServerError if damaged."""
-    path = server_folder(project, port) / _RECORD
+    path = server_path(project, port) / _RECORD
     try:
         return tuple(Version(**values) for values in json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
@@ -67,7 +67,7 @@ def write_record(project: Project, port: int, record: Record) -> None:
     if not record:
         path.unlink(missing_ok=True)
         return
-    with replacing(path) as file:
+    with replacing(path, 0o600) as file:
         ordered = sorted(record, key=lambda one: (one.name, one.since))
         file.write(json.dumps([asdict(one) for one in ordered], indent=1).encode())
 

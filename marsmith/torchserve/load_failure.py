@@ -82,6 +82,12 @@ _HINTS = (
         "leave one class in the file, and import the others from files beside it",
     ),
     (r"Can't instantiate abstract class", "implement the abstract methods"),
+    (
+        r"'InferenceSession' object is not callable",
+        "TorchServe's BaseHandler calls an ONNX model as if it were PyTorch's: write inference(): "
+        "session = self.model; "
+        "return session.run(None, {session.get_inputs()[0].name: data.numpy()})[0]",
+    ),
     (r"FileNotFoundError", "put the file into the archive: add it to extra_files"),
     (r"MemoryError|out of memory", "free memory, or serve fewer workers: minWorkers"),
 )

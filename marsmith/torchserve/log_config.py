@@ -13,13 +13,13 @@ _CONFIG = """\
 <Configuration status="ERROR">
   <Appenders>
     <RollingFile name="server" fileName="{folder}/server.log"
-                 filePattern="{folder}/server.%i.log">
+                 filePattern="{folder}/server.%i.log" filePermissions="rw-------">
       <PatternLayout {server}/>
       <SizeBasedTriggeringPolicy size="10 MB"/>
       <DefaultRolloverStrategy max="3"/>
     </RollingFile>
     <RollingFile name="workers" fileName="{folder}/workers.log"
-                 filePattern="{folder}/workers.%i.log">
+                 filePattern="{folder}/workers.%i.log" filePermissions="rw-------">
       <RegexFilter regex="Backend received inference at: .*" onMatch="DENY" onMismatch="ACCEPT"/>
       <PatternLayout {workers}/>
       <SizeBasedTriggeringPolicy size="10 MB"/>

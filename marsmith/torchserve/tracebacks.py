@@ -23,6 +23,8 @@ _MASKING = (
     re.compile(r"^RuntimeError: \d{3} - "),
 )
 _FRAME = re.compile(r'^  File "(?P<path>.+)", line (?P<line>\d+)(, in (?P<function>.+))?')
+# Frames that say nothing of the cause: of Python's import, of TorchServe's timer and of our watch.
+_NOISE = re.compile(r"<frozen importlib|handler_utils/timer\.py$|programs/watched_worker\.py$")
 _MISSING = re.compile(r"No module named '([^']+)'")
 _LAST_FRAMES = 3  # that are shown
 _MAX_MESSAGE = 12  # lines
@@ -85,7 +87,7 @@ def _read_traceback(lines: list[str], start: int) -> Failure:
     inner = lines[start + 1 : end]
     file, number = _place(inner)
     found = (_FRAME.match(line) for line in inner)
-    frames = [_shown(one) for one in found if one and "<frozen importlib" not in one["path"]]
+    frames = [_shown(one) for one in found if one and not _NOISE.search(one["path"])]
     default = any("in _load_default_handler" in line for line in inner)
     text = UNPACKED_FOLDER.sub("", "\n".join([message[0], *map(str.strip, message[1:])]))
     printed = tuple(lines[_chain_start(lines, start) : end + len(message)])

@@ -29,6 +29,22 @@ UNPACKED_FOLDER = re.compile(r"(/[^\s'\"]*)?/models/[0-9a-f]{32}(/|\b)")
 _UNPACKED_FILE = re.compile(rf"{UNPACKED_FOLDER.pattern}(?P<entry>[^\s'\"]*)")
 _INSTALLED = re.compile(r"(?<=[\"'\s])/[^\s'\"]*?/(site|dist)-packages/")
 
+# What Java prints on any machine, and what says why the front end ended.
+_NO_CAUSE = re.compile(r"nvidia-smi|xpu-smi|^WARNING:")
+_CAUSE = re.compile(r"Invalid|Exception|Error|[Ff]ailed")
+
+
+def refusal_of(server_log: str, file: str) -> str | None:
+    """Return why the front end refused to load an archive's file; None if it did not."""
+    found = re.search(rf"Failed to load model: {re.escape(file)}\s*(.*)", server_log)
+    return (found[1] or "no reason given") if found else None
+
+
+def last_words(lines: list[str]) -> str:
+    """Return the line that says why the front end ended, or its last one."""
+    words = [line for line in lines if line.strip() and not _NO_CAUSE.search(line)]
+    return next(filter(_CAUSE.search, words), words[-1] if words else "it printed nothing")
+
 
 def model_lines(log: str, model: str, version: str) -> list[str]:
     """Return what the workers of one model printed, without the log's own fields.

@@ -53,6 +53,10 @@ class TemporaryProject(Project):
         """Where its archives are built."""
         return self.folder / "model_store"
 
+    def state_path(self, name: str) -> Path:
+        """Return where a file or folder of the project's state is."""
+        return self.folder / name
+
     def state_folder(self, name: str) -> Path:
         """Return a folder for the project's state."""
         (self.folder / name).mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ SAVE_STATE_DICT = "save the state_dict alone: torch.save(model.state_dict(), FIL
 _ZIP_START = b"PK"
 _TAR = slice(257, 262)
 _DEEPEST = 60  # values within values
-_MOST = 2_000_000  # values that are visited; a value can contain itself
+_MOST = 1_000_000  # values that are visited; a value can contain itself
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from marsmith.core.errors import WeightsError
@@ -75,6 +75,34 @@ def _program(path: Path, model: ModelProto) -> Program:
         tuple(map(_signature, graph.output)),
         ", ".join(filter(None, (writer, f"opset {versions[0]}" if versions else ""))),
     )
+
+
+def outside_values(path: Path) -> str | None:
+    """Return where an ONNX file takes values from outside of its folder; None if from nowhere.
+
+    Every tensor counts: constants, subgraphs and functions have some too. Raises WeightsError.
+    """
+    import onnx
+    from onnx.external_data_helper import _get_all_tensors
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+        locations = [
+            one.value
+            for tensor in _get_all_tensors(model)
+            for one in tensor.external_data
+            if one.key == "location"
+        ]
+    except Exception as error:  # protobuf and onnx raise exceptions of many kinds
+        raise WeightsError(
+            "the ONNX file is cut off or damaged", _AGAIN, code="weights-damaged"
+        ) from error
+    return next((one for one in locations if _leads_out(one)), None)
+
+
+def _leads_out(location: str) -> bool:
+    parts = PurePosixPath(location.replace("\\", "/")).parts
+    return ".." in parts or parts[:1] == ("/",) or ":" in location[:3]
 
 
 def _dtype(number: int) -> str:

@@ -10,10 +10,14 @@ from typing import Any, BinaryIO
 
 from marsmith.core.errors import WeightsError
 from marsmith.weights.dtypes import DTYPES
+from marsmith.weights.pickle_names import shown
 from marsmith.weights.tensors import Storage, Tensor, contiguous
 
 _LENGTH = 8  # bytes of the header's length
-_MAX_HEADER = 100_000_000  # bytes, the limit of the safetensors library
+_MAX_HEADER = 16_000_000  # bytes; that of a model with 100,000 tensors has half of it
+_MOST_TENSORS = 100_000
+_MOST_COMMAS = 1_000_000  # which bound the values of a header before it is read
+_MOST_SIZES = 64  # of a shape, as torch has it
 _METADATA = "__metadata__"
 _DTYPES = {name: dtype for dtype, (_, _, name) in DTYPES.items() if name}
 
@@ -25,38 +29,68 @@ def is_safetensors(start: bytes) -> bool:
 
 def read_safetensors(path: Path, file: BinaryIO) -> dict[str, Any]:
     """Return the tensors by name, and `__metadata__` as it is. Raises WeightsError, OSError."""
-    damaged = WeightsError(
-        "the safetensors file is cut off or damaged", "copy it again", code="weights-damaged"
-    )
     length = int.from_bytes(file.read(_LENGTH), "little")
     values = path.stat().st_size - _LENGTH - length
-    if length > _MAX_HEADER or values < 0:
-        raise damaged
+    if values < 0:
+        raise _damaged()
+    if length > _MAX_HEADER:
+        raise _too_many(f"a header of {length:,} bytes")
+    text = file.read(length)
+    if (
+        max(text.count(b"{"), text.count(b"[") // 2) > _MOST_TENSORS
+        or text.count(b",") > _MOST_COMMAS
+    ):
+        raise _too_many("too many tensors")
     try:
-        header = json.loads(file.read(length))
-        result: dict[str, Any] = {}
-        for name, entry in header.items():
-            if name == _METADATA:
-                result[name] = entry
-                continue
-            start, stop = entry["data_offsets"]
-            shape = tuple(map(int, entry["shape"]))
-            if entry["dtype"] not in _DTYPES:
-                raise WeightsError(
-                    f"{name!r} has the unknown dtype {str(entry['dtype'])[:20]!r}",
-                    "save it with another dtype, such as float32",
-                    code="weights-dtype",
-                )
-            if not 0 <= start <= stop <= values:
-                raise damaged
-            storage = Storage(path, _LENGTH + length + start, stop - start)
-            tensor = Tensor(_DTYPES[entry["dtype"]], shape, storage, 0, contiguous(shape))
-            if tensor.nbytes != storage.size:
-                raise damaged
-            result[name] = tensor
+        header = json.loads(text)
+        metadata = {name: one for name, one in header.items() if name == _METADATA}
+        entries = [one for one in header.items() if one[0] != _METADATA]
+        entries.sort(key=lambda one: one[1]["data_offsets"])
+        tensors, end = {}, 0
+        for name, entry in entries:
+            tensors[name] = _tensor(path, _LENGTH + length, name, entry, end)
+            end += tensors[name].nbytes
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise damaged from None
-    return result
+        raise _damaged() from None
+    if end != values:
+        raise _damaged()
+    return metadata | {name: tensors[name] for name in header if name != _METADATA}
+
+
+def _tensor(path: Path, begin: int, name: str, entry: Any, end: int) -> Tensor:
+    """Return a tensor whose values follow those of the one before, as the format demands."""
+    start, stop = entry["data_offsets"]
+    sizes = entry["shape"]
+    if entry["dtype"] not in _DTYPES:
+        raise WeightsError(
+            f"{shown(name)!r} has the unknown dtype {shown(str(entry['dtype']))[:20]!r}",
+            "save it with another dtype, such as float32",
+            code="weights-dtype",
+        )
+    if len(sizes) > _MOST_SIZES:
+        raise _too_many(f"a tensor of {len(sizes):,} dimensions")
+    if start != end or any(type(one) is not int or one.bit_length() > 63 for one in sizes):
+        raise _damaged()
+    shape = tuple(sizes)
+    storage = Storage(path, begin + start, stop - start)
+    tensor = Tensor(_DTYPES[entry["dtype"]], shape, storage, 0, contiguous(shape))
+    if tensor.nbytes != storage.size:
+        raise _damaged()
+    return tensor
+
+
+def _damaged() -> WeightsError:
+    return WeightsError(
+        "the safetensors file is cut off or damaged", "copy it again", code="weights-damaged"
+    )
+
+
+def _too_many(what: str) -> WeightsError:
+    return WeightsError(
+        f"the safetensors file has {what}, and is not read",
+        "save the state_dict alone, with safetensors.torch.save_file",
+        code="weights-too-many-values",
+    )
 
 
 def write_safetensors(file: BinaryIO, tensors: Mapping[str, Tensor]) -> None:

@@ -6,7 +6,7 @@ import mmap
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from marsmith.weights.pickle_reader import InertUnpickler
+from marsmith.weights.pickle_reader import MOST_OPCODES, InertUnpickler
 from marsmith.weights.tensors import Storage, big_endian, damaged
 
 # The files begin with this magic number, pickled (torch/serialization.py).
@@ -36,10 +36,13 @@ def read_torch_legacy(path: Path, file: BinaryIO) -> tuple[Any, set[str]]:
     parts = []
     foreign: set[str] = set()
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        left = MOST_OPCODES
         for _ in range(5):
             unpickler = InertUnpickler(mapped, load_storage)
+            unpickler.left = left
             parts.append(unpickler.read_object())
             foreign |= unpickler.foreign
+            left = unpickler.left
         place, end = mapped.tell(), len(mapped)
     _, _, system, value, keys = parts
     if not isinstance(keys, list) or not isinstance(system, dict):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import struct
 import zipfile
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import BinaryIO
 
 from marsmith.weights.dtypes import DTYPES
-from marsmith.weights.tensors import Tensor, contiguous
+from marsmith.weights.tensors import Storage, Tensor, contiguous
 
 _ALIGNMENT = 64  # bytes; mapped values are read faster if they are aligned
 _DATE = (1980, 1, 1, 0, 0, 0)  # the same state_dict gives the same bytes
@@ -26,11 +28,25 @@ def write_torch_zip(file: BinaryIO, tensors: Mapping[str, Tensor]) -> None:
         if tensor.view not in keys:
             keys[tensor.view] = str(len(distinct))
             distinct.append(tensor)
+    _write(file, _pickled(tensors, keys), (tensor.chunks() for tensor in distinct))
+
+
+def torch_tensor(shape: tuple[int, ...], values: bytes) -> bytes:
+    """Return what torch.save(tensor) writes of float32 values, little-endian in C order."""
+    storage = Storage(Path(), 0, len(values))
+    tensor = Tensor("float32", shape, storage, 0, contiguous(shape))
+    pickled = [pickle.PROTO, b"\x02", *_rebuilt(tensor, "0"), pickle.STOP]
+    file = io.BytesIO()
+    _write(file, b"".join(pickled), [[values]])
+    return file.getvalue()
+
+
+def _write(file: BinaryIO, pickled: bytes, storages: Iterable[Iterable[bytes]]) -> None:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        _store(archive, "data.pkl", [_pickled(tensors, keys)])
+        _store(archive, "data.pkl", [pickled])
         _store(archive, "byteorder", [b"little"])
-        for key, tensor in enumerate(distinct):
-            _store(archive, f"data/{key}", tensor.chunks())
+        for key, chunks in enumerate(storages):
+            _store(archive, f"data/{key}", chunks)
         _store(archive, "version", [b"3\n"])
 
 

@@ -7,18 +7,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from marsmith.torchserve.answer_faults import Returned
+
 
 @dataclass(frozen=True)
 class Notes:
     """`network` are the addresses that it asked for, `calls` the first calls of its model.
 
     `loose` are the names that loads of weights with strict=False left apart: "missing" in the
-    weights, "unexpected" in them.
+    weights, "unexpected" in them. `returned` is what the handler returned last, if it cannot be
+    sent.
     """
 
     network: list[str] = field(default_factory=list)
     calls: list[dict[str, Any]] = field(default_factory=list)
     loose: list[dict[str, list[str]]] = field(default_factory=list)
+    returned: Returned | None = None
 
 
 def read_notes(path: Path) -> Notes:
@@ -32,6 +36,21 @@ def read_notes(path: Path) -> Notes:
                 {kind: [str(name) for name in one[kind]] for kind in ("missing", "unexpected")}
                 for one in values["loose"]
             ],
+            _returned(values["returned"]),
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return Notes()
+
+
+def _returned(values: Any) -> Returned | None:
+    if values is None:
+        return None
+    count, shape = values["count"], values["shape"]
+    return Returned(
+        int(values["requests"]),
+        str(values["type"]),
+        None if count is None else int(count),
+        None if shape is None else tuple(int(one) for one in shape),
+        str(values["place"]),
+        str(values["value"]),
+    )

@@ -10,13 +10,14 @@ from __future__ import annotations
 import shutil
 import signal
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from marsmith.answers.messages import Request, Response
 from marsmith.archive.reader import Archive
 from marsmith.core.errors import WorkerError
 from marsmith.core.findings import Finding
+from marsmith.project.accepted_code import refuse_code
 from marsmith.torchserve.environment import temporary_folder
 from marsmith.torchserve.load_failure import explain
 from marsmith.torchserve.tracebacks import find_failure, traceback_lines
@@ -47,18 +48,21 @@ class Runtime:
         timeout: float = DEFAULT_TIMEOUT,
         in_process: bool = False,
         watched: bool = False,
+        accepted: Collection[str] | None = None,
     ) -> None:
         """`timeout` is in seconds, for the load and for each batch.
 
         `in_process` loads the handler into this process, where breakpoints work and its exceptions
         come through; the working directory and `sys.path` are the worker's until the end, and no
         timeout holds. `watched` keeps the worker from the network and notes
-        how it calls its model, for `notes`.
+        how it calls its model, for `notes`. `accepted` are the digests of files whose code may run,
+        by default those of the project in whose model store the archive lies.
         """
         self.archive = archive if isinstance(archive, Archive) else Archive(Path(archive))
         self._timeout = timeout
         self._in_process = in_process
         self._watched = watched
+        self._accepted = accepted
         self._folder: Path | None = None
         self._worker: WorkerProcess | InProcessWorker | None = None
         self.failed: Finding | None = None  # why it could not be loaded
@@ -77,10 +81,12 @@ class Runtime:
     def start(self) -> None:
         """Unpack the archive and load its model.
 
-        Raises ArchiveError, MissingExtraError if what the archive needs is not installed, and
-        WorkerError with the true cause if the model cannot be loaded; nothing is left behind then.
+        Raises ArchiveError, also for a file whose code is not accepted; MissingExtraError if what
+        the archive needs is not installed; and WorkerError with the true cause if the model cannot
+        be loaded. Nothing is left behind then.
         """
         manifest = self.archive.manifest
+        refuse_code(self.archive.path, self._accepted)
         torchserve = uses_torchserve(self.archive)
         self._folder = temporary_folder()
         try:
@@ -176,12 +182,15 @@ class Runtime:
 
     def _end(self, error: WorkerGoneError, task: str) -> Finding:
         """Return why a worker did not do its task."""
+        late = isinstance(error, WorkerLateError)
+        # A worker that ends prints why after its socket is closed, so wait for the end first.
+        process = self._worker if isinstance(self._worker, WorkerProcess) and not late else None
+        status = process.status if process else None
         self._last_log = self.log()
-        if isinstance(error, WorkerLateError):
+        if late:
             message = f"it did not {task} within {self._timeout:g} s"
             hint = "find out what it waits for, or give it more time: --timeout SECONDS"
             return Finding(message, hint, rule="worker-timeout")
-        status = self._worker.status if isinstance(self._worker, WorkerProcess) else None
         found = self.failure()
         if status is not None and (status < 0 or find_failure(self.log().splitlines()) is None):
             how = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import io
 import json
 import os
 import pickle
@@ -14,11 +16,16 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
+import onnx
 import pytest
 import torch
+from PIL import Image
 
 from marsmith.archive.manifest import MANIFEST_FILE
+from marsmith.archive.reader import Archive
 from marsmith.check.checking import Checked
+from marsmith.worker.runtime import Runtime
 from tests.projects import Tiny, new_model
 
 Defect = Callable[[Tiny], Checked]
@@ -395,6 +402,29 @@ def download_that_is_swallowed(tiny: Tiny) -> Checked:
     return tiny.check()
 
 
+@finds("site-file", "sitecustomize.py")
+def python_runs_a_file_by_itself(tiny: Tiny) -> Checked:
+    return tiny.check(tiny.rezip(lambda entries: entries.update({"sitecustomize.py": b""})))
+
+
+@finds("site-file", "more.pth")
+def path_file_runs_code(tiny: Tiny) -> Checked:
+    text = b"/some/folder\nimport os\n"
+    return tiny.check(tiny.rezip(lambda entries: entries.update({"more.pth": text})))
+
+
+@finds("shadows-library", "json/__init__.py")
+def standard_package_is_hidden(tiny: Tiny) -> Checked:
+    return tiny.check(tiny.rezip(lambda entries: entries.update({"json/__init__.py": b""})))
+
+
+@finds("requirement-source", "http://mirror.test/simple", "warning")
+def requirements_from_another_index(tiny: Tiny) -> Checked:
+    tiny.write("requirements.txt", "--index-url http://mirror.test/simple\nnumpy\n")
+    tiny.spec(('version = "1.0"', 'version = "1.0"\nrequirements_file = "requirements.txt"'))
+    return tiny.check()
+
+
 @finds("shadows-library", "'random'")
 def standard_module_is_hidden(tiny: Tiny) -> Checked:
     tiny.write("random.py", "")
@@ -498,6 +528,35 @@ def pickle_under_another_name_executes_code(tiny: Tiny) -> Checked:
     return with_pickle(tiny, "vocab.dat", pickle.dumps([1, Attack()], protocol=4))
 
 
+@finds("weights-execute", "glob.glob (a.npy at byte")
+def numpy_file_executes_code(tiny: Tiny) -> Checked:
+    buffer = io.BytesIO()
+    np.savez(buffer, a=np.array([glob.glob, None], dtype=object))
+    return tiny.check(tiny.rezip(lambda entries: entries.update({"words.txt": buffer.getvalue()})))
+
+
+@finds("custom-operator", "mine::blur", "warning")
+def program_needs_a_library(tiny: Tiny) -> Checked:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("net/code/__torch__.py", "def forward(x):\n  return ops.mine.blur(x)\n")
+    return tiny.check(tiny.rezip(lambda entries: entries.update({"net.pt": buffer.getvalue()})))
+
+
+@finds("weights-outside", "../../secret")
+def values_lie_outside(tiny: Tiny) -> Checked:
+    tensor = onnx.TensorProto(name="w", data_type=1, dims=[1])
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../../secret")
+    places = [onnx.helper.make_tensor_value_info(name, 1, [1]) for name in ("x", "y")]
+    node = onnx.helper.make_node("Add", ["x", "w"], ["y"])
+    graph = onnx.helper.make_graph([node], "g", places[:1], places[1:], [tensor])
+    tiny.write("net.onnx", onnx.helper.make_model(graph).SerializeToString())
+    tiny.spec(('model_file = "model.py"\n', ""), ('"weights.pth"', '"net.onnx"'))
+    tiny.spec(('version = "1.0"', 'version = "1.0"\nextra_files = ["model.py"]'))
+    return tiny.check()
+
+
 @finds("weights-execute", "posix.system")
 def weights_that_the_manifest_does_not_name(tiny: Tiny) -> Checked:
     tiny.save({"a": Attack()}, "bad.pth")
@@ -510,7 +569,7 @@ def whole_module(tiny: Tiny) -> Checked:
     return tiny.check()
 
 
-@finds("weights-module")
+@finds("weights-execute", "torch.nn.modules.linear.Linear")
 def whole_module_in_an_archive_alone(tiny: Tiny) -> Checked:
     torch.save(torch.nn.Linear(2, 2), tiny.root / "module.pth")
     module = (tiny.root / "module.pth").read_bytes()
@@ -638,7 +697,7 @@ def answer_is_no_list_and_there_is_no_sample(tiny: Tiny) -> Checked:
     return without_samples(tiny, ("return answers", "return 'answers'"))
 
 
-@finds("no-answer", "handler.py:17: it gives no answer: ModuleNotFoundError")
+@finds("no-answer", "handler.py:17: it gives no answer to any request: ModuleNotFoundError")
 def import_that_fails_late(tiny: Tiny) -> Checked:
     return without_samples(tiny, ("answers = [None]", "import nowhere\n        answers = [None]"))
 
@@ -677,6 +736,42 @@ def file_is_not_shipped(tiny: Tiny) -> Checked:
 def answer_is_wrong(tiny: Tiny) -> Checked:
     tiny.write("answer.json", "[9, 9, 9]")
     return tiny.check()
+
+
+@finds("sample", "pixels differ")
+def mask_of_another_class(tiny: Tiny) -> Checked:
+    """As near as two shades can be, and within the tolerance of a picture."""
+    tiny.write(
+        "handler.py",
+        "from marsmith_handlers.image_segmenter import ImageSegmenter\n\n\n"
+        "class Masks(ImageSegmenter):\n    content_types = ('image/png',)\n",
+    )
+    tiny.model(
+        ("        self.first = nn.Linear(4, 5)\n        self.last = nn.Linear(5, 3)\n", ""),
+        ("super().__init__()", "super().__init__()\n        self.all = nn.Linear(3, 21)"),
+        (
+            "return self.last(self.first(values).relu())",
+            "return {'out': self.all(values.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)}",
+        ),
+    )
+    picture = io.BytesIO()
+    Image.linear_gradient("L").convert("RGB").save(picture, "PNG")
+    tiny.write("cat.png", picture.getvalue())
+    tiny.spec(
+        (
+            'request = "sample.json"\nresponse = "answer.json"',
+            'request = "cat.png"\nresponse = "mask.png"\ntolerance = 0.01',
+        ),
+    )
+    tiny.write("mask.png", b"to be recorded")
+    bias = torch.zeros(21)
+    bias[15] = 1
+    tiny.save({"all.weight": torch.zeros(21, 3), "all.bias": bias})
+    with Runtime(Archive(tiny.archive()), timeout=60) as run:
+        tiny.write("mask.png", run.predict(picture.getvalue()).body)
+    bias[16] = 2
+    tiny.save({"all.weight": torch.zeros(21, 3), "all.bias": bias})
+    return tiny.check(tiny.archive())
 
 
 @finds("sample", "status 400")
@@ -788,6 +883,16 @@ def misspelt_key(tiny: Tiny) -> Checked:
 @finds("serving-value", "'batchSize'")
 def value_of_another_type(tiny: Tiny) -> Checked:
     return with_config(tiny, "batchSize: many\n")
+
+
+@finds("serving-value", "'maxWorkers'")
+def absurdly_many_workers(tiny: Tiny) -> Checked:
+    return with_config(tiny, "minWorkers: 1\nmaxWorkers: 100000\n")
+
+
+@finds("serving-value", "'batchSize'")
+def absurdly_large_batches(tiny: Tiny) -> Checked:
+    return with_config(tiny, "batchSize: 2000000000\n")
 
 
 @finds("serving-unreadable")

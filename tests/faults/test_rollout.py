@@ -54,3 +54,13 @@ def test_ten_times_over(station: Station, scale: Scale, report: Report) -> None:
     assert (tally.wrong, tally.refused, tally.lost) == (0, 0, 0)
     (default,) = [one for one in kit.json("versions", "digest", *port) if one["default"]]
     assert (default["version"], default["min_workers"]) == ("1.0", 1)
+
+
+def test_scaling_under_load(station: Station, scale: Scale, report: Report) -> None:
+    """Up and down, 300 times: nobody who asks notices, and no command fails."""
+    with station.loaded("digest", scale.connections) as tally:
+        for turn in range(300 if scale.full else 8):
+            station.kit("scale", "digest", ("3", "2", "1", "2")[turn % 4], "--port", station.port)
+        station.kit("scale", "digest", "1", "--port", station.port)
+    report("scale up and down, 300 times", tally)
+    assert (tally.wrong, tally.refused, tally.lost) == (0, 0, 0)

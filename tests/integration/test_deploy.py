@@ -18,10 +18,13 @@ import psutil
 import pytest
 
 from marsmith.client import Client, Retries
+from marsmith.deploy.parking import can_park, parked
+from marsmith.deploy.scaling import scale
 from marsmith.project.project import Project
 from marsmith.server.lookup import client_of, find_server
 from marsmith.server.state import ServerState
 from marsmith.torchserve.ports import free_ports
+from marsmith.torchserve.worker_lines import TRACEBACK, model_lines
 from tests.integration.asking import Asking
 from tests.integration.kit import BIN, ROOT, Kit, leftovers, wait_for
 
@@ -59,7 +62,7 @@ request = "samples/one.txt"
 response = "samples/one.json"
 """
 # What goes wrong only where it serves: that is what is left once `check` found nothing.
-BROKEN = {
+BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
     "import": ({"top": "import not_there"}, "model-not-loaded", "load echo"),
     "load": ({"initialize": "raise KeyError('size')"}, "model-not-loaded", "load echo"),
     "exit": ({"initialize": "import os; os._exit(3)"}, "model-not-loaded", "load echo"),
@@ -68,13 +71,16 @@ BROKEN = {
 }
 
 
-def make(kit: Kit, version: str, **broken: str) -> Path:
+def make(
+    kit: Kit, version: str, *, request: str = "hello", sampled: bool = True, **broken: str
+) -> Path:
     """Build `echo` in a version; return the file, set apart from the model store."""
     code = {"top": "", "initialize": "pass", "handle": "pass"} | broken
     kit.write("handlers/echo.py", HANDLER.format(**code))
-    kit.write("samples/one.txt", "hello")
-    kit.write("samples/one.json", json.dumps({"version": version, "said": "hello"}))
-    kit.write("archives.toml", SPEC.format(version=version))
+    kit.write("samples/one.txt", request)
+    kit.write("samples/one.json", json.dumps({"version": version, "said": request}))
+    spec = SPEC.format(version=version)
+    kit.write("archives.toml", spec if sampled else spec.partition("[[")[0])
     kit("build")
     made = kit.root / "made" / f"echo-{version}.mar"
     made.parent.mkdir(exist_ok=True)
@@ -114,11 +120,11 @@ class Server:
         return {path.name for path in folder.iterdir() if not path.is_symlink()}
 
 
-def serve(root: Path, *options: str) -> Server:
+def serve(root: Path, *options: str, sampled: bool = True) -> Server:
     kit = Kit(root)
     config = (ROOT / "config.properties").read_text()
     kit.write("config.properties", config)
-    first = make(kit, "1.0")
+    first = make(kit, "1.0", sampled=sampled)
     first.rename(root / "model_store/echo.mar")
     server = Server(kit, free_ports(5))
     kit("serve", "--background", "--port", server.port, *options)
@@ -162,6 +168,39 @@ def test_deploy_rollback_and_undeploy_lose_no_request(server: Server) -> None:
     assert "error[no-earlier-version]" in refused.stderr
     hidden = {name for name in server.files() if not name.endswith(".sig")}
     assert hidden == {server.versions()[0]["file"]}
+
+
+def test_scaling_again_and_again_refuses_no_request(server: Server) -> None:
+    """Those who ask once, without retries, notice nothing either."""
+    project = Project(server.kit.root)
+    with server.asking(attempts=1) as asking:
+        for turn in range(20):
+            workers = (3, 2, 1, 2, 1)[turn % 5]
+            scaled = scale(project, server.port, "echo", (workers, workers))
+            assert scaled.ready_workers == workers
+    assert (asking.wrong, asking.lost) == ([], [])
+    assert asking.answered > 100
+    assert not (Path(server.state.folder) / "park.sock").exists()
+
+
+def test_parked_workers_are_let_go(server: Server) -> None:
+    """As after a `marsmith scale` that failed or was killed: they answer again."""
+    project = Project(server.kit.root)
+    scale(project, server.port, "echo", (2, 2))
+    with server.client() as client, server.asking(attempts=1) as asking:
+        (model,) = (one for one in client.describe("echo") if one.default)
+        first, second = (one.pid for one in model.workers)
+        assert can_park(first)
+        folder = Path(server.state.folder)
+        with parked(folder, client, model, {first}, 30.0):
+            seen = asking.answered
+            wait_for(lambda: asking.answered > seen + 50, "the other worker to answer")
+            assert client.describe("echo", model.version)[0].ready_workers == 2
+        with parked(folder, client, model, {second}, 30.0):  # so that the first one must answer
+            seen = asking.answered
+            wait_for(lambda: asking.answered > seen + 50, "the first worker to answer again")
+    assert (asking.wrong, asking.lost) == ([], [])
+    scale(project, server.port, "echo", (1, 1))
 
 
 def test_a_canary_gets_its_share_and_goes_if_it_is_worse(server: Server) -> None:
@@ -223,6 +262,47 @@ def test_what_fails_on_the_server_leaves_it_as_it_was(server: Server, case: str)
     assert (server.versions(), server.files()) == before
     assert asking.answered > 0
     assert (asking.wrong, asking.lost) == ([], [])
+
+
+def test_a_version_that_fails_on_a_sample_of_the_one_before_is_refused(server: Server) -> None:
+    worse = make(server.kit, "9-worse", request="bye", handle="assert data[0]['body'] == b'bye'")
+    before = server.versions(), server.files()
+    with server.asking() as asking:
+        failed = server.kit("deploy", worse, "--port", server.port, check=False)
+    assert failed.returncode == 1
+    assert "error[worse-than-before]" in failed.stderr, failed.stderr
+    assert "handlers/echo.py:14: AssertionError" in failed.stderr
+    assert (server.versions(), server.files()) == before
+    assert (asking.wrong, asking.lost) == ([], [])
+
+
+def test_a_version_without_samples_is_compared_by_made_up_requests(tmp_path: Path) -> None:
+    """The one before is not asked on the server: a request that it fails on is nobody's there."""
+    server = serve(tmp_path, "--secure", sampled=False)
+    kit, port = server.kit, ("--port", server.port)
+    text = "A cat sits on the mat."
+    try:
+        assert kit.json("status")[0]["state"] == "started, unproven"
+        worse = make(kit, "2.0", sampled=False, handle="raise KeyError('size')")
+        with server.asking() as asking:
+            failed = kit("deploy", worse, "--no-check", *port, check=False)
+            assert "error[worse-than-before]" in failed.stderr, failed.stderr
+            assert "handlers/echo.py:14: KeyError: 'size'" in failed.stderr
+            assert server.outline() == [("1.0", True, 1)]
+            refusing = (
+                f"if data[0]['body'] == b'{text}':"
+                " context.set_response_status(422, 'No', 0); return ['no cats']"
+            )
+            told = kit("deploy", make(kit, "3.0", sampled=False, handle=refusing), *port).stderr
+        assert "warning[request-refused]" in told
+        assert "warning[no-sample]" in told
+        assert (asking.wrong, asking.lost) == ([], [])
+        assert server.outline() == [("1.0", False, 0), ("3.0", True, 1)]
+    finally:
+        kit("stop", *port)
+    log = (tmp_path / f".marsmith/servers/{server.port}/workers.log").read_text()
+    assert TRACEBACK in model_lines(log, "echo", "2.0")
+    assert TRACEBACK not in model_lines(log, "echo", "1.0")
 
 
 def test_what_check_finds_never_reaches_the_server(server: Server) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import select
 import socket
+import ssl
 import threading
 import zipfile
 from collections import Counter
@@ -398,6 +399,20 @@ def test_without_secure_there_is_no_token_to_print(make: Make) -> None:
 # ---- TLS
 
 
+def suite_of(port: int, *only: str) -> str:
+    """Return the protocol and the suite that a port agrees to, of those that Python offers."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    if only:
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(":".join(only))
+    plain = socket.create_connection(("127.0.0.1", port), 10)
+    with context.wrap_socket(plain) as encrypted:
+        name, _, _ = encrypted.cipher() or ("", "", 0)
+        return f"{encrypted.version()} {name}"
+
+
 def test_tls_by_a_certificate_made_for_it(make: Make, tmp_path: Path) -> None:
     kit = make()
     port = free_ports(5)
@@ -414,6 +429,14 @@ def test_tls_by_a_certificate_made_for_it(make: Make, tmp_path: Path) -> None:
             httpx.get(f"https://{url}", trust_env=False)
         assert httpx.get(f"http://{url}", trust_env=False).status_code == 403
     credentials = grpc.ssl_channel_credentials(certificate.read_bytes())
+    for offset in range(3):
+        assert suite_of(port + offset) == "TLSv1.2 ECDHE-RSA-AES128-GCM-SHA256"
+        with pytest.raises(ssl.SSLError):
+            suite_of(port + offset, "ECDHE-RSA-AES128-SHA", "@SECLEVEL=0")
+    for offset in (3, 4):  # gRPC
+        assert suite_of(port + offset).startswith("TLSv1.3 ")
+        with pytest.raises(ssl.SSLError):
+            suite_of(port + offset, "ECDHE-RSA-AES128-SHA", "@SECLEVEL=0")
     token = kit("token", "management").stdout.strip()
     with grpc.secure_channel(f"127.0.0.1:{port + 4}", credentials) as channel:
         call = channel.unary_unary(f"/{HANDLER}management.ManagementAPIsService/ListModels")

@@ -58,7 +58,8 @@ def _temporary_folder(port: int, kit: Kit) -> Path:
 def _ready_in_foreground(kit: Kit, port: int) -> subprocess.Popen[str]:
     process = kit.start("serve", "--port", port)
     assert process.stdout is not None
-    assert process.stdout.readline().startswith("ready: "), process.communicate()
+    words = ("ready: ", "started, unproven: ")
+    assert process.stdout.readline().startswith(words), process.communicate()
     return process
 
 
@@ -181,7 +182,7 @@ def test_what_lies_in_the_model_store_is_served_and_checked_by_its_name(empty: K
     port = free_ports(5)
     ready = empty("serve", "echo-onnx", "--background", "--port", port).stdout
     empty("stop")
-    assert "ready: echo-onnx" in ready
+    assert "started, unproven: echo-onnx" in ready
     assert f"stop with: marsmith --project {empty.root} stop --port {port}\n" in ready
     unknown = empty("check", "echo-onxx", check=False)
     assert unknown.returncode == 1
@@ -321,7 +322,7 @@ def test_a_front_end_that_is_killed_takes_its_workers_along_and_comes_back(empty
 
     def is_back() -> bool:
         (state,) = empty.json("status")
-        return bool(state["state"].startswith("ready") and state["restarts"] == 1)
+        return bool(state["state"] == "started, unproven" and state["restarts"] == 1)
 
     wait_for(is_back, "the front end to come back")
     assert not any(psutil.pid_exists(pid) for pid in workers)
@@ -348,7 +349,7 @@ def test_a_second_serve_on_the_same_port_takes_nothing_from_the_first(empty: Kit
     second = empty("serve", "--port", port, check=False)
     assert second.returncode == 1
     assert "error[already-serving]" in second.stderr
-    wait_for(lambda: empty.json("status")[0]["state"].startswith("ready"), "it to be ready")
+    wait_for(lambda: empty.json("status")[0]["state"] == "started, unproven", "it to be ready")
     assert list((empty.root / f".marsmith/servers/{port}/archives").glob("echo-*.mar"))
     first.send_signal(signal.SIGINT)
     _, errors = first.communicate(timeout=60)
@@ -551,6 +552,8 @@ def test_a_worker_that_outlives_everyone_is_ended(empty: Kit) -> None:
     os.kill(front_end, signal.SIGKILL)
     process.communicate()
     wait_for(lambda: not psutil.pid_exists(front_end), "the front end to end")
+    assert empty.json("status")[0]["state"] in ("abandoned", "crashed")  # workers may be left
+    empty("stop")
     assert empty.json("status") == []
     assert leftovers(str(folder)) == []
     assert not folder.exists()
@@ -585,6 +588,9 @@ def test_ones_own_model_in_five_steps(kit: Kit) -> None:
     port = free_ports(5)
     unproven = kit("serve", "yours", "--background", "--port", port)
     assert "yours has no sample" in unproven.stderr
+    assert "started, unproven: yours" in unproven.stdout
+    assert "ready" not in unproven.stdout
+    assert kit.json("status")[0]["state"] == "started, unproven"
     image = kit.root / "samples" / "three-photo.jpg"
     url = f"http://127.0.0.1:{port}/predictions/yours"
     answer = kit.root / "samples" / "yours.json"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,13 +16,19 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/errors.md").read_text()
 NAMES = {"code", "rule"}
 ENDINGS = ("Error", "Finding")
-TREES = {path: ast.parse(path.read_bytes()) for path in (ROOT / "marsmith").rglob("*.py")}
 
 
+@cache
+def trees() -> dict[Path, ast.Module]:
+    """Parse every module once."""
+    return {path: ast.parse(path.read_bytes()) for path in (ROOT / "marsmith").rglob("*.py")}
+
+
+@cache
 def _parameters() -> dict[str, set[int]]:
     """Return where functions and dataclasses of Marsmith take a code or a rule by its position."""
     places: dict[str, set[int]] = {}
-    for node in (node for tree in TREES.values() for node in ast.walk(tree)):
+    for node in (node for tree in trees().values() for node in ast.walk(tree)):
         names: list[str] = []
         if isinstance(node, ast.FunctionDef):
             names = [argument.arg for argument in node.args.args]
@@ -34,9 +41,6 @@ def _parameters() -> dict[str, set[int]]:
     return places
 
 
-PARAMETERS = _parameters()
-
-
 def in_code(room: str) -> set[str]:
     """Return the codes and rules that are written in a room's modules."""
     values = [value for tree in _trees(room) for node in ast.walk(tree) for value in _values(node)]
@@ -46,7 +50,7 @@ def in_code(room: str) -> set[str]:
 def computed_codes() -> list[str]:
     """Return the codes of errors and findings that are put together when they are raised."""
     calls = [
-        node for tree in TREES.values() for node in ast.walk(tree) if isinstance(node, ast.Call)
+        node for tree in trees().values() for node in ast.walk(tree) if isinstance(node, ast.Call)
     ]
     given = [one for call in calls if _name(call.func).endswith(ENDINGS) for one in call.keywords]
     return [
@@ -62,7 +66,7 @@ def texts_in(room: str) -> set[str]:
 
 
 def _trees(room: str) -> list[ast.Module]:
-    return [tree for path, tree in TREES.items() if ROOT / "marsmith" / room in path.parents]
+    return [tree for path, tree in trees().items() if ROOT / "marsmith" / room in path.parents]
 
 
 def _values(node: ast.AST) -> Iterator[ast.expr]:
@@ -70,7 +74,7 @@ def _values(node: ast.AST) -> Iterator[ast.expr]:
     if isinstance(node, ast.keyword) and node.arg in NAMES:
         yield node.value
     elif isinstance(node, ast.Call):
-        places = PARAMETERS.get(_name(node.func), set())
+        places = _parameters().get(_name(node.func), set())
         yield from (node.args[place] for place in places if place < len(node.args))
     elif isinstance(node, ast.arguments):
         named = [*node.posonlyargs, *node.args][-len(node.defaults) or None :]

@@ -32,9 +32,9 @@ check/downloads tune/space tune/load_result tune/pareto
 """
 NO_IO = NO_IO_MODULES.split()
 # All that they import.
-PURE = "__future__ _compat_pickle ast collections dataclasses datetime difflib enum ipaddress json "
-PURE += "marsmith math PIL http io prometheus_client pydantic_core re struct sys tomli tomlkit "
-PURE += "tomllib typing urllib xml"
+PURE = "__future__ _compat_pickle ast collections dataclasses datetime difflib enum functools "
+PURE += "http io ipaddress json marsmith math PIL prometheus_client pydantic_core re struct sys "
+PURE += "tomli tomlkit tomllib typing urllib xml"
 IO = "open input exec eval sys.stdin sys.stdout sys.stderr sys.argv"
 MAY_PRINT = {"", "cli", "programs"}
 PRINTS_OR_EXITS = "print exit quit sys.exit os._exit sys.stdout sys.stderr click rich"

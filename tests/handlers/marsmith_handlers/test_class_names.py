@@ -46,11 +46,18 @@ def test_what_torchserve_takes_is_read(values: dict[str, Any]) -> None:
         ({"9" * 5000: "rose"}, "is no class index"),
         ({}, "it names no class"),
         ({"object_type_names": []}, "it names no class"),
+        ({"0": ""}, "the name of class 0 is empty"),
+        ({"0": ["n01", " \t"]}, "the name of class 0 is empty"),
     ],
 )
 def test_what_is_no_map_is_refused(values: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         parse_names(json.dumps(values))
+
+
+def test_a_class_that_is_named_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match="the key '1' stands there twice"):
+        parse_names('{"0": "a", "1": "b", "1": "c"}')
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,7 @@ def test_an_invert_that_is_none_of_them_is_named() -> None:
 def test_an_unknown_config_key_is_named() -> None:
     with pytest.raises(
         ValueError,
-        match=r"unknown handler_config key 'maen'; known: crop, dtype, engine, max_pixels",
+        match=r"unknown handler_config key 'maen'; known: crop, dtype, engine, max_images",
     ):
         ImageConfig.read({"maen": [0.5]})
 

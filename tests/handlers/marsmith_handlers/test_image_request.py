@@ -116,6 +116,15 @@ REFUSED: dict[str, tuple[Any, int, str]] = {
     "bad base64, letters": ({"body": {"image": "no base64!"}}, 400, "bad_base64"),
     "bad base64, accents": ({"body": {"image": "bäse64=="}}, 400, "bad_base64"),
     "bad base64, raw": ({"body": TEXT[:-3].encode()}, 400, "bad_base64"),
+    "lone surrogate": ({"body": {"image": "\ud800"}}, 400, "bad_base64"),
+    "lone surrogate, escaped": ({"body": b'{"image": "iVBO\\udc00"}'}, 400, "bad_base64"),
+    "lone surrogate, v1": ({"body": {"instances": [TEXT, "\udfff"]}}, 400, "bad_base64"),
+    "lone surrogate, v2": ({"body": v2(["\ud83d"], [1])}, 400, "bad_base64"),
+    "lone surrogate, text": ({"data": "\ud83d"}, 400, "bad_base64"),
+    "lone surrogate, metadata": ({"data": RAW, "metadata": "\ud83d"}, 400, "malformed"),
+    "lone surrogate, key": ({"body": {"\ud83d": TEXT}}, 400, "unknown_field"),
+    "v2 id, nested": ({"body": v2([TEXT], [1], id=[[]])}, 400, "malformed"),
+    "number of 10,000 digits": ({"body": b'{"image": ' + b"9" * 10_000 + b"}"}, 400, "malformed"),
     "data URL without base64": ({"body": "data:image/png,abc"}, 400, "bad_base64"),
     "data URL without data": ({"body": "data:image/png;base64"}, 400, "bad_base64"),
     "v1 empty": ({"body": {"instances": []}}, 400, "malformed"),
@@ -152,6 +161,13 @@ REFUSED: dict[str, tuple[Any, int, str]] = {
     "tensor, NaN": ({"data": b"\0\0\xc0\x7f", "metadata": {"dims": [1]}}, 400, "not_finite"),
     "metadata alone": ({"metadata": {"dims": [1]}}, 400, "no_image"),
 }
+
+
+def test_fewer_images_can_be_allowed() -> None:
+    with pytest.raises(RequestError) as caught:
+        read_request({"body": {"instances": [TEXT] * 3}}, 2)
+    assert caught.value.code == "too_many_images"
+    assert len(read_request({"body": v2([TEXT] * 2, [2])}, 2).items) == 2
 
 
 @pytest.mark.parametrize(("fields", "status", "code"), REFUSED.values(), ids=REFUSED)

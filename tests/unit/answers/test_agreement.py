@@ -12,6 +12,12 @@ from PIL import Image
 from marsmith.answers.agreement import agreement
 
 
+def encoded(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def of(first: Any, second: Any) -> bool:
     found = agreement([(json.dumps(first).encode(), json.dumps(second).encode())], 0.01)
     assert found.total == 1
@@ -46,14 +52,24 @@ def test_numbers_are_measured() -> None:
 
 
 def test_pictures_agree_within_a_tolerance() -> None:
-    bodies = []
-    for grey in (100, 102, 150):
-        buffer = io.BytesIO()
-        Image.new("L", (8, 8), grey).save(buffer, "PNG")
-        bodies.append(buffer.getvalue())
+    shades = [
+        Image.linear_gradient("L").point([level // 2 + by for level in range(256)])
+        for by in (0, 2, 50)
+    ]
+    bodies = [encoded(one) for one in shades]
     found = agreement([(bodies[0], bodies[1]), (bodies[0], bodies[2])], 0.01)
     assert (found.same, found.total) == (1, 2)
     assert found.largest == pytest.approx(50 / 255)
+
+
+def test_data_agree_within_a_share_of_their_pixels() -> None:
+    masks = [Image.new("L", (10, 10), 1) for _ in range(3)]
+    masks[1].putpixel((3, 4), 2)
+    masks[2].paste(2, (0, 0, 10, 5))
+    bodies = [encoded(one) for one in masks]
+    found = agreement([(bodies[0], bodies[1]), (bodies[0], bodies[2])], 0.01)
+    assert (found.same, found.total) == (1, 2)
+    assert found.largest == pytest.approx(0.5)
 
 
 def test_nothing_agrees_with_nothing() -> None:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import pytest
 
 from marsmith.answers.samples import Sample, difference, format_samples, parse_samples
+from marsmith.core.errors import ArchiveError
+from tests.codes import coded
 
 
 def test_an_index_reads_back_as_it_was_written() -> None:
-    samples = (Sample("samples/a.png", "samples/a.json", 1e-3), Sample("samples/ü", "b", 0.0))
+    samples = (
+        Sample("samples/a.png", "samples/a.json", 1e-3),
+        Sample("samples/ü", "b", 0.0, kind="data"),
+    )
     assert parse_samples(format_samples(samples)) == samples
     assert parse_samples(format_samples(())) == ()
 
@@ -71,3 +76,11 @@ def test_long_answers_are_cut() -> None:
     assert said is not None
     assert len(said) < 200
     assert "…" in said
+
+
+def test_a_kind_that_nothing_says_is_not_written_and_an_unknown_one_is_refused() -> None:
+    plain = format_samples((Sample("a", "b", 0.0),))
+    assert b"kind" not in plain
+    wrong = plain.replace(b'"largest"', b'"kind": "photo", "largest"')
+    with pytest.raises(ArchiveError, check=coded("samples-unreadable")):
+        parse_samples(wrong)

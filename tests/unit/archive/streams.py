@@ -132,7 +132,8 @@ def write_zip(
     comment: bytes = b"",
 ) -> Path:
     """Write members and raw bytes, and a directory of `listed` (default: of all members)."""
-    out, offsets = io.BytesIO(), {}
+    out = io.BytesIO()
+    offsets: dict[bytes, int] = {}
     for one in stream:
         if isinstance(one, Member):
             offsets.setdefault(one.name, out.tell())

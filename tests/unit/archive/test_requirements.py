@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from marsmith.archive.requirements import Requirement, declared, included_files, requirement_lines
+from marsmith.archive.requirements import (
+    Requirement,
+    declared,
+    foreign_sources,
+    included_files,
+    requirement_lines,
+)
 
 NUMPY = metadata.version("numpy")
 
@@ -112,3 +118,42 @@ def test_licences_are_those_that_the_installed_distribution_declares(
     assert licences("tiny-package") == expected
     assert licences("Tiny_Package==1.2") == expected
     assert licences("tiny-package==1.3") == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "-i http://a.test/simple",
+        "--index-url=http://a.test/simple",
+        "--extra-index-url https://a.test/simple",
+        "--find-links https://a.test",
+        "-f ./wheels",
+        "--trusted-host a.test",
+        "-e .",
+        "--editable ../own",
+        "-r ../more.txt",
+        "-r /etc/passwd",
+        "-c https://a.test/constraints.txt",
+        "--requirement=sub/../../more.txt",
+        "git+https://a.test/own.git#egg=own",
+        "own @ git+ssh://git@a.test/own.git",
+        "own @ https://a.test/own-1.0.whl",
+        "https://a.test/own-1.0.tar.gz",
+        "./own-1.0.whl",
+        "own --config-settings x=y",
+        "--extra-\\\nindex-url https://a.test",
+    ],
+)
+def test_lines_that_take_code_from_elsewhere_are_found(line: str) -> None:
+    assert [what for _, what in foreign_sources(f"numpy==2.0  # -i\n{line}\n")] != []
+
+
+def test_plain_requirements_take_nothing_from_elsewhere() -> None:
+    text = "numpy>=2,<3\n-r more.txt\nown[extra]==1.0; python_version > '3.9'\n# -e .\n"
+    text += "own==1 --hash=sha256:00\n--pre\n"
+    assert list(foreign_sources(text)) == []
+
+
+def test_a_password_in_an_address_is_not_shown() -> None:
+    ((line, _),) = foreign_sources("--index-url https://me:secret@a.test/simple")
+    assert "secret" not in line

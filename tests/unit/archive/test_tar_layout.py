@@ -30,7 +30,7 @@ def path(tmp_path: Path) -> Path:
 def member(name: str, content: bytes = b"", kind: bytes = tarfile.REGTYPE) -> Member:
     info = tarfile.TarInfo(name)
     info.type, info.size, info.linkname = kind, len(content), "/etc/passwd"
-    info.mtime = 0.5  # type: ignore[assignment]  # needs a PAX header
+    info.mtime = 0.5  # needs a PAX header
     return info, content
 
 

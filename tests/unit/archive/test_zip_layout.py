@@ -212,7 +212,7 @@ def test_a_compression_that_java_lacks_is_refused(path: Path, method: int) -> No
         Archive(path)
 
 
-NAMES = {
+NAMES: dict[str, list[tuple[bytes, ...]]] = {
     "duplicate-entry": [
         (b"model.py", b"Model.py"),
         ("é.py".encode(), "e\u0301.py".encode()),

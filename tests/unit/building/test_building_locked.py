@@ -16,6 +16,8 @@ from tests.codes import coded
 from tests.projects import FILES, HANDLER, SPEC
 from tests.unit.conftest import MakeProject
 
+pytestmark = pytest.mark.processes
+
 OTHER = '\n[archives.other]\nversion = "2"\nhandler = "handlers/tiny_handler.py"\n'
 
 

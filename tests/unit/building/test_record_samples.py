@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
+import io
+from dataclasses import replace
 
-from marsmith.building.record_samples import with_sample
+import pytest
+from PIL import Image
+
+from marsmith.answers.messages import Response
+from marsmith.building.record_samples import _recorded, with_sample
 from marsmith.core.errors import ProjectError
 from marsmith.project.spec import ArchiveSpec, SampleSpec, parse_spec
+from tests.projects import minimal_spec
+from tests.unit.conftest import MakeProject
 
 TEXT = """\
 # ours
@@ -67,3 +74,33 @@ def test_what_cannot_be_changed_is_an_error() -> None:
     with pytest.raises(ProjectError) as caught:
         with_sample(text, "b", SampleSpec("x", "y"))
     assert caught.value.code == "spec-not-editable"
+
+
+def test_the_kind_of_a_picture_stands_in_the_spec_and_can_be_changed() -> None:
+    changed = added("b", SampleSpec("x.png", "y.png", 0.0, kind="data"))
+    assert 'kind = "data"' in changed
+    again = added("b", SampleSpec("x.png", "y.png", 0.01, kind="picture"), changed)
+    assert spec("b", again).samples[0].kind == "picture"
+
+
+@pytest.mark.parametrize(
+    ("known", "kind", "expected"),
+    [
+        (None, None, ("data", 0.0)),
+        (None, "picture", ("picture", 0.01)),
+        (SampleSpec("mask.png", "out.png", 0.01), None, ("data", 0.0)),
+        (SampleSpec("mask.png", "out.png", 0.02, kind="data"), None, ("data", 0.02)),
+        (SampleSpec("mask.png", "out.png", 0.03, kind="picture"), None, ("picture", 0.03)),
+        (SampleSpec("mask.png", "out.png", 0.03, kind="picture"), "data", ("data", 0.0)),
+    ],
+)
+def test_a_tolerance_for_shades_is_not_kept_for_data(
+    project: MakeProject, known: SampleSpec | None, kind: str | None, expected: tuple[str, float]
+) -> None:
+    made = project({"mask.png": b"any"}, minimal_spec())
+    archive = replace(made.archives["tiny"], samples=(known,) if known else ())
+    mask = io.BytesIO()
+    Image.new("L", (16, 16), 3).save(mask, "PNG")
+    answer = Response(200, "", {}, mask.getvalue())
+    found = _recorded(made, archive, made.root / "mask.png", answer, None, None, kind)
+    assert (found.sample.kind, found.sample.tolerance) == expected

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
-from torchvision import models
 
 from marsmith.cli import cli
 from marsmith.core.errors import ProjectError
+from tests.unit.init.networks import torchvision_model
+
+pytestmark = pytest.mark.processes
 
 MARSMITH = Path(sys.executable).with_name("marsmith")
 
@@ -23,7 +25,7 @@ MARSMITH = Path(sys.executable).with_name("marsmith")
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     path = tmp_path / "best.pth"
-    torch.save(models.resnet18(num_classes=2).state_dict(), path)
+    torch.save(torchvision_model("resnet18", num_classes=2).state_dict(), path)
     return path
 
 

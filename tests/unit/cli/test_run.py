@@ -16,6 +16,8 @@ from tests.projects import run_marsmith
 from tests.unit.cli.terminal import on_terminal
 from tests.unit.conftest import MakeProject
 
+pytestmark = pytest.mark.processes
+
 TITLE = "\x1b]0;owned\x07\x9b2J title\nsecond line"
 BUFFER = io.BytesIO()
 Image.new("RGB", (4, 3), "red").save(BUFFER, "PNG")
@@ -124,6 +126,43 @@ def test_a_failing_request_shows_the_traceback_with_the_users_file(root: Path) -
     assert result.stderr.splitlines()[-1] == "KeyError: 'other'"
     rows = json.loads(run_marsmith("run", "say", "other.txt", "--json", cwd=root).stdout)
     assert rows[0]["traceback"][-1] == "KeyError: 'other'"
+
+
+@pytest.mark.parametrize("command", [("run", "say", "title.txt"), ("sample", "say", "title.txt")])
+@pytest.mark.parametrize(
+    ("returned", "told"),
+    [
+        ("[1, 2]", "2 answers for 1 request"),
+        ("(1,)", "type tuple"),
+        ("[{1}]", "type set"),
+    ],
+)
+def test_what_cannot_be_sent_is_told_where_no_traceback_says_it(
+    project: MakeProject, command: tuple[str, ...], returned: str, told: str
+) -> None:
+    handler = HANDLER.replace('[self.answer(dict(row)["body"]) for row in data]', returned)
+    root = project({"handler.py": handler, "title.txt": "title", "title.json": "x"}, SPEC).root
+    assert run_marsmith("build", cwd=root).returncode == 0
+    result = run_marsmith(*command, cwd=root)
+    assert result.returncode == 1
+    assert f"handle() returned {told}" in result.stderr.replace("a value of ", "")
+
+
+@pytest.mark.parametrize("command", [("run", "say", "title.txt"), ("sample", "say", "title.txt")])
+def test_a_failing_load_shows_the_whole_traceback_with_the_users_files(
+    project: MakeProject, command: tuple[str, ...]
+) -> None:
+    files = {"handlers/h.py": HANDLER.replace("pass", "{}['size']", 1), "title.txt": "title"}
+    spec = SPEC.partition("\n[[")[0].replace("handler.py", "handlers/h.py")
+    root = project(files, spec).root
+    run_marsmith("build", cwd=root)
+    result = run_marsmith(*command, cwd=root)
+    assert result.returncode == 1
+    assert "error[model-not-loaded]" in result.stderr
+    assert 'File "handlers/h.py", line 3, in initialize' in result.stderr
+    assert "KeyError: 'size'" in result.stderr
+    assert "/models/" not in result.stderr
+    assert ".log" not in result.stderr
 
 
 def test_existing_samples_are_recorded_again_beside_what_they_were(root: Path) -> None:

@@ -6,16 +6,29 @@ from functools import cache, partial
 from typing import Any
 
 import torch
-from torchvision import models
 
 from marsmith.init.architectures import Architecture, Shape, installed_indexes
 from marsmith.init.recognise import NOT_COMPARED, Match, matches, without_wrappers
 from marsmith.programs.recognise_architecture import built
 
 
+def torchvision_model(name: str, **arguments: Any) -> Any:
+    """Build one of torchvision's models. The import takes seconds: only its tests wait for it."""
+    from torchvision import models
+
+    return models.get_model(name, weights=None, **arguments)
+
+
+def timm_model(name: str, **arguments: Any) -> Any:
+    """Build one of timm's models."""
+    import timm
+
+    return timm.create_model(name, **arguments)
+
+
 def network(name: str, **arguments: Any) -> torch.nn.Module:
-    """Build one of torchvision's models."""
-    return built(partial(models.get_model, name, weights=None, **arguments))
+    """Build one of torchvision's models without memory for its values."""
+    return built(partial(torchvision_model, name, **arguments))
 
 
 def shapes(model: torch.nn.Module, prefix: str = "") -> dict[str, Shape]:

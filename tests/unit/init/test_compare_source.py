@@ -8,6 +8,8 @@ from marsmith.core.errors import ProjectError
 from marsmith.init.compare_source import require_fit
 from marsmith.init.templates import TEMPLATES, network_file, random_tensors
 
+pytestmark = pytest.mark.processes
+
 CLASSIFIER = network_file(TEMPLATES["classifier"], "a", "Net")
 
 

@@ -10,6 +10,8 @@ from marsmith.init.own_class import plan_for_own_class
 from marsmith.init.templates import TEMPLATES, network_file, random_tensors
 from marsmith.weights.torch_writer import write_torch_zip
 
+pytestmark = pytest.mark.processes
+
 
 def own_class(root: Path, text: str, place: str) -> Path:
     with random_tensors(TEMPLATES["classifier"]) as tensors, (root / "in.pth").open("wb") as file:

@@ -6,10 +6,8 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-import timm
 import torch
 from torch import nn
-from torchvision import models
 
 from marsmith.programs.recognise_architecture import built
 from tests.unit.init.networks import (
@@ -17,6 +15,7 @@ from tests.unit.init.networks import (
     recognised,
     shapes,
     the_one,
+    timm_model,
     titles,
 )
 
@@ -77,7 +76,7 @@ def test_a_detector_is_recognised(name: str, classes: int) -> None:
 
 @pytest.mark.parametrize("name", ["efficientnet_b0", "vit_tiny_patch16_224", "convnext_atto"])
 def test_a_model_of_timm_is_recognised(name: str) -> None:
-    found = built(partial(timm.create_model, name, num_classes=6))
+    found = built(partial(timm_model, name, num_classes=6))
     match = the_one(shapes(found, "model."), "timm")
     assert name in [model.name for model in match.architecture.models]
     assert match.outputs == 6
@@ -168,8 +167,10 @@ def test_a_replaced_head_beside_an_auxiliary_one() -> None:
 
 
 def test_another_head_of_a_segmenter() -> None:
+    from torchvision.models.segmentation.deeplabv3 import DeepLabHead
+
     model: Any = network("deeplabv3_resnet50", weights_backbone=None, aux_loss=True)
-    model.classifier = models.segmentation.deeplabv3.DeepLabHead(2048, 2)
+    model.classifier = DeepLabHead(2048, 2)
     match = the_one(shapes(model))
     assert (match.classes, match.outputs, match.head_place) == (21, 2, "classifier.4")
 

@@ -4,13 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import timm
 import torch
 from torch import nn
-from torchvision import models
 
 from marsmith.core.errors import ProjectError, WeightsError
 from marsmith.init.start import Recognised, prove, recognise
+from tests.unit.init.networks import timm_model, torchvision_model
 
 
 def saved(path: Path, model: nn.Module, **more: Any) -> Recognised:
@@ -20,7 +19,7 @@ def saved(path: Path, model: nn.Module, **more: Any) -> Recognised:
 
 
 def squeezenet(classes: int) -> nn.Module:
-    model: nn.Module = models.squeezenet1_1(num_classes=classes)
+    model: nn.Module = torchvision_model("squeezenet1_1", num_classes=classes)
     return model
 
 
@@ -35,8 +34,9 @@ def test_a_checkpoint_becomes_a_plan(tmp_path: Path) -> None:
     assert "squeezenet1_1(weights=None, num_classes=3)" in plan.model_text
 
 
+@pytest.mark.processes
 def test_a_replaced_head_becomes_a_plan(tmp_path: Path) -> None:
-    model = models.mobilenet_v3_small()
+    model = torchvision_model("mobilenet_v3_small")
     model.classifier = nn.Sequential(nn.Linear(576, 16), nn.ReLU(), nn.Linear(16, 2))
     plan = saved(tmp_path, model).plan("a", 0, [])
     prove(plan)
@@ -45,7 +45,7 @@ def test_a_replaced_head_becomes_a_plan(tmp_path: Path) -> None:
 
 
 def test_batch_counts_come_along(tmp_path: Path) -> None:
-    model = models.shufflenet_v2_x0_5(num_classes=2)
+    model = torchvision_model("shufflenet_v2_x0_5", num_classes=2)
     assert saved(tmp_path, model).plan("a", 0, []).tensors.keys() == model.state_dict().keys()
 
 
@@ -68,7 +68,7 @@ def test_a_thousand_classes_are_imagenets(tmp_path: Path) -> None:
 
 
 def test_all_that_fit_are_named_and_the_checkpoints_own_comes_first(tmp_path: Path) -> None:
-    model = timm.create_model("efficientnet_b0", num_classes=2)
+    model = timm_model("efficientnet_b0", num_classes=2)
     names = [one.name for _, one in saved(tmp_path, model).fits]
     assert names[:2] == ["efficientnet_b0", "tf_efficientnet_b0"]
     found = saved(tmp_path, model, arch="tf_efficientnet_b0")
@@ -80,32 +80,32 @@ def test_all_that_fit_are_named_and_the_checkpoints_own_comes_first(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("task", "build", "classes", "named"),
+    ("task", "name", "classes", "named"),
     [
         (
             "segmentation",
-            models.segmentation.lraspp_mobilenet_v3_large,
+            "lraspp_mobilenet_v3_large",
             ["cat"],
             ("background", "cat"),
         ),
         (
             "detection",
-            models.detection.ssdlite320_mobilenet_v3_large,
+            "ssdlite320_mobilenet_v3_large",
             ["ground", "cat"],
             ("ground", "cat"),
         ),
     ],
 )
 def test_segmenters_and_detectors(
-    tmp_path: Path, task: str, build: Any, classes: list[str], named: tuple[str, ...]
+    tmp_path: Path, task: str, name: str, classes: list[str], named: tuple[str, ...]
 ) -> None:
-    model = build(weights=None, weights_backbone=None, num_classes=2)
+    model = torchvision_model(name, weights_backbone=None, num_classes=2)
     plan = saved(tmp_path, model).plan("a", 0, classes)
     assert (plan.task, plan.classes) == (task, named)
 
 
 def test_an_unknown_architecture_names_the_closest(tmp_path: Path) -> None:
-    model: Any = models.resnet18(num_classes=2)
+    model = torchvision_model("resnet18", num_classes=2)
     model.conv1 = nn.Conv2d(1, 64, 7, bias=False)
     with pytest.raises(WeightsError) as error:
         saved(tmp_path, model)

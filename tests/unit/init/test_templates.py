@@ -10,6 +10,8 @@ from marsmith.init.compare_source import require_fit
 from marsmith.init.templates import TEMPLATES, network_file, random_tensors
 from marsmith.weights.torch_writer import write_torch_zip
 
+pytestmark = pytest.mark.processes
+
 
 def load(kind: str, path: Path) -> Any:
     with random_tensors(TEMPLATES[kind]) as tensors, path.open("wb") as file:

@@ -66,6 +66,24 @@ def test_the_kits_own_folder_is_hidden_from_git(project: MakeProject) -> None:
     assert (tiny.root / ".marsmith/.gitignore").read_text() == "*\n"
 
 
+@pytest.mark.parametrize("linked", [".marsmith", ".marsmith/servers", ".marsmith/servers/8080"])
+def test_nothing_is_written_through_a_link_in_its_place(
+    project: MakeProject, tmp_path: Path, linked: str
+) -> None:
+    tiny = project()
+    (tmp_path / "elsewhere").mkdir()
+    (tiny.root / linked).parent.mkdir(parents=True, exist_ok=True)
+    (tiny.root / linked).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ProjectError, check=coded("linked-folder")):
+        tiny.state_folder("servers/8080")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_project_may_be_reached_by_a_link(project: MakeProject, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(project().root)
+    assert Project(tmp_path / "link").state_folder("build").is_dir()
+
+
 def test_a_file_in_the_place_of_the_kits_folder_is_an_error(project: MakeProject) -> None:
     tiny = project()
     (tiny.root / ".marsmith").write_text("in the way")

@@ -83,7 +83,11 @@ def test_a_source_that_changes_while_it_is_copied_is_recorded_as_what_was_copied
     project: Project, source: Path
 ) -> None:
     evil = write(source.with_name("evil"), code=b"evil = 1").read_bytes()
-    copy = pin(project, PORT, "m", source, lambda: bool(source.write_bytes(evil)) or None)
+
+    def swap() -> None:
+        source.write_bytes(evil)
+
+    copy = pin(project, PORT, "m", source, swap)
     assert copy.digest == sha256_of(copy.path)
     assert pinned(project, PORT, version_of(copy)).digest == sha256_of(copy.path)
 
@@ -176,9 +180,9 @@ def test_the_next_serve_removes_what_a_killed_one_left(project: Project, source:
     kept = version_of(pin(project, 100, "m", source))
     write_record(project, 100, (kept,))
     with locked(server_folder(project, 90) / SERVING_LOCK):
-        tidy_up(project)
+        tidy_up(project, 80)
         assert [len(names(project, port)) for port in (80, 90, 100)] == [0, 1, 1]
-    tidy_up(project)
+    tidy_up(project, 90)
     assert [len(names(project, port)) for port in (80, 90, 100)] == [0, 0, 1]
 
 

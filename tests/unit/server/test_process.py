@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import sys
 from pathlib import Path
@@ -144,7 +145,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> TorchServe:
+def server(tmp_path: Path, temporary_folder: Path) -> TorchServe:  # noqa: ARG001
     properties = with_ports({"metrics_mode": "prometheus"}, free_ports(5))
     return TorchServe(properties, tmp_path / "store", {"a": "a.mar"}, tmp_path / "logs")
 
@@ -236,3 +237,60 @@ def test_a_server_that_was_not_started_has_no_pid_and_can_be_stopped(server: Tor
     assert not server.is_running()
     with pytest.raises(RuntimeError):
         _ = server.pid
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_server_can_be_recorded_before_there_is_a_process(server: TorchServe) -> None:
+    seen: list[tuple[bool, bool]] = []
+    server.start(lambda: seen.append((server.process is None, server.own_folder.is_ours)))
+    server.stop()
+    assert seen == [(True, True)]
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_record_that_cannot_be_written_starts_nothing(
+    server: TorchServe, temporary_folder: Path
+) -> None:
+    def fail() -> None:
+        raise OSError("no room")
+
+    with pytest.raises(OSError, match="no room"):
+        server.start(fail)
+    assert server.process is None
+    assert list(temporary_folder.iterdir()) == []
+
+
+def test_logs_are_their_owners_alone_and_written_through_no_link(
+    server: TorchServe, stand_in: Path, tmp_path: Path
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    server.log_folder.mkdir()
+    (server.log_folder / "workers.log").symlink_to(victim)
+    (server.log_folder / "java.log").hardlink_to(victim)
+    stand_in.write_text("#!/bin/sh\necho from java\n")
+    server.start()
+    server.note("a line")
+    server.stop()
+    assert victim.read_text() == "precious"
+    for path in server.log_folder.iterdir():
+        assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_what_is_removed_of_the_folder_is_missed_and_made_again(server: TorchServe) -> None:
+    server.start()
+    try:
+        assert server.missing() is None
+        (server.folder / "key_file.json").touch()
+        assert server.missing() is None
+        (server.folder / "key_file.json").unlink()
+        assert server.missing() == str(server.folder / "key_file.json")
+        shutil.rmtree(server.folder)
+        assert server.missing() == str(server.folder)
+        server.restart({})
+        assert server.missing() is None
+        assert server.is_running()
+    finally:
+        server.stop()
+    assert not server.folder.exists()

@@ -22,10 +22,10 @@ from safetensors.torch import load_file, save_file
 from marsmith.core.errors import WeightsError
 from marsmith.weights.checkpoint import read_checkpoint, state_dict_problem
 from marsmith.weights.dtypes import DTYPES
-from marsmith.weights.pickle_names import is_harmless, is_hostile
+from marsmith.weights.pickle_names import is_hostile, is_tensor
 from marsmith.weights.pickle_stand_ins import Inert
 from marsmith.weights.safetensors import write_safetensors
-from marsmith.weights.torch_writer import write_torch_zip
+from marsmith.weights.torch_writer import torch_tensor, write_torch_zip
 from tests.codes import coded
 from tests.unit.conftest import SavedByTorch
 
@@ -309,7 +309,7 @@ def test_objects_of_any_class_are_named_and_left_alone(tmp_path: Path) -> None:
 def test_what_torch_itself_takes_for_weights_is_harmless() -> None:
     from torch._weights_only_unpickler import _get_allowed_globals
 
-    assert [name for name in _get_allowed_globals() if not is_harmless(name)] == []
+    assert [name for name in _get_allowed_globals() if not is_tensor(name)] == []
 
 
 @pytest.mark.parametrize(
@@ -318,7 +318,7 @@ def test_what_torch_itself_takes_for_weights_is_harmless() -> None:
 )
 def test_attacks_are_told_from_other_code(name: str) -> None:
     assert is_hostile(name)
-    assert not is_harmless(name)
+    assert not is_tensor(name)
     assert not is_hostile("code.models.Net")
 
 
@@ -540,3 +540,9 @@ def test_a_legacy_file_cut_off_in_its_pickles_is_damaged(
 def test_a_text_in_place_of_weights_is_reported(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "net.pth").write_bytes(content)
     assert state_dict_problem(tmp_path / "net.pth") is not None
+
+
+def test_one_tensor_is_written_as_torch_saves_it() -> None:
+    values = torch.arange(6, dtype=torch.float32).reshape(2, 3)
+    body = torch_tensor((2, 3), values.numpy().tobytes())
+    assert torch.equal(torch.load(io.BytesIO(body), weights_only=True), values)

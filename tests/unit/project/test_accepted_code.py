@@ -1,0 +1,153 @@
+"""marsmith/project/accepted_code.py: what runs code is refused, unless its digest is accepted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from marsmith.check.checking import check
+from marsmith.check.targets import Target
+from marsmith.core.errors import ArchiveError
+from marsmith.core.findings import FindingsError
+from marsmith.project.accepted_code import accepted_by, code_problem, refuse_code
+from marsmith.project.project import Project
+from marsmith.project.spec import parse_spec
+from marsmith.server.start_plan import built_archive
+from marsmith.weights.code_search import code_in
+from marsmith.worker.runtime import Runtime
+from tests.codes import coded
+
+
+class Encoder:
+    """A class of the user's own."""
+
+
+class Attack:
+    def __reduce__(self) -> Any:
+        return os.system, ("true",)
+
+
+TABLE = '[archives.own]\nversion = "1.0"\nhandler = "own.py"\n'
+OWN = pickle.dumps(Encoder())
+
+
+def digest_of(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def project(folder: Path, content: bytes = OWN, more: str = "") -> Path:
+    """Write a project with an archive of one file; return the archive's path."""
+    (folder / "model_store").mkdir(exist_ok=True)
+    (folder / "archives.toml").write_text(TABLE + more)
+    path = folder / "model_store" / "own.mar"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("encoder.pkl", content)
+    return path
+
+
+def accepting(content: bytes) -> str:
+    return f'accepted_code = {{ "encoder.pkl" = "{digest_of(content)}" }}\n'
+
+
+def test_code_is_refused_until_its_digest_is_accepted(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, check=coded("weights-execute")):
+        refuse_code(project(tmp_path))
+    refuse_code(project(tmp_path, more=accepting(OWN)))
+    changed = pickle.dumps([Encoder()])
+    with pytest.raises(ArchiveError, check=coded("weights-execute")):
+        refuse_code(project(tmp_path, changed, accepting(OWN)))
+
+
+def test_the_line_in_the_hint_is_what_accepts_the_file(tmp_path: Path) -> None:
+    path = project(tmp_path, more='accepted_code = { "old.pkl" = "' + digest_of(b"") + '" }\n')
+    spec = Project(tmp_path).archives["own"]
+    (found,) = code_in(path)
+    line = code_problem(found, spec)[1].partition("[archives.own]: ")[2]
+    assert parse_spec(TABLE + line).archives["own"].accepted_code == {
+        "old.pkl": digest_of(b""),
+        "encoder.pkl": digest_of(OWN),
+    }
+
+
+def test_an_attack_gets_no_such_line(tmp_path: Path) -> None:
+    (found,) = code_in(project(tmp_path, pickle.dumps(Attack())))
+    assert found.digest not in code_problem(found, Project(tmp_path).archives["own"])[1]
+
+
+def test_an_archive_outside_of_a_model_store_has_no_project(tmp_path: Path) -> None:
+    path = project(tmp_path, more=accepting(OWN)).rename(tmp_path / "own.mar")
+    with pytest.raises(ArchiveError, check=coded("weights-execute")):
+        refuse_code(path)
+    refuse_code(path, accepted_by(Project(tmp_path)))
+
+
+@pytest.mark.parametrize("digest", ["sha256:00", "00" * 32, "sha256:" + "Z" * 64])
+def test_what_is_no_digest_is_a_finding_of_the_spec(tmp_path: Path, digest: str) -> None:
+    project(tmp_path, more=f'accepted_code = {{ "encoder.pkl" = "{digest}" }}\n')
+    with pytest.raises(FindingsError) as caught:
+        _ = Project(tmp_path).archives
+    assert [one.rule for one in caught.value.findings] == ["spec-value"]
+
+
+class Trap:
+    """Unpickling it leaves a file."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.mark,)
+
+
+LOADS = """\
+import pickle
+
+with open("encoder.pkl", "rb") as file:
+    pickle.load(file)
+
+
+def handle(data, context):
+    return ["" for _ in data or ()]
+"""
+
+
+def trapped(folder: Path) -> tuple[Path, Path]:
+    """Write an archive whose handler loads a trap; return it, and what the trap leaves."""
+    path = project(folder, pickle.dumps(Trap(folder / "sprung")))
+    model = {"modelName": "own", "handler": "own.py", "modelVersion": "1.0"}
+    manifest = {"runtime": "python", "model": model}
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("own.py", LOADS)
+        archive.writestr("MAR-INF/MANIFEST.json", json.dumps(manifest))
+    return path, folder / "sprung"
+
+
+def test_nothing_that_runs_archives_runs_refused_code(tmp_path: Path) -> None:
+    path, sprung = trapped(tmp_path)
+    place = Project(tmp_path)
+    for run in (
+        lambda: Runtime(path).start(),
+        lambda: Runtime(path, in_process=True).start(),
+        lambda: built_archive(place, 80, "own"),
+    ):
+        with pytest.raises(ArchiveError, check=coded("weights-execute")):
+            run()
+    assert [one.rule for one in check(Target("own", path), timeout=60).findings] == [
+        "weights-execute"
+    ]
+    assert not sprung.exists()
+
+
+@pytest.mark.processes
+def test_accepted_code_runs(tmp_path: Path) -> None:
+    path, sprung = trapped(tmp_path)
+    (found,) = code_in(path)
+    assert check(Target("own", path), timeout=60, accept=[found.digest]).errors == 0
+    assert sprung.exists()
