@@ -117,6 +117,7 @@ def test_what_was_deployed_unsigned_is_refused_with_a_way_on(kit: Kit, key: Path
     server = start(kit)
     kit("deploy", make(kit, "2.0"), "--no-check", "--port", server.port)
     kit("stop", "--port", server.port)
+    shutil.copy(kit.root / "made/echo-1.0.mar", kit.root / "model_store/echo.mar")
     require = ("--require-signature", key.with_suffix(".pub"))
     words = ("serve", "echo", "--background", "--secure", "--port", server.port, *require)
     refused = kit(*words, check=False)
@@ -182,6 +183,7 @@ def test_nothing_is_left_of_copies_that_nobody_needs(kit: Kit) -> None:
     os.kill(server.state.supervisor[0], signal.SIGKILL)
     kit("stop", "--port", server.port)
     assert len(server.files()) == 2  # they were deployed
+    shutil.copy(kit.root / "made/echo-1.0.mar", kit.root / "model_store/echo.mar")
     kit("serve", "--background", "--secure", "--fresh", "--port", server.port)
     assert server.files() == {one["file"] for one in server.versions()}
     kit("stop", "--port", server.port)
