@@ -20,6 +20,7 @@ from marsmith.core.errors import WorkerError
 from marsmith.core.extras import MissingExtraError
 from marsmith.core.findings import Finding, Severity
 from marsmith.worker.runtime import Runtime
+from marsmith.worker.sandbox import Sandbox
 
 
 @dataclass
@@ -28,15 +29,24 @@ class Behaviour:
 
     subject: Subject
     timeout: float
+    sandbox: Sandbox | None = None
+    without_sandbox: str = ""  # why it was run without one
     figures: dict[str, float] = field(default_factory=dict)  # seconds
 
     def findings(self) -> Iterator[Finding]:
         """Load the archive, send requests, and yield what is wrong."""
         start = time.monotonic()
         archive, accepted = self.subject.archive, self.subject.accepted
-        run = Runtime(archive, timeout=self.timeout, watched=True, accepted=accepted)
+        run = Runtime(
+            archive,
+            timeout=self.timeout,
+            watched=True,
+            sandbox=self.sandbox,
+            accepted=accepted,
+        )
         try:
             run.start()
+            self.without_sandbox = run.without_sandbox
         except WorkerError as error:
             yield explain_load(self.subject, error, run)
             return

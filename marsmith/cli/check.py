@@ -10,7 +10,14 @@ import click
 from marsmith.check import checking
 from marsmith.check.targets import Target, targets
 from marsmith.cli.completion import complete_archives
-from marsmith.cli.options import accept_code_option, json_option, project_of, timeout_option
+from marsmith.cli.options import (
+    accept_code_option,
+    json_option,
+    project_of,
+    sandbox_of,
+    sandbox_options,
+    timeout_option,
+)
 from marsmith.cli.output import (
     duration,
     echo,
@@ -34,6 +41,7 @@ from marsmith.project.project import Project
 @click.option("--fix", is_flag=True, help="Rebuild archives that are older than their sources.")
 @accept_code_option
 @timeout_option
+@sandbox_options
 @json_option
 @click.pass_context
 def check(
@@ -43,6 +51,7 @@ def check(
     fix: bool,
     accept_code: tuple[str, ...],
     timeout: float,
+    sandbox: str | None,
     as_json: bool,
 ) -> None:
     """Check archives: files, code, weights, settings, and the answers to their samples.
@@ -51,10 +60,12 @@ def check(
     .mar, a .tar.gz, or a folder of them. Exit status 1 if there are errors.
     """
     found = targets(archives, lambda: project_of(context))
-    results = []
+    results, isolation = [], sandbox_of(sandbox)
     for target in found:
         with working(f"checking {target.name}"):
-            result = checking.check(target, timeout=timeout, fix=fix, accept=accept_code)
+            result = checking.check(
+                target, timeout=timeout, fix=fix, accept=accept_code, sandbox=isolation
+            )
         results.append(result)
         if not as_json:
             _print(result)
@@ -94,5 +105,6 @@ def _json(result: checking.Checked) -> dict[str, Any]:
     return {
         "name": result.name,
         "findings": [finding_values(finding) for finding in result.findings],
+        "without_sandbox": result.without_sandbox or None,
         "seconds": {key: round(value, 3) for key, value in result.figures.items()},
     }

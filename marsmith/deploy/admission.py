@@ -87,7 +87,7 @@ def require_model_api(change: Change) -> None:
 def require_sound(change: Change, options: DeployOptions, archive: Archive) -> None:
     """Prove an archive before the server is touched. Raises FindingsError."""
     accepted = accepted_by(change.session.project)
-    refuse_code(archive.path, accepted)
+    refuse_code(archive, accepted)
     if not options.checked:
         return
     change.transaction.step(f"check {archive.shown.name}")

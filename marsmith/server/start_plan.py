@@ -123,7 +123,7 @@ def plan_start(project: Project, options: ServeOptions, properties: dict[str, st
     restored = tuple(one for one in record if one.name in chosen)
     kept = {one: pinned(project, port, one) for one in restored}
     for archive in kept.values():
-        refuse_code(archive.path, accepted_by(project))
+        refuse_code(archive, accepted_by(project))
     built = [built_archive(project, port, name) for name in chosen if name not in recorded]
     built += [_given_archive(project, port, path, recorded) for path in files]
     _require_one_each([*(archive.name for archive in built), *{one.name for one in restored}])
@@ -159,7 +159,7 @@ def _given_archive(
 
 def _readable(project: Project, archive: PinnedArchive) -> PinnedArchive:
     """Return an archive without foreign code that has a version, and samples that can be read."""
-    refuse_code(archive.path, accepted_by(project))
+    refuse_code(archive, accepted_by(project))
     if archive.manifest.model_version is None:
         raise ProjectError(
             f"{archive.shown} has no model version", "build it: marsmith build", code="no-version"
