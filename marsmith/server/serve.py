@@ -23,7 +23,13 @@ from marsmith.server.change_journal import settle_before_start
 from marsmith.server.leftovers import clear_crashed, require_none_abandoned
 from marsmith.server.lookup import client_of, server_properties
 from marsmith.server.options import ServeOptions
-from marsmith.server.pinned_archives import keep_deployed, offer_built, store_of, tidy_up
+from marsmith.server.pinned_archives import (
+    discard_all_but,
+    keep_deployed,
+    offer_built,
+    store_of,
+    tidy_up,
+)
 from marsmith.server.process import KEY_FILE, TorchServe
 from marsmith.server.readiness import Start
 from marsmith.server.start_plan import StartPlan, plan_start
@@ -120,6 +126,8 @@ def _run(
         return False
     with recording(project, plan.port):
         write_record(project, plan.port, record)
+        # What was forgotten by --fresh; the links to the model store come again at once.
+        discard_all_but(project, plan.port, [one.file for one in (*record, *plan.aside)])
     with client_of(state, _ANSWER, ONCE) as client:
         supervisor = Supervisor(project, server, client, stop, timeout, state)
         supervisor.look()
