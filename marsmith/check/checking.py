@@ -89,7 +89,8 @@ def check(
     except ArchiveError as error:
         place = str(target.path or target.name)
         message = error.message.removeprefix(f"{place}: ")
-        return Checked(target.name, (Finding(message, error.hint, place, rule="damaged"),))
+        rule = "damaged" if error.code == "archive-damaged" else error.code
+        return Checked(target.name, (Finding(message, error.hint, place, rule=rule),))
 
 
 def _subject(target: Target, archive: Archive, accept: Collection[str]) -> Subject:
@@ -99,6 +100,8 @@ def _subject(target: Target, archive: Archive, accept: Collection[str]) -> Subje
 
 def _archive(target: Target, *, fix: bool) -> Archive:
     """Open the archive. Build it if it was never built, or if it is stale and `fix` is set."""
+    if target.archive:
+        return target.archive
     if target.project and target.path is None:
         path = target.project.model_store / f"{target.name}.mar"
         if not path.exists() or (fix and is_stale(target.project, target.name)):

@@ -86,7 +86,7 @@ class Subject:
 
     def place(self, entry: str) -> str:
         """Return the project's file behind an entry, or `archive/entry` without one."""
-        return self._source_files.get(entry) or f"{self.archive.path.name}/{entry}"
+        return self._source_files.get(entry) or f"{self.archive.shown.name}/{entry}"
 
     def presume(
         self,
@@ -111,7 +111,7 @@ class Subject:
         severity: Severity = Severity.ERROR,
     ) -> Finding:
         """Return a finding about an entry, or about the archive as a whole."""
-        file = self.place(entry) if entry else self.archive.path.name
+        file = self.place(entry) if entry else self.archive.shown.name
         return Finding(message, hint, file, line, severity, rule)
 
     def config_finding(

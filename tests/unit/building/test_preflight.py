@@ -299,15 +299,6 @@ def test_a_config_file_with_other_tools_keys_is_fine(project: MakeProject) -> No
     assert errors(project(files, spec)) == []
 
 
-def test_a_config_among_the_extra_files_is_warned_of(project: MakeProject) -> None:
-    files = {"handler.py": HANDLER, "conf/model-config.yaml": "batchSize: 2\n"}
-    tiny = project(files, minimal_spec('extra_files = ["conf/model-config.yaml"]\n'))
-    found = check_spec(tiny, tiny.spec_file.archives["tiny"])
-    (one,) = [each for each in found if each.rule == "unread-config"]
-    assert (one.severity, one.location) == (Severity.WARNING, "archives.toml:4")
-    assert 'config_file = "conf/model-config.yaml"' in one.hint
-
-
 def test_an_entry_point_like_no_other_gets_a_hint_about_functions(project: MakeProject) -> None:
     files = {"handler.py": "def predict(data, context): ...\n"}
     found = error(project(files, minimal_spec(handler="handler.py:qqq")))
