@@ -63,6 +63,9 @@ def code_problem(found: FoundCode, spec: ArchiveSpec | None = None) -> tuple[str
     message = f"loading it runs {_listed(found.names)}"
     if any(map(is_hostile, found.names)):
         return f"{message}, which looks like an attack", "do not load it; ask its author"
+    if own := sorted(name for name in found.names if name.startswith("__main__.")):
+        message = f"it was pickled in a notebook or script, and {own[0]} is defined nowhere else"
+        return f"{message}; loading it runs {_listed(found.names)}", SAVE_STATE_DICT
     return message, _accepting(found, spec, SAVE_STATE_DICT)
 
 

@@ -156,3 +156,13 @@ def test_accepted_code_runs(tmp_path: Path) -> None:
     (found,) = code_in(path)
     assert check(Target("own", path), timeout=60, accept=[found.digest]).errors == 0
     assert sprung.exists()
+
+
+@pytest.mark.parametrize("content", [b"c__main__\nNet\n.", b"c__main__\nTokenizer\n)R."])
+def test_a_class_of_a_notebook_is_not_offered_for_acceptance(
+    tmp_path: Path, content: bytes
+) -> None:
+    (found,) = code_in(project(tmp_path, content))
+    message, hint = code_problem(found, parse_spec(TABLE).archives["own"])
+    assert "__main__." in message
+    assert "accepted_code" not in hint
