@@ -128,7 +128,9 @@ def check_against_sources(subject: Subject) -> Iterator[Finding]:
     """Yield the files in which an archive differs from the project that describes it."""
     if subject.project is None or subject.spec is None:
         return
-    expected = {entry.name: entry.file for entry in entries(subject.project, subject.spec)}
+    made = generated(subject.project, subject.spec)
+    named = entries(subject.project, subject.spec)
+    expected = {entry.name: entry.file for entry in named if entry.name not in made}
     old = f"{subject.archive.shown.name} is older than its sources"
     hint = f"build it: marsmith build {subject.archive.name}"
     held = subject.archive.names
@@ -139,7 +141,7 @@ def check_against_sources(subject: Subject) -> Iterator[Finding]:
         elif sha256_of(path) != sha256_of(subject.archive.read(name)):
             message = f"{old}: {name!r} differs"
             yield subject.finding(message, hint, name, rule="stale")
-    for name, content in generated(subject.spec).items():
+    for name, content in made.items():
         if name not in held or subject.archive.read(name) != content:
             message = f"{old}: settings in {name!r} differ"
             yield subject.finding(message, hint, name, rule="stale")

@@ -124,6 +124,13 @@ class Subject:
         severity: Severity = Severity.ERROR,
     ) -> Finding:
         """Return a finding about a key of the model-config, at its line in archives.toml."""
+        tables = self.spec.model_config_values() if self.spec else {}
+        own = key in tables or key in tables.get("handler_config", ())
+        if self.project and self.spec and self.spec.config_file and not own:
+            lines = (self.project.root / self.spec.config_file).read_text("utf-8", "replace")
+            found = re.search(rf"^\s*[\"']?{re.escape(key)}\b", lines, re.MULTILINE)
+            line = lines.count("\n", 0, found.end()) + 1 if found else None
+            return Finding(message, hint, self.spec.config_file, line, severity, rule)
         if self.project and self.spec:
             table = "serving" if key in self.spec.serving else "handler_config"
             line = self.project.spec_file.line(self.spec.name, table, key)

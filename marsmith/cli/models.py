@@ -17,7 +17,10 @@ from marsmith.client import Model, Worker
 from marsmith.core.processes import resident_memory
 from marsmith.core.worker_bounds import bounds_problem
 from marsmith.deploy import scaling
+from marsmith.server.late_answers import late_answer
 from marsmith.server.lookup import connect
+
+_TRACEBACK = "the handler's traceback: marsmith logs {} --tail 5"
 
 
 @click.command(
@@ -61,7 +64,8 @@ def predict(
             rows.append(Row(file, answer, kept(answer, targets.get(path))))
             progress.done += 1
     if any(row.answer.status >= 500 for row in rows):
-        echo(f"hint: the handler's traceback: marsmith logs {name} --tail 5", err=True)
+        late = late_answer(project_of(context), port, name)
+        echo(f"hint: {late or _TRACEBACK.format(name)}", err=True)
     report(rows, out, as_json=as_json, noun="image")
 
 

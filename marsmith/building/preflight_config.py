@@ -1,0 +1,43 @@
+"""Check what a spec puts into model-config.yaml: its config_file, and its own tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from marsmith.building.preflight_files import in_spec
+from marsmith.core.errors import ArchiveError
+from marsmith.core.findings import Finding, Severity
+from marsmith.project.entries import MODEL_CONFIG_FILE, config_file_values
+from marsmith.project.project import Project
+from marsmith.project.spec import ArchiveSpec
+from marsmith.project.spec_schema import workers_problem
+
+
+def check_config(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
+    """Yield a config_file that TorchServe cannot read, or would not, and contradictions."""
+    try:
+        values = config_file_values(project, spec)
+    except ArchiveError as error:
+        yield in_spec(
+            project, spec, ("config_file",), error.message, error.hint, rule="model-config"
+        )
+        return
+    except OSError:
+        return  # check_files says why
+    if problem := workers_problem(values | spec.serving):
+        key = ("serving", "minWorkers") if "minWorkers" in spec.serving else ("config_file",)
+        yield in_spec(project, spec, key, *problem, rule="serving-workers")
+    yield from _check_unnamed(project, spec)
+
+
+def _check_unnamed(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
+    """Yield an extra file that looks like a model-config, which TorchServe would not read."""
+    for index, written in enumerate(spec.extra_files):
+        if written.rpartition("/")[2] in (MODEL_CONFIG_FILE, "model_config.yaml"):
+            message = f"TorchServe does not read {written}: it is only an extra file"
+            hint = f'name it so: config_file = "{written}"'
+            found = in_spec(
+                project, spec, ("extra_files", index), message, hint, rule="unread-config"
+            )
+            yield replace(found, severity=Severity.WARNING)
