@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from marsmith.building.preflight_files import in_spec
 from marsmith.core.errors import ArchiveError
-from marsmith.core.findings import Finding, Severity
-from marsmith.project.entries import MODEL_CONFIG_FILE, config_file_values
+from marsmith.core.findings import Finding
+from marsmith.project.entries import config_file_values
 from marsmith.project.project import Project
 from marsmith.project.spec import ArchiveSpec
 from marsmith.project.spec_schema import workers_problem
 
 
 def check_config(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
-    """Yield a config_file that TorchServe cannot read, or would not, and contradictions."""
+    """Yield a config_file that TorchServe cannot read, and numbers of workers that contradict."""
     try:
         values = config_file_values(project, spec)
     except ArchiveError as error:
@@ -28,16 +27,3 @@ def check_config(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
     if problem := workers_problem(values | spec.serving):
         key = ("serving", "minWorkers") if "minWorkers" in spec.serving else ("config_file",)
         yield in_spec(project, spec, key, *problem, rule="serving-workers")
-    yield from _check_unnamed(project, spec)
-
-
-def _check_unnamed(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
-    """Yield an extra file that looks like a model-config, which TorchServe would not read."""
-    for index, written in enumerate(spec.extra_files):
-        if written.rpartition("/")[2] in (MODEL_CONFIG_FILE, "model_config.yaml"):
-            message = f"TorchServe does not read {written}: it is only an extra file"
-            hint = f'name it so: config_file = "{written}"'
-            found = in_spec(
-                project, spec, ("extra_files", index), message, hint, rule="unread-config"
-            )
-            yield replace(found, severity=Severity.WARNING)

@@ -19,7 +19,7 @@ def late_answer(project: Project, port: int | None, model: str) -> str | None:
         log = (logs_folder(project, port) / SERVER_LOG).read_bytes()[-_END:]
     except (MarsmithError, OSError):
         return None
-    text = log.decode("utf-8", "replace")
+    text = log.decode(errors="replace")
     versions = re.findall(rf"W-\d+-{re.escape(model)}_(\S+) ERROR WorkerThread Backend", text)
     found = explain_front_end(text, model, versions[-1], {}) if versions else None
     return f"{found.message}: {found.hint}" if found else None
