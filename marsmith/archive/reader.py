@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from marsmith.answers.messages import Request
 from marsmith.answers.samples import SAMPLES_FILE, Sample, parse_samples
 from marsmith.archive.containers import Entry, open_container
 from marsmith.archive.manifest import MANIFEST_FILE, Manifest, parse_manifest
@@ -82,6 +83,10 @@ class Archive:
         if SAMPLES_FILE not in self.names:
             return ()
         return parse_samples(self.read(SAMPLES_FILE), self.name)
+
+    def request_of(self, sample: Sample) -> Request:
+        """Return the request of one of its samples. Raises ArchiveError."""
+        return sample.with_body(self.read(sample.request))
 
     @cached_property
     def digest(self) -> str:

@@ -12,7 +12,6 @@ from marsmith.check.batches import Batches
 from marsmith.check.handler_faults import handler_fault
 from marsmith.check.load_failures import explain_load
 from marsmith.check.memory import check_memory
-from marsmith.check.probes import request_of
 from marsmith.check.state_dict_differences import Differences
 from marsmith.check.subject import Subject
 from marsmith.check.unproven import Unproven
@@ -93,7 +92,7 @@ class Behaviour:
         """Yield samples with wrong answers; return a request that is answered."""
         good = None
         for sample in samples:
-            request = request_of(self.subject.archive, sample)
+            request = self.subject.archive.request_of(sample)
             start, logged = time.monotonic(), len(run.log())
             answer = run.predict(request)
             self.figures.setdefault("answer", time.monotonic() - start)

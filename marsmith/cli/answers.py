@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from marsmith.answers.messages import Response
 from marsmith.answers.pictures import picture_kind
+from marsmith.answers.requests import Input
 from marsmith.cli.output import file_size
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import MarsmithError
@@ -56,7 +57,7 @@ class Row:
         return values | ({"traceback": list(self.traceback)} if self.traceback else {})
 
 
-def inputs_of(paths: tuple[Path, ...]) -> Iterator[tuple[Path, str]]:
+def files_of(paths: tuple[Path, ...]) -> Iterator[tuple[Path, str]]:
     """Yield each file and its name; those of a folder in order, without hidden ones."""
     for path in paths:
         if not path.is_dir():
@@ -75,17 +76,24 @@ def inputs_of(paths: tuple[Path, ...]) -> Iterator[tuple[Path, str]]:
         yield from found
 
 
-def places(files: list[tuple[Path, str]], folder: Path) -> dict[Path, Path]:
-    """Return the place of each file's answer in a folder, without its own ending.
+def places(inputs: Sequence[Input], folder: Path | None) -> list[Path | None]:
+    """Return the place of each input's answer in a folder, without its own ending.
 
     It is named as the file is; without the file's folder and ending unless two would share a place.
     """
-    choices = {path: _choices(path, name) for path, name in files}
+    if folder is None:
+        return [None] * len(inputs)
+    choices = {path: _choices(path, one.name) for one in inputs for path in [_named(one)]}
     taken = Counter(one for found in choices.values() for one in set(found))
-    return {
-        path: folder / next((one for one in found if taken[one] == 1), found[-1])
-        for path, found in choices.items()
+    found = {
+        path: folder / next((one for one in some if taken[one] == 1), some[-1])
+        for path, some in choices.items()
     }
+    return [found[_named(one)] for one in inputs]
+
+
+def _named(one: Input) -> Path:
+    return one.path or Path(one.name)
 
 
 def _choices(path: Path, name: str) -> list[Path]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from marsmith.answers.requests import likely_type
 from marsmith.answers.samples import SAMPLES_FILE, SAMPLES_FOLDER, Sample, format_samples
 from marsmith.archive.manifest import MANIFEST_FILE
 from marsmith.archive.stored_zip import Content
@@ -156,6 +157,8 @@ def generated(spec: ArchiveSpec) -> dict[str, bytes]:
                     sample.tolerance,
                     sample.largest,
                     sample.kind,
+                    sample.content_type or likely_type(sample.request),
+                    sample.headers,
                 )
                 for sample in spec.samples
             )

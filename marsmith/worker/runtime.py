@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from marsmith.answers.messages import Request, Response
+from marsmith.answers.requests import file_request
 from marsmith.archive.reader import Archive
 from marsmith.core.errors import WorkerError
 from marsmith.core.findings import Finding
@@ -136,11 +137,11 @@ class Runtime:
         content_type: str = "",
         headers: Mapping[str, str] | None = None,
     ) -> Response:
-        """Answer one request alone; bytes and files are sent as raw bodies."""
+        """Answer one request alone: a file, bytes with their content type, or a whole request."""
         if isinstance(request, Path):
-            request = request.read_bytes()
+            request = file_request(request, content_type, headers)
         if isinstance(request, bytes):
-            request = Request.of(request, content_type, headers)
+            request = Request(request, content_type, headers or {})
         return self.predict_batch([request])[0]
 
     def predict_batch(self, requests: Sequence[Request]) -> list[Response]:

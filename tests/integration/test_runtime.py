@@ -164,14 +164,14 @@ def test_a_batch_is_answered_in_order(kit: Kit) -> None:
         bodies = [
             (ROOT / "samples" / name).read_bytes() for name in ("seven.png", "three-photo.jpg")
         ]
-        answers = run.predict_batch([Request.of(body) for body in (*bodies, b"text", *bodies)])
+        answers = run.predict_batch([Request(body) for body in (*bodies, b"text", *bodies)])
     assert [answer.status for answer in answers] == [200, 200, 400, 200, 200]
     assert [a.json()["label"] for a in answers if a.ok] == ["7", "3", "7", "3"]
 
 
 def test_answers_in_parts_come_whole_and_to_their_requests(running: Runtime) -> None:
     answers = running.predict_batch(
-        [Request.of(body, headers={"do": "parts"}) for body in (b"x", b"y")]
+        [Request(body, headers={"do": "parts"}) for body in (b"x", b"y")]
     )
     assert [answer.body for answer in answers] == [b"one two done"] * 2
     assert [answer.headers["ts_stream_next"] for answer in answers] == ["true"] * 2
