@@ -106,7 +106,8 @@ def _answered(change: Change, old: Archive, failures: list[_Failure]) -> list[_F
         return []
 
     def ask() -> list[_Failure]:
-        with Runtime(old, timeout=change.session.timeout) as run:
+        envelope = change.session.project.envelope
+        with Runtime(old, timeout=change.session.timeout, envelope=envelope) as run:
             return [one for one in failures if run.predict(one.request).ok]
 
     return change.transaction.waiting_for(ask)

@@ -19,6 +19,7 @@ from marsmith.archive.reader import Archive
 from marsmith.core.errors import WorkerError
 from marsmith.core.findings import Finding
 from marsmith.project.accepted_code import refuse_code
+from marsmith.project.project import Project
 from marsmith.torchserve.environment import temporary_folder
 from marsmith.torchserve.load_failure import explain
 from marsmith.torchserve.tracebacks import find_failure, traceback_lines
@@ -50,6 +51,7 @@ class Runtime:
         in_process: bool = False,
         watched: bool = False,
         accepted: Collection[str] | None = None,
+        envelope: str | None = None,
     ) -> None:
         """`timeout` is in seconds, for the load and for each batch.
 
@@ -57,13 +59,15 @@ class Runtime:
         come through; the working directory and `sys.path` are the worker's until the end, and no
         timeout holds. `watched` keeps the worker from the network and notes
         how it calls its model, for `notes`. `accepted` are the digests of files whose code may run,
-        by default those of the project in whose model store the archive lies.
+        by default those of the project in whose model store the archive lies. `envelope` is
+        TorchServe's `service_envelope`, by default that project's.
         """
         self.archive = archive if isinstance(archive, Archive) else Archive(Path(archive))
         self._timeout = timeout
         self._in_process = in_process
         self._watched = watched
         self._accepted = accepted
+        self._envelope = envelope
         self._folder: Path | None = None
         self._worker: WorkerProcess | InProcessWorker | None = None
         self.failed: Finding | None = None  # why it could not be loaded
@@ -88,7 +92,8 @@ class Runtime:
         """
         manifest = self.archive.manifest
         refuse_code(self.archive.path, self._accepted)
-        torchserve = uses_torchserve(self.archive)
+        envelope = self._chosen_envelope()
+        torchserve = uses_torchserve(self.archive, envelope)
         self._folder = temporary_folder()
         try:
             # As the front end names it: models/ and 32 hexadecimal digits.
@@ -100,7 +105,7 @@ class Runtime:
                 str(model),
                 handler=manifest.handler,
                 batch_size=self.batch_size,
-                envelope=manifest.envelope or "",
+                envelope=envelope,
             )
             # Not before: in this process it changes the folder that relative paths start from.
             self._worker = self._start_worker(model, torchserve)
@@ -117,6 +122,12 @@ class Runtime:
         except BaseException:
             self.stop()
             raise
+
+    def _chosen_envelope(self) -> str:
+        """Return what wraps requests: the server's setting goes before the manifest's, as there."""
+        project = Project.around(self.archive.path) if self._envelope is None else None
+        envelope = project.envelope if project else self._envelope
+        return envelope or self.archive.manifest.envelope or ""
 
     def _start_worker(self, model: Path, torchserve: bool) -> WorkerProcess | InProcessWorker:
         if self._in_process:
