@@ -7,8 +7,10 @@ classes the model really has.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +73,11 @@ def _modules(project: Project, spec: ArchiveSpec, entries: list[Entry]) -> set[s
 def _parse(content: bytes) -> tuple[dict[str, Any], _Problem | None]:
     """Return the map of indices, or why it is none that TorchServe takes."""
     try:
-        values = json.loads(content.decode("utf-8-sig"))
+        repeated: list[str] = []
+        hook = partial(_noting_repeated, repeated)
+        values = json.loads(content.decode("utf-8-sig"), object_pairs_hook=hook)
+        if repeated:
+            return {}, (f"the key {repeated[0]!r:.40} stands there twice", "name each class once")
         if not isinstance(values, dict):
             return {}, ("not a map of indices to names", _EXAMPLE)
         names = values.get("object_type_names")
@@ -84,6 +90,13 @@ def _parse(content: bytes) -> tuple[dict[str, Any], _Problem | None]:
         return {}, (f"not JSON: {error}", _EXAMPLE)
 
 
+def _noting_repeated(repeated: list[str], pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Note keys that stand in an object twice, of which JSON takes the last."""
+    uses = Counter(key for key, _ in pairs)
+    repeated += [key for key, number in uses.items() if number > 1]
+    return dict(pairs)
+
+
 def _value_problem(values: dict[str, Any]) -> _Problem | None:
     if not values:
         return "it names no class", f"{_EXAMPLE}, or leave the file out"
@@ -94,6 +107,8 @@ def _value_problem(values: dict[str, Any]) -> _Problem | None:
         if not isinstance(name, str):
             hint = "write text, or a list whose last part is the name"
             return f"the name of class {key:.40} is {value!r:.80}", hint
+        if not name.strip():
+            return f"the name of class {key:.40} is empty", "write text"
     return None
 
 

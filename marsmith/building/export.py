@@ -111,7 +111,7 @@ def export(
     split = split_photos(photos) if photos else Photos()
     (built,) = build(project, (name,))
     archive = Archive(built.path)
-    refuse_code(archive.path, accepted_by(project))
+    refuse_code(archive, accepted_by(project))
     other = _spec_of(project, spec, kind, dtype, limits)
     files = [f"{other.name}{ending}" for ending in FORMATS[kind].endings]
     with tempfile.TemporaryDirectory(prefix="marsmith-export-") as folder:

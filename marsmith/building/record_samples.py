@@ -23,6 +23,7 @@ from marsmith.project.spec import SPEC_FILE, SampleSpec, parse_spec
 from marsmith.project.toml_editor import Value, require_only, with_entry
 from marsmith.worker.failure_lines import failure_lines, load_error
 from marsmith.worker.runtime import Runtime
+from marsmith.worker.sandbox import Sandbox
 
 # Tolerance by kind: another machine's JPEG encoder moves values by about as much. Data are equal.
 _TOLERANCES = {"picture": 0.01, "data": 0.0}
@@ -48,6 +49,7 @@ def record(
     largest: float | None,
     kind: str | None = None,
     timeout: float,
+    sandbox: Sandbox | None = None,
 ) -> list[Recorded]:
     """Return an archive's answers to requests. Nothing is written except the archive itself.
 
@@ -59,7 +61,7 @@ def record(
     (built,) = build(project, (name,))
     recorded = []
     source_name = partial(source_names(project), name)
-    run = Runtime(Archive(built.path), timeout=timeout)
+    run = Runtime(Archive(built.path), timeout=timeout, sandbox=sandbox)
     try:
         run.start()
     except WorkerError as error:

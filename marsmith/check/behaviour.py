@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from marsmith.answers.messages import Request
+from marsmith.answers.requests import Input
 from marsmith.answers.samples import Sample, difference
 from marsmith.check.batches import Batches
 from marsmith.check.handler_faults import handler_fault
 from marsmith.check.load_failures import explain_load
 from marsmith.check.memory import check_memory
+from marsmith.check.probes import Probe
 from marsmith.check.state_dict_differences import Differences
 from marsmith.check.subject import Subject
 from marsmith.check.unproven import Unproven
@@ -19,6 +21,7 @@ from marsmith.core.errors import WorkerError
 from marsmith.core.extras import MissingExtraError
 from marsmith.core.findings import Finding, Severity
 from marsmith.worker.runtime import Runtime
+from marsmith.worker.sandbox import Sandbox
 
 
 @dataclass
@@ -27,15 +30,25 @@ class Behaviour:
 
     subject: Subject
     timeout: float
+    sandbox: Sandbox | None = None
+    given: Sequence[Input] = ()  # requests that the user names
+    without_sandbox: str = ""  # why it was run without one
     figures: dict[str, float] = field(default_factory=dict)  # seconds
 
     def findings(self) -> Iterator[Finding]:
         """Load the archive, send requests, and yield what is wrong."""
         start = time.monotonic()
         archive, accepted = self.subject.archive, self.subject.accepted
-        run = Runtime(archive, timeout=self.timeout, watched=True, accepted=accepted)
+        run = Runtime(
+            archive,
+            timeout=self.timeout,
+            watched=True,
+            sandbox=self.sandbox,
+            accepted=accepted,
+        )
         try:
             run.start()
+            self.without_sandbox = run.without_sandbox
         except WorkerError as error:
             yield explain_load(self.subject, error, run)
             return
@@ -76,10 +89,11 @@ class Behaviour:
 
     def _check_answers(self, run: Runtime) -> Iterator[Finding]:
         samples = self.subject.archive.samples
-        first = (
-            self._with_samples(run, samples) if samples else Unproven(self.subject, run).findings()
-        )
-        request = yield from first
+        request = (yield from self._with_samples(run, samples)) if samples else None
+        if self.given or not samples:
+            given = [Probe(one.name, one.request()) for one in self.given]
+            answered = yield from Unproven(self.subject, run, given).findings()
+            request = request or answered
         if request is None:
             return
         steady = yield from self._check_mode(run, request)

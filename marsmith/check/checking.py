@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from marsmith.answers.requests import Input
 from marsmith.archive.reader import Archive
 from marsmith.building.building import build, is_stale
 from marsmith.building.preflight import check_spec
@@ -26,6 +27,7 @@ from marsmith.core.errors import ArchiveError, WorkerError
 from marsmith.core.findings import Finding, FindingsError, Severity
 from marsmith.project.accepted_code import accepted_around, accepted_by
 from marsmith.project.project import Project
+from marsmith.worker.sandbox import Sandbox
 
 # Rules for an archive that cannot be loaded, or answers nothing.
 _FAILED = ("load", "weights-keys", "download", "no-answer")
@@ -48,6 +50,7 @@ class Checked:
     name: str
     findings: tuple[Finding, ...]
     figures: dict[str, float] = field(default_factory=dict)  # seconds to load, and to answer
+    without_sandbox: str = ""  # why it was run without one
 
     @property
     def errors(self) -> int:
@@ -56,11 +59,18 @@ class Checked:
 
 
 def check(
-    target: Target, *, timeout: float, fix: bool = False, accept: Collection[str] = ()
+    target: Target,
+    *,
+    timeout: float,
+    fix: bool = False,
+    accept: Collection[str] = (),
+    sandbox: Sandbox | None = None,
+    given: Sequence[Input] = (),
 ) -> Checked:
     """Check one archive. `timeout` is in seconds; `fix` rebuilds an archive that is stale.
 
     `accept` are digests of files whose code may run, beside those that the project accepts.
+    `sandbox` is that of Runtime. Raises ServerError if it is required and the system allows none.
     """
     if target.project and target.spec:
         found = tuple(check_spec(target.project, target.spec))
@@ -69,8 +79,9 @@ def check(
             return Checked(target.name, found)
     try:
         archive = _archive(target, fix=fix)
-        findings, figures = _check_archive(_subject(target, archive, accept), timeout)
-        return Checked(target.name, tuple(findings), figures)
+        behaviour = Behaviour(_subject(target, archive, accept), timeout, sandbox, given)
+        findings = _check_archive(behaviour)
+        return Checked(target.name, tuple(findings), behaviour.figures, behaviour.without_sandbox)
     except FindingsError as error:
         return Checked(target.name, error.findings)
     except WorkerError as error:  # it loaded, and then broke the protocol
@@ -100,30 +111,30 @@ def _archive(target: Target, *, fix: bool) -> Archive:
     return Archive(target.path or Path(target.name))
 
 
-def _check_archive(subject: Subject, timeout: float) -> tuple[list[Finding], dict[str, float]]:
+def _check_archive(behaviour: Behaviour) -> list[Finding]:
+    subject = behaviour.subject
     findings = list(check_layout(subject))
     if not _errors(findings):
         findings += check_contents(subject)
     if not _errors(findings):
         findings += check_manifest(subject)
     if _errors(findings):
-        return findings, {}
+        return findings
     static = [finding for one in _STATIC for finding in one(subject)]
     findings += [finding for finding in static if not finding.presumed]
     presumed = [finding for finding in static if finding.presumed]
     if _errors([f for f in findings if f.rule != "stale"]):
-        return findings + _still_relevant(findings, presumed), {}
-    behaviour = Behaviour(subject, timeout)
+        return findings + _still_relevant(findings, presumed)
     seen = list(behaviour.findings())
     failed = next((one for one in seen if one.rule in _FAILED and _errors([one])), None)
     if failed is None:
-        return findings + seen, behaviour.figures
+        return findings + seen
     causes = causes_of(failed, findings + presumed)
     rest = [one for one in findings if one not in causes]
     if not causes:
-        return rest + seen, behaviour.figures
+        return rest + seen
     explained = [as_cause(one, failed) for one in causes]
-    return rest + [one for one in seen if one is not failed] + explained, behaviour.figures
+    return rest + [one for one in seen if one is not failed] + explained
 
 
 def _still_relevant(findings: list[Finding], presumed: list[Finding]) -> list[Finding]:

@@ -60,8 +60,12 @@ def wrapped_probes(names: Sequence[str]) -> Iterator[Probe]:
     named = " and ".join(map(repr, names))
     fields = [Field(name, body, "picture.png", "image/png") for name in names]
     yield Probe(f"an RGB PNG in the form field {named}", form(fields))
-    values = dict.fromkeys(names, base64.b64encode(body).decode())
-    yield Probe(f"JSON with an RGB PNG in {named}", Request(json.dumps(values).encode(), JSON))
+    text = base64.b64encode(body).decode()
+    values = dict.fromkeys(names, text)
+    yield _json(f"JSON with an RGB PNG in {named}", values)
+    yield _json(f"KServe's JSON with an RGB PNG in {named}", {"instances": [values]})
+    one = {"name": names[0], "shape": [1], "datatype": "BYTES", "data": [text]}
+    yield _json("KServe's JSON, version 2, with an RGB PNG", {"inputs": [one]})
 
 
 def other_probes(names: Sequence[str]) -> Iterator[Probe]:
@@ -131,6 +135,10 @@ def _coloured(image: Image.Image) -> Image.Image:
     other.paste("blue", (*half, *image.size))
     other.paste("black", (0, half[1], half[0], image.height))
     return other.convert(image.mode)
+
+
+def _json(what: str, values: Any) -> Probe:
+    return Probe(what, Request(json.dumps(values).encode(), JSON))
 
 
 def _picture(what: str, image: Image.Image, form: str) -> Probe:

@@ -13,6 +13,7 @@ from marsmith.cli.output import examples, file_size, print_findings, print_json,
 from marsmith.cli.progress import working
 from marsmith.cli.tables import print_table
 from marsmith.project.entries import listing
+from marsmith.project.hidden_modules import hidden_by
 from marsmith.project.lockfile import LOCK_FILE
 from marsmith.project.project import Project
 
@@ -70,6 +71,8 @@ def _print_files(project: Project, names: tuple[str, ...], *, as_json: bool) -> 
         print_json({name: [asdict(one) for one in files] for name, files in found.items()})
         return
     for name, files in found.items():
+        hidden = (hidden_by(one.name, one.source or one.name) for one in files)
+        print_findings(filter(None, hidden))
         click.echo(f"{name}.mar")
         rows = [(one.name, one.source or "-", one.reason) for one in files]
         columns = ("file", "source", "reason")

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
+from marsmith.answers.forms import Field
 from marsmith.check import checking
 from marsmith.check.targets import Target, targets
 from marsmith.cli.completion import complete_archives
-from marsmith.cli.options import accept_code_option, json_option, project_of, timeout_option
+from marsmith.cli.options import (
+    accept_code_option,
+    json_option,
+    project_of,
+    sandbox_of,
+    sandbox_options,
+    timeout_option,
+)
 from marsmith.cli.output import (
     duration,
     echo,
@@ -21,6 +30,7 @@ from marsmith.cli.output import (
     print_json,
 )
 from marsmith.cli.progress import working
+from marsmith.cli.requests import inputs_of, request_options
 from marsmith.project.project import Project
 
 
@@ -32,8 +42,18 @@ from marsmith.project.project import Project
 )
 @click.option("--strict", is_flag=True, help="Treat warnings as errors.")
 @click.option("--fix", is_flag=True, help="Rebuild archives that are older than their sources.")
+@click.option(
+    "--input",
+    "inputs",
+    metavar="INPUT",
+    type=click.Path(exists=True, path_type=Path),
+    multiple=True,
+    help="Ask this file instead of made-up requests. Can be repeated.",
+)
+@request_options
 @accept_code_option
 @timeout_option
+@sandbox_options
 @json_option
 @click.pass_context
 def check(
@@ -41,8 +61,13 @@ def check(
     archives: tuple[str, ...],
     strict: bool,
     fix: bool,
+    inputs: tuple[Path, ...],
+    content_type: str,
+    headers: tuple[tuple[str, str], ...],
+    fields: tuple[Field, ...],
     accept_code: tuple[str, ...],
     timeout: float,
+    sandbox: str | None,
     as_json: bool,
 ) -> None:
     """Check archives: files, code, weights, settings, and the answers to their samples.
@@ -50,11 +75,19 @@ def check(
     Without arguments: all archives in archives.toml. Archives from others can be checked too, as a
     .mar, a .tar.gz, or a folder of them. Exit status 1 if there are errors.
     """
+    given = inputs_of(inputs, content_type, headers, fields)
     found = targets(archives, lambda: project_of(context))
-    results = []
+    results, isolation = [], sandbox_of(sandbox)
     for target in found:
         with working(f"checking {target.name}"):
-            result = checking.check(target, timeout=timeout, fix=fix, accept=accept_code)
+            result = checking.check(
+                target,
+                timeout=timeout,
+                fix=fix,
+                accept=accept_code,
+                sandbox=isolation,
+                given=given,
+            )
         results.append(result)
         if not as_json:
             _print(result)
@@ -94,5 +127,6 @@ def _json(result: checking.Checked) -> dict[str, Any]:
     return {
         "name": result.name,
         "findings": [finding_values(finding) for finding in result.findings],
+        "without_sandbox": result.without_sandbox or None,
         "seconds": {key: round(value, 3) for key, value in result.figures.items()},
     }

@@ -10,7 +10,14 @@ from marsmith.cli.compared import print_comparison
 from marsmith.cli.completion import complete_archives
 from marsmith.cli.inspect_values import comparison_as_values, inspection_as_values
 from marsmith.cli.inspected import print_inspection
-from marsmith.cli.options import archive_argument, archive_of, json_option, timeout_option
+from marsmith.cli.options import (
+    archive_argument,
+    archive_of,
+    json_option,
+    sandbox_of,
+    sandbox_options,
+    timeout_option,
+)
 from marsmith.cli.output import examples, print_json
 from marsmith.cli.progress import working
 from marsmith.inspect.diff import compare
@@ -39,10 +46,17 @@ def inspect(context: click.Context, archive: str, as_json: bool) -> None:
 @click.argument("second", metavar="B", shell_complete=complete_archives)
 @click.option("--no-run", is_flag=True, help="Load no model and compare no answers.")
 @timeout_option
+@sandbox_options
 @json_option
 @click.pass_context
 def diff(
-    context: click.Context, first: str, second: str, no_run: bool, timeout: float, as_json: bool
+    context: click.Context,
+    first: str,
+    second: str,
+    no_run: bool,
+    timeout: float,
+    sandbox: str | None,
+    as_json: bool,
 ) -> None:
     """Show the differences between archive A and archive B.
 
@@ -52,7 +66,9 @@ def diff(
     """
     archives = archive_of(context, first), archive_of(context, second)
     with working(f"comparing {first} and {second}"):
-        comparison = compare(*archives, run=not no_run, timeout=timeout)
+        comparison = compare(
+            *archives, run=not no_run, timeout=timeout, sandbox=sandbox_of(sandbox)
+        )
     if as_json:
         print_json(comparison_as_values(comparison))
     else:

@@ -12,11 +12,12 @@ import click
 from marsmith.archive.reader import Archive
 from marsmith.building.building import stale_warning
 from marsmith.cli.completion import complete_archives, complete_names
-from marsmith.cli.output import note_json, print_findings
+from marsmith.cli.output import note_json, print_findings, print_warning
 from marsmith.core.errors import ProjectError
 from marsmith.project.entries import source_names
 from marsmith.project.project import Project
 from marsmith.worker.runtime import DEFAULT_TIMEOUT
+from marsmith.worker.sandbox import Sandbox, advice
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -57,6 +58,15 @@ accept_code_option = click.option(
     multiple=True,
     help="Run the code in the file with this digest, as `marsmith check` names it: sha256:…",
 )
+_no_sandbox = click.option(
+    "--no-sandbox", "sandbox", flag_value="none", help="Run the archive's code without a sandbox."
+)
+_require_sandbox = click.option(
+    "--require-sandbox",
+    "sandbox",
+    flag_value="required",
+    help="Run nothing where the system allows no sandbox.",
+)
 timeout_option = click.option(
     "--timeout",
     metavar="SECONDS",
@@ -65,6 +75,25 @@ timeout_option = click.option(
     show_default=True,
     help="Time limit for loading a model, and for each batch.",
 )
+
+
+def sandbox_options(command: _Command) -> _Command:
+    """Add the options for the sandbox, whose value `sandbox_of` takes."""
+    return _require_sandbox(_no_sandbox(command))
+
+
+def sandbox_of(option: str | None) -> Sandbox | None:
+    """Return the sandbox that a command asks for; that there is none is said once."""
+    if option == "none":
+        return None
+    told: list[str] = []
+
+    def say(missing: str) -> None:
+        if not told:
+            print_warning(f"the archive's code runs without a sandbox: {missing}", advice(missing))
+        told.append(missing)
+
+    return Sandbox(required=option == "required", missing=say)
 
 
 def project_of(context: click.Context) -> Project:

@@ -16,6 +16,8 @@ from marsmith.cli.options import (
     archive_argument,
     archive_of,
     json_option,
+    sandbox_of,
+    sandbox_options,
     source_name_of,
     timeout_option,
 )
@@ -49,6 +51,7 @@ from marsmith.worker.runtime import Runtime
 @out_option
 @accept_code_option
 @timeout_option
+@sandbox_options
 @json_option
 @click.pass_context
 def run(
@@ -62,6 +65,7 @@ def run(
     out: Path | None,
     accept_code: tuple[str, ...],
     timeout: float,
+    sandbox: str | None,
     as_json: bool,
 ) -> None:
     """Send each INPUT to an archive, loaded as a worker loads it, without a server.
@@ -76,7 +80,7 @@ def run(
     targets = places(asked, folder_of(out))
     rows, source_name = [], source_name_of(context, opened)
     accepted = accepted_around(opened.path) | frozenset(accept_code)
-    runtime = Runtime(opened, timeout=timeout, accepted=accepted)
+    runtime = Runtime(opened, timeout=timeout, accepted=accepted, sandbox=sandbox_of(sandbox))
     with working(f"loading {opened.name}") as progress:
         try:
             runtime.start()

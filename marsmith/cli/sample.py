@@ -14,7 +14,13 @@ from marsmith.answers.requests import Input
 from marsmith.answers.samples import KINDS
 from marsmith.building import record_samples
 from marsmith.cli.answers import cells, described, keep
-from marsmith.cli.options import Number, name_argument, project_of
+from marsmith.cli.options import (
+    Number,
+    name_argument,
+    project_of,
+    sandbox_of,
+    sandbox_options,
+)
 from marsmith.cli.output import examples
 from marsmith.cli.progress import working
 from marsmith.cli.requests import inputs_of, request_options
@@ -55,6 +61,7 @@ from marsmith.worker.runtime import DEFAULT_TIMEOUT
     help="How a picture is compared: its shades, or pixel by pixel as data (default: as in "
     "archives.toml, else data for a palette, 1 or 16 bits, or few values).",
 )
+@sandbox_options
 @click.option("--yes", is_flag=True, help="Record without asking.")
 @click.pass_context
 def sample(
@@ -67,6 +74,7 @@ def sample(
     tolerance: float | None,
     largest: float | None,
     kind: str | None,
+    sandbox: str | None,
     yes: bool,
 ) -> None:
     """Record the current answer of the archive NAME to each INPUT as the expected one.
@@ -88,6 +96,7 @@ def sample(
             largest=largest,
             kind=kind,
             timeout=DEFAULT_TIMEOUT,
+            sandbox=sandbox_of(sandbox),
         )
     _show(project, name, recorded)
     if not yes:

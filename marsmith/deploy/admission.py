@@ -96,7 +96,7 @@ def admit(change: Change, options: DeployOptions, source: Path, name: str) -> No
         change.transaction.step(f"verify the signature of {source.name}")
         signer_of(change, options, source, name)
     project = change.session.project
-    refuse_code(source, accepted_by(project))
+    refuse_code(Archive(source), accepted_by(project))
     if options.checked:
         change.transaction.step(f"check {source.name}")
         result = change.transaction.waiting_for(

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from marsmith.answers.messages import Request, Response
 from marsmith.archive.reader import Archive
 from marsmith.check.probes import Probe, other_probes, picture_probes, wrapped_probes
-from marsmith.core.errors import ClientError, RolloutError
+from marsmith.core.errors import ArchiveError, ClientError, RolloutError, WorkerError
+from marsmith.core.extras import MissingExtraError
 from marsmith.deploy.change import Change
+from marsmith.project.accepted_code import accepted_by
 from marsmith.server.version_record import Version
 from marsmith.worker.runtime import Runtime
 
@@ -105,9 +107,24 @@ def _answered(change: Change, old: Archive, failures: list[_Failure]) -> list[_F
     if not failures:
         return []
 
+    project = change.session.project
+    runtime = Runtime(
+        old,
+        timeout=change.session.timeout,
+        accepted=accepted_by(project),
+        envelope=project.envelope,
+    )
+
     def ask() -> list[_Failure]:
-        envelope = change.session.project.envelope
-        with Runtime(old, timeout=change.session.timeout, envelope=envelope) as run:
+        with runtime as run:
             return [one for one in failures if run.predict(one.request).ok]
 
-    return change.transaction.waiting_for(ask)
+    try:
+        return change.transaction.waiting_for(ask)
+    except (ArchiveError, WorkerError, MissingExtraError) as error:
+        change.transaction.warn(
+            f"the version before cannot be asked here: {error.message}",
+            error.hint,
+            rule="not-compared",
+        )
+        return []

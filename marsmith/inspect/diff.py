@@ -24,6 +24,7 @@ from marsmith.inspect.untrusted import (
 )
 from marsmith.weights.any_format import read_model_file
 from marsmith.worker.runtime import DEFAULT_TIMEOUT, Runtime
+from marsmith.worker.sandbox import Sandbox
 
 SIDES = ("A", "B")
 _ABSENT = object()
@@ -79,12 +80,17 @@ class Comparison:
 
 
 def compare(
-    first: Archive, second: Archive, *, run: bool = True, timeout: float = DEFAULT_TIMEOUT
+    first: Archive,
+    second: Archive,
+    *,
+    run: bool = True,
+    timeout: float = DEFAULT_TIMEOUT,
+    sandbox: Sandbox | None = None,
 ) -> Comparison:
     """Compare two archives; with `run`, both answer the samples of both.
 
-    What cannot be compared is listed as a problem. `timeout` is that of Runtime, in seconds. Raises
-    ArchiveError if one is not an archive.
+    What cannot be compared is listed as a problem. `timeout` and `sandbox` are those of Runtime.
+    Raises ArchiveError if one is not an archive.
     """
     comparison = Comparison((first, second))
     manifests = manifest_values(first), manifest_values(second)
@@ -98,7 +104,7 @@ def compare(
         if changed & set(names) or names[0] != names[1]:
             comparison.weights.append(_weights(comparison.archives, names))
     if run:
-        _compare_answers(comparison, timeout)
+        _compare_answers(comparison, timeout, sandbox)
     return comparison
 
 
@@ -149,7 +155,7 @@ def _weights(archives: tuple[Archive, Archive], names: tuple[str, str]) -> Weigh
     )
 
 
-def _compare_answers(comparison: Comparison, timeout: float) -> None:
+def _compare_answers(comparison: Comparison, timeout: float, sandbox: Sandbox | None) -> None:
     """Let both archives answer the samples of both, and compare the answers."""
     requests = _requests(comparison)
     if not requests:
@@ -157,7 +163,7 @@ def _compare_answers(comparison: Comparison, timeout: float) -> None:
     answers = []
     for side, archive in zip(SIDES, comparison.archives, strict=True):
         try:
-            answers.append(_answers(archive, list(requests), timeout))
+            answers.append(_answers(archive, list(requests), timeout, sandbox))
         except MarsmithError as error:
             comparison.load_failures[side] = error.message
     if len(answers) < len(SIDES):
@@ -168,8 +174,10 @@ def _compare_answers(comparison: Comparison, timeout: float) -> None:
         )
 
 
-def _answers(archive: Archive, requests: list[Request], timeout: float) -> list[Response]:
-    with Runtime(archive, timeout=timeout) as runtime:
+def _answers(
+    archive: Archive, requests: list[Request], timeout: float, sandbox: Sandbox | None
+) -> list[Response]:
+    with Runtime(archive, timeout=timeout, sandbox=sandbox) as runtime:
         return [runtime.predict(request) for request in requests]
 
 

@@ -74,7 +74,11 @@ class Service:
                 *(context.model_name, len(batch), len(results)),
             )
             return failed(ids, "number of batch response mismatched", 503)
-        return answered(results, ids, context)
+        try:
+            return answered(results, ids, context)
+        except Exception:  # half a pair of surrogates in a text, or JSON nested too deeply
+            logger.warning("The answers cannot be written.", exc_info=True)
+            return failed(ids, "Prediction failed", 503)
 
 
 def _refusal(error: Exception) -> tuple[str, int]:

@@ -4,15 +4,17 @@
 
 WORKER is TorchServe's model_service_worker.py, or light_worker.py, whose models torch does not run.
 
-NOTES becomes a JSON file: {"network": [addresses], "calls": [of the model], "loose": [loads of
-weights that were not strict, and took few of them], "returned": what the handler returned last, if
-it cannot be sent}. The network is refused, whatever the handler does.
+NOTES is the number of an open file. Each line that is added is JSON: {"network": [addresses],
+"calls": [of the model], "loose": [loads of weights that were not strict, and took few of them],
+"returned": what the handler returned last, if it cannot be sent}. The network is refused, whatever
+the handler does.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
 import runpy
 import socket
@@ -33,14 +35,12 @@ _OWN_NAME = socket.gethostname()
 _TELEMETRY = re.compile(r"google-analytics|sentry|posthog|segment\.io|mixpanel|scarf\.sh|telemetry")
 
 notes: dict[str, Any] = {"network": [], "calls": [], "loose": [], "returned": None}
-place = Path()
+place = -1
 
 
 def write() -> None:
     """Write all notes; the worker may be killed at any time."""
-    beside = place.with_suffix(".tmp")
-    beside.write_text(json.dumps(notes))
-    beside.replace(place)
+    os.write(place, f"{json.dumps(notes)}\n".encode())
 
 
 def watch_network(event: str, arguments: tuple[Any, ...]) -> None:
@@ -210,7 +210,8 @@ def type_name(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    place = Path(sys.argv[1])
+    place = int(sys.argv[1])
+    os.set_inheritable(place, False)
     sys.argv = sys.argv[2:]
     sys.path[0] = str(Path(sys.argv[0]).parent)  # as if Python had been started with the worker
     sys.addaudithook(watch_network)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from marsmith.archive.reader import Archive
 from marsmith.core.errors import ArchiveError, ProjectError
 from marsmith.project.project import Project
 from marsmith.project.spec import ArchiveSpec
@@ -15,16 +16,18 @@ from marsmith.weights.pickle_names import is_hostile
 _SHOWN = 5  # names
 
 
-def refuse_code(path: Path, accepted: Collection[str] | None = None) -> None:
+def refuse_code(archive: Archive, accepted: Collection[str] | None = None) -> None:
     """Raise ArchiveError if a file of an archive runs code when it is loaded, and is not accepted.
 
     `accepted` are digests; by default those of the project in whose model store the archive lies.
     """
+    path = archive.path
     accepted = accepted_around(path) if accepted is None else accepted
     for found in code_in(path):
         if found.runs and found.digest not in accepted:
             hint = f"do not run it; see what it is, and what to do: marsmith check {path}"
-            message = f"{path.name}: {found.file}: {code_problem(found)[0]}"
+            file = archive.entry_of(found.file)
+            message = f"{path.name}: {file}: {code_problem(found)[0]}"
             raise ArchiveError(message, hint, code="weights-execute")
 
 

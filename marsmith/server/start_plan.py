@@ -118,7 +118,7 @@ def plan_start(project: Project, options: ServeOptions, properties: dict[str, st
     restored = tuple(one for one in record if one.name in chosen)
     for one in restored:
         _require_unaltered(project, one)
-        refuse_code(path_of(project, one), accepted_by(project))
+        refuse_code(Archive(path_of(project, one)), accepted_by(project))
     built = [built_archive(project, name) for name in chosen if name not in recorded]
     built += [_given_archive(project, port, path, recorded) for path in files]
     _require_one_each([*(archive.name for archive in built), *{one.name for one in restored}])
@@ -147,7 +147,7 @@ def _given_archive(project: Project, port: int, path: Path, recorded: Iterable[s
             f"forget it: marsmith serve --fresh {path}; or deploy this one: marsmith deploy {path}",
             code="deployed-before",
         )
-    refuse_code(path, accepted_by(project))  # before it is placed
+    refuse_code(Archive(path), accepted_by(project))  # before it is placed
     if path.absolute().parent == project.model_store.absolute():
         return _readable(project, PlacedArchive(project.model_store / path.name, name))
     return _readable(project, PlacedArchive(place(project, port, name, path, lambda: None), name))
@@ -155,7 +155,7 @@ def _given_archive(project: Project, port: int, path: Path, recorded: Iterable[s
 
 def _readable(project: Project, archive: Archive) -> Archive:
     """Return an archive without foreign code that has a version, and samples that can be read."""
-    refuse_code(archive.path, accepted_by(project))
+    refuse_code(archive, accepted_by(project))
     if archive.manifest.model_version is None:
         raise ProjectError(
             f"{archive.path} has no model version", "build it: marsmith build", code="no-version"

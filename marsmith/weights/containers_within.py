@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from marsmith.weights.file_window import window
 from marsmith.weights.pickle_reader import MOST_OPCODES
 
 _IN_MEMORY = 1 << 20  # bytes of a small file
@@ -65,37 +66,6 @@ class Member:
 
     name: str
     file: BinaryIO
-
-
-class _Window(io.RawIOBase):
-    """A part of a file as a file, without a copy."""
-
-    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
-        self._file, self._start, self._size, self._place = file, start, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
-        self._place = max(0, base + offset)
-        return self._place
-
-    def readinto(self, buffer: Any) -> int:
-        left = min(len(buffer), max(0, self._size - self._place))
-        self._file.seek(self._start + self._place)
-        data = self._file.read(left)
-        buffer[: len(data)] = data
-        self._place += len(data)
-        return len(data)
-
-
-def window(file: BinaryIO, start: int, size: int) -> BinaryIO:
-    """Return a part of a file as a file."""
-    return cast(BinaryIO, io.BufferedReader(_Window(file, start, size)))
 
 
 def members(file: BinaryIO, budget: Budget) -> Iterator[Member]:

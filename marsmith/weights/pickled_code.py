@@ -8,7 +8,9 @@ from typing import BinaryIO
 from marsmith.weights.pickle_scan import PickledCode, PickleScan
 
 _SEARCHED = 1 << 26  # bytes behind a pickle in which another is looked for
-_START = re.compile(rb"\x80[\x02-\x05]|c[\w.]+\n[\w.]+\n")  # of a pickle behind other bytes
+_AT_ONCE = 1 << 16
+_OVERLAP = 256  # bytes; the beginning of a pickle is shorter
+_START = re.compile(rb"\x80[\x02-\x05]|c[\w.]{1,99}\n[\w.]{1,99}\n")
 
 
 def pickled_code(file: BinaryIO, left: int) -> tuple[PickledCode, int]:
@@ -19,27 +21,38 @@ def pickled_code(file: BinaryIO, left: int) -> tuple[PickledCode, int]:
     """
     code = PickledCode()
     scan = PickleScan(file, left)
-    _follow_all(scan, file, code)
+    _follow_all(scan, code)
     if scan.arrays:
         file.seek(0)
         scan = PickleScan(file, scan.left, joblib=True)
-        _follow_all(scan, file, code)
+        _follow_all(scan, code)
     return code, scan.left
 
 
-def _follow_all(scan: PickleScan, file: BinaryIO, code: PickledCode) -> None:
-    pickles = 0
-    while True:
-        start = file.tell()
+def _follow_all(scan: PickleScan, code: PickledCode) -> None:
+    start: int | None = scan.file.tell()
+    end = None  # of the search behind the first pickle
+    while start is not None:
         found = scan.follow()
         code.names = found.names | code.names
         code.python = code.python or found.python
-        if scan.ended:
-            if not pickles:
-                return
-            file.seek(start)
-            begin = _START.search(file.read(_SEARCHED), 1)
-            if begin is None:
-                return
-            file.seek(start + begin.start())
-        pickles += 1
+        if not scan.ended:
+            start, end = scan.file.tell(), None
+        elif start == 0 and not scan.is_pickle:
+            return
+        else:
+            end = start + _SEARCHED if end is None else end
+            start = _next_start(scan.file, start + 1, end)
+
+
+def _next_start(file: BinaryIO, place: int, end: int) -> int | None:
+    """Go to where the next pickle may begin, and return the place."""
+    while place < end:
+        file.seek(place)
+        found = _START.search(piece := file.read(_AT_ONCE))
+        if found:
+            return file.seek(place + found.start())
+        if len(piece) < _AT_ONCE:
+            return None
+        place += _AT_ONCE - _OVERLAP
+    return None

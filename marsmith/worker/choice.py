@@ -51,7 +51,8 @@ def uses_torchserve(archive: Archive, envelope: str = "") -> bool:
     """Whether TorchServe's own worker runs an archive, and not Marsmith's own.
 
     A handler that needs torch alone is run by TorchServe's where that is installed, since that is
-    what serves it, and so is what takes requests out of an `envelope`. Raises MissingExtraError if nothing here can run it, and ArchiveError.
+    what serves it. What takes requests out of an `envelope` is TorchServe's too. Raises
+    MissingExtraError if nothing here can run it, and ArchiveError.
     """
     needed = Needs.TORCHSERVE if envelope else needs(archive)
     if needed is Needs.NOTHING:

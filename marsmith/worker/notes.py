@@ -9,6 +9,8 @@ from typing import Any
 
 from marsmith.torchserve.answer_faults import Returned
 
+_LARGEST = 1 << 22  # bytes of one line
+
 
 @dataclass(frozen=True)
 class Notes:
@@ -28,7 +30,10 @@ class Notes:
 def read_notes(path: Path) -> Notes:
     """Read a worker's notes; empty where there are none. The archive's code can write there."""
     try:
-        values = json.loads(path.read_text())
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _LARGEST))
+            lines = file.read().split(b"\n")
+        values = json.loads(lines[-2])  # the last whole one
         return Notes(
             [str(one) for one in values["network"]],
             [dict(one) for one in values["calls"]],
@@ -38,7 +43,7 @@ def read_notes(path: Path) -> Notes:
             ],
             _returned(values["returned"]),
         )
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return Notes()
 
 

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from typing import BinaryIO
 
 from marsmith.core.processes import end_children_of, end_group
 from marsmith.torchserve.environment import METRICS_CONFIG, clean_environment, torchserve_home
+from marsmith.worker.sandbox import Control, End, Limits, sandboxed
 
 _PROGRAMS = Path(__file__).parents[1] / "programs"
 LOG_FILE = "worker.log"  # what the worker and its handler print, beside models/
 _LARGEST_PART = 1 << 20  # bytes; fewer may come than were announced
 _MOMENT = 0.5  # seconds
+_CACHES = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE", "HF_DATASETS_CACHE")
 _PAUSE = 0.01  # seconds between two looks for the worker's socket
 
 
@@ -32,60 +37,98 @@ class WorkerProcess:
     """A process that runs TorchServe's worker or the light one, and the socket to it."""
 
     def __init__(
-        self, model: Path, timeout: float, notes: Path | None = None, *, torchserve: bool = True
+        self,
+        model: Path,
+        timeout: float,
+        notes: Path | None = None,
+        *,
+        torchserve: bool = True,
+        limits: Limits | None = None,
     ) -> None:
         """Start it for the archive unpacked at `model`, `FOLDER/models/…`; timeout in seconds.
 
-        With `notes`, it is watched, and what programs/watched_worker.py sees is written there.
+        With `notes`, it is watched, and what programs/watched_worker.py sees is written there. With
+        `limits`, it runs in a sandbox. Raises SandboxMissingError if the system allows none.
         """
-        folder = model.parents[1]
+        self._folder = model.parents[1]
         self._timeout = timeout
-        self._log = folder / LOG_FILE
-        address = folder / ".ts.sock.9000"
-        watch = (_PROGRAMS / "watched_worker.py", notes) if notes else ()
-        command: list[str | Path] = [sys.executable, *watch, *_worker(torchserve)]
-        command += ["--sock-type", "unix", "--sock-name", address]
-        environment = clean_environment(os.environ, folder)
-        environment |= {"PYTHONPATH": f"{model}{os.pathsep}", "TS_DECODE_INPUT_REQUEST": "true"}
-        if notes:
-            environment = _without_caches(environment, folder)
+        self._log = self._folder / LOG_FILE
+        self._address = self._folder / ".ts.sock.9000"
+        self._control = Control() if limits else None
+        self._socket: socket.socket | None = None
+        with ExitStack() as stack:
+            log = stack.enter_context(self._log.open("wb"))
+            inherited = [stack.enter_context(notes.open("ab")).fileno()] if notes else []
+            watch = (_PROGRAMS / "watched_worker.py", str(inherited[0])) if notes else ()
+            command: list[str | Path] = [sys.executable, *watch, *_worker(torchserve)]
+            command += ["--sock-type", "unix", "--sock-name", self._address]
+            if self._control and limits:
+                theirs = self._control.theirs.fileno()
+                inherited.append(theirs)
+                command = [*sandboxed(command, model, self._address, limits, theirs)]
+            environment = _environment(model, without_caches=notes is not None)
+            self.process = self._started(command, model, environment, log, inherited)
         try:
-            with self._log.open("wb") as log:
-                self.process = subprocess.Popen(  # noqa: S603
-                    command,
-                    cwd=model,
-                    env=environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,  # a terminal's Ctrl-C is for us; and one group to end
-                )
-        except BaseException:  # Ctrl-C may come when the process is there, and its id is not yet
-            time.sleep(_MOMENT)
-            end_children_of(folder)
-            raise
-        self._socket = socket.socket(socket.AF_UNIX)
-        try:
-            self._connect(str(address))
+            self._socket = self._connected()
         except BaseException:
             self.stop()
             raise
 
-    def _connect(self, address: str) -> None:
+    def _started(
+        self,
+        command: list[str | Path],
+        model: Path,
+        environment: Mapping[str, str],
+        log: BinaryIO,
+        inherited: list[int],
+    ) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(  # noqa: S603
+                command,
+                cwd=model,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                pass_fds=inherited,
+                start_new_session=True,  # a terminal's Ctrl-C is for us; and one group to end
+            )
+        except BaseException:  # Ctrl-C may come when the process is there, and its id is not yet
+            time.sleep(_MOMENT)
+            end_children_of(self._folder)
+            raise
+
+    def _connected(self) -> socket.socket:
+        """Return the connection to the worker. Raises WorkerGoneError, SandboxMissingError."""
+        if not self._control:
+            return self._connect()
+        self._control.theirs.close()
+        try:
+            connection = self._control.connection(self._timeout)
+        except TimeoutError:
+            raise WorkerLateError from None
+        if connection is None:
+            raise WorkerGoneError
+        return connection
+
+    def _connect(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX)
         deadline = time.monotonic() + self._timeout
         while True:
             try:
-                self._socket.connect(address)
-                return
+                connection.connect(str(self._address))
+                return connection
             except OSError:
-                if self.process.poll() is not None:
-                    raise WorkerGoneError from None
-                if time.monotonic() > deadline:
-                    raise WorkerLateError from None
+                late = time.monotonic() > deadline
+                if late or self.process.poll() is not None:
+                    connection.close()
+                    raise (WorkerLateError if late else WorkerGoneError) from None
                 time.sleep(_PAUSE)
 
     def send(self, message: bytes) -> None:
         """Send a message of the front end's. Raises WorkerGoneError."""
+        if not self._socket:
+            raise WorkerGoneError
         self._deadline = time.monotonic() + self._timeout
         try:
             self._socket.settimeout(self._timeout)
@@ -97,6 +140,8 @@ class WorkerProcess:
 
     def read(self, size: int) -> bytes:
         """Return exactly so many bytes of the answer. Raises WorkerGoneError."""
+        if not self._socket:
+            raise WorkerGoneError
         found = bytearray()
         while len(found) < size:
             try:
@@ -112,12 +157,23 @@ class WorkerProcess:
         return bytes(found)
 
     @property
-    def status(self) -> int | None:
-        """The exit status if it has ended, below 0 that of a signal."""
+    def pid(self) -> int:
+        """The process id of the worker; within a sandbox it is not the process started here."""
+        if not self._control or not self._socket:
+            return self.process.pid
+        size = struct.calcsize("3i")
+        peer = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+        return int(struct.unpack("3i", peer)[0])
+
+    @property
+    def end(self) -> End:
+        """How it ended, if it did; a status below 0 is that of a signal."""
+        if self._control:
+            return self._control.end(_MOMENT)
         try:
-            return self.process.wait(_MOMENT)  # its socket closes before it is gone
+            return End(self.process.wait(_MOMENT))  # its socket closes before it is gone
         except subprocess.TimeoutExpired:
-            return None
+            return End()
 
     def log(self) -> str:
         """Return what the worker and its handler printed and logged."""
@@ -125,10 +181,14 @@ class WorkerProcess:
 
     def stop(self) -> None:
         """End the worker and whatever it started."""
-        self._socket.close()
+        if self._socket:
+            self._socket.close()
+        if self._control:
+            self._control.close()
         end_group(self.process.pid, patience=0.5)
         self.process.wait()
-        end_children_of(self._log.parent)
+        if not self._control:
+            end_children_of(self._folder)
 
 
 def _worker(torchserve: bool) -> list[str | Path]:
@@ -140,8 +200,16 @@ def _worker(torchserve: bool) -> list[str | Path]:
     return [package / "model_service_worker.py", "--metrics-config", metrics]
 
 
-def _without_caches(environment: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """Let libraries look for their downloads in empty folders: a filled one hides a download."""
-    other = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE", "HF_DATASETS_CACHE")
-    kept = {key: value for key, value in environment.items() if key not in other}
+def _environment(model: Path, *, without_caches: bool) -> dict[str, str]:
+    """Return a worker's environment.
+
+    `without_caches` lets libraries look for their downloads in empty folders: a filled one hides a
+    download.
+    """
+    folder = model.parents[1]
+    found = clean_environment(os.environ, folder)
+    found |= {"PYTHONPATH": f"{model}{os.pathsep}", "TS_DECODE_INPUT_REQUEST": "true"}
+    if not without_caches:
+        return found
+    kept = {key: value for key, value in found.items() if key not in _CACHES}
     return kept | {"TORCH_HOME": f"{folder}/torch", "HF_HOME": f"{folder}/huggingface"}

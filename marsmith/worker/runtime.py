@@ -34,6 +34,7 @@ from marsmith.worker.choice import uses_torchserve
 from marsmith.worker.in_process import InProcessWorker
 from marsmith.worker.notes import Notes, read_notes
 from marsmith.worker.process import LOG_FILE, WorkerGoneError, WorkerLateError, WorkerProcess
+from marsmith.worker.sandbox import End, Sandbox, SandboxMissingError, no_sandbox, passed
 
 _LARGEST_BATCH = (1 << 31) - 1  # that a message to the worker can name
 _NOTES = "notes.json"
@@ -50,6 +51,7 @@ class Runtime:
         timeout: float = DEFAULT_TIMEOUT,
         in_process: bool = False,
         watched: bool = False,
+        sandbox: Sandbox | None = None,
         accepted: Collection[str] | None = None,
         envelope: str | None = None,
     ) -> None:
@@ -58,14 +60,18 @@ class Runtime:
         `in_process` loads the handler into this process, where breakpoints work and its exceptions
         come through; the working directory and `sys.path` are the worker's until the end, and no
         timeout holds. `watched` keeps the worker from the network and notes
-        how it calls its model, for `notes`. `accepted` are the digests of files whose code may run,
-        by default those of the project in whose model store the archive lies. `envelope` is
-        TorchServe's `service_envelope`, by default that project's.
+        how it calls its model, for `notes`. `sandbox` keeps the archive's code away from this
+        machine; where the system allows none and it is not required, `without_sandbox` says why.
+        `accepted` are the digests of files whose code may run, by default those of the project in
+        whose model store the archive lies. `envelope` is TorchServe's `service_envelope`, by
+        default that project's.
         """
         self.archive = archive if isinstance(archive, Archive) else Archive(Path(archive))
         self._timeout = timeout
         self._in_process = in_process
         self._watched = watched
+        self._sandbox = sandbox
+        self.without_sandbox = ""  # what the system lacks for one
         self._accepted = accepted
         self._envelope = envelope
         self._folder: Path | None = None
@@ -88,10 +94,11 @@ class Runtime:
 
         Raises ArchiveError, also for a file whose code is not accepted; MissingExtraError if what
         the archive needs is not installed; and WorkerError with the true cause if the model cannot
-        be loaded. Nothing is left behind then.
+        be loaded, or ServerError if a sandbox is required and the system allows none. Nothing is
+        left behind then.
         """
         manifest = self.archive.manifest
-        refuse_code(self.archive.path, self._accepted)
+        refuse_code(self.archive, self._accepted)
         envelope = self._chosen_envelope()
         torchserve = uses_torchserve(self.archive, envelope)
         self._folder = temporary_folder()
@@ -133,6 +140,17 @@ class Runtime:
         if self._in_process:
             return InProcessWorker(model, torchserve=torchserve)
         notes = model.parents[1] / _NOTES if self._watched else None
+        if self._sandbox and not self.without_sandbox:
+            limits = self._sandbox.limits
+            try:
+                return WorkerProcess(
+                    model, self._timeout, notes, torchserve=torchserve, limits=limits
+                )
+            except SandboxMissingError as error:
+                self.without_sandbox = str(error)
+                if self._sandbox.required:
+                    raise no_sandbox(self.without_sandbox) from None
+                self._sandbox.missing(self.without_sandbox)
         return WorkerProcess(model, self._timeout, notes, torchserve=torchserve)
 
     @property
@@ -197,13 +215,15 @@ class Runtime:
         late = isinstance(error, WorkerLateError)
         # A worker that ends prints why after its socket is closed, so wait for the end first.
         process = self._worker if isinstance(self._worker, WorkerProcess) and not late else None
-        status = process.status if process else None
+        end = process.end if process else End()
         self._last_log = self.log()
         if late:
             message = f"it did not {task} within {self._timeout:g} s"
             hint = "find out what it waits for, or give it more time: --timeout SECONDS"
             return Finding(message, hint, rule="worker-timeout")
-        found = self.failure()
+        if end.limit:
+            return passed(end.limit)
+        status, found = end.status, self.failure()
         if status is not None and (status < 0 or find_failure(self.log().splitlines()) is None):
             how = (
                 f"by {signal.Signals(-status).name}" if status < 0 else f"with exit status {status}"
@@ -220,7 +240,7 @@ class Runtime:
     @property
     def pid(self) -> int | None:
         """The worker's process id, where it is a process of its own."""
-        return self._worker.process.pid if isinstance(self._worker, WorkerProcess) else None
+        return self._worker.pid if isinstance(self._worker, WorkerProcess) else None
 
     def log(self) -> str:
         """Return what the worker and its handler have printed and logged."""

@@ -71,16 +71,17 @@ BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
 }
 
 
-def make(
-    kit: Kit, version: str, *, request: str = "hello", sampled: bool = True, **broken: str
-) -> Path:
-    """Build `echo` in a version; return the file, set apart from the model store."""
+def make(kit: Kit, version: str, *, request: str = "hello", **broken: str) -> Path:
+    """Build `echo` in a version; return the file, set apart from the model store.
+
+    `request` is its sample's; without one, it has no sample.
+    """
     code = {"top": "", "initialize": "pass", "handle": "pass"} | broken
     kit.write("handlers/echo.py", HANDLER.format(**code))
     kit.write("samples/one.txt", request)
     kit.write("samples/one.json", json.dumps({"version": version, "said": request}))
     spec = SPEC.format(version=version)
-    kit.write("archives.toml", spec if sampled else spec.partition("[[")[0])
+    kit.write("archives.toml", spec if request else spec.partition("[[")[0])
     kit("build")
     made = kit.root / "made" / f"echo-{version}.mar"
     made.parent.mkdir(exist_ok=True)
@@ -118,11 +119,11 @@ class Server:
         return {path.name for path in (self.kit.root / "model_store").iterdir()}
 
 
-def serve(root: Path, *options: str, sampled: bool = True) -> Server:
+def serve(root: Path, *options: str, request: str = "hello") -> Server:
     kit = Kit(root)
     config = (ROOT / "config.properties").read_text()
     kit.write("config.properties", config)
-    first = make(kit, "1.0", sampled=sampled)
+    first = make(kit, "1.0", request=request)
     first.rename(root / "model_store/echo.mar")
     server = Server(kit, free_ports(5))
     kit("serve", "--background", "--port", server.port, *options)
@@ -276,12 +277,12 @@ def test_a_version_that_fails_on_a_sample_of_the_one_before_is_refused(server: S
 
 def test_a_version_without_samples_is_compared_by_made_up_requests(tmp_path: Path) -> None:
     """The one before is not asked on the server: a request that it fails on is nobody's there."""
-    server = serve(tmp_path, "--secure", sampled=False)
+    server = serve(tmp_path, "--secure", request="")
     kit, port = server.kit, ("--port", server.port)
     text = "A cat sits on the mat."
     try:
         assert kit.json("status")[0]["state"] == "started, unproven"
-        worse = make(kit, "2.0", sampled=False, handle="raise KeyError('size')")
+        worse = make(kit, "2.0", request="", handle="raise KeyError('size')")
         with server.asking() as asking:
             failed = kit("deploy", worse, "--no-check", *port, check=False)
             assert "error[worse-than-before]" in failed.stderr, failed.stderr
@@ -291,7 +292,7 @@ def test_a_version_without_samples_is_compared_by_made_up_requests(tmp_path: Pat
                 f"if data[0]['body'] == b'{text}':"
                 " context.set_response_status(422, 'No', 0); return ['no cats']"
             )
-            told = kit("deploy", make(kit, "3.0", sampled=False, handle=refusing), *port).stderr
+            told = kit("deploy", make(kit, "3.0", request="", handle=refusing), *port).stderr
         assert "warning[request-refused]" in told
         assert "warning[no-sample]" in told
         assert (asking.wrong, asking.lost) == ([], [])

@@ -5,6 +5,7 @@ What TorchServe 0.12 itself takes and refuses was seen by registering such archi
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -23,7 +24,7 @@ from torch import nn
 from marsmith.archive.reader import Archive
 from marsmith.check import memory
 from marsmith.check.checking import Checked, check
-from marsmith.check.targets import targets
+from marsmith.check.targets import Target, targets
 from marsmith.inspect.summary import inspect
 from marsmith.worker.runtime import Runtime
 from tests.integration.kit import BIN, Kit, leftovers
@@ -344,7 +345,6 @@ def saved(value: Any) -> bytes:
 @pytest.mark.parametrize(
     ("name", "load"),
     [
-        ("whole.pth", "torch.load(name, weights_only=False)"),
         ("masked.pth", "torch.load(name)"),
         ("other.pkl", "pickle.load(open(name, 'rb'))"),
         ("script.pt", "torch.jit.load(name)"),
@@ -353,7 +353,6 @@ def saved(value: Any) -> bytes:
 def test_weights_that_only_their_handler_knows(tmp_path: Path, name: str, load: str) -> None:
     mask = torch.triu(torch.full((4, 4), float("-inf")), 1)
     content = {
-        "whole.pth": saved(nn.Linear(2, 2)),
         "masked.pth": saved({"weight": torch.ones(2), "mask": mask}),
         "other.pkl": b"\x80\x04]\x94.",
         "script.pt": torchscript(),
@@ -367,13 +366,24 @@ def test_weights_that_only_their_handler_knows(tmp_path: Path, name: str, load: 
     assert rules(write(tmp_path, "own", files, values)) == []
 
 
+def test_a_whole_module_is_code_until_it_is_accepted(tmp_path: Path) -> None:
+    whole = saved(nn.Linear(2, 2))
+    text = LOADS.replace("{load}", "torch.load(name, weights_only=False)")
+    values = manifest("own", "own.py", serializedFile="whole.pth")
+    path = write(tmp_path, "own", {"own.py": text, "whole.pth": whole}, values)
+    assert rules(path) == ["weights-execute"]
+    digest = f"sha256:{hashlib.sha256(whole).hexdigest()}"
+    assert check(Target("own", path), timeout=60, accept=[digest]).errors == 0
+
+
 def test_what_a_requirements_file_may_bring_is_not_called_missing(tmp_path: Path) -> None:
     files: Files = {
         "own.py": "import cv2\n" + FUNCTION,
         "requirements.txt": "opencv-python==4.1 # old\ngit+https://example.com/a/b.git@v1\n",
     }
     values = manifest("own", "own.py", requirementsFile="requirements.txt")
-    assert rules(write(tmp_path, "own", files, values)) == ["not-installed"]
+    found = rules(write(tmp_path, "own", files, values))
+    assert sorted(found) == ["not-installed", "requirement-source"]
 
 
 def test_envelopes_and_bytecode(tmp_path: Path) -> None:

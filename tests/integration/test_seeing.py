@@ -8,6 +8,7 @@ import os
 import pty
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import termios
@@ -212,6 +213,9 @@ def test_top_ends_and_leaves_the_terminal_as_it_was(served: Served, key: bytes) 
 
 def test_every_line_of_the_json_logs_is_json(served: Served) -> None:
     traffic(served)
+    with socket.create_connection(("127.0.0.1", served.port)) as plain:  # the front end logs it
+        plain.sendall(b"GET /%zz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert b" 403 " in plain.recv(4096)
     folder = served.kit.root / ".marsmith" / "servers" / str(served.port)
     for name in ("server.log", "workers.log"):
         lines = (folder / name).read_text().splitlines()

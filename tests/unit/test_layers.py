@@ -33,11 +33,11 @@ check/downloads tune/space tune/load_result tune/pareto
 """
 NO_IO = NO_IO_MODULES.split()
 # All that they import.
-PURE = (
-    "__future__ _compat_pickle ast collections dataclasses datetime difflib email enum functools "
+PURE = "__future__ _compat_pickle ast collections dataclasses datetime difflib email enum "
+PURE += (
+    "functools hashlib http io ipaddress json marsmith math PIL prometheus_client "
 )
-PURE += "hashlib http io ipaddress json marsmith math PIL prometheus_client pydantic_core re struct sys "
-PURE += "tomli tomlkit tomllib typing urllib xml"
+PURE += "pydantic_core re struct sys tomli tomlkit tomllib typing urllib xml"
 IO = "open input exec eval sys.stdin sys.stdout sys.stderr sys.argv"
 MAY_PRINT = {"", "cli", "programs"}
 PRINTS_OR_EXITS = "print exit quit sys.exit os._exit sys.stdout sys.stderr click rich"

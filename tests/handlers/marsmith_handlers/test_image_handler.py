@@ -175,6 +175,12 @@ def test_an_unknown_config_key_is_named() -> None:
         ImageConfig.read({"maen": [0.5]})
 
 
+@pytest.mark.parametrize("name", ["max_pixels", "max_scans", "max_images"])
+def test_a_limit_is_at_least_one(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        ImageConfig.read({name: 0})
+
+
 # ---- from the picture to the model's input
 
 

@@ -56,6 +56,9 @@ def test_a_map_that_torchserve_takes_is_fine(project: MakeProject, content: obje
         ({"object_type_names": []}, "names no class"),
         (b'{"0": ' + 100_000 * b"[" + 100_000 * b"]" + b"}", "nested too deeply"),
         ({"9" * 5000: "a"}, "is no class index"),
+        (b'{"0": "a", "1": "b", "1": "c"}', "'1' stands there twice"),
+        ({"0": "a", "1": " "}, "class 1 is empty"),
+        ({"0": ["n01", ""]}, "class 0 is empty"),
     ],
 )
 def test_what_a_handler_would_refuse_or_miss_is_an_error(

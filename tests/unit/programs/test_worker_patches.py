@@ -16,9 +16,11 @@ import pytest
 import ts
 import ts.metrics.caching_metric
 from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
+from ts.service import Service
 
 from marsmith.answers.messages import Request
-from marsmith.programs import worker_patches
+from marsmith.programs import light_service, worker_patches
+from marsmith.programs.light_messages import InferenceRequest, LoadRequest, failed
 from marsmith.torchserve.worker_protocol import encode_batch
 
 
@@ -27,8 +29,9 @@ def reader() -> Iterator[Any]:
     """TorchServe's module, patched; put back as it was, for other tests."""
     module = importlib.import_module("ts.protocol.otf_message_handler")
     read, add_time = vars(module)["_retrieve_buffer"], MetricsCacheYamlImpl.add_time
-    filters = list(logging.getLogger().filters)
+    filters, predict = list(logging.getLogger().filters), Service.predict
     yield module
+    Service.predict = predict
     vars(module)["_retrieve_buffer"] = read
     MetricsCacheYamlImpl.add_time = add_time
     logging.getLogger().filters[:] = filters
@@ -109,3 +112,43 @@ def test_the_prediction_time_is_told_once_a_second_and_other_metrics_each_time(
     for _ in range(3):
         metrics.add_time("DecodeTime", 1.5, unit="ms")
     assert sum("DecodeTime" in line for line in told) == 3
+
+
+def _deep() -> Any:
+    nested: Any = []
+    for _ in range(100_000):
+        nested = [nested]
+    return nested
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("answer", ["\ud83d", _deep()], ids=["surrogate", "deep"])
+def test_answers_that_cannot_be_written_do_not_end_the_worker(reader: Any, answer: Any) -> None:
+    stock = Path(ts.__file__).parent / "configs" / "metrics.yaml"
+    metrics: Any = MetricsCacheYamlImpl(config_file_path=str(stock))
+    metrics.initialize_cache()
+    service = Service(
+        "echo", ".", {}, lambda data, _: [answer] * len(data), None, 1, metrics_cache=metrics
+    )
+    service.cl_socket = None
+    batch = [{"requestId": b"a", "headers": [], "parameters": []}]
+    with pytest.raises((UnicodeEncodeError, RecursionError)):
+        service.predict(batch)
+    worker_patches.patch_worker()
+    refused = reader.create_predict_response(None, {0: "a"}, "Prediction failed", 503)
+    assert service.predict(batch) == refused
+
+
+@pytest.mark.parametrize("answer", ["\ud83d", _deep()], ids=["surrogate", "deep"])
+def test_nor_the_worker_without_torchserve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Any
+) -> None:
+    (tmp_path / "echoing.py").write_text(
+        "ANSWER = None\ndef handle(data, context):\n    return data and [ANSWER]\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(importlib.import_module("echoing"), "ANSWER", answer)
+    load = LoadRequest("echo", str(tmp_path), 1, "echoing.py", None, limit_pixels=False)
+    metrics = str(Path(ts.__file__).parent / "configs" / "metrics.yaml")
+    said = light_service.Service(load, metrics, None).predict([InferenceRequest("a", {}, {})])
+    assert said == failed({0: "a"}, "Prediction failed", 503)

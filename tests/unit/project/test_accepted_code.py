@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from marsmith.archive.reader import Archive
 from marsmith.check.checking import check
 from marsmith.check.targets import Target
 from marsmith.core.errors import ArchiveError
@@ -52,17 +53,21 @@ def project(folder: Path, content: bytes = OWN, more: str = "") -> Path:
     return path
 
 
+def opened(folder: Path, content: bytes = OWN, more: str = "") -> Archive:
+    return Archive(project(folder, content, more))
+
+
 def accepting(content: bytes) -> str:
     return f'accepted_code = {{ "encoder.pkl" = "{digest_of(content)}" }}\n'
 
 
 def test_code_is_refused_until_its_digest_is_accepted(tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, check=coded("weights-execute")):
-        refuse_code(project(tmp_path))
-    refuse_code(project(tmp_path, more=accepting(OWN)))
+        refuse_code(opened(tmp_path))
+    refuse_code(opened(tmp_path, more=accepting(OWN)))
     changed = pickle.dumps([Encoder()])
     with pytest.raises(ArchiveError, check=coded("weights-execute")):
-        refuse_code(project(tmp_path, changed, accepting(OWN)))
+        refuse_code(opened(tmp_path, changed, accepting(OWN)))
 
 
 def test_the_line_in_the_hint_is_what_accepts_the_file(tmp_path: Path) -> None:
@@ -84,8 +89,8 @@ def test_an_attack_gets_no_such_line(tmp_path: Path) -> None:
 def test_an_archive_outside_of_a_model_store_has_no_project(tmp_path: Path) -> None:
     path = project(tmp_path, more=accepting(OWN)).rename(tmp_path / "own.mar")
     with pytest.raises(ArchiveError, check=coded("weights-execute")):
-        refuse_code(path)
-    refuse_code(path, accepted_by(Project(tmp_path)))
+        refuse_code(Archive(path))
+    refuse_code(Archive(path), accepted_by(Project(tmp_path)))
 
 
 @pytest.mark.parametrize("digest", ["sha256:00", "00" * 32, "sha256:" + "Z" * 64])

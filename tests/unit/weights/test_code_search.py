@@ -131,6 +131,9 @@ FILES: dict[str, bytes] = {
     + b"X\x04\0\0\0true\x85R.",
     "arguments that are computed": b"\x80\x02" + SYSTEM + b"c__builtin__\ntuple\n]X\x04\0\0\0truea"
     b"\x85RR.",
+    "a name of the archive's own first": b"cown module\nname\n0" + SYSTEM + b"(S'true'\ntR.",
+    "behind a pickle that fails": b"\x80\x02cmath\nnothing\n" + b"\xff raw \xfe" + EVIL,
+    "behind many false starts": pickle.dumps(1) + b"\x80\x02\xff" * 100_000 + EVIL,
     "a name behind a long text": b"\x80\x02X" + struct.pack("<I", 1 << 17) + b"x" * (1 << 17)
     + b"0" + SYSTEM + b"X\x04\0\0\0true\x85R.",
 }  # fmt: skip
