@@ -16,6 +16,8 @@ from marsmith.archive.model_config import parse_model_config
 from marsmith.core.errors import ArchiveError
 from marsmith.core.hashing import sha256_of
 
+_WORKFLOW = "WAR-INF/MANIFEST.json"  # torch-workflow-archiver writes it
+
 
 class Archive:
     """A read-only view of a `.mar`, a `.tar.gz` or an unpacked archive.
@@ -32,6 +34,12 @@ class Archive:
             hint = f"allow it: chmod u+r {path}"
             raise ArchiveError(f"you may not read {path}", hint, code="archive-unreadable")
         self._container = open_container(path)
+        if _WORKFLOW in self.names:
+            raise ArchiveError(
+                f"{path} is an archive of a workflow, and not of a model",
+                "name the archives of its models; what joins them can be a handler, or a client",
+                code="workflow-archive",
+            )
 
     @property
     def name(self) -> str:

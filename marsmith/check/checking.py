@@ -91,7 +91,8 @@ def check(
     except ArchiveError as error:
         place = str(target.path or target.name)
         message = error.message.removeprefix(f"{place}: ")
-        return Checked(target.name, (Finding(message, error.hint, place, rule="damaged"),))
+        rule = "workflow-archive" if error.code == "workflow-archive" else "damaged"
+        return Checked(target.name, (Finding(message, error.hint, place, rule=rule),))
 
 
 def _subject(target: Target, archive: Archive, accept: Collection[str]) -> Subject:

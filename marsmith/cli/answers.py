@@ -16,6 +16,7 @@ from marsmith.cli.output import file_size
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import MarsmithError
 from marsmith.inspect.describe_body import body_of
+from marsmith.inspect.describe_tensors import tensors_of
 
 _ENDINGS = {
     "application/json": "json",
@@ -111,7 +112,7 @@ def kept(answer: Response, place: Path | None) -> Path | None:
 
 def ending(answer: Response) -> str:
     """Return the usual ending of a file with this body, without the dot."""
-    by_kind = _BY_KIND.get(body_of(answer.body).kind, "bin")
+    by_kind = _BY_KIND.get(body_of(answer.body).kind, "pt" if tensors_of(answer.body) else "bin")
     return picture_kind(answer.body) or _ENDINGS.get(answer.content_type, by_kind)
 
 
@@ -135,7 +136,7 @@ def described(answer: Response) -> str:
     body, size = body_of(answer.body), file_size(len(answer.body))
     if body.kind == "picture":
         return "{format}, {width} x {height} pixels, ".format(**body.facts) + size
-    return f"{answer.content_type or 'binary data'}, {size}"
+    return f"{tensors_of(answer.body) or answer.content_type or 'binary data'}, {size}"
 
 
 def cells(answer: Response, value: Any) -> tuple[str, str]:

@@ -26,6 +26,7 @@ from marsmith.cli.progress import working
 from marsmith.cli.requests import inputs_of, request_options
 from marsmith.cli.tables import print_table
 from marsmith.core.errors import ProjectError
+from marsmith.inspect.describe_body import body_of
 from marsmith.project.project import Project
 from marsmith.project.spec import SampleSpec
 from marsmith.torchserve.front_end import parameters_of
@@ -151,7 +152,7 @@ def _picture(request: Request) -> bytes:
 
 def _short(answer: Response) -> str:
     """Return an answer as `LABEL (CONFIDENCE)`, as text, or as the kind of a picture."""
-    if picture_kind(answer.body):
+    if body_of(answer.body).kind in ("picture", "bytes"):
         return described(answer)
     label, confidence = cells(answer, answer.values)
     return f"{label} ({confidence})" if confidence else label

@@ -7,12 +7,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
+from marsmith.answers.forms import Field, form
 from marsmith.answers.messages import Request, Response
+from marsmith.client.http import Client
 from marsmith.core.errors import WorkerError
 from marsmith.torchserve.ports import free_ports
 from marsmith.worker.runtime import Runtime
@@ -54,6 +57,8 @@ HANDLERS = {
     seen = {k: v for k, v in seen.items() if k.lower() in ('body', 'content-type', 'explain')}
     return [f'{own} {seen} {sys.path[0] == os.getcwd()} {context.model_name} {context.manifest}'
             f'{context.model_yaml_config} {sorted(context.system_properties)}']""",
+    "rows": """
+    return [{k: [type(v).__name__, str(v)] for k, v in row.items()} for row in data]""",
     "dies": "sys.exit(3)",  # the last one, for TorchServe takes its time to start another worker
 }
 START = """import os, sys, torch
@@ -109,6 +114,36 @@ def test_the_runtime_answers_as_torchserve_does(odd: Served, running: Runtime, d
         served = over_http(odd, "odd", body, content_type, do)
         own = running.predict(body, content_type=content_type, headers={"do": do})
         assert_same(served, own)
+
+
+REQUESTS = {
+    "form with files": form(
+        [Field("image", b"\x89\r\n--x", "a.png", "image/png"), Field("mask", b"\x00", "m.bin")]
+    ),
+    "form with texts": form([Field("strength", b"0.5"), Field("name", "grün".encode())]),
+    "form with JSON": form([Field("data", b'{"a": [1]}', "a.json", "application/json")]),
+    "form with a text file": form([Field("data", b"a text", "a.txt", "text/plain")]),
+    "a name twice": form([Field("a", b"1"), Field("a", b"2")]),
+    "JSON": Request(b'{"a": [1, null]}', "application/json"),
+    "JSON in UTF-8": Request('{"ä": 1}'.encode(), "application/json; charset=utf-8"),
+    "broken JSON": Request(b'{"a"', "application/json"),
+    "a text": Request("grün".encode(), "text/plain"),
+    "URL-encoded": Request(b"a=1&b=x+y%20z&c=", "application/x-www-form-urlencoded"),
+}
+
+
+@pytest.mark.parametrize("kind", REQUESTS)
+def test_a_request_of_any_form_reaches_the_handler_as_from_torchserve(
+    odd: Served, running: Runtime, kind: str
+) -> None:
+    request = replace(REQUESTS[kind], headers={"do": "rows"})
+    with Client(odd.url("")) as client:
+        assert_same_answer(client.predict("odd", request), running.predict(request))
+
+
+def assert_same_answer(served: Response, own: Response) -> None:
+    assert (served.status, served.values) == (own.status, own.values)
+    assert own.ok
 
 
 @pytest.fixture

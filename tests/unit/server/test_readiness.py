@@ -51,6 +51,7 @@ def archive() -> Archive:
     stand_in = SimpleNamespace(
         name="a", path=Path("a.mar"), manifest=manifest, samples=samples, read=files.__getitem__
     )
+    stand_in.request_of = lambda sample: Request(files[sample.request])
     return cast(Archive, stand_in)
 
 
