@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,12 +35,17 @@ class Archive:
             hint = f"allow it: chmod u+r {path}"
             raise ArchiveError(f"you may not read {path}", hint, code="archive-unreadable")
         self._container = open_container(path)
-        if _WORKFLOW in self.names:
+        if self._is_workflow():
             raise ArchiveError(
                 f"{path} is an archive of a workflow, and not of a model",
                 "name the archives of its models; what joins them can be a handler, or a client",
                 code="workflow-archive",
             )
+
+    def _is_workflow(self) -> bool:
+        with suppress(ArchiveError):  # a damaged one is told when its files are read
+            return _WORKFLOW in self.names
+        return False
 
     @property
     def name(self) -> str:

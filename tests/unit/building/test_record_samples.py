@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -97,3 +98,13 @@ def test_a_tolerance_for_shades_is_not_kept_for_data(
     Image.new("L", (16, 16), 3).save(mask, "PNG")
     found = _sample("tiny", "mask.png", mask.getvalue(), known, None, None, kind)
     assert (found.kind, found.tolerance) == expected
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_what_a_request_is_sent_with_stands_in_the_spec(name: str) -> None:
+    typed = "multipart/form-data; boundary=b"
+    sample = SampleSpec("a.form", "a.png", content_type=typed, headers={"X-A": "1, 2"})
+    changed = with_sample(TEXT, name, sample)
+    assert spec(name, changed).samples[-1] == sample
+    again = replace(sample, headers={"X-B": "3"})
+    assert spec(name, with_sample(changed, name, again)).samples[-1] == again
