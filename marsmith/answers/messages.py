@@ -7,31 +7,36 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Parameter:
-    """A body, or one field of a form."""
-
-    name: str
-    value: bytes
-    content_type: str = ""
+# What a header can hold (RFC 9110, 5.5).
+HEADER_NAME = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
+HEADER_VALUE = r"^[!-~]([ -~]*[!-~])?$"
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request, as the front end passes it to a worker."""
+    """One request, as a client sends it: a body, its content type if it has one, other headers.
 
-    parameters: tuple[Parameter, ...]
-    headers: Mapping[str, str] = field(default_factory=dict)
+    answers/requests.py makes them of files and of the fields of a form.
+    """
 
-    @classmethod
-    def of(
-        cls, body: bytes, content_type: str = "", headers: Mapping[str, str] | None = None
-    ) -> Request:
-        """Return a request with a raw body, as `curl -T` sends it."""
-        typed = {"Content-Type": content_type} if content_type else {}
-        given = {"Accept": "*/*", **typed, **(headers or {})}
-        return cls((Parameter("body", body, content_type),), given)
+    body: bytes
+    content_type: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict, hash=False)  # equal ones count
+
+    @property
+    def sent_type(self) -> str:
+        """The content type, wherever it is said; empty if it is not."""
+        named = (value for name, value in self.headers.items() if name.lower() == "content-type")
+        return next(named, self.content_type)
+
+    def sent_headers(self, accept: str = "*/*") -> dict[str, str]:
+        """Return all headers; those that the request itself names come before the usual ones."""
+        usual = {"Accept": accept}
+        if self.content_type:
+            usual["Content-Type"] = self.content_type
+        named = {name.lower() for name in self.headers}
+        kept = {name: value for name, value in usual.items() if name.lower() not in named}
+        return {**kept, **self.headers}
 
 
 @dataclass(frozen=True)

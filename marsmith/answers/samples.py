@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from marsmith.answers.messages import Response
+from marsmith.answers.messages import Request, Response
 from marsmith.answers.pictures import (
     data_difference,
     is_data,
@@ -27,7 +27,8 @@ LARGEST = 0.25  # the most that one value 0…1 of a picture may differ by
 class Sample:
     """Names inside the archive of a request's body and its expected answer.
 
-    `kind` is one of KINDS, or empty: then it is told by the expected answer.
+    `kind` is one of KINDS, or empty: then it is told by the expected answer. `content_type` and
+    `headers` are the request's.
     """
 
     request: str
@@ -35,6 +36,12 @@ class Sample:
     tolerance: float
     largest: float = LARGEST
     kind: str = ""
+    content_type: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def with_body(self, body: bytes) -> Request:
+        """Return the request, whose body the archive holds."""
+        return Request(body, self.content_type, self.headers)
 
     def complaint(self, expected: bytes, answer: Response) -> str | None:
         """Return why an answer is not the expected one, or None if it is."""
@@ -54,7 +61,7 @@ def parse_samples(text: str | bytes, archive: str = "NAME") -> tuple[Sample, ...
     """
     try:
         return tuple(_checked(Sample(**entry)) for entry in json.loads(text))
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ArchiveError(
             f"{SAMPLES_FILE} cannot be read: {error}",
             f"build the archive again: marsmith build {archive}",
@@ -70,6 +77,9 @@ def _checked(sample: Sample) -> Sample:
         raise TypeError(f"there is no kind {sample.kind!r}")
     if not names or not all(isinstance(value, (int, float)) for value in numbers):
         raise TypeError("names and numbers are expected")
+    texts = [sample.content_type, *sample.headers, *sample.headers.values()]
+    if not all(isinstance(value, str) for value in texts):
+        raise TypeError("the content type and the headers are texts")
     return sample
 
 
@@ -77,8 +87,9 @@ def format_samples(samples: tuple[Sample, ...]) -> bytes:
     """Write the index of an archive's samples."""
     values = [asdict(sample) for sample in samples]
     for one in values:
-        if not one["kind"]:
-            del one["kind"]
+        for key in ("kind", "content_type", "headers"):
+            if not one[key]:
+                del one[key]
     return json.dumps(values, indent=2).encode() + b"\n"
 
 

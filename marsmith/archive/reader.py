@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from marsmith.answers.messages import Request
 from marsmith.answers.samples import SAMPLES_FILE, Sample, parse_samples
 from marsmith.archive.containers import Entry, open_container
 from marsmith.archive.manifest import MANIFEST_FILE, Manifest, parse_manifest
@@ -15,6 +17,8 @@ from marsmith.archive.model_config import parse_model_config
 from marsmith.core.errors import ArchiveError
 
 _LARGEST_TEXT = 512 << 10  # bytes of a manifest, a model-config, an index of samples
+
+_WORKFLOW = "WAR-INF/MANIFEST.json"  # torch-workflow-archiver writes it
 
 
 class Archive:
@@ -32,6 +36,17 @@ class Archive:
             hint = f"allow it: chmod u+r {path}"
             raise ArchiveError(f"you may not read {path}", hint, code="archive-unreadable")
         self._container = open_container(path)
+        if self._is_workflow():
+            raise ArchiveError(
+                f"{path} is an archive of a workflow, and not of a model",
+                "name the archives of its models; what joins them can be a handler, or a client",
+                code="workflow-archive",
+            )
+
+    def _is_workflow(self) -> bool:
+        with suppress(ArchiveError):  # a damaged one is told when its files are read
+            return _WORKFLOW in self.names
+        return False
 
     @property
     def name(self) -> str:
@@ -103,6 +118,10 @@ class Archive:
             message = f"{self.path}: {name} is larger than {_LARGEST_TEXT >> 10} KiB"
             raise ArchiveError(message, hint, code=code)
         return text
+
+    def request_of(self, sample: Sample) -> Request:
+        """Return the request of one of its samples. Raises ArchiveError."""
+        return sample.with_body(self.read(sample.request))
 
     @cached_property
     def digest(self) -> str:

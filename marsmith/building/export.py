@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from marsmith.answers.agreement import Agreement, agreement
+from marsmith.answers.messages import Request
 from marsmith.archive.reader import Archive
 from marsmith.building.building import build
 from marsmith.building.calibration import Photos, split_photos
@@ -28,6 +29,7 @@ from marsmith.project.entries import entries
 from marsmith.project.project import Project
 from marsmith.project.spec import ArchiveSpec
 from marsmith.torchserve.environment import without_secrets
+from marsmith.torchserve.front_end import parameters_of
 
 _ENGINES_FILE = "torch_engines.py"  # of handlers that know handler_config.engine and dtype
 
@@ -224,10 +226,18 @@ def _relative(project: Project, path: Path) -> Path:
     return whole.relative_to(root) if whole.is_relative_to(root) else whole
 
 
+def _parameters(request: Request) -> list[tuple[str, str, str]]:
+    """Return what a worker gets of a request: names, content types, and base64 of values."""
+    return [
+        (one.name, one.content_type, base64.b64encode(one.value).decode())
+        for one in parameters_of(request)
+    ]
+
+
 def _run(model: Path, folder: Path, archive: Archive, job: dict[str, Any]) -> dict[str, Any]:
     """Run the export in a process with torch, in an environment as for workers."""
     result = folder / "result.json"
-    samples = [sample.request for sample in archive.samples]
+    samples = [_parameters(archive.request_of(sample)) for sample in archive.samples]
     (folder / "job.json").write_text(json.dumps(job | {"samples": samples, "result": str(result)}))
     known = without_secrets(os.environ)
     environment = {k: v for k, v in known.items() if not k.startswith(("PYTHON", "TS_"))}

@@ -11,7 +11,7 @@ from marsmith.answers.messages import Request, Response
 from marsmith.answers.pictures import is_data
 from marsmith.answers.samples import difference
 from marsmith.check.handler_faults import handler_fault
-from marsmith.check.probes import GARBAGE, others_like, request_of
+from marsmith.check.probes import GARBAGE, others_like
 from marsmith.check.subject import Subject
 from marsmith.core.findings import Finding, Severity
 from marsmith.worker.runtime import Runtime
@@ -60,7 +60,7 @@ class Batches:
         known = [self.request]
         found: list[Alone] = []
         for request in (
-            *(request_of(archive, sample) for sample in archive.samples),
+            *(archive.request_of(sample) for sample in archive.samples),
             *others_like(self.request),
         ):
             if request not in known and len(found) < _KINDS - 1:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from marsmith.answers.messages import Request
+from marsmith.answers.requests import Input
 from marsmith.answers.samples import Sample, difference
 from marsmith.check.batches import Batches
 from marsmith.check.handler_faults import handler_fault
 from marsmith.check.load_failures import explain_load
 from marsmith.check.memory import check_memory
-from marsmith.check.probes import request_of
+from marsmith.check.probes import Probe
 from marsmith.check.subject import Subject
 from marsmith.check.timeouts import check_timeouts
 from marsmith.check.unproven import Unproven
@@ -31,6 +32,7 @@ class Behaviour:
     subject: Subject
     timeout: float
     sandbox: Sandbox | None = None
+    given: Sequence[Input] = ()  # requests that the user names
     without_sandbox: str = ""  # why it was run without one
     figures: dict[str, float] = field(default_factory=dict)  # seconds
     _answered: float = 0.0  # seconds, without a sample too
@@ -91,10 +93,11 @@ class Behaviour:
 
     def _check_answers(self, run: Runtime) -> Iterator[Finding]:
         samples = self.subject.archive.samples
-        first = (
-            self._with_samples(run, samples) if samples else Unproven(self.subject, run).findings()
-        )
-        request = yield from first
+        request = (yield from self._with_samples(run, samples)) if samples else None
+        if self.given or not samples:
+            given = [Probe(one.name, one.request()) for one in self.given]
+            answered = yield from Unproven(self.subject, run, given).findings()
+            request = request or answered
         if request is None:
             return
         steady = yield from self._check_mode(run, request)
@@ -107,7 +110,7 @@ class Behaviour:
         """Yield samples with wrong answers; return a request that is answered."""
         good = None
         for sample in samples:
-            request = request_of(self.subject.archive, sample)
+            request = self.subject.archive.request_of(sample)
             start, logged = time.monotonic(), len(run.log())
             answer = run.predict(request)
             self.figures.setdefault("answer", time.monotonic() - start)

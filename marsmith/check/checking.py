@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from marsmith.answers.requests import Input
 from marsmith.archive.reader import Archive
 from marsmith.building.building import build, is_stale
 from marsmith.building.preflight import check_spec
@@ -64,6 +65,7 @@ def check(
     fix: bool = False,
     accept: Collection[str] = (),
     sandbox: Sandbox | None = None,
+    given: Sequence[Input] = (),
 ) -> Checked:
     """Check one archive. `timeout` is in seconds; `fix` rebuilds an archive that is stale.
 
@@ -77,7 +79,7 @@ def check(
             return Checked(target.name, found)
     try:
         archive = _archive(target, fix=fix)
-        behaviour = Behaviour(_subject(target, archive, accept), timeout, sandbox)
+        behaviour = Behaviour(_subject(target, archive, accept), timeout, sandbox, given)
         findings = _check_archive(behaviour)
         return Checked(target.name, tuple(findings), behaviour.figures, behaviour.without_sandbox)
     except FindingsError as error:

@@ -16,17 +16,16 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
-from marsmith.answers.messages import Parameter, Request
-from marsmith.answers.samples import Sample
-from marsmith.archive.reader import Archive
+from marsmith.answers.forms import Field, form
+from marsmith.answers.messages import Request
+from marsmith.answers.requests import JSON
 from marsmith.weights.torch_writer import torch_tensor
 
-GARBAGE = Request.of(b"\x00no image\xff" * 3, "application/octet-stream")
+GARBAGE = Request(b"\x00no image\xff" * 3, "application/octet-stream")
 _SIDE = 224
 _SHAPE = (1, 3, 64, 64)
 _NAMES = 12  # at most, of form fields or keys
 _TEXT = "A cat sits on the mat."
-_JSON = "application/json"
 
 
 @dataclass(frozen=True)
@@ -57,18 +56,22 @@ def picture_probes() -> Iterator[Probe]:
 def wrapped_probes(names: Sequence[str]) -> Iterator[Probe]:
     """Yield a picture in forms and in JSON, under all names at once that a handler reads."""
     picture = next(picture_probes())
-    body = picture.request.parameters[0].value
+    body = picture.request.body
     named = " and ".join(map(repr, names))
-    fields = tuple(Parameter(name, body, "image/png") for name in names)
-    yield Probe(f"an RGB PNG in the form field {named}", Request(fields, picture.request.headers))
-    values = dict.fromkeys(names, base64.b64encode(body).decode())
-    yield Probe(f"JSON with an RGB PNG in {named}", Request.of(json.dumps(values).encode(), _JSON))
+    fields = [Field(name, body, "picture.png", "image/png") for name in names]
+    yield Probe(f"an RGB PNG in the form field {named}", form(fields))
+    text = base64.b64encode(body).decode()
+    values = dict.fromkeys(names, text)
+    yield _json(f"JSON with an RGB PNG in {named}", values)
+    yield _json(f"KServe's JSON with an RGB PNG in {named}", {"instances": [values]})
+    one = {"name": names[0], "shape": [1], "datatype": "BYTES", "data": [text]}
+    yield _json("KServe's JSON, version 2, with an RGB PNG", {"inputs": [one]})
 
 
 def other_probes(names: Sequence[str]) -> Iterator[Probe]:
     """Yield requests for archives that answer no pictures: a tensor, text and JSON."""
     tensor = torch_tensor(_SHAPE, bytes(4 * math.prod(_SHAPE)))
-    yield Probe(f"a tensor of shape {_SHAPE}, as torch.save writes it", Request.of(tensor))
+    yield Probe(f"a tensor of shape {_SHAPE}, as torch.save writes it", Request(tensor))
     numbers = [0.1, 0.2, 0.3, 0.4]
     named = dict.fromkeys(names, numbers)
     values = (numbers, [numbers], named, {"instances": [named]}, dict.fromkeys(names, _TEXT))
@@ -76,11 +79,11 @@ def other_probes(names: Sequence[str]) -> Iterator[Probe]:
     # Without a type, a worker hands over bytes; with one, a text or the values.
     for content_type in ("", "text/plain"):
         kind = f" as {content_type}" if content_type else ""
-        yield Probe(f"text{kind}", Request.of(_TEXT.encode(), content_type))
+        yield Probe(f"text{kind}", Request(_TEXT.encode(), content_type))
     for text in texts:
-        for content_type in ("", _JSON):
+        for content_type in ("", JSON):
             kind = f" as {content_type}" if content_type else ""
-            yield Probe(f"{text}{kind}", Request.of(text.encode(), content_type))
+            yield Probe(f"{text}{kind}", Request(text.encode(), content_type))
 
 
 def names_read(text: bytes) -> list[str]:
@@ -103,18 +106,10 @@ def names_read(text: bytes) -> list[str]:
     return list(dict.fromkeys(["data", *names]))[:_NAMES]
 
 
-def request_of(archive: Archive, sample: Sample) -> Request:
-    """Return the request of a sample."""
-    return Request.of(archive.read(sample.request))
-
-
 def others_like(request: Request) -> Iterator[Request]:
     """Yield requests of the same kind and size with other content, for pictures and JSON."""
-    (first, *more) = request.parameters
-    if more:
-        return
-    for body in _bodies_like(first.value):
-        yield replace(request, parameters=(replace(first, value=body),))
+    for body in _bodies_like(request.body):
+        yield replace(request, body=body)
 
 
 def _bodies_like(body: bytes) -> Iterator[bytes]:
@@ -142,8 +137,12 @@ def _coloured(image: Image.Image) -> Image.Image:
     return other.convert(image.mode)
 
 
+def _json(what: str, values: Any) -> Probe:
+    return Probe(what, Request(json.dumps(values).encode(), JSON))
+
+
 def _picture(what: str, image: Image.Image, form: str) -> Probe:
-    return Probe(what, Request.of(_encoded(image, form)))
+    return Probe(what, Request(_encoded(image, form)))
 
 
 def _encoded(image: Image.Image, form: str) -> bytes:

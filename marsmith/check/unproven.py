@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from marsmith.answers.messages import Request, Response
@@ -27,6 +27,7 @@ class Unproven:
 
     subject: Subject
     run: Runtime
+    given: Sequence[Probe] = ()  # requests of the user's, in place of made-up ones
     _good: list[Probe] = field(default_factory=list, init=False)
     _refused: list[tuple[Probe, Response]] = field(default_factory=list, init=False)
     _failed: list[tuple[Probe, Finding]] = field(default_factory=list, init=False)
@@ -34,8 +35,8 @@ class Unproven:
     def findings(self) -> Generator[Finding, None, Request | None]:
         """Yield what is wrong; return a request that is answered."""
         names = names_read(self.subject.python_files.get(self.subject.handler_file or "", b""))
-        families = [picture_probes(), wrapped_probes(names)]
-        if not reads_pictures(self.subject):
+        families = [iter(self.given)] if self.given else [picture_probes(), wrapped_probes(names)]
+        if not self.given and not reads_pictures(self.subject):
             families.append(other_probes(names))
         for family in families:
             if self._good:
@@ -47,9 +48,10 @@ class Unproven:
         if not self._good:
             yield from self._nothing_answered()
             return None
-        if self.subject.spec:
+        if self.subject.spec and not self.subject.archive.samples:
             yield self._no_sample("it has no sample, so nothing proves its answers correct")
-        if self._good[0].what in {probe.what for probe in picture_probes()}:
+        usual = self.given or picture_probes()
+        if self._good[0].what in {probe.what for probe in usual}:
             yield from self._some_failed()
             yield from self._some_refused()
         return self._good[0].request

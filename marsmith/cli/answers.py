@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from marsmith.answers.messages import Response
 from marsmith.answers.pictures import picture_kind
+from marsmith.answers.requests import Input
 from marsmith.cli.output import file_size
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import MarsmithError
 from marsmith.inspect.describe_body import body_of
+from marsmith.inspect.describe_tensors import tensors_of
 
 _ENDINGS = {
     "application/json": "json",
@@ -56,7 +58,7 @@ class Row:
         return values | ({"traceback": list(self.traceback)} if self.traceback else {})
 
 
-def inputs_of(paths: tuple[Path, ...]) -> Iterator[tuple[Path, str]]:
+def files_of(paths: tuple[Path, ...]) -> Iterator[tuple[Path, str]]:
     """Yield each file and its name; those of a folder in order, without hidden ones."""
     for path in paths:
         if not path.is_dir():
@@ -75,17 +77,24 @@ def inputs_of(paths: tuple[Path, ...]) -> Iterator[tuple[Path, str]]:
         yield from found
 
 
-def places(files: list[tuple[Path, str]], folder: Path) -> dict[Path, Path]:
-    """Return the place of each file's answer in a folder, without its own ending.
+def places(inputs: Sequence[Input], folder: Path | None) -> list[Path | None]:
+    """Return the place of each input's answer in a folder, without its own ending.
 
     It is named as the file is; without the file's folder and ending unless two would share a place.
     """
-    choices = {path: _choices(path, name) for path, name in files}
+    if folder is None:
+        return [None] * len(inputs)
+    choices = {path: _choices(path, one.name) for one in inputs for path in [_named(one)]}
     taken = Counter(one for found in choices.values() for one in set(found))
-    return {
-        path: folder / next((one for one in found if taken[one] == 1), found[-1])
-        for path, found in choices.items()
+    found = {
+        path: folder / next((one for one in some if taken[one] == 1), some[-1])
+        for path, some in choices.items()
     }
+    return [found[_named(one)] for one in inputs]
+
+
+def _named(one: Input) -> Path:
+    return one.path or Path(one.name)
 
 
 def _choices(path: Path, name: str) -> list[Path]:
@@ -103,7 +112,7 @@ def kept(answer: Response, place: Path | None) -> Path | None:
 
 def ending(answer: Response) -> str:
     """Return the usual ending of a file with this body, without the dot."""
-    by_kind = _BY_KIND.get(body_of(answer.body).kind, "bin")
+    by_kind = _BY_KIND.get(body_of(answer.body).kind, "pt" if tensors_of(answer.body) else "bin")
     return picture_kind(answer.body) or _ENDINGS.get(answer.content_type, by_kind)
 
 
@@ -127,7 +136,7 @@ def described(answer: Response) -> str:
     body, size = body_of(answer.body), file_size(len(answer.body))
     if body.kind == "picture":
         return "{format}, {width} x {height} pixels, ".format(**body.facts) + size
-    return f"{answer.content_type or 'binary data'}, {size}"
+    return f"{tensors_of(answer.body) or answer.content_type or 'binary data'}, {size}"
 
 
 def cells(answer: Response, value: Any) -> tuple[str, str]:

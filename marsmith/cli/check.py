@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
+from marsmith.answers.forms import Field
 from marsmith.check import checking
 from marsmith.check.targets import Target, targets
 from marsmith.cli.completion import complete_archives
@@ -28,6 +30,7 @@ from marsmith.cli.output import (
     print_json,
 )
 from marsmith.cli.progress import working
+from marsmith.cli.requests import inputs_of, request_options
 from marsmith.project.project import Project
 
 
@@ -39,6 +42,15 @@ from marsmith.project.project import Project
 )
 @click.option("--strict", is_flag=True, help="Treat warnings as errors.")
 @click.option("--fix", is_flag=True, help="Rebuild archives that are older than their sources.")
+@click.option(
+    "--input",
+    "inputs",
+    metavar="INPUT",
+    type=click.Path(exists=True, path_type=Path),
+    multiple=True,
+    help="Ask this file instead of made-up requests. Can be repeated.",
+)
+@request_options
 @accept_code_option
 @timeout_option
 @sandbox_options
@@ -49,6 +61,10 @@ def check(
     archives: tuple[str, ...],
     strict: bool,
     fix: bool,
+    inputs: tuple[Path, ...],
+    content_type: str,
+    headers: tuple[tuple[str, str], ...],
+    fields: tuple[Field, ...],
     accept_code: tuple[str, ...],
     timeout: float,
     sandbox: str | None,
@@ -59,12 +75,18 @@ def check(
     Without arguments: all archives in archives.toml. Archives from others can be checked too, as a
     .mar, a .tar.gz, or a folder of them. Exit status 1 if there are errors.
     """
+    given = inputs_of(inputs, content_type, headers, fields)
     found = targets(archives, lambda: project_of(context))
     results, isolation = [], sandbox_of(sandbox)
     for target in found:
         with working(f"checking {target.name}"):
             result = checking.check(
-                target, timeout=timeout, fix=fix, accept=accept_code, sandbox=isolation
+                target,
+                timeout=timeout,
+                fix=fix,
+                accept=accept_code,
+                sandbox=isolation,
+                given=given,
             )
         results.append(result)
         if not as_json:

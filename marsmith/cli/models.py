@@ -7,11 +7,13 @@ from typing import Any
 
 import click
 
-from marsmith.cli.answers import Row, inputs_of, kept, places
+from marsmith.answers.forms import Field
+from marsmith.cli.answers import Row, kept, places
 from marsmith.cli.options import json_option, name_argument, port_option, project_of
 from marsmith.cli.output import echo, examples, file_size, print_json
 from marsmith.cli.progress import working
 from marsmith.cli.reports import accept_option, folder_of, out_option, report, require_one
+from marsmith.cli.requests import inputs_of, request_options, require_input
 from marsmith.cli.tables import print_table
 from marsmith.client import Model, Worker
 from marsmith.core.processes import resident_memory
@@ -34,9 +36,9 @@ _TRACEBACK = "the handler's traceback: marsmith logs {} --tail 5"
     "inputs",
     metavar="INPUT...",
     nargs=-1,
-    required=True,
     type=click.Path(exists=True, path_type=Path),
 )
+@request_options
 @accept_option
 @out_option
 @port_option
@@ -46,27 +48,33 @@ def predict(
     context: click.Context,
     name: str,
     inputs: tuple[Path, ...],
+    content_type: str,
+    headers: tuple[tuple[str, str], ...],
+    fields: tuple[Field, ...],
     accept: str,
     out: Path | None,
     port: int | None,
     as_json: bool,
 ) -> None:
-    """Send each INPUT, a file or a folder of files, to the model NAME and show its answer."""
-    files = list(inputs_of(inputs))
-    require_one(files, out)
-    folder = folder_of(out)
-    targets = places(files, folder) if folder else {}
+    """Send each INPUT, a file or a folder of files, to the model NAME and show its answer.
+
+    With --field, a form is sent instead. A .json file is sent as JSON.
+    """
+    asked = inputs_of(inputs, content_type, headers, fields)
+    require_input(asked)
+    require_one(asked, out)
+    targets = places(asked, folder_of(out))
     rows = []
     with working(f"asking {name}") as progress, connect(project_of(context), port) as client:
-        progress.count(f"asking {name}", len(files))
-        for path, file in files:
-            answer = client.predict(name, path.read_bytes(), accept)
-            rows.append(Row(file, answer, kept(answer, targets.get(path))))
+        progress.count(f"asking {name}", len(asked))
+        for one, target in zip(asked, targets, strict=True):
+            answer = client.predict(name, one.request(), accept)
+            rows.append(Row(one.name, answer, kept(answer, target)))
             progress.done += 1
     if any(row.answer.status >= 500 for row in rows):
         late = late_answer(project_of(context), port, name)
         echo(f"hint: {late or _TRACEBACK.format(name)}", err=True)
-    report(rows, out, as_json=as_json, noun="image")
+    report(rows, out, as_json=as_json, noun="input")
 
 
 @click.command(epilog=examples("marsmith models", "marsmith models --json"))

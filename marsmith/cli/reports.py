@@ -9,11 +9,13 @@ import csv
 import io
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from marsmith.answers.requests import Input
 from marsmith.cli.answers import Row, cells, described, keep
 from marsmith.cli.output import echo, is_terminal, plain, print_json
 from marsmith.cli.tables import print_table
@@ -39,9 +41,9 @@ def folder_of(out: Path | None) -> Path | None:
     return None if out is None or out == STDOUT or out.suffix in _TABLES else out
 
 
-def require_one(files: list[tuple[Path, str]], out: Path | None) -> None:
+def require_one(inputs: Sequence[Input], out: Path | None) -> None:
     """Raise UsageError for several answers on standard output, where they would run together."""
-    if out == STDOUT and len(files) != 1:
+    if out == STDOUT and len(inputs) != 1:
         raise click.UsageError("--out - writes one answer: name one file")
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 
-from marsmith.answers.messages import Request, Response
-from marsmith.cli.answers import Row, inputs_of, kept, places
+from marsmith.answers.forms import Field
+from marsmith.answers.messages import Response
+from marsmith.answers.requests import Input, accepting
+from marsmith.cli.answers import Row, kept, places
 from marsmith.cli.options import (
     accept_code_option,
     archive_argument,
@@ -22,6 +24,7 @@ from marsmith.cli.options import (
 from marsmith.cli.output import examples
 from marsmith.cli.progress import working
 from marsmith.cli.reports import accept_option, folder_of, out_option, report, require_one
+from marsmith.cli.requests import inputs_of, request_options, require_input
 from marsmith.core.errors import WorkerError
 from marsmith.project.accepted_code import accepted_around
 from marsmith.worker.failure_lines import failure_lines, load_error
@@ -33,6 +36,7 @@ from marsmith.worker.runtime import Runtime
         "marsmith run digits samples/seven.png",
         "marsmith run model_store/digits.mar photos --out answers.csv",
         "marsmith run cartoon samples/cat.jpg --out - > cat.jpg",
+        "marsmith run inpaint --field image=@cat.jpg --field mask=@mask.png --out answers",
     )
 )
 @archive_argument
@@ -40,9 +44,9 @@ from marsmith.worker.runtime import Runtime
     "inputs",
     metavar="INPUT...",
     nargs=-1,
-    required=True,
     type=click.Path(exists=True, path_type=Path),
 )
+@request_options
 @accept_option
 @out_option
 @accept_code_option
@@ -54,6 +58,9 @@ def run(
     context: click.Context,
     archive: str,
     inputs: tuple[Path, ...],
+    content_type: str,
+    headers: tuple[tuple[str, str], ...],
+    fields: tuple[Field, ...],
     accept: str,
     out: Path | None,
     accept_code: tuple[str, ...],
@@ -64,13 +71,13 @@ def run(
     """Send each INPUT to an archive, loaded as a worker loads it, without a server.
 
     ARCHIVE is a name in archives.toml, a .mar or .tar.gz, or an unpacked archive. An INPUT is a
-    file, or a folder of files.
+    file, or a folder of files; with --field, a form is sent instead. A .json file is sent as JSON.
     """
     opened = archive_of(context, archive)
-    files = list(inputs_of(inputs))
-    require_one(files, out)
-    folder = folder_of(out)
-    targets = places(files, folder) if folder else {}
+    asked = inputs_of(inputs, content_type, headers, fields)
+    require_input(asked)
+    require_one(asked, out)
+    targets = places(asked, folder_of(out))
     rows, source_name = [], source_name_of(context, opened)
     accepted = accepted_around(opened.path) | frozenset(accept_code)
     runtime = Runtime(opened, timeout=timeout, accepted=accepted, sandbox=sandbox_of(sandbox))
@@ -80,22 +87,23 @@ def run(
         except WorkerError as error:
             raise load_error(error, runtime, source_name) from error
         with runtime:
-            progress.count(f"running {opened.name}", len(files))
-            for start in range(0, len(files), runtime.batch_size):
-                part = files[start : start + runtime.batch_size]
-                answers, failed = _answers(runtime, [path for path, _ in part], accept, source_name)
-                for (path, name), answer in zip(part, answers, strict=True):
-                    place = kept(answer, targets.get(path))
-                    rows.append(Row(name, answer, place, failed if answer.status >= 500 else ()))
+            progress.count(f"running {opened.name}", len(asked))
+            for start in range(0, len(asked), runtime.batch_size):
+                part = asked[start : start + runtime.batch_size]
+                answers, failed = _answers(runtime, part, accept, source_name)
+                for number, (one, answer) in enumerate(zip(part, answers, strict=True), start):
+                    place = kept(answer, targets[number])
+                    why = failed if answer.status >= 500 else ()
+                    rows.append(Row(one.name, answer, place, why))
                 progress.done += len(part)
     report(rows, out, as_json=as_json, noun="input")
 
 
 def _answers(
-    runtime: Runtime, paths: list[Path], accept: str, source_name: Callable[[str], str]
+    runtime: Runtime, inputs: list[Input], accept: str, source_name: Callable[[str], str]
 ) -> tuple[list[Response], tuple[str, ...]]:
     """Return the answers to one batch, and why a request failed."""
-    requests = [Request.of(path.read_bytes(), headers={"Accept": accept}) for path in paths]
+    requests = [accepting(one.request(), accept) for one in inputs]
     start = len(runtime.log())
     answers = runtime.predict_batch(requests)
     return answers, failure_lines(runtime, answers, start, source_name)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 
-from marsmith.answers.messages import Response
+from marsmith.answers.forms import Field
+from marsmith.answers.messages import Request, Response
 from marsmith.answers.pictures import picture_kind, picture_sheet
+from marsmith.answers.requests import Input
 from marsmith.answers.samples import KINDS
 from marsmith.building import record_samples
 from marsmith.cli.answers import cells, described, keep
@@ -21,10 +23,13 @@ from marsmith.cli.options import (
 )
 from marsmith.cli.output import examples
 from marsmith.cli.progress import working
+from marsmith.cli.requests import inputs_of, request_options
 from marsmith.cli.tables import print_table
 from marsmith.core.errors import ProjectError
+from marsmith.inspect.describe_body import body_of
 from marsmith.project.project import Project
 from marsmith.project.spec import SampleSpec
+from marsmith.torchserve.front_end import parameters_of
 from marsmith.worker.runtime import DEFAULT_TIMEOUT
 
 
@@ -38,6 +43,7 @@ from marsmith.worker.runtime import DEFAULT_TIMEOUT
     nargs=-1,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
 )
+@request_options
 @click.option(
     "--tolerance",
     type=Number(min=0),
@@ -63,6 +69,9 @@ def sample(
     context: click.Context,
     name: str,
     inputs: tuple[Path, ...],
+    content_type: str,
+    headers: tuple[tuple[str, str], ...],
+    fields: tuple[Field, ...],
     tolerance: float | None,
     largest: float | None,
     kind: str | None,
@@ -73,14 +82,17 @@ def sample(
 
     Without INPUT, its existing samples are recorded again. The old and the new answers are shown
     side by side. If you confirm, the new ones are written to samples/, named in archives.toml, and
-    packed into the archive.
+    packed into the archive. With --field, a form is the request; a .json file is sent as JSON.
     """
     project = project_of(context)
+    asked = inputs_of(inputs, content_type, headers, fields)
+    if (content_type or headers) and not asked:
+        raise click.UsageError("--content-type and --header describe an INPUT: name one")
     with working(f"recording samples of {name}"):
         recorded = record_samples.record(
             project,
             name,
-            inputs or _existing(project, name),
+            asked or _existing(project, name),
             tolerance=tolerance,
             largest=largest,
             kind=kind,
@@ -103,7 +115,7 @@ def sample(
     click.echo(f"recorded {len(recorded)} sample{'s' if len(recorded) > 1 else ''} of {name}")
 
 
-def _existing(project: Project, name: str) -> tuple[Path, ...]:
+def _existing(project: Project, name: str) -> list[Input]:
     """Return the requests of the samples that an archive has."""
     (spec,) = project.specs((name,))
     if not spec.samples:
@@ -112,7 +124,7 @@ def _existing(project: Project, name: str) -> tuple[Path, ...]:
             f"name a request that it answers: marsmith sample {name} FILE",
             code="no-samples",
         )
-    return tuple(project.root / sample.request for sample in spec.samples)
+    return [Input(one.request, project.root / one.request) for one in spec.samples]
 
 
 def _show(project: Project, name: str, recorded: list[record_samples.Recorded]) -> None:
@@ -123,7 +135,7 @@ def _show(project: Project, name: str, recorded: list[record_samples.Recorded]) 
         request = one.sample.request
         rows.append((request, _short(before) if before else "-", _short(one.answer), change))
         if picture_kind(one.answer.body):
-            pictures.append([one.source.read_bytes(), one.answer.body, one.before])
+            pictures.append([_picture(one.request), one.answer.body, one.before])
     columns = ("request", "so far", "now", "change")
     print_table(columns, rows, fold=("so far", "now", "change"))
     if pictures:
@@ -132,9 +144,15 @@ def _show(project: Project, name: str, recorded: list[record_samples.Recorded]) 
         click.echo(f"look at them: {keep(picture_sheet(titles, pictures), sheet)}")
 
 
+def _picture(request: Request) -> bytes:
+    """Return the first picture of a request, or its body."""
+    bodies = (one.value for one in parameters_of(request))
+    return next((body for body in bodies if picture_kind(body)), request.body)
+
+
 def _short(answer: Response) -> str:
     """Return an answer as `LABEL (CONFIDENCE)`, as text, or as the kind of a picture."""
-    if picture_kind(answer.body):
+    if body_of(answer.body).kind in ("picture", "bytes"):
         return described(answer)
     label, confidence = cells(answer, answer.values)
     return f"{label} ({confidence})" if confidence else label

@@ -8,7 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from marsmith.answers.messages import Response
+from marsmith.answers.messages import Request, Response
+from marsmith.answers.requests import file_request
 from marsmith.client.batches import in_parallel
 from marsmith.client.managing import Managing
 from marsmith.core.errors import ClientError
@@ -41,13 +42,13 @@ class BaseClient(Managing):
     def predict(
         self,
         model: str,
-        body: bytes,
+        request: Request | bytes,
         accept: str = "*/*",
         *,
         version: str | None = None,
         deadline: float | None = None,
     ) -> Response:
-        """Send one raw body to a model and return its answer."""
+        """Send a request, or bytes as a raw body, to a model and return its answer."""
 
     @abstractmethod
     def health(self) -> str:
@@ -62,36 +63,28 @@ class BaseClient(Managing):
         version: str | None = None,
         deadline: float | None = None,
     ) -> Response:
-        """Send the content of a file, as `predict` does."""
-        try:
-            body = Path(path).read_bytes()
-        except (OSError, ValueError) as error:  # ValueError: not a path
-            why = getattr(error, "strerror", None) or error
-            raise ClientError(
-                f"{str(path)!r} cannot be read: {why}",
-                "name a file that can be read",
-                code="unreadable-file",
-            ) from error
-        return self.predict(model, body, accept, version=version, deadline=deadline)
+        """Send the content of a file, as `predict` does; that of a .json file as JSON."""
+        request = file_request(Path(path))
+        return self.predict(model, request, accept, version=version, deadline=deadline)
 
     def predict_batch(
         self,
         model: str,
-        bodies: Iterable[bytes],
+        requests: Iterable[Request | bytes],
         accept: str = "*/*",
         *,
         version: str | None = None,
         deadline: float | None = None,
         connections: int = 8,
     ) -> list[Response | ClientError]:
-        """Send each body as a request of its own, over so many connections at once.
+        """Send each request or raw body by itself, over so many connections at once.
 
-        Returns the answers in the order of `bodies`; in place of a missing answer, the ClientError
-        that `predict` would have raised. `bodies` are taken from their iterable only as they are
-        sent. `deadline` holds for each request.
+        Returns the answers in the order of `requests`; in place of a missing answer, the
+        ClientError that `predict` would have raised. `requests` are taken from their iterable only
+        as they are sent. `deadline` holds for each request.
         """
         return in_parallel(
-            lambda body: self.predict(model, body, accept, version=version, deadline=deadline),
-            bodies,
+            lambda one: self.predict(model, one, accept, version=version, deadline=deadline),
+            requests,
             connections,
         )

@@ -5,17 +5,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from marsmith.answers.messages import Response
 from marsmith.core.errors import ClientError
 
+_Sent = TypeVar("_Sent")
+
 
 def in_parallel(
-    ask: Callable[[bytes], Response], bodies: Iterable[bytes], connections: int
+    ask: Callable[[_Sent], Response], requests: Iterable[_Sent], connections: int
 ) -> list[Response | ClientError]:
-    """Call `ask` for each body; return answers or ClientErrors, in the order of `bodies`.
+    """Call `ask` for each request; return answers or ClientErrors, in the order of `requests`.
 
-    Each of `connections` threads takes the next body when it is free, so that few bodies are in
+    Each of `connections` threads takes the next one when it is free, so that few of them are in
     memory. Any other error, and Ctrl-C, ends all threads once their request is answered.
     """
     if connections < 1:
@@ -25,7 +28,7 @@ def in_parallel(
             code="bad-argument",
         )
     answers: dict[int, Response | ClientError] = {}
-    numbered = enumerate(bodies)
+    numbered = enumerate(requests)
     taking = threading.Lock()
     stopped = threading.Event()
 
@@ -33,11 +36,12 @@ def in_parallel(
         try:
             while not stopped.is_set():
                 with taking:
-                    number, body = next(numbered, (-1, b""))
-                if number < 0:
+                    numbered_one = next(numbered, None)
+                if numbered_one is None:
                     return
+                number, request = numbered_one
                 try:
-                    answers[number] = ask(body)
+                    answers[number] = ask(request)
                 except ClientError as error:
                     answers[number] = error
         except BaseException:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from marsmith.answers.messages import Response
+from marsmith.answers.messages import Request, Response
 from marsmith.client.base import BaseClient
 from marsmith.client.description import expecting_torchserve
 from marsmith.client.grpc_refusals import Refusal
@@ -20,6 +20,7 @@ from marsmith.client.workers_up import PATIENCE, NoWorkerUpError, WorkersUp
 from marsmith.core.errors import ClientError, RefusedError
 from marsmith.core.extras import MODULES
 from marsmith.core.installed import require
+from marsmith.torchserve.front_end import parameters_of
 
 if TYPE_CHECKING:
     from marsmith.client.grpc_wire import Wire
@@ -75,31 +76,36 @@ class GrpcClient(BaseClient):
     def predict(
         self,
         model: str,
-        body: bytes,
+        request: Request | bytes,
         accept: str = "*/*",
         *,
         version: str | None = None,
         deadline: float | None = None,
     ) -> Response:
-        """Send one raw body to a model; a refusal is a response too, with its status.
+        """Send a body, or a form's fields, to a model; a refusal is a response too.
 
-        The body of a refusal is the JSON that TorchServe answers over HTTP. `accept` cannot be
-        set: gRPC has no such header. `deadline` is in seconds.
+        The body of a refusal is the JSON that TorchServe answers over HTTP. gRPC has no headers, so
+        `accept` cannot be set, and a handler gets JSON as bytes. `deadline` is in seconds.
         """
-        if accept != "*/*":
+        whole = Request(request) if isinstance(request, bytes) else request
+        if accept != "*/*" or whole.headers:
+            asked = ", ".join(whole.headers) or f"Accept: {accept}"
             raise ClientError(
-                f"TorchServe's gRPC cannot ask for {accept}: it has no Accept header",
+                f"TorchServe's gRPC has no headers, and cannot send {asked}",
                 "use HTTP: marsmith.Client",
                 code="not-over-grpc",
             )
+        values = {one.name: one.value for one in parameters_of(whole)}
         left = Deadline(self._deadline if deadline is None else deadline)
 
         def ask(version: str | None, left: Deadline) -> Response:
-            return self._predicted(model, body, version, left)
+            return self._predicted(model, values, version, left)
 
         return self._routes.answered(model, version, ask, left)
 
-    def _predicted(self, model: str, body: bytes, version: str | None, until: Deadline) -> Response:
+    def _predicted(
+        self, model: str, values: Mapping[str, bytes], version: str | None, until: Deadline
+    ) -> Response:
         check = self._workers_up.for_request(model, version, self._worker_patience)
         try:
             if check is not None:
@@ -110,7 +116,7 @@ class GrpcClient(BaseClient):
                 check=check,
                 model_name=model,
                 model_version=version or "",
-                input={"body": body},
+                input=values,
             )
         except NoWorkerUpError as error:
             return error.response

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from marsmith.answers.messages import Response
+from marsmith.answers.messages import Request, Response
 from marsmith.client.base import BaseClient
 from marsmith.client.description import expecting_torchserve
 from marsmith.client.managing import REFUSED_HINT, TOKEN_HINT
@@ -18,6 +19,8 @@ from marsmith.client.sending import Call, Sender, refuses_token, server_url
 from marsmith.client.tokens import TokenSource, token_source
 from marsmith.client.workers_up import PATIENCE, WorkersUp
 from marsmith.core.errors import RefusedError
+
+_RAW = "application/octet-stream"
 
 
 class Client(BaseClient):
@@ -80,30 +83,30 @@ class Client(BaseClient):
     def predict(
         self,
         model: str,
-        body: bytes,
+        request: Request | bytes,
         accept: str = "*/*",
         *,
         version: str | None = None,
         deadline: float | None = None,
     ) -> Response:
-        """Send one raw body to a model; a refusal is a response too, with its status.
+        """Send a request, or bytes as a raw body, to a model; a refusal is a response too.
 
         `accept` is the HTTP header: the content types that the response may have. Without
         `version` the model's default version answers. `deadline` is in seconds.
         """
-        return self._infer("predictions", model, body, accept, version, deadline)
+        return self._infer("predictions", model, request, accept, version, deadline)
 
     def explain(
         self,
         model: str,
-        body: bytes,
+        request: Request | bytes,
         accept: str = "*/*",
         *,
         version: str | None = None,
         deadline: float | None = None,
     ) -> Response:
         """Ask a model to explain its answer, with its `explain_handle`; as `predict` otherwise."""
-        return self._infer("explanations", model, body, accept, version, deadline)
+        return self._infer("explanations", model, request, accept, version, deadline)
 
     def inference_headers(self) -> dict[str, str]:
         """Return the headers that an inference request needs; none if tokens are off."""
@@ -174,7 +177,7 @@ class Client(BaseClient):
         self,
         api: str,
         model: str,
-        body: bytes,
+        request: Request | bytes,
         accept: str,
         version: str | None,
         deadline: float | None,
@@ -182,7 +185,7 @@ class Client(BaseClient):
         left = Deadline(self._deadline if deadline is None else deadline)
 
         def ask(version: str | None, left: Deadline) -> Response:
-            return self._asked(api, model, body, accept, version, left)
+            return self._asked(api, model, request, accept, version, left)
 
         return self._routes.answered(model, version, ask, left)
 
@@ -190,14 +193,15 @@ class Client(BaseClient):
         self,
         api: str,
         model: str,
-        body: bytes,
+        request: Request | bytes,
         accept: str,
         version: str | None,
         deadline: Deadline,
     ) -> Response:
-        headers = {"content-type": "application/octet-stream", "accept": accept}
+        sent = _typed(request)
+        headers = sent.sent_headers(accept)
         path = f"/{api}/{_path(model, version)}"
-        call = Call("inference", "POST", self._url, path, headers=headers, content=body)
+        call = Call("inference", "POST", self._url, path, headers=headers, content=sent.body)
         check = self._workers_up.for_request(model, version, self._worker_patience)
         return self._sender.send(call, deadline, check)
 
@@ -213,6 +217,12 @@ class Client(BaseClient):
         if not answer.ok and answer.status not in accepted:
             raise _refused(answer, call)
         return answer
+
+
+def _typed(request: Request | bytes) -> Request:
+    """Return a request with a content type; that of a raw body says nothing of it."""
+    whole = Request(request) if isinstance(request, bytes) else request
+    return whole if whole.sent_type else replace(whole, content_type=_RAW)
 
 
 def _path(model: str, version: str | None = None) -> str:

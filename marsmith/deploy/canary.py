@@ -115,10 +115,10 @@ def _route(archive: Archive, new: Version, options: CanaryOptions) -> Route:
 def _probe(change: Change, archive: Archive, new: Version, old: Version, seconds: float) -> int:
     """Send each sample to both versions; return how many requests each of them got."""
     for sample in archive.samples:
-        body, expected = archive.read(sample.request), archive.read(sample.response)
+        request, expected = archive.request_of(sample), archive.read(sample.response)
         for version in (old, new):  # both, so that they have the same load
             answer = change.session.client.predict(
-                new.name, body, version=version.version, deadline=seconds
+                new.name, request, version=version.version, deadline=seconds
             )
         if wrong := complaint(sample, expected, answer):
             raise RolloutError(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from marsmith.answers.messages import Request, Response
 from marsmith.archive.reader import Archive
-from marsmith.check.probes import Probe, other_probes, picture_probes
+from marsmith.check.probes import Probe, other_probes, picture_probes, wrapped_probes
 from marsmith.core.errors import ArchiveError, ClientError, RolloutError, WorkerError
 from marsmith.core.extras import MissingExtraError
 from marsmith.deploy.change import Change
@@ -72,18 +72,17 @@ def require_no_worse(change: Change, new: Version, old: Version) -> None:
 
 def _samples(new: Archive, old: Archive) -> Iterator[Probe]:
     """Yield the old version's samples which the new one has not: those were replayed."""
-    replayed = {new.read(sample.request) for sample in new.samples}
+    replayed = [new.request_of(sample) for sample in new.samples]
     for sample in old.samples:
-        body = old.read(sample.request)
-        if body not in replayed:
-            yield Probe(f"the sample {sample.request} of the version before", Request.of(body))
+        request = old.request_of(sample)
+        if request not in replayed:
+            yield Probe(f"the sample {sample.request} of the version before", request)
 
 
 def _probes() -> Iterator[Probe]:
-    """Yield made-up requests as raw bodies without a type: a client sends nothing else."""
-    for probe in (*picture_probes(), *other_probes(["data"])):
-        if not probe.request.parameters[0].content_type:
-            yield probe
+    """Yield made-up requests of all kinds."""
+    names = ["data"]
+    yield from (*picture_probes(), *wrapped_probes(names), *other_probes(names))
 
 
 def _failures(change: Change, new: Version, probes: Iterator[Probe]) -> list[_Failure]:
@@ -97,9 +96,8 @@ def _failures(change: Change, new: Version, probes: Iterator[Probe]) -> list[_Fa
 
 
 def _ask(change: Change, new: Version, request: Request) -> Response | ClientError:
-    body = request.parameters[0].value
     try:
-        return change.session.client.predict(new.name, body, version=new.version)
+        return change.session.client.predict(new.name, request, version=new.version)
     except ClientError as error:
         return error
 
@@ -110,7 +108,12 @@ def _answered(change: Change, old: Archive, failures: list[_Failure]) -> list[_F
         return []
 
     project = change.session.project
-    runtime = Runtime(old, timeout=change.session.timeout, accepted=accepted_by(project))
+    runtime = Runtime(
+        old,
+        timeout=change.session.timeout,
+        accepted=accepted_by(project),
+        envelope=project.envelope,
+    )
 
     def ask() -> list[_Failure]:
         with runtime as run:

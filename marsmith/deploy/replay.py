@@ -23,10 +23,10 @@ def replay(client: Client, archive: Archive, version: str, workers: int) -> int:
         return 0
     rounds = max(-(-TIMES // len(samples)), 4 * workers)
     for sample in samples:
-        body = archive.read(sample.request)
+        request = archive.request_of(sample)
         answers = in_parallel(
             lambda one: client.predict(archive.name, one, version=version),
-            [body] * rounds,
+            [request] * rounds,
             min(_CONNECTIONS, 2 * workers),
         )
         expected = archive.read(sample.response)

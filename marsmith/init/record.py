@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from marsmith.answers.requests import Input
 from marsmith.building import record_samples
 from marsmith.project.project import Project
 from marsmith.worker.runtime import DEFAULT_TIMEOUT
@@ -20,7 +21,7 @@ def record_answer(root: Path, name: str, picture: str) -> None:
     recorded = record_samples.record(
         project,
         name,
-        (root / picture,),
+        (Input(picture, root / picture),),
         tolerance=None,
         largest=None,
         timeout=DEFAULT_TIMEOUT,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from marsmith.answers.messages import Response
+from marsmith.answers.messages import Request, Response
 from marsmith.answers.samples import SAMPLES_FOLDER
 from marsmith.archive.manifest import MANIFEST_FILE
 from marsmith.archive.reader import Archive
@@ -175,23 +175,23 @@ def _compare_answers(comparison: Comparison, timeout: float, sandbox: Sandbox | 
 
 
 def _answers(
-    archive: Archive, requests: list[bytes], timeout: float, sandbox: Sandbox | None
+    archive: Archive, requests: list[Request], timeout: float, sandbox: Sandbox | None
 ) -> list[Response]:
     with Runtime(archive, timeout=timeout, sandbox=sandbox) as runtime:
         return [runtime.predict(request) for request in requests]
 
 
-def _requests(comparison: Comparison) -> dict[bytes, tuple[str, tuple[str, ...], float]]:
-    """Return the requests of all samples: body → name, archives that have it, tolerance."""
-    found: dict[bytes, tuple[str, tuple[str, ...], float]] = {}
+def _requests(comparison: Comparison) -> dict[Request, tuple[str, tuple[str, ...], float]]:
+    """Return the requests of all samples: their name, archives that have it, tolerance."""
+    found: dict[Request, tuple[str, tuple[str, ...], float]] = {}
     for side, archive in zip(SIDES, comparison.archives, strict=True):
         try:
             for sample in archive.samples:
-                body = read_part(archive, sample.request)
-                name, sides, tolerance = found.get(body, (sample.request, (), sample.tolerance))
+                asked = sample.with_body(read_part(archive, sample.request))
+                name, sides, tolerance = found.get(asked, (sample.request, (), sample.tolerance))
                 name = name.removeprefix(f"{SAMPLES_FOLDER}/")
                 both = tuple(dict.fromkeys((*sides, side)))
-                found[body] = name, both, min(tolerance, sample.tolerance)
+                found[asked] = name, both, min(tolerance, sample.tolerance)
         except ArchiveError as error:
             comparison.problems.append((side, error.message))
     return found

@@ -28,7 +28,8 @@ from marsmith.programs.exported_formats import ExportError, enough, write_format
 
 MANIFEST, CONFIG = Path("MAR-INF/MANIFEST.json"), Path("model-config.yaml")
 Model = Callable[[torch.Tensor], torch.Tensor]
-Answer = Callable[[bytes], bytes]
+Row = dict[str, Any]  # what a handler gets of a request
+Answer = Callable[[Row], bytes]
 Distance = dict[str, float]
 _OTHER_FORMAT = "try another format; MARSMITH_DEBUG=1 prints the whole error"
 _LARGEST_BATCH = 64  # of the image handlers; a KServe request may hold so many pictures
@@ -43,13 +44,28 @@ def load_handler() -> tuple[Any, Answer]:
     )
     handler = getattr(service._entry_point, "__self__", None)
 
-    def answer(body: bytes) -> bytes:
+    def answer(row: Row) -> bytes:
         service.context.request_ids = {0: "sample"}
         service.context.request_processor = [RequestProcessor({})]
-        (given,) = service._entry_point([{"body": body}], service.context)
+        (given,) = service._entry_point([row], service.context)
         return _as_bytes(given)
 
     return handler, answer
+
+
+def _row(parameters: list[list[str]]) -> Row:
+    """Return what TorchServe's worker makes of a request (ts/protocol/otf_message_handler.py)."""
+    row: Row = {}
+    for name, content_type, encoded in parameters:
+        value = bytearray(base64.b64decode(encoded))
+        row[name] = json.loads(value) if content_type == "application/json" else value
+        if content_type.startswith("text"):
+            row[name] = value.decode()
+    return row
+
+
+def _file(path: str) -> Row:
+    return {"body": Path(path).read_bytes()}
 
 
 def _as_bytes(answer: Any) -> bytes:
@@ -60,11 +76,11 @@ def _as_bytes(answer: Any) -> bytes:
 
 
 def ask(
-    model: torch.nn.Module, answer: Answer, files: Iterable[str]
+    model: torch.nn.Module, answer: Answer, rows: Iterable[Row]
 ) -> tuple[list[torch.Tensor], list[bytes]]:
-    """Let files be answered one by one; return what the model got, and the answers.
+    """Let requests be answered one by one; return what the model got, and the answers.
 
-    Files that are refused before the model sees them are left out.
+    Those that are refused before the model sees them are left out.
     """
     inputs: list[torch.Tensor] = []
     answers = []
@@ -74,9 +90,9 @@ def ask(
         inputs.append(first.clone() if isinstance(first, torch.Tensor) else first)
 
     hook = model.register_forward_pre_hook(keep)
-    for file in files:
+    for row in rows:
         before = len(inputs)
-        body = answer(Path(file).read_bytes())
+        body = answer(row)
         if len(inputs) > before:
             answers.append(body)
     hook.remove()
@@ -165,14 +181,16 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
             "keep the nn.Module in `self.model`, as marsmith_handlers do",
         )
     model = model.eval()
-    inputs, _ = ask(model, answer, job["samples"])
+    rows = [_row(one) for one in job["samples"]]
+    inputs, _ = ask(model, answer, rows)
     if not inputs:
         raise ExportError(
             "the handler answered its samples without calling its model",
             "only models that the handler keeps in `self.model` can be exported",
         )
     _refuse_structures(model, inputs[0])
-    calibration = ask(model, answer, job["calibrating"])[0] if job["dtype"] == "int8" else []
+    photos = [_file(one) for one in job["calibrating"]] if job["dtype"] == "int8" else []
+    calibration = ask(model, answer, photos)[0]
     write(model, inputs, calibration or inputs, job)
     set_model(Path(job["file"]))
     set_engine(job["engine"], job["dtype"])
@@ -213,18 +231,17 @@ def hold_against(
     }
     pairs = []
     for file in job["held_out"]:
-        seen, answers = ask(model, answer, [file])  # one by one: they may be large
+        seen, answers = ask(model, answer, [_file(file)])  # one by one: they may be large
         if seen:
-            pairs.append((answers[0], answer_again(Path(file).read_bytes())))
+            pairs.append((answers[0], answer_again(_file(file))))
             found = compare(model, exported, seen, job["tolerance"])
             before = differences.setdefault("photos held out", dict.fromkeys(found, 0.0))
             left_out = before["left_out"] + found["left_out"]
             larger = {key: max(value, found[key]) for key, value in before.items()}
             differences["photos held out"] = larger | {"left_out": left_out}
-    bodies = [Path(file).read_bytes() for file in job["samples"]]
     return {
         "differences": differences,
-        "answers": [_text(answer_again(body)) for body in bodies],
+        "answers": [_text(answer_again(_row(one))) for one in job["samples"]],
         "pairs": [list(map(_text, pair)) for pair in pairs],
     }
 

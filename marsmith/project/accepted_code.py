@@ -8,7 +8,7 @@ from pathlib import Path
 from marsmith.archive.reader import Archive
 from marsmith.core.errors import ArchiveError, ProjectError
 from marsmith.project.project import Project
-from marsmith.project.spec import SPEC_FILE, ArchiveSpec
+from marsmith.project.spec import ArchiveSpec
 from marsmith.weights.checkpoint import SAVE_STATE_DICT
 from marsmith.weights.code_search import FoundCode, code_in
 from marsmith.weights.pickle_names import is_hostile
@@ -42,11 +42,8 @@ def accepted_by(project: Project) -> frozenset[str]:
 
 def accepted_around(path: Path) -> frozenset[str]:
     """Return the digests that the project around an archive accepts."""
-    parents = path.absolute().parents
-    root = parents[1] if len(parents) > 1 else path.parent
-    project = Project(root)
-    inside = project.model_store == path.absolute().parent and (root / SPEC_FILE).is_file()
-    return accepted_by(project) if inside else frozenset()
+    project = Project.around(path)
+    return accepted_by(project) if project else frozenset()
 
 
 def code_problem(found: FoundCode, spec: ArchiveSpec | None = None) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from marsmith.answers.requests import likely_type
 from marsmith.answers.samples import SAMPLES_FILE, SAMPLES_FOLDER, Sample, format_samples
 from marsmith.archive.manifest import MANIFEST_FILE
 from marsmith.archive.model_config import parse_model_config
@@ -163,6 +164,8 @@ def generated(project: Project, spec: ArchiveSpec) -> dict[str, bytes]:
                     sample.tolerance,
                     sample.largest,
                     sample.kind,
+                    sample.content_type or likely_type(sample.request),
+                    sample.headers,
                 )
                 for sample in spec.samples
             )

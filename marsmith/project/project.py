@@ -41,6 +41,14 @@ class Project:
             code="no-project",
         )
 
+    @classmethod
+    def around(cls, archive: Path) -> Project | None:
+        """Return the project in whose model store an archive lies."""
+        parents = archive.absolute().parents
+        project = cls(parents[min(1, len(parents) - 1)])
+        inside = project.model_store == archive.absolute().parent
+        return project if inside and (project.root / SPEC_FILE).is_file() else None
+
     @property
     def model_store(self) -> Path:
         """Where built archives are, and where TorchServe looks for them."""
@@ -95,6 +103,11 @@ class Project:
                 "make it a readable file",
                 code="config-unreadable",
             ) from error
+
+    @property
+    def envelope(self) -> str:
+        """The `service_envelope` in which TorchServe wraps every request; empty without one."""
+        return self.config.get("service_envelope", "").strip()
 
     def state_path(self, name: str) -> Path:
         """Return where a file or folder of Marsmith's own is, `.marsmith/NAME`; makes nothing."""

@@ -53,6 +53,7 @@ class SampleSpec:
 
     Numbers in it may differ by `tolerance`; values 0…1 of a picture by that on average, and by
     `largest` anywhere. `kind` says how a picture is compared; empty: told by its look.
+    Without `content_type`, the request's file tells it.
     """
 
     request: str
@@ -60,6 +61,8 @@ class SampleSpec:
     tolerance: float = 1e-3
     largest: float = LARGEST
     kind: str = ""
+    content_type: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

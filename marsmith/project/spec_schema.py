@@ -17,6 +17,7 @@ from pydantic_core import (
     core_schema,
 )
 
+from marsmith.answers.messages import HEADER_NAME, HEADER_VALUE
 from marsmith.answers.samples import KINDS
 from marsmith.core.suggestions import did_you_mean
 from marsmith.core.worker_bounds import bounds_problem
@@ -91,6 +92,11 @@ _SAMPLE = _table(
         "tolerance": core_schema.float_schema(strict=True, ge=0),
         "largest": core_schema.float_schema(strict=True, ge=0),
         "kind": core_schema.literal_schema(list(KINDS)),
+        "content_type": core_schema.str_schema(strict=True, pattern=HEADER_VALUE),
+        "headers": core_schema.dict_schema(
+            core_schema.str_schema(strict=True, pattern=HEADER_NAME),
+            core_schema.str_schema(strict=True, pattern=HEADER_VALUE),
+        ),
     },
 )
 _ARCHIVE = _table(
@@ -149,7 +155,8 @@ def explain(detail: ErrorDetails, path: tuple[str | int, ...]) -> tuple[str, str
 
 
 _PLAIN_WORDS = (
-    (r"String should match pattern .*", "should be sha256: and 64 hexadecimal digits"),
+    (r"String should match pattern '\^sha256.*", "should be sha256: and 64 hexadecimal digits"),
+    (r"String should match pattern .*", "should be what a header can hold"),
     (r"a valid integer", "an integer"),
     (r"a valid (dictionary|tuple|list)( or instance of \w+)?", r"a \1"),
     (r"a (tuple|list)", "a list"),

@@ -12,7 +12,7 @@ from tomlkit.items import AoT, InlineTable, Item, Table
 from marsmith.core.errors import ProjectError
 from marsmith.project.spec import SPEC_FILE, ArchiveSpec, parse_spec
 
-Value = str | int | float | bool | None
+Value = str | int | float | bool | dict[str, str] | None
 Path = tuple[str, ...]
 _Table = MutableMapping[str, Any]
 
@@ -75,7 +75,7 @@ def with_entry(
         _add_table(document, path, f"[[{_dotted(path)}]]", wanted)
     else:
         new = tomlkit.inline_table()
-        new.update(wanted)
+        new.update({name: _item(value) for name, value in wanted.items()})
         entries.append(new)
     return tomlkit.dumps(document)
 
@@ -132,11 +132,11 @@ def _set(table: _Table, values: Mapping[str, Any]) -> None:
     new = {key: value for key, value in values.items() if key not in table}
     for key, value in values.items():
         if key not in new and table[key] != value:
-            table[key] = value
+            table[key] = _item(value)
     own = [one for one in _items(table) if not isinstance(one, (Table, AoT))]
     last = own[-1] if own else table
     if isinstance(table, InlineTable) or not isinstance(last, Item):
-        table.update(new)
+        table.update({key: _item(value) for key, value in new.items()})
     elif new:  # tomlkit would put them behind the comments that belong to the next table
         _write_behind(last, _lines(new))
 
@@ -167,9 +167,18 @@ def _write_behind(item: Any, text: str) -> None:
     item.trivia.trail = (trail if trail.endswith("\n") else f"{trail}\n") + text
 
 
+def _item(value: Any) -> Any:
+    """Return a value as it is written behind a key; a table on one line."""
+    if not isinstance(value, dict):
+        return value
+    inline = tomlkit.inline_table()
+    inline.update(value)
+    return inline
+
+
 def _lines(values: Mapping[str, Any]) -> str:
     return "".join(
-        f"{tomlkit.key(key).as_string()} = {tomlkit.item(value).as_string()}\n"
+        f"{tomlkit.key(key).as_string()} = {tomlkit.item(_item(value)).as_string()}\n"
         for key, value in values.items()
     )
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from marsmith.answers.messages import Response
+from marsmith.answers.messages import Request, Response
 from marsmith.answers.samples import Sample
 from marsmith.archive.reader import Archive
 from marsmith.client import Client
@@ -78,7 +78,7 @@ class Start:
                 self._prove(archive, sample)
 
     def _prove(self, archive: Archive, sample: Sample) -> None:
-        answer = self._predict(archive, archive.read(sample.request))
+        answer = self._predict(archive, archive.request_of(sample))
         if answer is None:
             return
         if answer.status >= 500 and (finding := self.failure(archive)):
@@ -94,7 +94,7 @@ class Start:
                 code="wrong-answer",
             )
 
-    def _predict(self, archive: Archive, request: bytes) -> Response | None:
+    def _predict(self, archive: Archive, request: Request) -> Response | None:
         """Send a request, and keep looking: a handler may hang. None if the user wants to stop."""
         sender = ThreadPoolExecutor(max_workers=1)
         try:

@@ -15,6 +15,7 @@ from http import HTTPStatus
 
 from marsmith.answers.messages import Request, Response
 from marsmith.core.errors import WorkerError
+from marsmith.torchserve.front_end import parameters_of
 
 Read = Callable[[int], bytes]  # returns exactly so many bytes
 # As Netty has them; two have other names in later versions of Python.
@@ -45,16 +46,19 @@ def encode_load(
 
 
 def encode_batch(requests: Sequence[Request], ids: Sequence[str]) -> bytes:
-    """Ask a worker to answer a batch; `ids` are the requests' x-request-id."""
+    """Ask a worker to answer a batch; `ids` are the requests' x-request-id.
+
+    Raises ClientError for a form that the front end cannot read.
+    """
     message = [b"I"]
     for request, request_id in zip(requests, ids, strict=True):
         message.append(_sized(request_id.encode()))
         # The front end adds these two to what the client sent (InputParameter, RequestInput).
-        headers = {"explain": "False", "url_path": "", **request.headers}
+        headers = {"explain": "False", "url_path": "", **request.sent_headers()}
         for name, value in headers.items():
             message += [_sized(name.encode()), _sized(value.encode())]
         message.append(_END)
-        for parameter in request.parameters:
+        for parameter in parameters_of(request):
             message += [_sized(parameter.name.encode()), _sized(parameter.content_type.encode())]
             message.append(_sized(parameter.value))
         message.append(_END)

@@ -53,7 +53,8 @@ class Trial:
         self._server = server
         self._stop = stop
         url, headers = server.url(archive), server.headers()
-        requests = [http_request(url, archive.read(one.request), headers) for one in self.samples]
+        asked = [archive.request_of(one) for one in self.samples]
+        requests = [http_request(url, one.body, one.sent_headers() | headers) for one in asked]
         self._load = Load(url, requests, conditions.connections)
 
     def __enter__(self) -> Trial:

@@ -47,13 +47,14 @@ def needs(archive: Archive) -> Needs:
     return Needs.NOTHING if found.isdisjoint(_OF_TORCH) else Needs.TORCH
 
 
-def uses_torchserve(archive: Archive) -> bool:
+def uses_torchserve(archive: Archive, envelope: str = "") -> bool:
     """Whether TorchServe's own worker runs an archive, and not Marsmith's own.
 
     A handler that needs torch alone is run by TorchServe's where that is installed, since that is
-    what serves it. Raises MissingExtraError if nothing here can run it, and ArchiveError.
+    what serves it. What takes requests out of an `envelope` is TorchServe's too. Raises
+    MissingExtraError if nothing here can run it, and ArchiveError.
     """
-    needed = needs(archive)
+    needed = Needs.TORCHSERVE if envelope else needs(archive)
     if needed is Needs.NOTHING:
         return False
     if needed is Needs.TORCH and not is_installed(_OF_TORCHSERVE):

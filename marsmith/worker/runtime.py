@@ -14,10 +14,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from marsmith.answers.messages import Request, Response
+from marsmith.answers.requests import file_request
 from marsmith.archive.reader import Archive
 from marsmith.core.errors import WorkerError
 from marsmith.core.findings import Finding
 from marsmith.project.accepted_code import refuse_code
+from marsmith.project.project import Project
 from marsmith.torchserve.environment import temporary_folder
 from marsmith.torchserve.load_failure import explain
 from marsmith.torchserve.tracebacks import find_failure, traceback_lines
@@ -51,6 +53,7 @@ class Runtime:
         watched: bool = False,
         sandbox: Sandbox | None = None,
         accepted: Collection[str] | None = None,
+        envelope: str | None = None,
     ) -> None:
         """`timeout` is in seconds, for the load and for each batch.
 
@@ -60,7 +63,8 @@ class Runtime:
         how it calls its model, for `notes`. `sandbox` keeps the archive's code away from this
         machine; where the system allows none and it is not required, `without_sandbox` says why.
         `accepted` are the digests of files whose code may run, by default those of the project in
-        whose model store the archive lies.
+        whose model store the archive lies. `envelope` is TorchServe's `service_envelope`, by
+        default that project's.
         """
         self.archive = archive if isinstance(archive, Archive) else Archive(Path(archive))
         self._timeout = timeout
@@ -69,6 +73,7 @@ class Runtime:
         self._sandbox = sandbox
         self.without_sandbox = ""  # what the system lacks for one
         self._accepted = accepted
+        self._envelope = envelope
         self._folder: Path | None = None
         self._worker: WorkerProcess | InProcessWorker | None = None
         self.failed: Finding | None = None  # why it could not be loaded
@@ -94,7 +99,8 @@ class Runtime:
         """
         manifest = self.archive.manifest
         refuse_code(self.archive, self._accepted)
-        torchserve = uses_torchserve(self.archive)
+        envelope = self._chosen_envelope()
+        torchserve = uses_torchserve(self.archive, envelope)
         self._folder = temporary_folder()
         try:
             # As the front end names it: models/ and 32 hexadecimal digits.
@@ -106,7 +112,7 @@ class Runtime:
                 str(model),
                 handler=manifest.handler,
                 batch_size=self.batch_size,
-                envelope=manifest.envelope or "",
+                envelope=envelope,
             )
             # Not before: in this process it changes the folder that relative paths start from.
             self._worker = self._start_worker(model, torchserve)
@@ -123,6 +129,12 @@ class Runtime:
         except BaseException:
             self.stop()
             raise
+
+    def _chosen_envelope(self) -> str:
+        """Return what wraps requests: the server's setting goes before the manifest's, as there."""
+        project = Project.around(self.archive.path) if self._envelope is None else None
+        envelope = project.envelope if project else self._envelope
+        return envelope or self.archive.manifest.envelope or ""
 
     def _start_worker(self, model: Path, torchserve: bool) -> WorkerProcess | InProcessWorker:
         if self._in_process:
@@ -154,11 +166,11 @@ class Runtime:
         content_type: str = "",
         headers: Mapping[str, str] | None = None,
     ) -> Response:
-        """Answer one request alone; bytes and files are sent as raw bodies."""
+        """Answer one request alone: a file, bytes with their content type, or a whole request."""
         if isinstance(request, Path):
-            request = request.read_bytes()
+            request = file_request(request, content_type, headers)
         if isinstance(request, bytes):
-            request = Request.of(request, content_type, headers)
+            request = Request(request, content_type, headers or {})
         return self.predict_batch([request])[0]
 
     def predict_batch(self, requests: Sequence[Request]) -> list[Response]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from marsmith.answers.messages import Parameter, Request
+from marsmith.answers.forms import Field, form
+from marsmith.answers.messages import Request
 from marsmith.torchserve.worker_protocol import encode_batch, encode_load, read_batch, read_loaded
 from marsmith.worker.process import WorkerGoneError, WorkerProcess
 from marsmith.worker.runtime import Runtime
@@ -83,12 +85,12 @@ def handle(data, context):
     return globals()[context.get_request_header(0, 'do')](data, context)
 """
 REQUESTS = {
-    "raw": [Request.of(b"x\xff")],
-    "json": [Request.of(b'{"a": [1]}', "application/json", {"x-own": "1", "X-Own": "2"})],
-    "damaged": [Request.of(b"{", "application/json"), Request.of(b"\xff", "text/plain")],
-    "text": [Request.of("grün".encode(), "text/plain; charset=utf-8")],
-    "form": [Request((Parameter("body", b"1", "image/png"), Parameter("more", b"2")), {"a": "b"})],
-    "batch": [Request.of(b"a"), Request.of(b"b", "text/plain"), Request.of(b"c")],
+    "raw": [Request(b"x\xff")],
+    "json": [Request(b'{"a": [1]}', "application/json", {"x-own": "1", "X-Own": "2"})],
+    "damaged": [Request(b"{", "application/json"), Request(b"\xff", "text/plain")],
+    "text": [Request("grün".encode(), "text/plain; charset=utf-8")],
+    "form": [form([Field("body", b"1", "one.png", "image/png"), Field("more", b"2")])],
+    "batch": [Request(b"a"), Request(b"b", "text/plain"), Request(b"c")],
 }
 
 
@@ -159,7 +161,7 @@ def both() -> Iterator[tuple[Worker, Worker]]:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("kind", REQUESTS)
 def test_it_answers_the_same_bytes(both: tuple[Worker, Worker], way: str, kind: str) -> None:
-    requests = [Request(one.parameters, {**one.headers, "do": way}) for one in REQUESTS[kind]]
+    requests = [replace(one, headers={**one.headers, "do": way}) for one in REQUESTS[kind]]
     own, theirs = (worker.ask(requests) for worker in both)
     assert own == theirs
 
@@ -231,7 +233,7 @@ def onnx_archive(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("watched", [False, True])
 def test_an_onnx_archive_is_run_without_torch(onnx_archive: Path, watched: bool) -> None:
     with Runtime(onnx_archive, watched=watched) as run:
-        answers = run.predict_batch([Request.of(bytes([1, 2, 3, 4])), Request.of(bytes(4))])
+        answers = run.predict_batch([Request(bytes([1, 2, 3, 4])), Request(bytes(4))])
     values = [answer.json() for answer in answers]
     assert values == [{"sum": 10.0, "modules": []}, {"sum": 0.0, "modules": []}]
 

@@ -7,12 +7,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
+from marsmith.answers.forms import Field, form
 from marsmith.answers.messages import Request, Response
+from marsmith.client.http import Client
 from marsmith.core.errors import WorkerError
 from marsmith.torchserve.ports import free_ports
 from marsmith.worker.runtime import Runtime
@@ -54,6 +57,8 @@ HANDLERS = {
     seen = {k: v for k, v in seen.items() if k.lower() in ('body', 'content-type', 'explain')}
     return [f'{own} {seen} {sys.path[0] == os.getcwd()} {context.model_name} {context.manifest}'
             f'{context.model_yaml_config} {sorted(context.system_properties)}']""",
+    "rows": """
+    return [{k: [type(v).__name__, str(v)] for k, v in row.items()} for row in data]""",
     "dies": "sys.exit(3)",  # the last one, for TorchServe takes its time to start another worker
 }
 START = """import os, sys, torch
@@ -111,6 +116,36 @@ def test_the_runtime_answers_as_torchserve_does(odd: Served, running: Runtime, d
         assert_same(served, own)
 
 
+REQUESTS = {
+    "form with files": form(
+        [Field("image", b"\x89\r\n--x", "a.png", "image/png"), Field("mask", b"\x00", "m.bin")]
+    ),
+    "form with texts": form([Field("strength", b"0.5"), Field("name", "grün".encode())]),
+    "form with JSON": form([Field("data", b'{"a": [1]}', "a.json", "application/json")]),
+    "form with a text file": form([Field("data", b"a text", "a.txt", "text/plain")]),
+    "a name twice": form([Field("a", b"1"), Field("a", b"2")]),
+    "JSON": Request(b'{"a": [1, null]}', "application/json"),
+    "JSON in UTF-8": Request('{"ä": 1}'.encode(), "application/json; charset=utf-8"),
+    "broken JSON": Request(b'{"a"', "application/json"),
+    "a text": Request("grün".encode(), "text/plain"),
+    "URL-encoded": Request(b"a=1&b=x+y%20z&c=", "application/x-www-form-urlencoded"),
+}
+
+
+@pytest.mark.parametrize("kind", REQUESTS)
+def test_a_request_of_any_form_reaches_the_handler_as_from_torchserve(
+    odd: Served, running: Runtime, kind: str
+) -> None:
+    request = replace(REQUESTS[kind], headers={"do": "rows"})
+    with Client(odd.url("")) as client:
+        assert_same_answer(client.predict("odd", request), running.predict(request))
+
+
+def assert_same_answer(served: Response, own: Response) -> None:
+    assert (served.status, served.values) == (own.status, own.values)
+    assert own.ok
+
+
 @pytest.fixture
 def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing is left, neither process nor file, of what a test runs."""
@@ -164,14 +199,14 @@ def test_a_batch_is_answered_in_order(kit: Kit) -> None:
         bodies = [
             (ROOT / "samples" / name).read_bytes() for name in ("seven.png", "three-photo.jpg")
         ]
-        answers = run.predict_batch([Request.of(body) for body in (*bodies, b"text", *bodies)])
+        answers = run.predict_batch([Request(body) for body in (*bodies, b"text", *bodies)])
     assert [answer.status for answer in answers] == [200, 200, 400, 200, 200]
     assert [a.json()["label"] for a in answers if a.ok] == ["7", "3", "7", "3"]
 
 
 def test_answers_in_parts_come_whole_and_to_their_requests(running: Runtime) -> None:
     answers = running.predict_batch(
-        [Request.of(body, headers={"do": "parts"}) for body in (b"x", b"y")]
+        [Request(body, headers={"do": "parts"}) for body in (b"x", b"y")]
     )
     assert [answer.body for answer in answers] == [b"one two done"] * 2
     assert [answer.headers["ts_stream_next"] for answer in answers] == ["true"] * 2

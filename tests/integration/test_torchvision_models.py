@@ -43,7 +43,7 @@ def build(kit: Kit, name: str, handler: str) -> Runtime:
 def test_a_segmenter(empty: Kit) -> None:
     size = decoded(PHOTO).size
     with build(empty, "lraspp_mobilenet_v3_large", "image_segmenter.ImageSegmenter") as run:
-        good, bad = run.predict_batch([Request.of(PHOTO), Request.of(b"text")])
+        good, bad = run.predict_batch([Request(PHOTO), Request(b"text")])
         assert (good.status, bad.status) == (200, 400)
         assert (good.json()["width"], good.json()["height"]) == size
         assert sum(one["share"] for one in good.json()["classes"]) == pytest.approx(1, abs=1e-5)
@@ -54,7 +54,7 @@ def test_a_segmenter(empty: Kit) -> None:
 def test_a_detector(empty: Kit) -> None:
     torch.manual_seed(0)
     with build(empty, "ssdlite320_mobilenet_v3_large", "object_detector.ObjectDetector") as run:
-        good, bad = run.predict_batch([Request.of(PHOTO), Request.of(b"text")])
+        good, bad = run.predict_batch([Request(PHOTO), Request(b"text")])
         assert (good.status, bad.status) == (200, 400)
         assert all(one["score"] >= 0.5 for one in good.json())
         drawn = decoded(run.predict(PHOTO, headers={"Accept": "image/jpeg"}).body)

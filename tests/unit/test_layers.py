@@ -19,9 +19,10 @@ TOP = {"__init__", "__main__", "pytest_plugin"}
 NO_IO_MODULES = """
 core/errors core/extras core/findings core/suggestions core/worker_bounds
 weights/dtypes weights/pickle_names weights/state_dict_names weights/state_dict_differences
-answers/messages answers/pictures answers/samples answers/agreement
+answers/messages answers/forms answers/pictures answers/samples answers/agreement
 archive/manifest
-torchserve/properties torchserve/worker_protocol torchserve/load_failure torchserve/log_records
+torchserve/properties torchserve/front_end torchserve/worker_protocol torchserve/load_failure
+torchserve/log_records
 torchserve/tracebacks torchserve/withheld torchserve/worker_lines
 torchserve/log_entries torchserve/log_config torchserve/metrics_text torchserve/metrics
 project/toml_lines project/spec_schema project/spec project/lockfile project/python_outline
@@ -32,9 +33,9 @@ check/downloads tune/space tune/load_result tune/pareto
 """
 NO_IO = NO_IO_MODULES.split()
 # All that they import.
-PURE = "__future__ _compat_pickle ast collections dataclasses datetime difflib enum functools "
-PURE += "http io ipaddress json marsmith math PIL prometheus_client pydantic_core re struct sys "
-PURE += "tomli tomlkit tomllib typing urllib xml"
+PURE = "__future__ _compat_pickle ast collections dataclasses datetime difflib email enum "
+PURE += "functools hashlib http io ipaddress json marsmith math PIL prometheus_client "
+PURE += "pydantic_core re struct sys tomli tomlkit tomllib typing urllib xml"
 IO = "open input exec eval sys.stdin sys.stdout sys.stderr sys.argv"
 MAY_PRINT = {"", "cli", "programs"}
 PRINTS_OR_EXITS = "print exit quit sys.exit os._exit sys.stdout sys.stderr click rich"

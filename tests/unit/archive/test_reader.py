@@ -142,3 +142,9 @@ def test_an_index_of_samples_that_is_none_is_an_archive_error(path: Path, index:
     archive = zipped(path, {"MAR-INF/MANIFEST.json": MANIFEST, "samples/samples.json": index})
     with pytest.raises(ArchiveError):
         _ = archive.samples
+
+
+def test_an_archive_of_a_workflow_is_called_one(tmp_path: Path) -> None:
+    entries = {"flow.yaml": "models: {}\n", "WAR-INF/MANIFEST.json": "{}"}
+    with pytest.raises(ArchiveError, check=coded("workflow-archive")):
+        zipped(tmp_path / "named-otherwise.mar", entries)

@@ -8,12 +8,9 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from marsmith.answers.messages import Response
-from marsmith.building.record_samples import _recorded, with_sample
+from marsmith.building.record_samples import _sample, with_sample
 from marsmith.core.errors import ProjectError
 from marsmith.project.spec import ArchiveSpec, SampleSpec, parse_spec
-from tests.projects import minimal_spec
-from tests.unit.conftest import MakeProject
 
 TEXT = """\
 # ours
@@ -95,12 +92,19 @@ def test_the_kind_of_a_picture_stands_in_the_spec_and_can_be_changed() -> None:
     ],
 )
 def test_a_tolerance_for_shades_is_not_kept_for_data(
-    project: MakeProject, known: SampleSpec | None, kind: str | None, expected: tuple[str, float]
+    known: SampleSpec | None, kind: str | None, expected: tuple[str, float]
 ) -> None:
-    made = project({"mask.png": b"any"}, minimal_spec())
-    archive = replace(made.archives["tiny"], samples=(known,) if known else ())
     mask = io.BytesIO()
     Image.new("L", (16, 16), 3).save(mask, "PNG")
-    answer = Response(200, "", {}, mask.getvalue())
-    found = _recorded(made, archive, made.root / "mask.png", answer, None, None, kind)
-    assert (found.sample.kind, found.sample.tolerance) == expected
+    found = _sample("tiny", "mask.png", mask.getvalue(), known, None, None, kind)
+    assert (found.kind, found.tolerance) == expected
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_what_a_request_is_sent_with_stands_in_the_spec(name: str) -> None:
+    typed = "multipart/form-data; boundary=b"
+    sample = SampleSpec("a.form", "a.png", content_type=typed, headers={"X-A": "1, 2"})
+    changed = with_sample(TEXT, name, sample)
+    assert spec(name, changed).samples[-1] == sample
+    again = replace(sample, headers={"X-B": "3"})
+    assert spec(name, with_sample(changed, name, again)).samples[-1] == again

@@ -41,7 +41,7 @@ def messages() -> list[bytes]:
     chance = random.Random(0)  # noqa: S311
     sizes = [0, 1, 300, 70_000, 3_000_000]
     requests = [
-        Request.of(chance.randbytes(size), headers={f"h{i}": "v" * i for i in range(size % 9)})
+        Request(chance.randbytes(size), headers={f"h{i}": "v" * i for i in range(size % 9)})
         for size in sizes
     ]
     return [encode_batch(requests[:n], [f"id-{i}" for i in range(n)]) for n in (1, 5, 3, 2)]

@@ -10,7 +10,7 @@ from typing import cast
 
 import pytest
 
-from marsmith.answers.messages import Response
+from marsmith.answers.messages import Request, Response
 from marsmith.answers.samples import Sample
 from marsmith.archive.reader import Archive
 from marsmith.client import Client
@@ -38,8 +38,8 @@ class Loading:
         up = 0 if self.stop.requested else 1
         return [SimpleNamespace(version="1.0", ready_workers=up, min_workers=1)]
 
-    def predict(self, name: str, body: bytes, **_: object) -> Response:
-        self.asked.append(f"{name} {body.decode()}")
+    def predict(self, name: str, request: Request, **_: object) -> Response:
+        self.asked.append(f"{name} {request.body.decode()}")
         self.stop.requested |= self.stop_at == "predict"
         return Response(200, "OK", {}, b"[1]")
 
@@ -51,6 +51,7 @@ def archive() -> Archive:
     stand_in = SimpleNamespace(
         name="a", path=Path("a.mar"), manifest=manifest, samples=samples, read=files.__getitem__
     )
+    stand_in.request_of = lambda sample: Request(files[sample.request])
     return cast(Archive, stand_in)
 
 
