@@ -1,25 +1,26 @@
 """The three forms of an archive: a zip, a gzipped tar, and a folder.
 
 torch-model-archiver writes all of them (`--archive-format default | zip-store | tgz | no-archive`).
-In a tar, everything lies in one more folder, which the front end strips (ZipUtils.java).
+The one place where an archive's files are found: what two readers could read differently is
+refused here, so that every command sees what TorchServe unpacks.
 """
 
 from __future__ import annotations
 
-import shutil
-import tarfile
-import zipfile
-import zlib
+import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path, PurePosixPath
-from typing import Protocol
+from pathlib import Path
 
+from marsmith.archive.entry_names import require_sound
+from marsmith.archive.open_file import OpenFile
+from marsmith.archive.parts import AGAIN, DamageError, Part, content, require_few
+from marsmith.archive.tar_layout import tar_parts
+from marsmith.archive.zip_layout import zip_parts
 from marsmith.core.errors import ArchiveError
-
-_AGAIN = "build the archive again, or copy it again"
+from marsmith.core.hashing import sha256_of
 
 
 @dataclass(frozen=True)
@@ -28,209 +29,144 @@ class Entry:
 
     name: str
     size: int  # bytes
-    kind: str = ""  # empty for a plain file, else "a link", "a device" or "a named pipe"
-
-    @property
-    def is_link(self) -> bool:
-        """Whether it is not a plain file, and so must not be unpacked."""
-        return bool(self.kind)
-
-    @property
-    def escapes(self) -> bool:
-        """Whether unpacking it would write outside of the target folder."""
-        parts = PurePosixPath(self.name.replace("\\", "/")).parts
-        return ".." in parts or self.name[:1] in ("/", "\\") or ":" in "".join(parts[:1])
 
 
-class Container(Protocol):
-    """An archive in one of its forms."""
+class Container(ABC):
+    """An archive in one of its forms.
+
+    No two of its entries share a name, none is a link, and none is unsafe to unpack.
+    """
+
+    def __init__(self, path: Path, parts: list[Part]) -> None:
+        require_sound(parts)
+        self._path = path
+        self._parts = parts
+        self._files = {part.name: part for part in parts if not part.folder}
 
     @property
     def entries(self) -> list[Entry]:
-        """All files in their order; names may repeat. Raises ArchiveError."""
+        """All files in their order."""
+        return [Entry(part.name, part.size) for part in self._files.values()]
 
-    def read(self, name: str, size: int = -1) -> bytes:
-        """Return one file, or its first bytes. Raises ArchiveError if it is missing or damaged."""
+    @property
+    @abstractmethod
+    def digest(self) -> str:
+        """The SHA-256 of the file in hexadecimal; of a folder, that of its names and files."""
+
+    @abstractmethod
+    def _content(self, part: Part) -> Iterator[bytes]:
+        """Yield the bytes of a part. Raises DamageError or OSError."""
+
+    def pieces(self, name: str) -> Iterator[bytes]:
+        """Yield one file's bytes. Raises ArchiveError if it is missing or damaged."""
+        with _damage(self._path, name):
+            yield from self._content(self._files[name])
 
     def copy(self, name: str, target: Path) -> None:
-        """Write one file, in pieces. Raises ArchiveError if it is missing or damaged."""
+        """Write one file. Raises ArchiveError if it is missing or damaged."""
+        with _damage(self._path, name), target.open("wb") as output:
+            for piece in self._content(self._files[name]):
+                output.write(piece)
 
     def unpack(self, folder: Path) -> None:
-        """Write all files into a folder, which must exist. Raises ArchiveError."""
+        """Write all files into a folder. Raises ArchiveError."""
+        for part in self._parts:
+            target = folder / part.name
+            with _damage(self._path, part.name):
+                (target if part.folder else target.parent).mkdir(parents=True, exist_ok=True)
+            if not part.folder:
+                self.copy(part.name, target)
 
 
 def open_container(path: Path) -> Container:
-    """Open an archive in any form. Raises ArchiveError if it is in none of them."""
-    if path.is_dir():
-        return _Folder(path)
-    if zipfile.is_zipfile(path):
-        return _Zip(path)
-    if tarfile.is_tarfile(path):
-        return _Tar(path)
-    raise ArchiveError(f"{path} is damaged or not an archive", _AGAIN, code="archive-damaged")
+    """Open an archive in any form.
+
+    Raises ArchiveError if it is in none of them, or unsafe, or if readers would differ on it.
+    """
+    with _naming(path), _damage(path, ""):
+        return _Folder(path) if path.is_dir() else _Packed(path)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Begin the message of an error with the archive's path."""
+    try:
+        yield
+    except ArchiveError as error:
+        if error.message.startswith(str(path)):
+            raise
+        message = f"{path}: {error.message}"
+        raise ArchiveError(message, error.hint, code=error.code) from error
 
 
 @contextmanager
 def _damage(path: Path, part: str) -> Iterator[None]:
-    """Turn what the standard library raises into an ArchiveError."""
+    """Turn an error of reading or writing into an ArchiveError."""
+    what = f"{path}: {part}" if part else str(path)
     try:
         yield
+    except (FileNotFoundError, KeyError, DamageError) as error:
+        how = "is missing or damaged" if part else "is damaged or not an archive"
+        raise ArchiveError(f"{what} {how}", AGAIN, code="archive-damaged") from error
     except OSError as error:
-        # gzip's error for damaged data has neither.
-        if isinstance(error, FileNotFoundError) or (error.filename is None and error.errno is None):
-            raise _damaged(path, part) from error
-        message = f"{path}: {part} cannot be read or unpacked: {error.strerror}"
+        message = f"{what} cannot be read or unpacked: {error.strerror}"
         hint = "correct its permissions, or free disk space"
         raise ArchiveError(message, hint, code="archive-unreadable") from error
-    except (KeyError, zipfile.BadZipFile, zlib.error, tarfile.TarError, EOFError) as error:
-        raise _damaged(path, part) from error
-    except (NotImplementedError, RuntimeError) as error:  # encrypted, or an unknown compression
-        hint = "build it again without a password, with zip's methods deflate or stored"
-        message = f"{path}: {part} cannot be unpacked: {error}"
-        raise ArchiveError(message, hint, code="archive-compression") from error
 
 
-def _damaged(path: Path, part: str) -> ArchiveError:
-    return ArchiveError(f"{path}: {part} is missing or damaged", _AGAIN, code="archive-damaged")
+class _Packed(Container):
+    """A zip or a tar, by what it begins with."""
 
-
-def _require_inside(path: Path, entries: list[Entry]) -> None:
-    for entry in entries:
-        if entry.escapes or entry.is_link:
-            what = f"is {entry.kind}" if entry.is_link else "would be written outside of its folder"
-            raise ArchiveError(
-                f"{path}: {entry.name!r} {what}",
-                "do not use this archive; build it again from its sources",
-                code="archive-unsafe",
-            )
-
-
-@dataclass
-class _Zip:
-    path: Path
-
-    @cached_property
-    def entries(self) -> list[Entry]:
-        with _damage(self.path, "its table of contents"), zipfile.ZipFile(self.path) as file:
-            # If the archive is cut off, zipfile may find a zip within it instead.
-            if min((one.header_offset for one in file.infolist()), default=0) > 0:
-                raise zipfile.BadZipFile
-            return [
-                Entry(one.filename, one.file_size, _kind(one))
-                for one in file.infolist()
-                if not one.is_dir()
-            ]
-
-    def read(self, name: str, size: int = -1) -> bytes:
-        with (
-            _damage(self.path, name),
-            zipfile.ZipFile(self.path) as archive,
-            archive.open(name) as file,
-        ):
-            return file.read(size)
-
-    def copy(self, name: str, target: Path) -> None:
-        with (
-            _damage(self.path, name),
-            zipfile.ZipFile(self.path) as archive,
-            archive.open(name) as file,
-            target.open("wb") as output,
-        ):
-            shutil.copyfileobj(file, output)
-
-    def unpack(self, folder: Path) -> None:
-        _require_inside(self.path, self.entries)
-        with _damage(self.path, "some file"), zipfile.ZipFile(self.path) as file:
-            file.extractall(folder)  # noqa: S202 (names are checked)
-
-
-def _kind(entry: zipfile.ZipInfo) -> str:
-    return "a link" if (entry.external_attr >> 16) & 0o170000 == 0o120000 else ""
-
-
-@dataclass
-class _Tar:
-    path: Path
-
-    @cached_property
-    def _members(self) -> dict[str, tarfile.TarInfo]:
-        with _damage(self.path, "its table of contents"), tarfile.open(self.path) as file:
-            return {member.name.removeprefix("./"): member for member in file if not member.isdir()}
-
-    @cached_property
-    def _top(self) -> str:
-        """The one folder that holds everything, with a slash; empty if there is none."""
-        first = {name.partition("/")[0] for name in self._members}
-        wrapped = len(first) == 1 and all("/" in name for name in self._members)
-        return f"{first.pop()}/" if wrapped else ""
+    def __init__(self, path: Path) -> None:
+        self._file = self._plain = OpenFile.of(path)
+        if self._file.at(0, 2) == b"\x1f\x8b":
+            self._plain, parts = tar_parts(self._file)
+        else:
+            parts = zip_parts(self._file)
+        super().__init__(path, parts)
 
     @property
-    def entries(self) -> list[Entry]:
-        return [
-            Entry(name.removeprefix(self._top), member.size, _kind_in_tar(member))
-            for name, member in self._members.items()
-        ]
+    def digest(self) -> str:
+        return sha256_of(self._file.stream())
 
-    def read(self, name: str, size: int = -1) -> bytes:
-        with _damage(self.path, name), tarfile.open(self.path) as archive:
-            file = archive.extractfile(self._members[self._top + name])
-            if file is None:
-                raise KeyError(name)
-            return file.read(size)
-
-    def copy(self, name: str, target: Path) -> None:
-        with _damage(self.path, name), tarfile.open(self.path) as archive:
-            file = archive.extractfile(self._members[self._top + name])
-            if file is None:
-                raise KeyError(name)
-            with target.open("wb") as output:
-                shutil.copyfileobj(file, output)
-
-    def unpack(self, folder: Path) -> None:
-        _require_inside(self.path, self.entries)
-        with _damage(self.path, "some file"), tarfile.open(self.path) as archive:
-            for name, member in self._members.items():
-                target = folder / name.removeprefix(self._top)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if file := archive.extractfile(member):
-                    with target.open("wb") as output:
-                        shutil.copyfileobj(file, output)
+    def _content(self, part: Part) -> Iterator[bytes]:
+        return content(self._plain, part)
 
 
-def _kind_in_tar(member: tarfile.TarInfo) -> str:
-    if member.isreg():
-        return ""
-    return "a named pipe" if member.isfifo() else "a device" if member.isdev() else "a link"
+class _Folder(Container):
+    def __init__(self, path: Path) -> None:
+        parts: list[Part] = []
+        for part in _below(path, ""):
+            parts.append(part)
+            require_few(len(parts))
+        super().__init__(path, sorted(parts, key=lambda part: part.name))
+
+    @property
+    def digest(self) -> str:
+        lines = (f"{self._sha256(name)}  {name}\n" for name in sorted(self._files))
+        return sha256_of("".join(lines).encode())
+
+    def _sha256(self, name: str) -> str:
+        with _damage(self._path, name):
+            return sha256_of(OpenFile.below(self._path, name).stream())
+
+    def _content(self, part: Part) -> Iterator[bytes]:
+        file = OpenFile.below(self._path, part.name)
+        return file.pieces(0, file.size)
 
 
-@dataclass
-class _Folder:
-    path: Path
-
-    @cached_property
-    def entries(self) -> list[Entry]:
-        with _damage(self.path, "a file"):
-            return [
-                Entry(file.relative_to(self.path).as_posix(), size, _kind_on_disk(file))
-                for file in sorted(self.path.rglob("*"))
-                if file.is_symlink() or not file.is_dir()
-                for size in [file.lstat().st_size]
-            ]
-
-    def read(self, name: str, size: int = -1) -> bytes:
-        with _damage(self.path, name), (self.path / name).open("rb") as file:
-            return file.read(size)
-
-    def copy(self, name: str, target: Path) -> None:
-        with _damage(self.path, name):
-            shutil.copyfile(self.path / name, target)
-
-    def unpack(self, folder: Path) -> None:
-        with _damage(self.path, "some file"):
-            shutil.copytree(self.path, folder, dirs_exist_ok=True)
+def _below(folder: Path, prefix: str) -> Iterator[Part]:
+    """Yield what is below a folder; a link is yielded, not followed."""
+    with os.scandir(folder) as found:
+        for one in found:
+            name, is_folder = prefix + one.name, one.is_dir(follow_symlinks=False)
+            kind = "" if is_folder or one.is_file(follow_symlinks=False) else _kind(one)
+            yield Part(name, one.stat(follow_symlinks=False).st_size, kind, is_folder)
+            if is_folder:
+                yield from _below(Path(one.path), f"{name}/")
 
 
-def _kind_on_disk(path: Path) -> str:
-    if path.is_symlink():
+def _kind(found: os.DirEntry[str]) -> str:
+    if found.is_symlink():
         return "a link"
-    return "" if path.is_file() else "a named pipe" if path.is_fifo() else "a device"
+    return "a named pipe" if Path(found.path).is_fifo() else "a device"

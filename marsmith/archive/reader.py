@@ -15,7 +15,8 @@ from marsmith.archive.containers import Entry, open_container
 from marsmith.archive.manifest import MANIFEST_FILE, Manifest, parse_manifest
 from marsmith.archive.model_config import parse_model_config
 from marsmith.core.errors import ArchiveError
-from marsmith.core.hashing import sha256_of
+
+_LARGEST_TEXT = 512 << 10  # bytes of a manifest, a model-config, an index of samples
 
 _WORKFLOW = "WAR-INF/MANIFEST.json"  # torch-workflow-archiver writes it
 
@@ -53,8 +54,13 @@ class Archive:
         return re.sub(r"\.(mar|tar\.gz|tgz)$", "", self.path.name or self.path.resolve().name)
 
     @property
+    def shown(self) -> Path:
+        """The path that messages name."""
+        return self.path
+
+    @property
     def entries(self) -> list[Entry]:
-        """Its files in their order; a name may occur twice in a damaged archive."""
+        """Its files in their order."""
         return self._container.entries
 
     @cached_property
@@ -68,20 +74,25 @@ class Archive:
 
     def read(self, name: str, size: int = -1) -> bytes:
         """Return one file's bytes, or the first `size` of them. Raises ArchiveError."""
-        return self._container.read(name, size)
+        found = bytearray()
+        for piece in self._container.pieces(name):
+            found += piece
+            if 0 <= size <= len(found):
+                return bytes(found[:size])
+        return bytes(found)
 
     def copy(self, name: str, target: Path) -> None:
         """Write one file to a path, in pieces. Raises ArchiveError."""
         self._container.copy(name, target)
 
     def unpack(self, folder: Path) -> None:
-        """Write all files into a folder. Raises ArchiveError, also for a name outside of it."""
+        """Write all files into a folder. Raises ArchiveError."""
         self._container.unpack(folder)
 
     @cached_property
     def manifest(self) -> Manifest:
         """Its manifest. Raises ArchiveError."""
-        return parse_manifest(self.read(MANIFEST_FILE), self.name)
+        return parse_manifest(self.read_text(MANIFEST_FILE, "manifest-unreadable"), self.name)
 
     @cached_property
     def model_config(self) -> dict[str, Any]:
@@ -89,14 +100,24 @@ class Archive:
         name = self.manifest.config_file
         if name is None:
             return {}
-        return parse_model_config(self.read(name), f"{self.path}: {name}")
+        text = self.read_text(name, "model-config-unreadable")
+        return parse_model_config(text, f"{self.path}: {name}")
 
     @cached_property
     def samples(self) -> tuple[Sample, ...]:
         """Its requests with expected answers; empty if it was built without samples."""
         if SAMPLES_FILE not in self.names:
             return ()
-        return parse_samples(self.read(SAMPLES_FILE), self.name)
+        return parse_samples(self.read_text(SAMPLES_FILE, "samples-unreadable"), self.name)
+
+    def read_text(self, name: str, code: str) -> bytes:
+        """Return a file to be parsed. Raises ArchiveError, with `code` if it is too large."""
+        text = self.read(name, _LARGEST_TEXT + 1)
+        if len(text) > _LARGEST_TEXT:
+            hint = f"shorten it, and build the archive again: marsmith build {self.name}"
+            message = f"{self.path}: {name} is larger than {_LARGEST_TEXT >> 10} KiB"
+            raise ArchiveError(message, hint, code=code)
+        return text
 
     def request_of(self, sample: Sample) -> Request:
         """Return the request of one of its samples. Raises ArchiveError."""
@@ -105,7 +126,4 @@ class Archive:
     @cached_property
     def digest(self) -> str:
         """The SHA-256 of the file in hexadecimal; of a folder, that of its names and files."""
-        if not self.path.is_dir():
-            return sha256_of(self.path)
-        lines = (f"{sha256_of(self.read(name))}  {name}\n" for name in sorted(self.names))
-        return sha256_of("".join(lines).encode())
+        return self._container.digest

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _COMMENT = re.compile(r"(^|\s)#.*$")
 _OPTIONS = re.compile(r"\s+--?[a-zA-Z].*$")  # of one requirement, such as --hash
 _INCLUDED = re.compile(r"(?:-r|--requirement)[\s=]*(?P<name>\S+)")
-_EDITABLE = re.compile(r"(?:-e|--editable)[\s=]*(?P<place>\S+)")
+_EDITABLE = re.compile(r"^(?:-e|--editable)[\s=]*(?P<place>\S+)")
 _SECRET = re.compile(r"(?<=://)[^/@\s]+@")  # a user and password within a URL
 # URLs and paths often contain a name: of a repository, an archive, a wheel, a folder.
 _EGG = re.compile(r"#egg=(?P<name>[\w.\-]+)")

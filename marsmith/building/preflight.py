@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from marsmith.building.class_names import check_class_names
+from marsmith.building.preflight_config import check_config
 from marsmith.building.preflight_files import check_collisions, check_files, in_spec
 from marsmith.building.preflight_imports import check_imports
 from marsmith.core.findings import Finding, Severity
@@ -20,7 +21,6 @@ from marsmith.project.python_outline import (
     outline,
 )
 from marsmith.project.spec import SPEC_FILE, ArchiveSpec
-from marsmith.project.spec_schema import workers_problem
 from marsmith.weights.checkpoint import state_dict_problem
 
 
@@ -35,7 +35,7 @@ def check_spec(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
     yield from _check_weights(project, spec)
     yield from check_class_names(project, spec, files)
     yield from _check_samples(project, spec)
-    yield from _check_serving(project, spec)
+    yield from check_config(project, spec)
     yield from _check_unused(project, spec)
 
 
@@ -79,11 +79,6 @@ def _check_weights(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
         message = f"{spec.serialized_file}: {problem.message}"
         key = ("serialized_file",)
         yield in_spec(project, spec, key, message, problem.hint, rule="weights")
-
-
-def _check_serving(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:
-    if problem := workers_problem(spec.serving):
-        yield in_spec(project, spec, ("serving", "minWorkers"), *problem, rule="serving-workers")
 
 
 def _check_unused(project: Project, spec: ArchiveSpec) -> Iterator[Finding]:

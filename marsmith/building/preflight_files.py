@@ -24,7 +24,7 @@ def in_spec(
 
 
 def _written_paths(spec: ArchiveSpec) -> Iterator[tuple[Key, str]]:
-    for key in ("model_file", "serialized_file", "requirements_file"):
+    for key in ("model_file", "serialized_file", "requirements_file", "config_file"):
         if (path := getattr(spec, key)) is not None:
             yield (key,), path
     if spec.handler_file is not None:
@@ -88,7 +88,7 @@ def check_collisions(
 ) -> Iterator[Finding]:
     """Yield files that would take the name of another: the last one would win, silently."""
     seen: dict[str, tuple[str, Path]] = {MANIFEST_FILE: ("torch-model-archiver's", Path())}
-    if spec.model_config_values():
+    if spec.model_config_values() and not spec.config_file:
         seen[MODEL_CONFIG_FILE] = ("the serving table's", Path())
     if spec.samples:
         seen[SAMPLES_FILE] = ("the samples' index", Path())
@@ -119,6 +119,10 @@ def _apart(first: str, entry: Entry) -> str:
     if entry.importer:
         return "rename one, and change its imports"
     inside = entry.key[0] == "extra_files" and not Path(entry.source).is_absolute()
-    if inside and (around := os.path.commonpath([first, entry.source])):
-        return f'list "{around}", whose subfolders stay, instead of them; or rename one'
+    around = os.path.commonpath([first, entry.source]) if inside else ""
+    whole = f'list "{around}", whose subfolders stay, instead of them' if around else ""
+    if PurePosixPath(entry.source).name == "__init__.py":  # a package keeps its folder, or is none
+        return whole or "move both packages into one folder, and list that: its subfolders stay"
+    if whole:
+        return f"{whole}; or rename one"
     return "rename one: a file lands at the archive's root by its basename"

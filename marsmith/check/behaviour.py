@@ -13,13 +13,19 @@ from marsmith.check.batches import Batches
 from marsmith.check.handler_faults import handler_fault
 from marsmith.check.load_failures import explain_load
 from marsmith.check.memory import check_memory
+<<<<<<< HEAD
 from marsmith.check.probes import Probe
 from marsmith.check.state_dict_differences import Differences
+=======
+from marsmith.check.probes import request_of
+>>>>>>> main
 from marsmith.check.subject import Subject
+from marsmith.check.timeouts import check_timeouts
 from marsmith.check.unproven import Unproven
 from marsmith.core.errors import WorkerError
 from marsmith.core.extras import MissingExtraError
 from marsmith.core.findings import Finding, Severity
+from marsmith.weights.state_dict_differences import Differences
 from marsmith.worker.runtime import Runtime
 from marsmith.worker.sandbox import Sandbox
 
@@ -34,6 +40,7 @@ class Behaviour:
     given: Sequence[Input] = ()  # requests that the user names
     without_sandbox: str = ""  # why it was run without one
     figures: dict[str, float] = field(default_factory=dict)  # seconds
+    _answered: float = 0.0  # seconds, without a sample too
 
     def findings(self) -> Iterator[Finding]:
         """Load the archive, send requests, and yield what is wrong."""
@@ -68,6 +75,7 @@ class Behaviour:
             yield from self._check_network(
                 [one for one in later if one not in notes.network], "while it answers"
             )
+            yield from check_timeouts(self.subject, {"answer": self._answered} | self.figures)
 
     def _check_network(self, network: list[str], when: str) -> Iterator[Finding]:
         """Yield network addresses that it tried to reach, but works without."""
@@ -83,8 +91,9 @@ class Behaviour:
             found = Differences(loose[0]["missing"], loose[0]["unexpected"])
             message = f"strict=False hides that weights are not loaded: {found.short}"
             file = self.subject.manifest.serialized_file
+            hint = found.cause(self.subject.place(file) if file else "FILE")
             yield self.subject.finding(
-                message, found.cause, file, severity=Severity.WARNING, rule="weights-keys"
+                message, hint, file, severity=Severity.WARNING, rule="weights-keys"
             )
 
     def _check_answers(self, run: Runtime) -> Iterator[Finding]:
@@ -126,7 +135,10 @@ class Behaviour:
 
     def _check_mode(self, run: Runtime, request: Request) -> Generator[Finding, None, bool]:
         """Yield signs of training mode; return whether the same request gets the same answer."""
-        first, second = run.predict(request), run.predict(request)
+        start = time.monotonic()
+        first = run.predict(request)
+        self._answered = time.monotonic() - start
+        second = run.predict(request)
         place = self.subject.defined("initialize")
         changed = difference(first.body, second.body, 1e-6)
         calls = run.notes().calls

@@ -91,7 +91,11 @@ def check(
     except ArchiveError as error:
         place = str(target.path or target.name)
         message = error.message.removeprefix(f"{place}: ")
+<<<<<<< HEAD
         rule = "workflow-archive" if error.code == "workflow-archive" else "damaged"
+=======
+        rule = "damaged" if error.code == "archive-damaged" else error.code
+>>>>>>> main
         return Checked(target.name, (Finding(message, error.hint, place, rule=rule),))
 
 
@@ -102,6 +106,8 @@ def _subject(target: Target, archive: Archive, accept: Collection[str]) -> Subje
 
 def _archive(target: Target, *, fix: bool) -> Archive:
     """Open the archive. Build it if it was never built, or if it is stale and `fix` is set."""
+    if target.archive:
+        return target.archive
     if target.project and target.path is None:
         path = target.project.model_store / f"{target.name}.mar"
         if not path.exists() or (fix and is_stale(target.project, target.name)):

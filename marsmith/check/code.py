@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from marsmith.check.classes import check_handler, check_model
 from marsmith.check.context_keys import check_context_keys
 from marsmith.check.downloads import downloads
+from marsmith.check.environment_reads import check_environment_reads
 from marsmith.check.imports import check_imports, check_names
 from marsmith.check.modules import Module, follow
 from marsmith.check.subject import Subject
@@ -32,6 +33,7 @@ def _check_code(subject: Subject) -> Iterator[Finding]:
         yield from check_context_keys(subject, modules[handler])
     if model in modules:
         yield from check_model(subject, modules[model])
+    yield from check_environment_reads(subject, list(modules.values()))
     yield from check_names(subject)
     yield from check_imports(subject, list(modules.values()))
     yield from _check_downloads(subject, list(modules.values()))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from marsmith.check.state_dict_differences import differences_in
 from marsmith.check.subject import Subject
 from marsmith.core.errors import WorkerError
 from marsmith.core.findings import Finding
+from marsmith.weights.state_dict_differences import differences_in
 from marsmith.worker.runtime import Runtime
 
 # Words of libraries' exceptions without a network connection.
@@ -24,10 +24,10 @@ def explain_load(subject: Subject, error: WorkerError, run: Runtime) -> Finding:
         hint = "build the model without pretrained weights, and put what it needs into the archive"
         found = subject.finding(message, hint, failure.file, failure.line, rule="download")
         return replace(found, about=where)
-    if "loading state_dict" in failure.message and (differs := differences_in(failure.message)):
-        message = f"the weights do not fit the model: {differs.short}"
-        file = subject.manifest.serialized_file or failure.file
-        return subject.finding(message, differs.cause, file, rule="weights-keys")
+    file = subject.manifest.serialized_file
+    if file and (differs := differences_in(failure.about)):
+        hint = differs.cause(subject.place(file))
+        return subject.finding(failure.message, hint, file, rule="weights-keys")
     message = f"it cannot be loaded: {failure.message}"
     found = subject.finding(message, error.hint, failure.file, failure.line, rule="load")
     return replace(found, about=failure.message)

@@ -11,6 +11,7 @@ from marsmith.core.errors import ArchiveError
 from marsmith.core.findings import Finding, Severity
 from marsmith.core.suggestions import closest
 from marsmith.project.spec_schema import SERVING_KEYS, serving_problems, workers_problem
+from marsmith.torchserve.devices import device_problems, gpus_here
 
 _THREADS = re.compile(rb"^[^#\n]*\bset_num_threads\(\s*(?P<count>\d{1,4})\s*\)", re.MULTILINE)
 _TIMEOUT = 120  # seconds; TorchServe's default for an answer
@@ -43,6 +44,10 @@ def check_serving(subject: Subject) -> Iterator[Finding]:
         yield subject.config_finding(key, message, f"change {key}", rule="serving-value")
     if not problems:
         yield from _check_relations(subject, config)
+        for key, message, hint, severity in device_problems(config, gpus_here()):
+            yield subject.config_finding(
+                key, message, hint, rule="serving-device", severity=severity
+            )
 
 
 def _is_read(subject: Subject, key: str) -> bool:

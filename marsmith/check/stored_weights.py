@@ -14,10 +14,12 @@ from marsmith.core.findings import Finding, Severity
 from marsmith.weights.checkpoint import SAVE_STATE_DICT, Checkpoint, parts_of, read_checkpoint
 from marsmith.weights.onnx_graph import outside_values
 from marsmith.weights.pickle_names import shown
+from marsmith.weights.state_dict_differences import extraction
 from marsmith.weights.state_dict_names import is_training_state
 from marsmith.weights.tensors import Tensor
 
 _PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".tar", ".pkl", ".pt2", ".safetensors", ".onnx", "")
+_SHOWN = 6  # parts of a training checkpoint
 _REPEATED = 1 << 26  # bytes that tensors may have in any case
 _OF_TORCH = (".pt", ".pth", ".ckpt", ".safetensors")  # other frameworks use .bin too
 
@@ -90,37 +92,55 @@ def _check_checkpoint(subject: Subject, name: str, checkpoint: Checkpoint) -> It
     if checkpoint.hostile:
         return  # reported by check_pickles
     if script and eager:
-        hint = "remove model_file, or use the state_dict"
-        finding = _misnamed(subject, name, "TorchScript, which contains its model", hint)
-        yield replace(finding, presumed=True)
+        message = f"{name!r} is TorchScript, which contains its model's class"
+        hint = "remove model_file" + ("" if ending == ".pt" else f", and {_as_script(name)}")
+        hint += "; or use the state_dict instead"
+        yield subject.presume(message, hint, name, rule="weights-kind")
     elif (checkpoint.kind == "safetensors") != (ending == ".safetensors"):
         yield _misnamed(subject, name, checkpoint.kind, "rename it to the ending of its format")
     elif script and ending == ".pth":
-        finding = _misnamed(subject, name, "TorchScript", f"rename it to {Path(name).stem}.pt")
+        finding = _misnamed(subject, name, "TorchScript", _as_script(name))
         yield replace(finding, presumed=True)  # TorchServe's own handlers go by the ending
     elif not script and checkpoint.foreign:
         code = ", ".join(sorted(checkpoint.foreign)[:5])
         message = f"the file pickles more than tensors: {code}"
         yield subject.presume(message, SAVE_STATE_DICT, name, rule="weights-module")
-    elif not script and not eager and subject.default_handler:
-        hint = "set model_file to the file of the model's class, or use TorchScript"
-        message = f"{name!r} is a state_dict, but there is no model_file to load it"
-        yield subject.finding(message, hint, name, rule="weights-kind")
     else:
         yield from _check_training_state(subject, name, checkpoint)
+        if not script:
+            yield from _check_loader(subject, name, checkpoint)
     yield from _check_values(subject, name, checkpoint)
 
 
+def _as_script(name: str) -> str:
+    return f"rename it to {Path(name).stem}.pt, by which TorchServe knows TorchScript"
+
+
+def _check_loader(subject: Subject, name: str, checkpoint: Checkpoint) -> Iterator[Finding]:
+    """Yield why TorchServe's BaseHandler cannot load tensors; a handler may do it by itself."""
+    if subject.manifest.model_file is None:
+        kind = "a training checkpoint" if _training_parts(checkpoint) else "a state_dict"
+        message = f"{name!r} is {kind}, and there is no model_file with the class to load it into"
+        hint = "set model_file to the file of the model's class, or use TorchScript"
+    elif checkpoint.kind == "safetensors":
+        message = f"{name!r} is safetensors, and TorchServe's BaseHandler reads only torch.save's"
+        hint = extraction(subject.place(name))
+    else:
+        return
+    found = subject.finding(message, hint, name, rule="weights-kind")
+    yield replace(found, presumed=subject.default_handler is None)
+
+
+def _training_parts(checkpoint: Checkpoint) -> list[str]:
+    parts = parts_of(checkpoint.value)
+    return [key for key, one in parts if is_training_state(key) and not isinstance(one, Tensor)]
+
+
 def _check_training_state(subject: Subject, name: str, checkpoint: Checkpoint) -> Iterator[Finding]:
-    parts = dict(parts_of(checkpoint.value))
-    training = [
-        key
-        for key, value in parts.items()
-        if is_training_state(key) and not isinstance(value, Tensor)
-    ]
-    if training:
-        message = f"it contains training state: {', '.join(training)}"
-        hint = f"extract the state_dict: marsmith weights extract {name} --out FILE"
+    if training := _training_parts(checkpoint):
+        listed = ", ".join(map(shown, training[:_SHOWN]))
+        message = f"it is a training checkpoint: beside the model it holds {listed}"
+        hint = extraction(subject.place(name))
         yield subject.finding(
             message, hint, name, severity=Severity.WARNING, rule="weights-training-state"
         )

@@ -86,7 +86,7 @@ class Subject:
 
     def place(self, entry: str) -> str:
         """Return the project's file behind an entry, or `archive/entry` without one."""
-        return self._source_files.get(entry) or f"{self.archive.path.name}/{entry}"
+        return self._source_files.get(entry) or f"{self.archive.shown.name}/{entry}"
 
     def presume(
         self,
@@ -111,7 +111,7 @@ class Subject:
         severity: Severity = Severity.ERROR,
     ) -> Finding:
         """Return a finding about an entry, or about the archive as a whole."""
-        file = self.place(entry) if entry else self.archive.path.name
+        file = self.place(entry) if entry else self.archive.shown.name
         return Finding(message, hint, file, line, severity, rule)
 
     def config_finding(
@@ -124,6 +124,13 @@ class Subject:
         severity: Severity = Severity.ERROR,
     ) -> Finding:
         """Return a finding about a key of the model-config, at its line in archives.toml."""
+        tables = self.spec.model_config_values() if self.spec else {}
+        own = key in tables or key in tables.get("handler_config", ())
+        if self.project and self.spec and self.spec.config_file and not own:
+            lines = (self.project.root / self.spec.config_file).read_text(encoding="utf-8", errors="replace")
+            found = re.search(rf"^\s*[\"']?{re.escape(key)}\b", lines, re.MULTILINE)
+            line = lines.count("\n", 0, found.end()) + 1 if found else None
+            return Finding(message, hint, self.spec.config_file, line, severity, rule)
         if self.project and self.spec:
             table = "serving" if key in self.spec.serving else "handler_config"
             line = self.project.spec_file.line(self.spec.name, table, key)

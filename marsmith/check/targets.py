@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from marsmith.archive.reader import Archive
 from marsmith.core.errors import ProjectError
 from marsmith.project.project import Project
 from marsmith.project.spec import SPEC_FILE, ArchiveSpec
@@ -21,6 +22,7 @@ class Target:
     path: Path | None = None
     project: Project | None = None
     spec: ArchiveSpec | None = None
+    archive: Archive | None = None  # already opened
 
 
 def targets(texts: tuple[str, ...], find: Callable[[], Project]) -> list[Target]:

@@ -19,7 +19,10 @@ from marsmith.client import Model, Worker
 from marsmith.core.processes import resident_memory
 from marsmith.core.worker_bounds import bounds_problem
 from marsmith.deploy import scaling
+from marsmith.server.late_answers import late_answer
 from marsmith.server.lookup import connect
+
+_TRACEBACK = "the handler's traceback: marsmith logs {} --tail 5"
 
 
 @click.command(
@@ -69,8 +72,14 @@ def predict(
             rows.append(Row(one.name, answer, kept(answer, target)))
             progress.done += 1
     if any(row.answer.status >= 500 for row in rows):
+<<<<<<< HEAD
         echo(f"hint: the handler's traceback: marsmith logs {name} --tail 5", err=True)
     report(rows, out, as_json=as_json, noun="input")
+=======
+        late = late_answer(project_of(context), port, name)
+        echo(f"hint: {late or _TRACEBACK.format(name)}", err=True)
+    report(rows, out, as_json=as_json, noun="image")
+>>>>>>> main
 
 
 @click.command(epilog=examples("marsmith models", "marsmith models --json"))

@@ -25,7 +25,7 @@ from marsmith.weights.checkpoint import (
 from marsmith.weights.extract import extract as extract_state_dict
 from marsmith.weights.pickle_names import shown
 from marsmith.weights.pickle_stand_ins import Inert
-from marsmith.weights.state_dict_names import is_training_state
+from marsmith.weights.state_dict_names import dotted, is_training_state
 from marsmith.weights.tensors import Tensor
 
 _file = click.Path(path_type=Path)
@@ -58,7 +58,10 @@ def inspect(file: Path, as_json: bool) -> None:
 
 @weights.command(
     short_help="Write the state_dict of a checkpoint to a file.",
-    epilog=examples("marsmith weights extract checkpoint.pth --out weights/flowers.safetensors"),
+    epilog=examples(
+        "marsmith weights extract checkpoint.pth --out weights/flowers.safetensors",
+        "marsmith weights extract wrapped.pth --strip-prefix net --out weights/flowers.pth",
+    ),
 )
 @click.argument("checkpoint", type=_file)
 @click.option(
@@ -69,16 +72,26 @@ def inspect(file: Path, as_json: bool) -> None:
     help=".pth, .pt or .safetensors.",
 )
 @click.option("--key", metavar="PLACE", help="Which state_dict, if there are several.")
+@click.option(
+    "--strip-prefix", metavar="NAME", default="", help="Take it off; other tensors are left out."
+)
+@click.option("--add-prefix", metavar="NAME", default="", help="Put it before all names.")
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
-def extract(checkpoint: Path, out: Path, key: str | None, force: bool) -> None:
+def extract(
+    checkpoint: Path, out: Path, key: str | None, strip_prefix: str, add_prefix: str, force: bool
+) -> None:
     """Write the state_dict in CHECKPOINT, and nothing else from it, to a file."""
     with _named(checkpoint, out), working(f"extracting from {checkpoint}"):
-        result = extract_state_dict(checkpoint, out, key=key, force=force)
+        result = extract_state_dict(
+            checkpoint, out, key=key, prefix=strip_prefix, new_prefix=add_prefix, force=force
+        )
     size = sum(tensor.nbytes for tensor in result.tensors.values())
     place = f" of {shown(result.kept)}" if result.kept else ""
     click.echo(f"wrote    {out}: {_tensors(len(result.tensors))}{place}, {file_size(size)}")
     for prefix in result.prefixes:
         click.echo(f"renamed  {prefix}NAME to NAME")
+    if strip_prefix or add_prefix:
+        click.echo(f"renamed  {dotted(strip_prefix)}NAME to {dotted(add_prefix)}NAME")
     if result.dropped:
         click.echo(f"dropped  {_listed(result.dropped)}")
 

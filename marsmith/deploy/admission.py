@@ -14,7 +14,6 @@ from marsmith.deploy.change import Change
 from marsmith.deploy.options import DeployOptions
 from marsmith.project.accepted_code import accepted_by, refuse_code
 from marsmith.project.project import Project
-from marsmith.project.spec import is_name
 from marsmith.security.signatures import require_signature
 from marsmith.server.options import is_file
 from marsmith.server.version_record import of
@@ -53,12 +52,7 @@ def _require_built(project: Project, archive: Archive) -> None:
 
 
 def require_possible(change: Change, name: str, version: str) -> None:
-    if not is_name(name):
-        raise ProjectError(
-            f"{name!r} cannot name a model: it becomes part of a URL",
-            "build it with another name: letters, digits, and - _ . after the first",
-            code="bad-model-name",
-        )
+    """Raise MarsmithError if the server cannot take such a version."""
     if not is_version(version):
         raise ProjectError(
             f"{version!r} cannot be a version: it becomes part of a URL",
@@ -90,39 +84,33 @@ def require_model_api(change: Change) -> None:
             ) from error
 
 
-def admit(change: Change, options: DeployOptions, source: Path, name: str) -> None:
-    """Prove an archive before the server is touched."""
-    if options.public_key or change.session.state.public_key:
-        change.transaction.step(f"verify the signature of {source.name}")
-        signer_of(change, options, source, name)
-    project = change.session.project
-    refuse_code(Archive(source), accepted_by(project))
-    if options.checked:
-        change.transaction.step(f"check {source.name}")
-        result = change.transaction.waiting_for(
-            lambda: check(
-                Target(name, source),
-                timeout=change.session.timeout,
-                accept=accepted_by(project),
-            )
-        )
-        if result.errors:
-            wrong = [one for one in result.findings if one.severity is Severity.ERROR]
-            raise FindingsError(wrong)
+def require_sound(change: Change, options: DeployOptions, archive: Archive) -> None:
+    """Prove an archive before the server is touched. Raises FindingsError."""
+    accepted = accepted_by(change.session.project)
+    refuse_code(archive, accepted)
+    if not options.checked:
+        return
+    change.transaction.step(f"check {archive.shown.name}")
+    target, timeout = Target(archive.name, archive=archive), change.session.timeout
+    result = change.transaction.waiting_for(lambda: check(target, timeout=timeout, accept=accepted))
+    if result.errors:
+        wrong = [one for one in result.findings if one.severity is Severity.ERROR]
+        raise FindingsError(wrong)
 
 
-def signer_of(change: Change, options: DeployOptions, source: Path, name: str) -> str | None:
+def signer_of(change: Change, options: DeployOptions, archive: Archive) -> str | None:
     """Return the verified fingerprint of an archive's signer, if a signature is required."""
     required = change.session.state.public_key
     key = options.public_key or (Path(required) if required else None)
     if key is None:
         return None
-    if options.version not in (None, Archive(source).manifest.model_version):
+    change.transaction.step(f"verify the signature of {archive.shown.name}")
+    if options.version not in (None, archive.manifest.model_version):
         raise RolloutError(
-            f"{source.name} is signed, but not as version {options.version}",
+            f"{archive.shown.name} is signed, but not as version {options.version}",
             "build it with that version, and sign it",
             code="signed-version",
         )
     if required:
-        require_signature(source, name, Path(required))
-    return require_signature(source, name, key)
+        require_signature(archive, Path(required))
+    return require_signature(archive, key)

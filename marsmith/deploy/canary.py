@@ -25,7 +25,7 @@ from marsmith.core.errors import RolloutError
 from marsmith.deploy.change import Change
 from marsmith.deploy.options import CanaryOptions
 from marsmith.deploy.replay import complaint
-from marsmith.server.version_record import Version, path_of
+from marsmith.server.version_record import Version
 from marsmith.torchserve.metrics_text import parse_metrics
 
 MOST_FAILURES = 0.01  # of the requests that it gets
@@ -88,7 +88,7 @@ def try_canary(change: Change, new: Version, old: Version, options: CanaryOption
     now = _counted(change, new).since(before[1])
     _require_few(counts["failed"], now)
     _judge(change, was, now, probes)
-    previous = path_of(change.session.project, old)
+    previous = change.prover.archive_of(old).path
     compare = shlex.join(("marsmith", "diff", str(previous), str(archive.path)))
     _require_agreement(change, counts, options.agreement, compare)
 

@@ -12,9 +12,9 @@ from marsmith.deploy.scaler import FAILED, Scaler
 from marsmith.deploy.session import Session
 from marsmith.deploy.transaction import Transaction
 from marsmith.project.entries import source_names
-from marsmith.server.pinned_archives import PlacedArchive
+from marsmith.server.pinned_archives import PinnedArchive, pinned
 from marsmith.server.readiness import Start
-from marsmith.server.version_record import Version, path_of
+from marsmith.server.version_record import Version
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Prover:
     def prove(self, version: Version, workers: tuple[int, int] | None = None) -> int:
         """Wait for a version's workers, give it as many as wanted, and replay its samples.
 
-        Returns the number of requests that got their expected answer.
+        Returns the number of requests that got their expected answer. Raises ArchiveError if its
+        bytes are not the recorded ones any more.
         """
         archive = self.archive_of(version)
         self._await_ready(archive)
@@ -54,11 +55,11 @@ class Prover:
             # They do not load: `prove` finds the cause in the logs.
         return self.prove(version)
 
-    def archive_of(self, version: Version) -> PlacedArchive:
-        """Return the archive of a version."""
-        return PlacedArchive(path_of(self.session.project, version), version.name)
+    def archive_of(self, version: Version) -> PinnedArchive:
+        """Return the archive of a version. Raises ArchiveError if its bytes are others now."""
+        return pinned(self.session.project, self.session.state.port, version)
 
-    def _await_ready(self, archive: PlacedArchive) -> None:
+    def _await_ready(self, archive: PinnedArchive) -> None:
         self._start(archive).wait()
 
     def failure(self, version: Version) -> Finding | None:
@@ -66,7 +67,7 @@ class Prover:
         archive = self.archive_of(version)
         return self._start(archive).failure(archive)
 
-    def _start(self, archive: PlacedArchive) -> Start:
+    def _start(self, archive: PinnedArchive) -> Start:
         session = self.session
         deadline = time.monotonic() + session.timeout
         sources = source_names(session.project)

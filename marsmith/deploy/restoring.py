@@ -23,7 +23,7 @@ def restore(session: Session, scaler: Scaler, before: Record) -> None:
             code="not-restored",
         ) from error
     kept = {one.file for one in session.record}
-    discard(session.project, [one.file for one in gone if one.file not in kept])
+    discard(session.project, session.state.port, [one.file for one in gone if one.file not in kept])
 
 
 def _restore_defaults(session: Session, before: Record) -> None:

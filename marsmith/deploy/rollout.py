@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from marsmith.archive.reader import Archive
@@ -10,9 +12,9 @@ from marsmith.building.building import stale_warning
 from marsmith.core.errors import MarsmithError, ProjectError, RolloutError
 from marsmith.core.suggestions import did_you_mean
 from marsmith.deploy.admission import (
-    admit,
     require_model_api,
     require_possible,
+    require_sound,
     signer_of,
     source_of,
 )
@@ -24,7 +26,7 @@ from marsmith.deploy.switch_default import switch
 from marsmith.deploy.transaction import Tell
 from marsmith.project.project import Project
 from marsmith.server.lookup import client_of, find_server
-from marsmith.server.pinned_archives import discard, place, with_version
+from marsmith.server.pinned_archives import PinnedArchive, discard, pin, with_version
 from marsmith.server.state import ServerState
 from marsmith.server.version_record import (
     Record,
@@ -47,19 +49,29 @@ def deploy(project: Project, archive: str, options: DeployOptions, tell: Tell) -
     source, name = source_of(project, archive, options)
     if stale := stale_warning(project, archive):
         tell(stale)
-    with open_change(project, options, tell) as change:
-        manifest = Archive(source).manifest
-        version = manifest.model_version if options.version is None else options.version
+    with open_change(project, options, tell) as change, _copies(change, source.name) as copy:
+        made = copy(source, name)
+        version = made.manifest.model_version if options.version is None else options.version
         if version is None:
             raise ProjectError(
                 f"{source} has no model version", "name one: --version 1.1", code="no-version"
             )
         require_possible(change, name, version)
-        admit(change, options, source, name)
+        signed_by = signer_of(change, options, made)
+        if version != made.manifest.model_version:
+            made = _as_version(change, made, version, copy)
+        require_sound(change, options, made)
         with change.backing_out(f"the deployment of {name} {version}"):
-            new = _placed(change, options, source, name, version)
+            new = Version(
+                name,
+                version,
+                made.path.name,
+                made.digest,
+                deployed=True,
+                signed_by=signed_by,
+            )
             old = default_of(change.session.record, name)
-            _register(change, new, options.workers or _bounds(old))
+            _register(change, new, options.workers or _bounds(old) or _one_worker(made))
             if old is not None:
                 require_no_worse(change, new, old)
             if options.canary and old is not None:
@@ -150,27 +162,32 @@ def _unknown(state: ServerState, record: Record, name: str) -> RolloutError:
     return RolloutError(message, did_you_mean(name, known), code="unknown-model")
 
 
-def _placed(
-    change: Change, options: DeployOptions, source: Path, name: str, version: str
-) -> Version:
-    """Copy an archive to where TorchServe can load it, and verify the signature of the copy."""
-    change.transaction.step(f"copy {source.name} into the model store")
+_Copy = Callable[[Path, str], PinnedArchive]
+
+
+@contextmanager
+def _copies(change: Change, label: str) -> Iterator[_Copy]:
+    """Yield what copies an archive to where TorchServe loads it; unused copies go at the end."""
+    session, made = change.session, list[str]()
+
+    def copy(source: Path, name: str) -> PinnedArchive:
+        change.transaction.step(f"copy {label} to where the server loads it")
+        going = change.transaction.require_going
+        archive = pin(session.project, session.state.port, name, source, going)
+        made.append(archive.path.name)
+        return archive
+
+    try:
+        yield copy
+    finally:
+        used = {one.file for one in session.record}
+        discard(session.project, session.state.port, set(made) - used)
+
+
+def _as_version(change: Change, archive: PinnedArchive, version: str, copy: _Copy) -> PinnedArchive:
+    """Return a copy of an archive that has another version."""
     with tempfile.TemporaryDirectory(dir=_scratch(change)) as folder:
-        if version != Archive(source).manifest.model_version:
-            source = with_version(source, version, Path(folder))
-        path = place(
-            change.session.project,
-            change.session.state.port,
-            name,
-            source,
-            change.transaction.require_going,
-        )
-    kept = {one.file for one in change.session.record}
-    if path.name not in kept:
-        change.transaction.on_failure(lambda: discard(change.session.project, [path.name]))
-    signed_by = signer_of(change, options, path, name)
-    digest = Archive(path).digest
-    return Version(name, version, path.name, digest, deployed=True, signed_by=signed_by)
+        return copy(with_version(archive, version, Path(folder)), archive.name)
 
 
 def _scratch(change: Change) -> Path:
@@ -183,8 +200,17 @@ def _bounds(version: Version | None) -> tuple[int, int] | None:
     return (version.min_workers, version.max_workers) if version and version.min_workers else None
 
 
+def _one_worker(archive: Archive) -> tuple[int, int] | None:
+    """Return one worker for an archive that does not say how many; TorchServe would start none."""
+    least, most = (archive.model_config.get(key) for key in ("minWorkers", "maxWorkers"))
+    if isinstance(least, int) and least > 0:
+        return None
+    return 1, max(1, most) if isinstance(most, int) else 1
+
+
 def _register(change: Change, new: Version, workers: tuple[int, int] | None) -> None:
     change.transaction.step(f"register {new.name} {new.version}")
+    change.prover.archive_of(new)
     change.transaction.on_failure(lambda: change.scaler.unregister(new))
     first = workers[0] if workers else None
     change.session.client.register(new.file, model_name=new.name, initial_workers=first)
@@ -215,5 +241,6 @@ def _remove(change: Change, gone: list[Version]) -> Record:
         change.scaler.retire(one)
     change.session.write(change.session.observe())
     left = {one.file for one in change.session.record}
-    discard(change.session.project, [one.file for one in gone if one.file not in left])
+    unused = [one.file for one in gone if one.file not in left]
+    discard(change.session.project, change.session.state.port, unused)
     return change.session.record

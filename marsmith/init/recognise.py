@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from marsmith.init.architectures import Architecture, HeadTensor, Shape
 from marsmith.init.replaced_head import Head, read_head
-from marsmith.weights.state_dict_names import is_training_state
+from marsmith.weights.state_dict_names import is_measure, is_training_state
 
 Shapes = Mapping[str, Shape]
 
@@ -18,9 +18,6 @@ _DEEPEST = 4  # wrappers around a model
 _SHARE = 0.25  # of a file's tensors that a model has at least
 # What wrappers put among names, wherever they stand (DataParallel, torch.compile, FSDP).
 _WRAPPERS = re.compile(r"(^|\.)(?:module|_orig_mod|_fsdp_wrapped_module)(?=\.)")
-_METRIC = re.compile(
-    r"metric|acc(uracy)?(_|\.|$)|auroc|f1|precision|recall|confmat|conf_mat|iou|dice|n_averaged|weight_ema"
-)
 _COPY = re.compile(r"ema|average|swa|teacher|momentum|shadow", re.I)
 
 
@@ -90,7 +87,7 @@ def strangers(shapes: Shapes, prefix: str) -> list[str]:
 def is_beside(name: str) -> bool:
     """Tell what training keeps beside a model by its name: a criterion, a metric, a counter."""
     first = name.partition(".")[0]
-    return is_training_state(first) or _METRIC.search(first) is not None
+    return is_measure(first) or is_training_state(first)
 
 
 def _match(inside: Shapes, one: Architecture, prefix: str) -> Match | None:

@@ -12,10 +12,12 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from marsmith.answers.requests import likely_type
 from marsmith.answers.samples import SAMPLES_FILE, SAMPLES_FOLDER, Sample, format_samples
 from marsmith.archive.manifest import MANIFEST_FILE
+from marsmith.archive.model_config import parse_model_config
 from marsmith.archive.stored_zip import Content
 from marsmith.project.find_modules import HANDLERS_PACKAGE, Module, package_root
 from marsmith.project.follow_imports import Following, follow
@@ -86,7 +88,8 @@ def listing(project: Project, spec: ArchiveSpec) -> list[Listed]:
         sources.setdefault(entry.name, entry.source)
         reasons.setdefault(entry.name, []).append(entry.reason)
     found = [Listed(name, sources[name], ", ".join(why)) for name, why in reasons.items()]
-    found += [Listed(name, None, "written by build") for name in (*generated(spec), MANIFEST_FILE)]
+    written = [name for name in generated(project, spec) if name not in sources]
+    found += [Listed(name, None, "written by build") for name in (*written, MANIFEST_FILE)]
     return sorted(found, key=lambda one: one.name)
 
 
@@ -125,6 +128,9 @@ def _named(project: Project, spec: ArchiveSpec) -> Iterator[Entry]:
     for key in _SINGLE:
         if written := spec.handler_file if key == "handler" else getattr(spec, key):
             yield Entry(Path(written).name, written, project.root / written, key, (key,))
+    if spec.config_file:
+        file = project.root / spec.config_file
+        yield Entry(MODEL_CONFIG_FILE, spec.config_file, file, "config_file", ("config_file",))
     for index, written in enumerate(spec.extra_files):
         for name, path in _extra(project, written):
             source = shown(project, path)
@@ -141,12 +147,13 @@ def _extra(project: Project, written: str) -> Iterator[tuple[str, Path]]:
         yield from _folder(path) if path.is_dir() else [(path.name, path)]
 
 
-def generated(spec: ArchiveSpec) -> dict[str, bytes]:
-    """Return the files that an archive gets from its spec alone."""
-    import yaml  # a no-op build needs no file's content
-
+def generated(project: Project, spec: ArchiveSpec) -> dict[str, bytes]:
+    """Return the files that build writes. Raises ArchiveError if config_file is no YAML table."""
     files = {}
-    if values := spec.model_config_values():
+    if values := spec.model_config_values():  # without them, a config_file stays as it is written
+        import yaml  # a no-op build needs no file's content
+
+        values = _merged(config_file_values(project, spec), values)
         files[MODEL_CONFIG_FILE] = yaml.safe_dump(values, allow_unicode=True).encode()
     if spec.samples:
         files[SAMPLES_FILE] = format_samples(
@@ -166,10 +173,25 @@ def generated(spec: ArchiveSpec) -> dict[str, bytes]:
     return files
 
 
+def config_file_values(project: Project, spec: ArchiveSpec) -> dict[str, Any]:
+    """Return the values of a spec's config_file; none without one. Raises ArchiveError, OSError."""
+    if spec.config_file is None:
+        return {}
+    return parse_model_config((project.root / spec.config_file).read_bytes(), spec.config_file)
+
+
+def _merged(values: dict[str, Any], tables: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of a file with those of the spec's tables in their place."""
+    own = values.get("handler_config")
+    inside = tables.get("handler_config")
+    both = {"handler_config": own | inside} if isinstance(own, dict) and inside else {}
+    return values | tables | both
+
+
 def contents(project: Project, spec: ArchiveSpec) -> dict[str, Content]:
     """Return everything an archive holds but its manifest: name → bytes or file."""
     files: dict[str, Content] = {entry.name: entry.file for entry in entries(project, spec)}
-    return files | generated(spec)
+    return files | generated(project, spec)
 
 
 def matches(project: Project, written: str) -> list[Path]:

@@ -64,9 +64,13 @@ def handler_problem(found: ModuleOutline, entry_point: str | None) -> OutlinePro
     """
     definition = next((one for one in found.classes if one.name == entry_point), None)
     if definition:
+        others = [one.name for one in found.classes if one is not definition]
+        hint = "name the file alone: TorchServe takes the only class that it defines"
+        if others:
+            hint += f"; move {', '.join(others)} to a file beside it and import from there"
         return OutlineProblem(
             f"{entry_point} is a class, and TorchServe calls what follows the colon as a function",
-            "name the file alone: TorchServe takes the only class that it defines",
+            hint,
             definition.line,
             rule="handler-function",
         )
@@ -88,7 +92,10 @@ def class_problem(found: ModuleOutline, kind: str) -> OutlineProblem | None:
     if not found.classes:
         hint = "imported classes do not count: derive a class of its own here"
         return OutlineProblem(f"{message}none", hint, 1, rule="classes")
-    hint = "move the others to a file of their own and import it here"
+    hint = (
+        "move the others to a file beside it and import them from there: imported classes do not "
+        "count"
+    )
     line = found.classes[1].line
     return OutlineProblem(f"{message}{len(found.classes)}: {names}", hint, line, rule="classes")
 

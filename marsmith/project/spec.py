@@ -76,6 +76,7 @@ class ArchiveSpec:
     serialized_file: str | None = None
     extra_files: tuple[str, ...] = ()
     requirements_file: str | None = None
+    config_file: str | None = None  # a model-config.yaml; the tables below replace its values
     runtime: str = "python"
     archive_format: str | None = None  # accepted, without effect
     serving: dict[str, Any] = field(default_factory=dict)
@@ -94,7 +95,7 @@ class ArchiveSpec:
         return self.handler.partition(":")[2] or None
 
     def model_config_values(self) -> dict[str, Any]:
-        """The values of `model-config.yaml`: TorchServe's keys, and the handler's own table."""
+        """What the tables put into `model-config.yaml`: TorchServe's keys, the handler's own."""
         own = {"handler_config": self.handler_config} if self.handler_config else {}
         return self.serving | own
 

@@ -106,6 +106,7 @@ _ARCHIVE = _table(
         "serialized_file": _TEXT,
         "extra_files": core_schema.list_schema(_TEXT),
         "requirements_file": _TEXT,
+        "config_file": _TEXT,
         "runtime": core_schema.literal_schema(["python", "python3"]),
         "archive_format": core_schema.literal_schema(["default", "zip-store"]),
         "serving": _SERVING,
@@ -172,4 +173,10 @@ def _place(path: tuple[str | int, ...]) -> str:
 def _known_keys(path: tuple[str | int, ...], key: str) -> str:
     inner = {"serving": _SERVING, "samples": _SAMPLE}
     table = inner.get(str(path[2]), _ARCHIVE) if len(path) > 3 else _ARCHIVE
-    return did_you_mean(key, list(table["fields"]))
+    others = ""
+    if table is _SERVING:
+        others = (
+            "TorchServe has no such key: what the handler reads goes into handler_config, other "
+            "tools' keys into a model-config.yaml that config_file names"
+        )
+    return did_you_mean(key, list(table["fields"]), others)

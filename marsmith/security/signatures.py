@@ -9,14 +9,14 @@ from __future__ import annotations
 import base64
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from marsmith.archive.reader import Archive
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import ArchiveError, MarsmithError, SigningError
-from marsmith.core.findings import Finding, FindingsError
+from marsmith.core.findings import Finding
 from marsmith.security.signing_keys import fingerprint, unlock
 
 _SIGN = "sign it: marsmith sign {} --key KEY"
@@ -39,6 +39,7 @@ def sign(
     from model_signing import hashing, signing
 
     path = _real_file(archive)
+    Archive(path)  # one that readers would read differently is not signed
     opened = unlock(private_key, password)
     configuration = signing.Config().use_elliptic_key_signer(
         private_key=private_key,
@@ -61,9 +62,10 @@ def sign(
     return target
 
 
-def verify(archive: Path, public_key: Path) -> str:
+def verify(archive: Path, public_key: Path, shown: Path | None = None) -> str:
     """Verify an archive's signature; return the fingerprint of the key that signed it.
 
+    Messages name the path `shown`, if it is another one.
     Raises SigningError if it is unsigned, altered, or signed by another key, and if the signature
     is damaged; ArchiveError if the archive is a folder or missing.
     """
@@ -71,67 +73,55 @@ def verify(archive: Path, public_key: Path) -> str:
     from model_signing import verifying
 
     path, known = _real_file(archive), fingerprint(public_key)
-    signature = signature_file(archive)
-    _require_kind(archive, signature, known)
+    Archive(path)  # one that readers would read differently is refused
+    signature, shown = signature_file(archive), shown or archive
+    _require_kind(shown, signature, known)
     verifier = verifying.Config().use_elliptic_key_verifier(public_key=public_key)
     try:
         verifier.verify(path, signature)
     except OSError as error:
         raise SigningError(
-            f"{archive} cannot be verified: {error.strerror} ({error.filename})",
+            f"{shown} cannot be verified: {error.strerror} ({error.filename})",
             "correct the permissions",
             code="file-error",
         ) from error
     except (InvalidSignature, ValueError, TypeError, LookupError, AttributeError) as error:
         if str(error).startswith("Signature mismatch"):
             raise SigningError(
-                f"{archive} was changed after it was signed",
+                f"{shown} was changed after it was signed",
                 "get the archive and its .sig from the signer again; sign your own again",
                 code="altered",
             ) from error
-        raise _damaged(archive, signature) from error
+        raise _damaged(shown, signature) from error
     return known
 
 
-def require_signatures(
-    archives: Iterable[Path], public_key: Path, names: Mapping[Path, str] | None = None
-) -> None:
-    """Raise FindingsError with all archives that the key's owner did not sign.
-
-    A signature does not cover the name of the file, so `b.mar` could be put in the place of
-    `a.mar`. So the name must be the one in the archive's manifest. `names` has the names of models
-    that are stored under another name.
-    """
+def signature_problems(archives: Iterable[Archive], public_key: Path) -> list[Finding]:
+    """Return why the owner of a key did not sign some of these archives. Raises SigningError."""
     fingerprint(public_key)
     found = []
-    for path in archives:
+    for archive in archives:
         try:
-            require_signature(path, (names or {}).get(path), public_key)
+            require_signature(archive, public_key)
         except MarsmithError as error:
             found.append(Finding(error.message, error.hint, rule=error.code))
-    if found:
-        raise FindingsError(found)
+    return found
 
 
-def require_signature(path: Path, name: str | None, public_key: Path) -> str:
+def require_signature(archive: Archive, public_key: Path) -> str:
     """Verify the signature of a model's archive; return the fingerprint of its key.
 
-    Raises SigningError as `verify` does, and if the archive's manifest has another name. By
-    default the name is that of the file.
+    Raises SigningError as `verify` does. A signature does not cover the name of the file, so
+    `b.mar` could be put in the place of `a.mar`. So the archive's name must be its manifest's.
     """
-    known = verify(path, public_key)
-    _require_name(path, name or Archive(path).name)
-    return known
-
-
-def _require_name(path: Path, name: str) -> None:
-    archive = Archive(path)
-    if archive.manifest.model_name != name:
+    known = verify(archive.path, public_key, archive.shown)
+    if archive.manifest.model_name != archive.name:
         raise SigningError(
-            f"{path} is signed, but as the archive {archive.manifest.model_name!r}",
+            f"{archive.shown} is signed, but as the archive {archive.manifest.model_name!r}",
             "give the file the name that it was built with",
             code="signed-name",
         )
+    return known
 
 
 def _real_file(archive: Path) -> Path:
@@ -157,7 +147,7 @@ def _require_kind(archive: Path, signature: Path, known: str) -> None:
         hint, covered = _outline(json.loads(signature.read_bytes()))
     except FileNotFoundError as error:
         raise SigningError(
-            f"{archive} is not signed: there is no {signature.name} beside it",
+            f"{archive} is not signed: there is no {signature_file(archive).name} beside it",
             _SIGN.format(archive),
             code="unsigned",
         ) from error

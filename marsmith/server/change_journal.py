@@ -45,7 +45,7 @@ def unfinished_change(project: Project, port: int) -> Record | None:
 
 def forget_copies(project: Project, port: int) -> None:
     """Remove copies that a killed change did not finish, for those who have locked the record."""
-    for path in project.model_store.glob(f"..{port}-*.tmp"):
+    for path in (server_path(project, port) / "archives").glob(".*"):
         with suppress(OSError):
             path.unlink()
     shutil.rmtree(project.state_path(f"deploy/{port}"), ignore_errors=True)

@@ -1,13 +1,16 @@
-"""Archives that are served, kept apart from those that are built.
+"""Private copies of what a server loads: nobody else can change them, and their digest is compared.
 
-TorchServe takes files only from the model store's top folder (ModelArchive.java). What a server may
-have to load again is kept there under a hidden name, so that no build can change it.
+TorchServe loads files from the top of one folder only (ModelArchive.java). Each server gets one of
+its own, `.marsmith/servers/PORT/archives`. A copy is made before anything of an archive is looked
+at, and exactly that copy is verified, checked, recorded and loaded.
 """
 
 from __future__ import annotations
 
+import errno
 import json
-import shutil
+import os
+import secrets
 import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -17,11 +20,17 @@ from marsmith.archive.manifest import MANIFEST_FILE
 from marsmith.archive.reader import Archive
 from marsmith.archive.stored_zip import Content, write_stored_zip
 from marsmith.core.atomic_write import replacing
-from marsmith.core.errors import ArchiveError
+from marsmith.core.errors import ArchiveError, ProjectError, ServerError
+from marsmith.core.file_lock import locked_within
 from marsmith.project.project import Project
+from marsmith.project.spec import is_name
 from marsmith.security.signatures import signature_file
+from marsmith.server.change_journal import unfinished_change
+from marsmith.server.options import is_file
+from marsmith.server.state import SERVING_LOCK, recorded_server, server_folder
 from marsmith.server.version_record import (
     Record,
+    Version,
     deployed,
     read_record,
     recording_within,
@@ -30,13 +39,15 @@ from marsmith.server.version_record import (
 
 _DIGITS = 12  # of the sha256, in a file's name
 _CHUNK = 8 << 20  # bytes
+_NO_KERNEL_COPY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
 
 
-class PlacedArchive(Archive):
-    """An archive whose file is stored under another name than its model's."""
+class PinnedArchive(Archive):
+    """A private copy of an archive; its file has a name of its own."""
 
-    def __init__(self, path: Path, name: str) -> None:
+    def __init__(self, path: Path, name: str, source: Path | None = None) -> None:
         self._name = name  # first: the error of one that cannot be opened needs it
+        self._source = source or path
         super().__init__(path)
 
     @property
@@ -44,63 +55,134 @@ class PlacedArchive(Archive):
         """The name that the model is served under."""
         return self._name
 
+    @property
+    def shown(self) -> Path:
+        """The path that the user named."""
+        return self._source
 
-def placed_name(port: int, name: str, sha256: str, like: Path) -> str:
-    """Return the hidden name for an archive that the server on `port` serves."""
-    packed = like.name.endswith((".tar.gz", ".tgz"))
-    return f".{port}-{name}-{sha256[:_DIGITS]}{'.tar.gz' if packed else '.mar'}"
 
+def store_of(project: Project, port: int) -> Path:
+    """Return the folder from which the server on `port` loads its archives; only we may enter it.
 
-def pin(project: Project, port: int, archive: Archive) -> str:
-    """Keep an archive of the model store as it is now, and return the name to load it by.
-
-    It stays under its own name if the model store cannot be written, or has no hard links. Then a
-    build changes it, and its digest shows that.
+    Raises ProjectError.
     """
-    name = placed_name(port, archive.name, archive.digest, archive.path)
-    target = project.model_store / name
-    if target == archive.path:
-        return name
+    folder = server_folder(project, port) / "archives"
     try:
-        target.unlink(missing_ok=True)
-        target.hardlink_to(archive.path)
-        _copy_signature(archive.path, target)
-    except OSError:
-        return archive.path.name
-    return name
-
-
-def place(
-    project: Project, port: int, name: str, source: Path, require_going: Callable[[], None]
-) -> Path:
-    """Copy an archive and its signature into the model store; whole or not at all.
-
-    Raises ArchiveError if that cannot be done, and what `require_going` raises meanwhile.
-    """
-    target = project.model_store / placed_name(port, name, Archive(source).digest, source)
-    try:
-        project.model_store.mkdir(parents=True, exist_ok=True)
-        with source.open("rb") as given, replacing(target) as file:
-            while chunk := given.read(_CHUNK):
-                require_going()
-                file.write(chunk)
-        _copy_signature(source, target)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        folder.chmod(0o700)
     except OSError as error:
-        discard(project, [target.name])
+        raise ProjectError(
+            f"{folder} cannot be used: {error.strerror}",
+            "correct its permissions: Marsmith keeps there what it serves",
+            code="not-writable",
+        ) from error
+    return folder
+
+
+def pin(
+    project: Project,
+    port: int,
+    name: str,
+    source: Path,
+    require_going: Callable[[], None] = lambda: None,
+) -> PinnedArchive:
+    """Copy an archive and its signature for the server on `port`; whole or not at all.
+
+    Raises ArchiveError and ProjectError, and what `require_going` raises meanwhile.
+    """
+    if not is_name(name):
+        raise ProjectError(
+            f"{name!r} cannot name a model: it becomes part of a URL",
+            "build it with another name: letters, digits, and - _ . after the first",
+            code="bad-model-name",
+        )
+    ending = ".tar.gz" if source.name.endswith((".tar.gz", ".tgz")) else ".mar"
+    store = store_of(project, port)
+    temporary = store / f".{secrets.token_hex(8)}{ending}"
+    try:
+        _copy(source, temporary, require_going)
+        digest = Archive(temporary).digest
+        target = store / f"{name}-{digest[:_DIGITS]}{ending}"
+        _pin_signature(source, target)
+        temporary.replace(target)
+    except OSError as error:
         raise ArchiveError(
-            f"{source} cannot be copied into {project.model_store}: {error.strerror}",
-            "make room there, or make it writable",
+            f"{source} cannot be copied into {store}: {error.strerror}",
+            "make room there, or correct the permissions",
             code="not-copied",
         ) from error
-    return target
+    finally:
+        temporary.unlink(missing_ok=True)
+    return PinnedArchive(target, name, source)
 
 
-def with_version(source: Path, version: str, folder: Path) -> Path:
+def _copy(source: Path, target: Path, require_going: Callable[[], None]) -> None:
+    """Copy a file that only its owner may read; without using space where the disk can do that."""
+    read = os.open(source, os.O_RDONLY)
+    try:
+        written = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
+        try:
+            with suppress(_NotByKernelError):
+                while _copied_by_kernel(read, written):
+                    require_going()
+            while chunk := os.read(read, _CHUNK):
+                require_going()
+                while chunk:
+                    chunk = chunk[os.write(written, chunk) :]
+        finally:
+            os.close(written)
+    finally:
+        os.close(read)
+
+
+class _NotByKernelError(Exception):
+    pass
+
+
+def _copied_by_kernel(read: int, written: int) -> int:
+    try:
+        return os.copy_file_range(read, written, _CHUNK)
+    except OSError as error:
+        if error.errno in _NO_KERNEL_COPY:
+            raise _NotByKernelError from error
+        raise
+
+
+def _pin_signature(source: Path, target: Path) -> None:
+    signature, copy = signature_file(source), signature_file(target)
+    copy.unlink(missing_ok=True)
+    if signature.exists():
+        _copy(signature, copy, lambda: None)
+
+
+def pinned(project: Project, port: int, version: Version) -> PinnedArchive:
+    """Return a version's archive. Raises ArchiveError if its bytes are not the recorded ones."""
+    path = path_of(project, port, version)
+    what = f"{version.name} {version.version} is served from {path}, but that file"
+    hint = f"serve what is built now, and deploy it again: marsmith serve --fresh --port {port}"
+    if not path.exists():
+        raise ArchiveError(f"{what} is gone", hint, code="deployed-file-gone")
+    changed = ArchiveError(f"{what} has changed since", hint, code="deployed-file-changed")
+    try:
+        archive = PinnedArchive(path, version.name)
+        same = archive.digest == version.sha256 or not version.sha256
+    except ArchiveError as error:
+        raise changed from error
+    if not same:
+        raise changed
+    return archive
+
+
+def path_of(project: Project, port: int, version: Version) -> Path:
+    """Return the file of a version's archive."""
+    return store_of(project, port) / version.file
+
+
+def with_version(archive: Archive, version: str, folder: Path) -> Path:
     """Copy an archive with another version in its manifest; nothing else of it changes.
 
     TorchServe reads the version from the manifest. Raises ArchiveError.
     """
-    archive = Archive(source)
     target = folder / f"{archive.name}.mar"
     with tempfile.TemporaryDirectory(dir=folder, prefix=".unpacked-") as unpacked:
         archive.unpack(Path(unpacked))
@@ -113,26 +195,42 @@ def with_version(source: Path, version: str, folder: Path) -> Path:
                 write_stored_zip(file, entries)
         except OSError as error:
             raise ArchiveError(
-                f"{source} cannot be copied as version {version}: {error.strerror}",
+                f"{archive.shown} cannot be copied as version {version}: {error.strerror}",
                 f"make room in {folder}",
                 code="not-copied",
             ) from error
     return target
 
 
-def discard(project: Project, files: Iterable[str]) -> None:
-    """Remove archives with a hidden name; never a built one."""
+def offer_built(project: Project, port: int) -> None:
+    """Let the management API load what is in the model store, by links. Raises OSError.
+
+    TorchServe takes files by name, and its own clients name those of the model store. What they
+    load so is not Marsmith's: no digest is recorded of it.
+    """
+    store = store_of(project, port)
+    built = {path.name: path for path in project.model_store.glob("[!.]*") if is_file(path.name)}
+    for path in store.iterdir():
+        if path.is_symlink() and path.name not in built:
+            path.unlink()
+    for name, path in built.items():
+        if not os.path.lexists(store / name):
+            (store / name).symlink_to(path.resolve())
+
+
+def discard(project: Project, port: int, files: Iterable[str]) -> None:
+    """Remove copies of archives, with their signatures."""
+    store = store_of(project, port)
     for name in files:
-        if name.startswith("."):
-            for path in (project.model_store / name, signature_file(project.model_store / name)):
-                with suppress(OSError):  # a model store that is read-only now keeps them
-                    path.unlink(missing_ok=True)
+        for path in (store / name, signature_file(store / name)):
+            with suppress(OSError):  # a disk that is read-only now keeps them
+                path.unlink(missing_ok=True)
 
 
 def discard_all_but(project: Project, port: int, kept: Iterable[str]) -> None:
-    """Remove what the server on `port` keeps in the model store, but for `kept`."""
-    found = {path.name.removesuffix(".sig") for path in project.model_store.glob(f".{port}-*")}
-    discard(project, found - set(kept))
+    """Remove all that the server on `port` loads, but for the files `kept`."""
+    found = {path.name.removesuffix(".sig") for path in store_of(project, port).iterdir()}
+    discard(project, port, found - set(kept))
 
 
 def keep_deployed(project: Project, port: int, aside: Record = ()) -> None:
@@ -149,9 +247,17 @@ def keep_deployed(project: Project, port: int, aside: Record = ()) -> None:
         discard_all_but(project, port, [one.file for one in lasting])
 
 
-def _copy_signature(source: Path, target: Path) -> None:
-    signature = signature_file(source)
-    if signature.exists():
-        shutil.copyfile(signature, signature_file(target))
-    else:
-        signature_file(target).unlink(missing_ok=True)
+def tidy_up(project: Project, own: int) -> None:
+    """Remove what servers that were killed have left: of the port whose lock we have, and others.
+
+    Of another port, nothing goes while its server runs, or a change that was killed is not undone.
+    """
+    for folder in (project.root / ".marsmith" / "servers").glob("*/archives"):
+        port = int(folder.parent.name) if folder.parent.name.isdecimal() else None
+        with suppress(OSError, ProjectError, ServerError):  # the next serve tries again
+            if port == own:
+                keep_deployed(project, own)
+            elif port is not None and recorded_server(project, port) is None:
+                with locked_within(folder.parent / SERVING_LOCK, 0.0) as alone:
+                    if alone and unfinished_change(project, port) is None:
+                        keep_deployed(project, port)

@@ -20,11 +20,13 @@ from marsmith.core.errors import ClientError, ServerError, WorkerError
 from marsmith.core.findings import Finding
 from marsmith.core.interrupts import Stop
 from marsmith.server.process import JAVA_LOG, SERVER_LOG, WORKERS_LOG
+from marsmith.torchserve.front_end_failure import explain_front_end
 from marsmith.torchserve.load_failure import explain
 from marsmith.torchserve.tracebacks import find_failure
 from marsmith.torchserve.worker_lines import (
     last_words,
     model_lines,
+    pip_problem,
     refusal_of,
     worker_has_ended,
 )
@@ -125,10 +127,18 @@ class Start:
         for archive in self.archives:
             version = archive.manifest.model_version or ""
             if worker_has_ended(log, workers_log, archive.name, version):
-                finding = self.failure(archive) or explain(None, self._log_path)
+                finding = explain_front_end(log, archive.name, version, archive.model_config)
+                finding = finding or self.failure(archive) or explain(None, self._log_path)
                 message = f"{archive.name}: its worker cannot load the model"
                 raise WorkerError(
                     f"{message}: {finding.message}", finding.hint, code="model-not-loaded"
+                )
+            if problem := pip_problem(log, archive.name):
+                raise ServerError(
+                    f"{archive.name}: pip could not install what it requires: {problem}",
+                    f"correct {archive.manifest.requirements_file} or what pip is told of indexes, "
+                    f"and build it again; all that pip said: {self.server.log_folder / SERVER_LOG}",
+                    code="requirement-not-installed",
                 )
             if refused := refusal_of(log, archive.path.name):
                 raise ServerError(

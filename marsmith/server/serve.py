@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from marsmith.client import ONCE
-from marsmith.core.errors import ServerError
+from marsmith.core.errors import ProjectError, ServerError
 from marsmith.core.file_lock import locked_within
 from marsmith.core.interrupts import Stop, stop_signals
 from marsmith.core.processes import identity, this_system
@@ -23,12 +23,19 @@ from marsmith.server.change_journal import settle_before_start
 from marsmith.server.leftovers import clear_crashed, require_none_abandoned
 from marsmith.server.lookup import client_of, server_properties
 from marsmith.server.options import ServeOptions
-from marsmith.server.pinned_archives import keep_deployed
+from marsmith.server.pinned_archives import (
+    discard_all_but,
+    keep_deployed,
+    offer_built,
+    store_of,
+    tidy_up,
+)
 from marsmith.server.process import KEY_FILE, TorchServe
 from marsmith.server.readiness import Start
 from marsmith.server.start_plan import StartPlan, plan_start
 from marsmith.server.state import (
     NOT_STARTED,
+    SERVING_LOCK,
     ServerState,
     forget_state,
     server_folder,
@@ -38,7 +45,6 @@ from marsmith.server.supervisor import Supervisor
 from marsmith.server.version_record import Record, recording, write_record
 from marsmith.torchserve.properties import addresses
 
-_LOCK = "serving.lock"
 _ANSWER = 5.0  # seconds for the supervisor's requests
 
 
@@ -59,6 +65,7 @@ def serve(
         require_none_abandoned(project, port)
         clear_crashed(project, port)
         settle_before_start(project, port)
+        tidy_up(project, port)
         aside: Record = ()
         try:
             plan = plan_start(project, options, properties)
@@ -68,7 +75,8 @@ def serve(
             guarded = guard(project, properties, secure=options.secure, tls=options.tls)
             return _start(plan, options, guarded, ready)
         finally:
-            with suppress(OSError):  # a disk that is read-only now: the next serve tidies up
+            # A disk may be read-only now: the next serve tidies up.
+            with suppress(OSError, ProjectError):
                 keep_deployed(project, port, aside)
 
 
@@ -77,12 +85,14 @@ def _start(
 ) -> bool:
     server = TorchServe(
         guarded.properties | plan.snapshot(),
-        plan.project.model_store,
+        store_of(plan.project, plan.port),
         plan.files,
         server_folder(plan.project, plan.port),
         options.log_format,
         fork=options.fork,
     )
+    if options.public_key is None:
+        offer_built(plan.project, plan.port)
     with stop_signals() as stop:
         state = _state(server, options, plan, guarded)
         try:
@@ -108,7 +118,7 @@ def _run(
 ) -> bool:
     """Wait until it is ready, then keep it up; False if the user stops it before."""
     project, timeout = plan.project, options.timeout
-    record = plan.pinned()
+    record = plan.record()
     with client_of(state, timeout, ONCE) as client:
         deadline = time.monotonic() + timeout
         Start(server, client, plan.archives, deadline, stop, source_names(project)).wait()
@@ -116,6 +126,8 @@ def _run(
         return False
     with recording(project, plan.port):
         write_record(project, plan.port, record)
+        # What was forgotten by --fresh; the links to the model store come again at once.
+        discard_all_but(project, plan.port, [one.file for one in (*record, *plan.aside)])
     with client_of(state, _ANSWER, ONCE) as client:
         supervisor = Supervisor(project, server, client, stop, timeout, state)
         supervisor.look()
@@ -128,7 +140,7 @@ def _run(
 @contextmanager
 def _only_one(project: Project, port: int) -> Iterator[None]:
     """Hold the lock of a port: a second server would remove the files of the first."""
-    with locked_within(server_folder(project, port) / _LOCK, 0.0) as alone:
+    with locked_within(server_folder(project, port) / SERVING_LOCK, 0.0) as alone:
         if not alone:
             raise ServerError(
                 f"another marsmith serve of this project has port {port}",

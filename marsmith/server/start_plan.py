@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from marsmith.archive.reader import Archive
-from marsmith.core.errors import ArchiveError, ProjectError
+from marsmith.core.errors import ProjectError
+from marsmith.core.findings import FindingsError
 from marsmith.project.accepted_code import accepted_by, refuse_code
 from marsmith.project.project import Project
-from marsmith.security.signatures import require_signatures
+from marsmith.security.signatures import signature_problems
 from marsmith.security.signing_keys import fingerprint
 from marsmith.server.options import ServeOptions, is_file
-from marsmith.server.pinned_archives import PlacedArchive, pin, place
+from marsmith.server.pinned_archives import PinnedArchive, pin, pinned
 from marsmith.server.version_record import (
     Record,
     Version,
     deployed,
     of,
-    path_of,
     read_record,
     snapshot,
 )
@@ -37,8 +37,9 @@ class StartPlan:
 
     project: Project
     properties: Mapping[str, str]  # of the server
-    built: list[Archive]
+    built: list[PinnedArchive]
     restored: Record = ()
+    kept: Mapping[Version, PinnedArchive] = field(default_factory=dict)  # those of `restored`
     aside: Record = ()  # deployed before as well, and not asked for now
     signed_by: str | None = None  # fingerprint of the key that all of it was verified with
 
@@ -57,12 +58,7 @@ class StartPlan:
     @property
     def archives(self) -> list[Archive]:
         """The archives that must answer: of the versions, those that have workers."""
-        restored = [
-            PlacedArchive(path_of(self.project, one), one.name)
-            for one in self.restored
-            if one.min_workers
-        ]
-        return [*self.built, *restored]
+        return [*self.built, *(self.kept[one] for one in self.restored if one.min_workers)]
 
     def snapshot(self) -> dict[str, str]:
         """Return the properties that restore deployed versions; none if there are none."""
@@ -73,17 +69,26 @@ class StartPlan:
 
     def verified(self, public_key: Path) -> StartPlan:
         """Return the plan with its signer. Raises FindingsError for all that is not signed."""
-        restored = {path_of(self.project, one): one.name for one in self.restored}
-        names = {archive.path: archive.name for archive in self.built} | restored
-        require_signatures(names, public_key, names)
+        found = signature_problems(self.built, public_key)
+        for version, archive in self.kept.items():
+            found += [
+                replace(
+                    problem,
+                    message=f"{version.name} {version.version} was deployed: {problem.message}",
+                    hint="serve what is built and signed, and forget what was deployed: "
+                    f"marsmith sign {version.name} --key KEY; marsmith serve --fresh",
+                )
+                for problem in signature_problems([archive], public_key)
+            ]
+        if found:
+            raise FindingsError(found)
         return replace(self, signed_by=fingerprint(public_key))
 
-    def pinned(self) -> Record:
-        """Keep the files of what is served, and return the first record of it."""
+    def record(self) -> Record:
+        """Return the first record of what is served."""
         built = [
             replace(
                 _version(archive, self.properties),
-                file=pin(self.project, self.port, archive),
                 sha256=archive.digest,
                 default=False,
                 signed_by=self.signed_by,
@@ -102,7 +107,7 @@ class StartPlan:
 
 
 def plan_start(project: Project, options: ServeOptions, properties: dict[str, str]) -> StartPlan:
-    """Return what the server will serve; files from elsewhere are copied into the model store.
+    """Return what the server will serve: private copies of archives.
 
     No names: all that archives.toml describes, and all that was deployed. Raises ProjectError and
     ArchiveError for what cannot be served.
@@ -116,26 +121,28 @@ def plan_start(project: Project, options: ServeOptions, properties: dict[str, st
         names = [*project.archives, *sorted(recorded)]
     chosen = list(dict.fromkeys(names))
     restored = tuple(one for one in record if one.name in chosen)
-    for one in restored:
-        _require_unaltered(project, one)
-        refuse_code(Archive(path_of(project, one)), accepted_by(project))
-    built = [built_archive(project, name) for name in chosen if name not in recorded]
+    kept = {one: pinned(project, port, one) for one in restored}
+    for archive in kept.values():
+        refuse_code(archive, accepted_by(project))
+    built = [built_archive(project, port, name) for name in chosen if name not in recorded]
     built += [_given_archive(project, port, path, recorded) for path in files]
     _require_one_each([*(archive.name for archive in built), *{one.name for one in restored}])
     aside = tuple(one for one in record if one.name not in chosen)
-    return StartPlan(project, properties, built, restored, aside)
+    return StartPlan(project, properties, built, restored, kept, aside)
 
 
-def built_archive(project: Project, name: str) -> Archive:
-    """Return an archive of the model store, if it can be served."""
+def built_archive(project: Project, port: int, name: str) -> PinnedArchive:
+    """Return a copy of an archive of the model store, if it can be served."""
     path = project.model_store / f"{name}.mar"
     if not path.exists():
         project.specs((name,))  # report a misspelt name before suggesting a build
-    return _readable(project, Archive(path))
+    return _readable(project, pin(project, port, Archive(path).name, path))
 
 
-def _given_archive(project: Project, port: int, path: Path, recorded: Iterable[str]) -> Archive:
-    """Return an archive that is named by its file, in the model store."""
+def _given_archive(
+    project: Project, port: int, path: Path, recorded: Iterable[str]
+) -> PinnedArchive:
+    """Return a copy of an archive that is named by its file."""
     if path.is_dir():
         raise ProjectError(
             f"{path} is a folder", "name a .mar: TorchServe takes files", code="folder"
@@ -147,18 +154,15 @@ def _given_archive(project: Project, port: int, path: Path, recorded: Iterable[s
             f"forget it: marsmith serve --fresh {path}; or deploy this one: marsmith deploy {path}",
             code="deployed-before",
         )
-    refuse_code(Archive(path), accepted_by(project))  # before it is placed
-    if path.absolute().parent == project.model_store.absolute():
-        return _readable(project, PlacedArchive(project.model_store / path.name, name))
-    return _readable(project, PlacedArchive(place(project, port, name, path, lambda: None), name))
+    return _readable(project, pin(project, port, name, path))
 
 
-def _readable(project: Project, archive: Archive) -> Archive:
+def _readable(project: Project, archive: PinnedArchive) -> PinnedArchive:
     """Return an archive without foreign code that has a version, and samples that can be read."""
     refuse_code(archive, accepted_by(project))
     if archive.manifest.model_version is None:
         raise ProjectError(
-            f"{archive.path} has no model version", "build it: marsmith build", code="no-version"
+            f"{archive.shown} has no model version", "build it: marsmith build", code="no-version"
         )
     for sample in archive.samples:
         archive.read(sample.request), archive.read(sample.response)  # before anything is started
@@ -173,16 +177,6 @@ def _require_one_each(names: Iterable[str]) -> None:
                 "serve one of them, and deploy the other beside it: marsmith deploy",
                 code="same-name",
             )
-
-
-def _require_unaltered(project: Project, version: Version) -> None:
-    path = path_of(project, version)
-    what = f"{version.name} {version.version} was deployed, but its file {path}"
-    hint = "serve what is built now, and deploy it again: marsmith serve --fresh"
-    if not path.exists():
-        raise ArchiveError(f"{what} is gone", hint, code="deployed-file-gone")
-    if version.sha256 and Archive(path).digest != version.sha256:
-        raise ArchiveError(f"{what} has changed since", hint, code="deployed-file-changed")
 
 
 def _version(archive: Archive, properties: Mapping[str, str]) -> Version:

@@ -20,6 +20,7 @@ from marsmith.project.project import Project
 from marsmith.server.own_folder import is_ours
 
 STATE_FILE = "state.json"
+SERVING_LOCK = "serving.lock"  # in a server's folder; held by the serve that it is of
 NOT_STARTED = (0, 0.0)  # the identity of a front end that does not run yet
 _FORMAT = 1  # raised when an older Marsmith would misread a state
 _LARGEST = 1 << 20  # bytes of a state

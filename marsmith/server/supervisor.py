@@ -14,18 +14,19 @@ from dataclasses import dataclass, field, replace
 
 from marsmith.archive.reader import Archive
 from marsmith.client import Client, Model
-from marsmith.core.errors import ClientError, MarsmithError, ServerError
+from marsmith.core.errors import ArchiveError, ClientError, MarsmithError, ServerError
 from marsmith.core.interrupts import Stop
 from marsmith.core.processes import identity
 from marsmith.project.entries import source_names
 from marsmith.project.project import Project
-from marsmith.server.pinned_archives import PlacedArchive
+from marsmith.server.pinned_archives import offer_built, pinned
 from marsmith.server.process import TorchServe
 from marsmith.server.readiness import Start
 from marsmith.server.state import ServerState, write_state
 from marsmith.server.version_record import (
+    Record,
+    Version,
     observed,
-    path_of,
     read_record,
     recording_within,
     snapshot,
@@ -39,6 +40,10 @@ _RENEWAL = 3600.0  # seconds between two renewals of the times of files; cleaner
 ATTEMPTS = 5  # restarts within a minute; one more would not help
 _WINDOW = 60.0  # seconds
 _FIRST_PAUSE = 0.5  # seconds before the second restart, doubled with each
+
+
+class AlteredError(ServerError):
+    """An archive is not the one that was served; trying again would not help."""
 
 
 @dataclass
@@ -71,6 +76,7 @@ class Supervisor:
     _restarts: deque[float] = field(default_factory=deque, init=False)
     _workers: dict[tuple[str, str, str], int] = field(default_factory=dict, init=False)
     _written: bool = field(default=True, init=False)  # whether the state is recorded
+    _offered: int = field(default=0, init=False)  # when the model store last changed
 
     def __post_init__(self) -> None:
         self._reviver = Reviver(self.client)
@@ -83,6 +89,7 @@ class Supervisor:
             if not self.server.is_running():
                 self._bring_back()
             self.server.revive_fork_server()
+            self._offer()
             if time.monotonic() - looked > _LOOK:
                 self._require_folder()
                 self.look()
@@ -93,6 +100,15 @@ class Supervisor:
             time.sleep(_PAUSE)
         self.look()
         return self.state
+
+    def _offer(self) -> None:
+        """Let the management API load what was built meanwhile, unless all must be signed."""
+        if self.state.public_key is None:
+            with suppress(OSError):  # no model store, or a disk that is full
+                changed = self.project.model_store.stat().st_mtime_ns
+                if changed != self._offered:
+                    offer_built(self.project, self.state.port)
+                    self._offered = changed
 
     def _require_folder(self) -> None:
         """End a front end whose folder was removed: no worker could start, nobody could ask it."""
@@ -146,10 +162,12 @@ class Supervisor:
         while not self.stop.requested:
             self._pause()
             try:
-                record = read_record(self.project, self.state.port)
+                record = self._intact_record()
                 self.server.restart({"model_snapshot": snapshot(record)})
                 self._write(restarts=self.state.restarts + 1, front_end=identity(self.server.pid))
                 self._wait()
+            except AlteredError:
+                raise
             except (MarsmithError, OSError) as error:
                 self._require_worth_trying(error)
             else:
@@ -159,6 +177,35 @@ class Supervisor:
                     self.server.note("the front end is back, and serves what it served before")
                 return
 
+    def _intact_record(self) -> Record:
+        """Return what must be served again. Raises AlteredError if the bytes of it are others now.
+
+        Where signatures are required, what was registered past Marsmith is not brought back: it
+        was never verified.
+        """
+        record = read_record(self.project, self.state.port)
+        for one in set(record) - set(self._allowed(record)):
+            self.server.note(f"{one.name} {one.version} was never verified: it is not brought back")
+        record = self._allowed(record)
+        for one in record:
+            self._require_intact(one)
+        return record
+
+    def _allowed(self, record: Record) -> Record:
+        """Return what may be served; each model keeps a default version."""
+        if self.state.public_key is None:
+            return record
+        signed = tuple(one for one in record if one.signed_by and one.sha256)
+        latest = {one.name: one for one in sorted(signed, key=lambda one: one.default_since)}
+        chosen = {one.name: one for one in signed if one.default}
+        return tuple(replace(one, default=one is (latest | chosen)[one.name]) for one in signed)
+
+    def _require_intact(self, version: Version) -> None:
+        try:
+            pinned(self.project, self.state.port, version)
+        except ArchiveError as error:
+            raise AlteredError(error.message, error.hint, code=error.code) from error
+
     def _wait(self) -> None:
         """Return when all that is recorded answers; an undone deployment may change the record."""
         deadline = time.monotonic() + self.timeout
@@ -166,8 +213,8 @@ class Supervisor:
         while True:
             change = _StopOrChange(self.project, self.state.port, self.stop)
             archives: list[Archive] = [
-                PlacedArchive(path_of(self.project, one), one.name)
-                for one in change.record
+                pinned(self.project, self.state.port, one)
+                for one in self._allowed(change.record)
                 if one.min_workers
             ]
             try:

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 
 from marsmith.client import Model
 from marsmith.core.atomic_write import replacing
@@ -109,12 +108,13 @@ def previous(record: Iterable[Version], name: str) -> Version | None:
 def observed(record: Record, models: Iterable[Model]) -> Record:
     """Return the record as the management API describes the server: workers and defaults.
 
-    Versions that were registered past Marsmith are added, unregistered ones are removed.
+    Versions that were registered past Marsmith are added, unregistered ones are removed. One that
+    was registered anew from another file is not the recorded one.
     """
-    known = {(one.name, one.version): one for one in record}
+    known = {(one.name, one.version, one.file): one for one in record}
     lasting = {one.name for one in deployed(record)}
     return tuple(
-        _observed(known.get((model.name, model.version)), model, model.name in lasting)
+        _observed(known.get((model.name, model.version, model.url)), model, model.name in lasting)
         for model in models
     )
 
@@ -152,8 +152,3 @@ def snapshot(record: Iterable[Version]) -> str:
         }
     values = {"name": "marsmith", "modelCount": len(models), "created": 0, "models": models}
     return json.dumps(values)
-
-
-def path_of(project: Project, version: Version) -> Path:
-    """Return the file of a version's archive."""
-    return project.model_store / version.file

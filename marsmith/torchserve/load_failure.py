@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from marsmith.core.extras import extra_of, install_hint
 from marsmith.core.findings import Finding
 from marsmith.torchserve.tracebacks import Failure, missing_module
+from marsmith.torchserve.withheld import how_to_pass
 from marsmith.torchserve.worker_lines import CHATTER
+from marsmith.weights.state_dict_differences import differences_in
 
 _LAST_LINES = 3  # of a log, that are shown
+_OF_ENVIRON = re.compile(r"(<frozen os>|os\.py):\d+ in __getitem__")
+_STATE_DICT = "Error(s) in loading state_dict"
 
 
 def explain(failure: Failure | None, log_file: str | None, log: str = "") -> Finding:
@@ -25,7 +30,13 @@ def explain(failure: Failure | None, log_file: str | None, log: str = "") -> Fin
             rule="worker-ended",
         )
     message = failure.exception
+    if _STATE_DICT in message and (differs := differences_in(message)):
+        short = f"the weights do not fit the model: {differs.short}"
+        found = Finding(short, differs.cause(), failure.file, failure.line, rule="weights-keys")
+        return replace(found, about=message)
     hint = next((text for pattern, text in _HINTS if re.search(pattern, message)), None)
+    if variable := _missing_variable(failure):
+        hint = f"a worker has no such variable: {how_to_pass(variable)}"
     missing = missing_module(message)
     if missing and message.startswith("ModuleNotFoundError: "):
         hint = _missing_module(missing)
@@ -34,6 +45,15 @@ def explain(failure: Failure | None, log_file: str | None, log: str = "") -> Fin
         where = f"the whole traceback is in {log_file}" if log_file else frames
         hint = f"correct the code and build the archive again; {where}"
     return Finding(message, hint, failure.file, failure.line, rule="worker-exception")
+
+
+def _missing_variable(failure: Failure) -> str | None:
+    """Return the variable that os.environ[…] did not find, or None for another failure."""
+    found = re.fullmatch(r"KeyError: '(\w+)'", failure.exception)
+    raised = failure.frames[-1] if failure.frames else ""
+    return (
+        found[1] if found and re.match(r"(<frozen os>|os\.py):\d+ in __getitem__", raised) else None
+    )
 
 
 def _tail(log: str) -> str:
@@ -64,8 +84,28 @@ _HINTS = (
         "the weights do not fit the model_file: use those of the same architecture",
     ),
     (
+        r"failed locating file constants\.pkl",
+        "the file is no TorchScript, which is what a .pt without a model_file must be: if it is a "
+        "state_dict, set model_file to the file of the model's class",
+    ),
+    (
+        r"Cannot use ``weights_only=True`` with TorchScript",
+        "TorchScript contains its model's class: remove model_file, and name the file .pt",
+    ),
+    (
+        r"No model weights could be loaded",
+        "without a model_file, TorchServe's BaseHandler loads only TorchScript named .pt, and "
+        ".onnx: set model_file to the file of the model's class, or rename TorchScript to .pt",
+    ),
+    (
+        r"selected index k out of range",
+        "topk asks for more than there are classes; TorchServe's image_classifier asks for 5: "
+        "derive from it with `topk = 2` in the class, or whatever number of classes there is",
+    ),
+    (
         r"UnpicklingError: Weights only load failed",
-        "the weights pickle more than tensors: save torch.save(model.state_dict(), FILE)",
+        "the weights pickle more than tensors, or are of another kind, such as safetensors: "
+        "save torch.save(model.state_dict(), FILE); marsmith weights inspect FILE tells the kind",
     ),
     (
         r"PytorchStreamReader|unexpected EOF|Ran out of input|invalid load key|EOFError",

@@ -32,12 +32,26 @@ _INSTALLED = re.compile(r"(?<=[\"'\s])/[^\s'\"]*?/(site|dist)-packages/")
 # What Java prints on any machine, and what says why the front end ended.
 _NO_CAUSE = re.compile(r"nvidia-smi|xpu-smi|^WARNING:")
 _CAUSE = re.compile(r"Invalid|Exception|Error|[Ff]ailed")
+_PIP_ERROR = re.compile(r"\s*(ERROR|error):")
 
 
 def refusal_of(server_log: str, file: str) -> str | None:
     """Return why the front end refused to load an archive's file; None if it did not."""
     found = re.search(rf"Failed to load model: {re.escape(file)}\s*(.*)", server_log)
     return (found[1] or "no reason given") if found else None
+
+
+def pip_problem(server_log: str, model: str) -> str | None:
+    """Return pip's last error if it could not install what a model requires; None otherwise."""
+    start = f"Custom pip package installation failed for model {model}:\n"
+    printed = server_log.rpartition(start)[2] if start in server_log else ""
+    lines = printed.partition("\n\n")[0].splitlines()
+    errors = [line for line in lines if _PIP_ERROR.match(line)]
+    package = next((line.partition("╰─> ")[2] for line in lines if "╰─> " in line), "")
+    if not lines:
+        return None
+    last = _PIP_ERROR.sub("", (errors or lines)[-1]).strip()
+    return f"{package}: {last}" if package else last
 
 
 def last_words(lines: list[str]) -> str:
@@ -69,6 +83,15 @@ def worker_has_ended(server_log: str, workers_log: str, model: str, version: str
         re.search(f"{worker} {_ENDED}", server_log)
         or re.search(f"{worker}-stdout {_DIED}", workers_log)
     )
+
+
+def front_end_exception(server_log: str, model: str, version: str) -> str | None:
+    """Return the last exception with which the front end gave up a worker of a model, or None."""
+    worker = rf"W-\d+-{re.escape(f'{model}_{version}')}"
+    found = re.findall(
+        rf"{worker} \w+ \w+ Backend worker (?:error|thread exception)\S*\n(\S+: .*)", server_log
+    )
+    return found[-1] if found else None
 
 
 def with_source_names(text: str, source_name: Callable[[str], str]) -> str:

@@ -8,13 +8,19 @@ from typing import Any
 
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import WeightsError
+from marsmith.core.suggestions import did_you_mean
 from marsmith.weights.checkpoint import Checkpoint, read_checkpoint
 from marsmith.weights.find_state_dict import choose, conversion, left_behind, listed
+from marsmith.weights.pickle_names import shown
 from marsmith.weights.pickle_stand_ins import Inert
 from marsmith.weights.safetensors import write_safetensors
 from marsmith.weights.state_dict_names import (
+    begins,
+    has_prefix,
+    replace_prefix,
     without_discriminators,
     without_leftovers,
+    without_measures,
     without_prefixes,
 )
 from marsmith.weights.tensors import Tensor
@@ -36,10 +42,19 @@ class Extracted:
     dropped: tuple[str, ...]  # paths in the checkpoint, and names within the state_dict
 
 
-def extract(path: Path, out: Path, *, key: str | None = None, force: bool = False) -> Extracted:
+def extract(
+    path: Path,
+    out: Path,
+    *,
+    key: str | None = None,
+    prefix: str = "",
+    new_prefix: str = "",
+    force: bool = False,
+) -> Extracted:
     """Write the state_dict in `path` to `out`; the ending of `out` chooses the format.
 
-    `key` is the state_dict's dotted path, needed if there are several. Raises WeightsError and then
+    `key` is the state_dict's dotted path, needed if there are several. Only tensors whose names
+    start with `prefix` are written, with `new_prefix` in its place. Raises WeightsError and then
     leaves `out` unchanged.
     """
     _check_out(out, force)
@@ -50,8 +65,14 @@ def extract(path: Path, out: Path, *, key: str | None = None, force: bool = Fals
     state = {name: one for name, one in found.items() if isinstance(one, Tensor)}
     _refuse_what_would_be_lost(checkpoint, found)
     models = without_discriminators(state)
-    kept = without_leftovers(models)
+    kept = without_leftovers(without_measures(models))
     tensors, prefixes = without_prefixes(kept, others_beside=len(models) < len(state))
+    if prefix or new_prefix:
+        given, prefixes = (kept, ()) if has_prefix(kept, prefix) else (tensors, prefixes)
+        _require_prefix(path, given, prefix)
+        names = [name for name, one in zip(kept, given, strict=True) if begins(one, prefix)]
+        kept = {name: kept[name] for name in names}
+        tensors = replace_prefix(given, prefix, new_prefix)
     _refuse_repeated_values(path, tensors)
     try:
         with replacing(out) as file:
@@ -64,6 +85,16 @@ def extract(path: Path, out: Path, *, key: str | None = None, force: bool = Fals
         ) from error
     gone = [name for name in found if name not in kept]
     return Extracted(tensors, place, prefixes, (*others, *gone))
+
+
+def _require_prefix(path: Path, state: dict[str, Tensor], prefix: str) -> None:
+    if not has_prefix(state, prefix):
+        firsts = list(dict.fromkeys(name.partition(".")[0] for name in state))
+        raise WeightsError(
+            f"{path}: no name starts with {prefix!r}",
+            did_you_mean(prefix, map(shown, firsts), f"they start with {listed(firsts)}"),
+            code="weights-prefix",
+        )
 
 
 def _check_out(out: Path, force: bool) -> None:

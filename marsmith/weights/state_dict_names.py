@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 Value = TypeVar("Value")
@@ -21,11 +21,34 @@ _COMPILED = "_orig_mod."
 _HOLDER = "model."
 _GENERATORS = ("netG.", "generator.", "G.", "net_g.")
 _NORM_STATISTICS = (".running_mean", ".running_var", ".num_batches_tracked")
+# Names under which training code (Lightning, SWA) holds the model beside its losses and metrics.
+_HOLDERS = ("module", "_orig_mod", "model", "net", "network")
+_MEASURES = re.compile(
+    r"loss|criteri|metric|acc(uracy)?(_|\.|$)|auroc|f1|precision|recall|confmat|conf_mat|iou|dice"
+    r"|lpips|(^|_)(map|psnr|ssim|fid)$|n_averaged|weight_ema",
+    re.IGNORECASE,
+)
+# What only a checkpoint has at its top, beside the state_dict or what holds it.
+_OF_CHECKPOINTS = re.compile(
+    r"^(epochs?|(global_)?step|iter(ation)?|(model_)?state_dict|model_state|pytorch-lightning_version"
+    r"|best_\w+)$"
+)
 
 
 def is_training_state(name: str) -> bool:
     """Return whether a name in a checkpoint is of training state, such as an optimizer."""
     return _TRAINING_STATE.search(name) is not None
+
+
+def is_training_checkpoint(names: Iterable[str]) -> bool:
+    """Return whether the names at the top of a file are those of a training checkpoint."""
+    tops = [name for name in names if "." not in name]
+    return any(_OF_CHECKPOINTS.search(top) or is_training_state(top) for top in tops)
+
+
+def is_measure(name: str) -> bool:
+    """Return whether a part of a state_dict is a loss, a metric or a counter of the training."""
+    return _MEASURES.search(name) is not None
 
 
 def is_statistic(name: str) -> bool:
@@ -49,6 +72,36 @@ def _is_of_discriminator(name: str) -> bool:
         name = name.partition(".")[2]
     network, dot, _ = name.partition(".")
     return bool(dot) and is_discriminator(network)
+
+
+def without_measures(state: Mapping[str, Value]) -> dict[str, Value]:
+    """Drop losses, metrics and counters that training keeps beside the model it holds."""
+    tops = {name.partition(".")[0] for name in state}
+    beside = set(filter(is_measure, tops))
+    if not (tops - beside) <= set(_HOLDERS) or beside == tops:
+        return dict(state)  # the model is not held, so they may be its own parts
+    return {name: one for name, one in state.items() if name.partition(".")[0] not in beside}
+
+
+def replace_prefix(state: Mapping[str, Value], old: str, new: str) -> dict[str, Value]:
+    """Return what has the prefix `old`, with `new` in its place; prefixes end with a dot."""
+    old, new = dotted(old), dotted(new)
+    return {new + n.removeprefix(old): one for n, one in state.items() if n.startswith(old)}
+
+
+def has_prefix(state: Mapping[str, object], prefix: str) -> bool:
+    """Return whether any name has a prefix."""
+    return any(begins(name, prefix) for name in state)
+
+
+def begins(name: str, prefix: str) -> bool:
+    """Return whether a name has a prefix; `network.weight` does not have `net`."""
+    return name.startswith(dotted(prefix))
+
+
+def dotted(prefix: str) -> str:
+    """Return a prefix with its dot; `net` means `net.`."""
+    return f"{prefix.removesuffix('.')}." if prefix else ""
 
 
 def without_leftovers(state: Mapping[str, Value]) -> dict[str, Value]:

@@ -180,9 +180,14 @@ def folder_of_an_editor_once(tiny: Tiny) -> Checked:
     return tiny.check(tiny.rezip(lambda entries: entries.update(files)))
 
 
-@finds("duplicate-entry", "'model.py'")
+@finds("entry-name", "'./model.py'")
 def duplicate_by_another_spelling(tiny: Tiny) -> Checked:
     return with_entry(tiny, "./model.py")
+
+
+@finds("duplicate-entry", "'Model.py' and 'model.py'")
+def duplicate_by_case(tiny: Tiny) -> Checked:
+    return with_entry(tiny, "Model.py")
 
 
 @finds("manifest-missing", "'pets'")

@@ -27,7 +27,7 @@ def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
 
         def prepare(kit: Kit) -> None:
             disks.enter_context(small_disk(kit.root / "model_store", 1024))
-            disks.enter_context(small_disk(kit.root / ".marsmith" / "servers", 1024))
+            disks.enter_context(small_disk(kit.root / ".marsmith" / "servers", 65_536))
             kit("build", "--force")
 
         with served(root, "chatty", prepare=prepare, secure=True) as running:
@@ -79,8 +79,8 @@ def test_a_read_only_model_store_while_building(
 
 @pytest.mark.faults
 def test_a_full_disk_while_deploying(station: Station, scale: Scale, report: Report) -> None:
-    store, before = station.kit.root / "model_store", station.versions("chatty")
-    full = fill(store)
+    copies, before = station.kit.root / ".marsmith" / "servers", station.versions("chatty")
+    full = fill(copies)
     with station.loaded("chatty", scale.connections) as tally:
         end = time.monotonic() + scale.seconds
         how = ("deploy", "chatty", "--version", "2.0", "--no-check", "--port", station.port)
@@ -93,27 +93,23 @@ def test_a_full_disk_while_deploying(station: Station, scale: Scale, report: Rep
     assert "hint:" in failed.stderr
     assert station.versions("chatty") == before
     assert tally.refused == 0
-    assert not [path.name for path in store.iterdir() if "2.0" in path.name]
+    assert not [path.name for path in copies.rglob("*.mar") if "2.0" in path.name]
 
 
 @pytest.mark.faults
-def test_a_read_only_model_store_while_deploying(
+def test_a_read_only_model_store_hinders_no_deployment(
     station: Station, scale: Scale, report: Report
 ) -> None:
-    before = station.versions("chatty")
     with (
         read_only(station.kit.root / "model_store"),
         station.loaded("chatty", scale.connections) as tally,
     ):
         end = time.monotonic() + scale.seconds
         how = ("deploy", "chatty", "--version", "2.0", "--no-check", "--port", station.port)
-        failed = station.kit(*how, check=False)
+        station.kit(*how)
         time.sleep(max(0.0, end - time.monotonic()))
     report("model store read-only while deploying", tally)
-    assert failed.returncode == 1
-    assert "Read-only" in failed.stderr
-    assert "hint:" in failed.stderr
-    assert station.versions("chatty") == before
+    assert ("2.0", True) in [(one[0], one[1]) for one in station.versions("chatty")]
     assert tally.refused == 0
 
 

@@ -116,7 +116,9 @@ class Server:
         return [(one["version"], one["default"], one["min_workers"]) for one in self.versions()]
 
     def files(self) -> set[str]:
-        return {path.name for path in (self.kit.root / "model_store").iterdir()}
+        """Return its own copies of archives."""
+        folder = self.kit.root / f".marsmith/servers/{self.port}/archives"
+        return {path.name for path in folder.iterdir() if not path.is_symlink()}
 
 
 def serve(root: Path, *options: str, request: str = "hello") -> Server:
@@ -165,7 +167,7 @@ def test_deploy_rollback_and_undeploy_lose_no_request(server: Server) -> None:
     assert (asking.wrong, asking.lost) == ([], [])
     refused = kit("rollback", "echo", "--port", server.port, check=False)
     assert "error[no-earlier-version]" in refused.stderr
-    hidden = {name for name in server.files() if name.startswith(f".{server.port}-")}
+    hidden = {name for name in server.files() if not name.endswith(".sig")}
     assert hidden == {server.versions()[0]["file"]}
 
 
@@ -513,7 +515,7 @@ def test_what_is_deployed_survives_a_stop_and_a_build_does_not_replace_it(server
     kit("serve", "--background", "--secure", "--fresh", "--port", server.port)
     assert server.outline() == [("7.0", True, 1)]
     kit("stop", "--port", server.port)
-    assert server.files() == {"echo.mar"}
+    assert server.files() == set()
     kit("serve", "--background", "--secure", "--port", server.port)
     assert server.outline() == [("7.0", True, 1)]
 
@@ -559,7 +561,7 @@ def test_a_server_that_is_stopped_while_a_version_loads_stops_and_says_so(tmp_pa
     server.kit("serve", "--background", "--port", server.port, "--secure")
     assert server.outline() == [("1.0", True, 1)]
     server.kit("stop", "--port", server.port)
-    assert not [name for name in server.files() if name.startswith(".")]
+    assert server.files() == set()
 
 
 def test_a_rollback_to_what_cannot_load_any_more_names_the_cause(tmp_path: Path) -> None:

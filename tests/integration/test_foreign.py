@@ -441,7 +441,7 @@ STATIC: dict[str, tuple[str, Files, object]] = {
         manifest("itself", "own", configFile="c.yaml"),
     ),
     "empty": ("serving-unreadable", {"c.yaml": ""}, manifest("empty", "own", configFile="c.yaml")),
-    "both": ("damaged", {"a": "", "a/b": ""}, manifest("both", "own")),
+    "both": ("duplicate-entry", {"a": "", "a/b": ""}, manifest("both", "own")),
 }
 
 

@@ -169,7 +169,7 @@ def test_a_file_is_served_outside_of_any_project(empty: Kit, tmp_path_factory: T
         assert "right" in marsmith("predict", "echo", "renamed.mar")
     finally:
         marsmith("stop", "--port", port)
-    assert list((folder / ".marsmith/model_store").iterdir()) == []
+    assert list((folder / f".marsmith/servers/{port}/archives").iterdir()) == []
 
 
 def test_what_lies_in_the_model_store_is_served_and_checked_by_its_name(empty: Kit) -> None:
@@ -350,7 +350,7 @@ def test_a_second_serve_on_the_same_port_takes_nothing_from_the_first(empty: Kit
     assert second.returncode == 1
     assert "error[already-serving]" in second.stderr
     wait_for(lambda: empty.json("status")[0]["state"] == "started, unproven", "it to be ready")
-    assert list((empty.root / "model_store").glob(f".{port}-echo-*.mar"))
+    assert list((empty.root / f".marsmith/servers/{port}/archives").glob("echo-*.mar"))
     first.send_signal(signal.SIGINT)
     _, errors = first.communicate(timeout=60)
     assert first.returncode == 0, errors
@@ -370,7 +370,7 @@ def test_a_killed_marsmith_can_still_be_stopped(empty: Kit) -> None:
     empty("stop")
     assert leftovers(str(folder)) == []
     assert not folder.exists()
-    assert not list((empty.root / "model_store").glob(f".{port}-*"))
+    assert list((empty.root / f".marsmith/servers/{port}/archives").iterdir()) == []
 
 
 def test_the_callers_python_path_does_not_reach_the_worker(empty: Kit, tmp_path: Path) -> None:

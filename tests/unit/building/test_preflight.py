@@ -256,6 +256,49 @@ def test_an_entry_point_that_is_a_class_is_reported(project: MakeProject) -> Non
     assert (found.rule, found.location) == ("handler-function", "archives.toml:3")
 
 
+def test_a_class_as_entry_point_beside_others_says_where_those_go(project: MakeProject) -> None:
+    source = "class Found: ...\nclass Handler: ...\n"
+    found = error(project({"handler.py": source}, minimal_spec(handler="handler.py:Handler")))
+    assert (found.rule, found.location) == ("handler-function", "archives.toml:3")
+    assert "move Found to a file" in found.hint
+
+
+def test_packages_of_two_folders_are_told_how_to_stay_packages(project: MakeProject) -> None:
+    files = {"handler.py": HANDLER, "a/lib/__init__.py": "", "b/tools/__init__.py": ""}
+    found = error(project(files, minimal_spec('extra_files = ["a/lib", "b/tools"]\n')))
+    assert found.rule == "collision"
+    assert "rename" not in found.hint
+    assert "one folder" in found.hint
+    files = {"handler.py": HANDLER, "src/one/__init__.py": "", "src/two/__init__.py": "#"}
+    found = error(project(files, minimal_spec('extra_files = ["src/one", "src/two"]\n')))
+    assert 'list "src"' in found.hint
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        ("batchSize: [1", "model-config"),
+        ("- batchSize", "model-config"),
+        ("", "model-config"),
+        ("a: &a [1]\nb: !!python/object:os.system {}", "model-config"),
+        ("minWorkers: 3\nmaxWorkers: 2", "serving-workers"),
+        (None, "file"),
+    ],
+)
+def test_a_config_file_that_torchserve_could_not_use_is_reported(
+    project: MakeProject, content: str | None, rule: str
+) -> None:
+    files = {"handler.py": HANDLER} | ({} if content is None else {"conf.yaml": content})
+    found = error(project(files, minimal_spec('config_file = "conf.yaml"\n')))
+    assert (found.rule, found.location) == (rule, "archives.toml:4")
+
+
+def test_a_config_file_with_other_tools_keys_is_fine(project: MakeProject) -> None:
+    files = {"handler.py": HANDLER, "model-config.yaml": "batchSize: 2\npt2: {backend: eager}\n"}
+    spec = minimal_spec('config_file = "model-config.yaml"\nserving = { minWorkers = 1 }\n')
+    assert errors(project(files, spec)) == []
+
+
 def test_an_entry_point_like_no_other_gets_a_hint_about_functions(project: MakeProject) -> None:
     files = {"handler.py": "def predict(data, context): ...\n"}
     found = error(project(files, minimal_spec(handler="handler.py:qqq")))

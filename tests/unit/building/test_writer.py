@@ -45,7 +45,7 @@ def manifest(path: Path) -> dict[str, object]:
 def stock_archive(project: Project, folder: Path) -> Path:
     """Pack what FULL_SPEC says with torch-model-archiver alone, as its users do."""
     spec = project.spec_file.archives["tiny"]
-    made = generated(spec)
+    made = generated(project, spec)
     write_files(
         folder,
         {

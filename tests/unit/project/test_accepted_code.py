@@ -140,7 +140,7 @@ def test_nothing_that_runs_archives_runs_refused_code(tmp_path: Path) -> None:
     for run in (
         lambda: Runtime(path).start(),
         lambda: Runtime(path, in_process=True).start(),
-        lambda: built_archive(place, "own"),
+        lambda: built_archive(place, 80, "own"),
     ):
         with pytest.raises(ArchiveError, check=coded("weights-execute")):
             run()

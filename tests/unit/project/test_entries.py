@@ -84,12 +84,13 @@ def test_wildcards_match_in_order_and_relative_to_the_root(
 
 
 def test_a_spec_without_tables_generates_nothing(project: MakeProject) -> None:
-    assert generated(project({}, minimal_spec()).spec_file.archives["tiny"]) == {}
+    tiny = project({}, minimal_spec())
+    assert generated(tiny, tiny.spec_file.archives["tiny"]) == {}
 
 
 def test_the_tables_become_files(project: MakeProject) -> None:
     tiny = project()
-    files = generated(tiny.spec_file.archives["tiny"])
+    files = generated(tiny, tiny.spec_file.archives["tiny"])
     assert sorted(files) == ["model-config.yaml", "samples/samples.json"]
     assert yaml.safe_load(files["model-config.yaml"]) == {
         "minWorkers": 1,
@@ -110,8 +111,35 @@ def test_the_order_of_keys_in_a_table_does_not_reach_the_file(project: MakeProje
     tables = "[archives.tiny.handler_config]\n"
     one = project({}, minimal_spec(tables + "a = 1\nb = 2\n"), "one")
     other = project({}, minimal_spec(tables + "b = 2\na = 1\n"), "other")
-    specs = [each.spec_file.archives["tiny"] for each in (one, other)]
-    assert generated(specs[0]) == generated(specs[1])
+    first, second = (generated(each, each.spec_file.archives["tiny"]) for each in (one, other))
+    assert first == second
+
+
+CONFIG = "# ours\nbatchSize: 2\npt2: {compile: {enable: true}}\nhandler_config: {a: 1, b: 2}\n"
+
+
+def test_a_config_file_alone_stays_as_it_is_written(project: MakeProject) -> None:
+    tiny = project({"conf/prod.yml": CONFIG}, minimal_spec('config_file = "conf/prod.yml"\n'))
+    spec = tiny.spec_file.archives["tiny"]
+    assert generated(tiny, spec) == {}
+    assert contents(tiny, spec)["model-config.yaml"] == tiny.root / "conf/prod.yml"
+
+
+def test_tables_replace_the_values_of_a_config_file_and_keep_the_others(
+    project: MakeProject,
+) -> None:
+    tables = """config_file = "model-config.yaml"
+serving = { batchSize = 8 }
+handler_config = { b = 3 }
+"""
+    tiny = project({"model-config.yaml": CONFIG}, minimal_spec(tables))
+    content = contents(tiny, tiny.spec_file.archives["tiny"])["model-config.yaml"]
+    assert isinstance(content, bytes)
+    assert yaml.safe_load(content) == {
+        "batchSize": 8,
+        "pt2": {"compile": {"enable": True}},
+        "handler_config": {"a": 1, "b": 3},
+    }
 
 
 def test_contents_are_files_and_generated_bytes(project: MakeProject) -> None:

@@ -13,9 +13,10 @@ import pytest
 
 from marsmith.core.errors import PortInUseError, ServerError
 from marsmith.server.process import TorchServe
-from marsmith.torchserve.environment import LET_THROUGH, clean_environment
+from marsmith.torchserve.environment import clean_environment
 from marsmith.torchserve.ports import free_ports
 from marsmith.torchserve.properties import addresses, parse_properties, with_ports
+from marsmith.torchserve.withheld import LET_THROUGH
 
 # In the place of Java: notes how it was called, then waits to be ended.
 pytestmark = pytest.mark.processes
@@ -112,6 +113,14 @@ def test_a_secret_is_let_through_on_purpose_alone(tmp_path: Path) -> None:
     environ = {"HF_TOKEN": "x", "GH_TOKEN": "y", LET_THROUGH: "HF_TOKEN, HOME", "HOME": "/h"}
     found = clean_environment(environ, tmp_path)
     assert found.keys() & environ.keys() == {"HF_TOKEN", "HOME"}
+
+
+@pytest.mark.parametrize("name", ["VIRTUAL_ENV", "TS_IS_RUNNING", "PYTHONPATH", "LOG_LOCATION"])
+def test_what_would_reach_into_workers_is_let_through_on_purpose_alone(
+    tmp_path: Path, name: str
+) -> None:
+    assert name not in clean_environment({name: "x"}, tmp_path)
+    assert clean_environment({name: "x", LET_THROUGH: name}, tmp_path)[name] == "x"
 
 
 def test_letting_through_what_is_not_set_is_an_error(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from marsmith.server.version_record import (
 FIRST = Version(
     "echo",
     "1.0",
-    ".80-echo-1.mar",
+    "1.0.mar",
     "aa",
     batch_size=4,
     max_batch_delay=5,
@@ -37,7 +37,7 @@ FIRST = Version(
     deployed=True,
 )
 SECOND = replace(
-    FIRST, version="2.0", file=".80-echo-2.mar", default=True, min_workers=1, default_since=3.0
+    FIRST, version="2.0", file="2.0.mar", default=True, min_workers=1, default_since=3.0
 )
 
 
@@ -94,7 +94,7 @@ def test_a_snapshot_has_torchserves_own_form() -> None:
     assert values["modelCount"] == 1
     assert values["models"]["echo"]["2.0"] == {
         "defaultVersion": True,
-        "marName": ".80-echo-2.mar",
+        "marName": "2.0.mar",
         "minWorkers": 1,
         "maxWorkers": 0,
         "batchSize": 4,

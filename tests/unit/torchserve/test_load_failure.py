@@ -49,6 +49,10 @@ def test_pip_installs_neither_a_module_of_marsmith_nor_an_unknown_one(module: st
     ("exception", "hint"),
     [
         ("RuntimeError: Error(s) in loading state_dict for Net:", "same architecture"),
+        ("RuntimeError: PytorchStreamReader failed locating file constants.pkl", "set model_file"),
+        ("RuntimeError: Cannot use ``weights_only=True`` with TorchScript", "remove model_file"),
+        ("RuntimeError: No model weights could be loaded", "set model_file"),
+        ("RuntimeError: selected index k out of range", "topk = 2"),
         ("_pickle.UnpicklingError: Weights only load failed.", "more than tensors"),
         ("RuntimeError: PytorchStreamReader failed reading zip archive", "cut off or damaged"),
         ("EOFError: Ran out of input", "cut off or damaged"),
@@ -66,6 +70,30 @@ def test_pip_installs_neither_a_module_of_marsmith_nor_an_unknown_one(module: st
 def test_each_kind_of_failure_has_its_next_step(exception: str, hint: str) -> None:
     found = finding_of(f"Traceback (most recent call last):\n{exception}\n")
     assert (found[0], hint in found[1]) == (exception, True)
+
+
+def test_other_names_of_weights_are_told_with_the_command() -> None:
+    error = "RuntimeError: Error(s) in loading state_dict for Net:"
+    text = f"Traceback (most recent call last):\n{error}\n"
+    text += '\tMissing key(s) in state_dict: "fc.bias". \n'
+    text += '\tUnexpected key(s) in state_dict: "net.fc.bias". \n'
+    finding = explain(failure_in(*logged(STARTED + text)), None)
+    assert finding.rule == "weights-keys"
+    assert "--strip-prefix net" in finding.hint
+
+
+@pytest.mark.parametrize("frame", ["<frozen os>", "/usr/lib/python3.10/os.py"])
+@pytest.mark.parametrize("name", ["VIRTUAL_ENV", "TS_CONFIG"])
+def test_a_variable_that_workers_do_not_get_can_be_passed(frame: str, name: str) -> None:
+    text = "Traceback (most recent call last):\n"
+    text += f'  File "{frame}", line 679, in __getitem__\nKeyError: {name!r}\n'
+    assert f"MARSMITH_PASS_ENVIRONMENT={name}" in finding_of(text)[1]
+
+
+def test_another_missing_key_is_no_variable() -> None:
+    text = "Traceback (most recent call last):\n"
+    text += f"  File \"{UNPACKED}/own.py\", line 3, in initialize\nKeyError: 'HOME'\n"
+    assert "MARSMITH_PASS_ENVIRONMENT" not in finding_of(text)[1]
 
 
 def test_without_a_log_the_hint_says_what_is_in_it() -> None:

@@ -66,6 +66,15 @@ CHECKPOINTS: dict[str, Any] = {
     "compiled in parts": {
         "net": {name.replace("conv.", "conv._orig_mod."): value for name, value in STATE.items()}
     },
+    "SWA": {"n_averaged": torch.tensor(4), **prefixed("module.")},
+    "SWA of compiled": {"n_averaged": torch.tensor(4), **prefixed("module._orig_mod.")},
+    "Lightning with criterion and metrics": {
+        "state_dict": prefixed("model.")
+        | {"criterion.weight": torch.ones(2), "val_acc.tp": torch.ones(1)}
+    },
+    "Lightning with a focal loss": {
+        "state_dict": prefixed("model.") | {"focal_loss.alpha": torch.ones(2)}
+    },
     "with objects": {"model": STATE, "args": Namespace(lr=0.1), "best": np.float64(0.5)},
     "nested": {"checkpoint": {"weights": STATE, "rng_state": torch.ones(3)}},
 }
@@ -165,6 +174,40 @@ def test_a_models_own_names_are_kept(tmp_path: Path, state: dict[str, Any]) -> N
     torch.save({name: torch.ones(1) for name in state}, tmp_path / "in.pth")
     result = extract(tmp_path / "in.pth", tmp_path / "out.pth")
     assert list(result.tensors) == [n.removeprefix("model.") if wrapped else n for n in state]
+
+
+@pytest.mark.parametrize(
+    ("state", "prefix"),
+    [
+        (prefixed("net."), "net"),
+        (prefixed("net.") | {"teacher.a": torch.ones(1)}, "net."),
+        (prefixed("module.net."), "net"),
+        (prefixed("module.net."), "module.net"),
+        ({"state_dict": prefixed("encoder.backbone.")}, "encoder.backbone"),
+    ],
+)
+def test_a_prefix_is_taken_off_as_asked(tmp_path: Path, state: dict[str, Any], prefix: str) -> None:
+    torch.save(state, tmp_path / "in.pth")
+    result = extract(tmp_path / "in.pth", tmp_path / "out.pth", prefix=prefix)
+    back = torch.load(tmp_path / "out.pth", weights_only=True)
+    assert back.keys() == STATE.keys()
+    assert all(torch.equal(back[name], value) for name, value in STATE.items())
+    assert "teacher.a" not in state or "teacher.a" in result.dropped
+
+
+def test_a_prefix_is_put_before_all_names(tmp_path: Path) -> None:
+    torch.save(prefixed("model."), tmp_path / "in.pth")
+    out = tmp_path / "out.pth"
+    result = extract(tmp_path / "in.pth", out, prefix="model", new_prefix="backbone")
+    assert list(result.tensors) == [f"backbone.{name}" for name in STATE]
+
+
+def test_a_prefix_that_no_name_has_is_refused(tmp_path: Path) -> None:
+    torch.save(prefixed("network."), tmp_path / "in.pth")
+    with pytest.raises(WeightsError, check=coded("weights-prefix")) as caught:
+        extract(tmp_path / "in.pth", tmp_path / "out.pth", prefix="net")
+    assert "'network'" in caught.value.hint
+    assert not (tmp_path / "out.pth").exists()
 
 
 def test_statistics_with_a_weight_beside_them_are_kept(tmp_path: Path) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from marsmith.weights.state_dict_names import is_statistic
+from marsmith.weights.state_dict_names import is_measure, is_statistic, is_training_checkpoint
 
 _SHOWN = 4  # names of a long list
 # The messages of torch.nn.Module.load_state_dict.
@@ -38,20 +37,34 @@ class Differences:
             parts.append(f"{name} is {_shape(given)}, the model's {_shape(expected)}")
         return "; ".join(parts)
 
-    @property
-    def cause(self) -> str:
-        """The likely cause and its cure, as a hint."""
-        if self.missing and self.unexpected:
-            found = _prefix(self.missing, self.unexpected)
+    def cause(self, file: str = "FILE") -> str:
+        """Return the likely cause and its cure, as a hint; `file` holds the weights."""
+        found: str | None
+        if self.is_of_training_checkpoint:
+            found = f"it is a training checkpoint: {extraction(file)}"
+        elif self.missing and self.unexpected:
+            found = _prefix(self.missing, self.unexpected, file)
         elif self.shapes:
             found = None if self.missing or self.unexpected else _of_shapes(self.shapes)
         elif self.missing:
             found = "the model was extended later: save the weights again, or use the older model"
-        elif all(map(is_statistic, self.unexpected)):
-            found = "they are unused statistics: remove them, or load with strict=False"
         else:
-            found = "they are of a larger model: use that model, or save the weights of this one"
+            found = _of_more(self.unexpected, file)
         return found or "the weights are of another architecture: use the matching model or weights"
+
+    @property
+    def is_of_training_checkpoint(self) -> bool:
+        """Whether the names are those of a training checkpoint, not of tensors."""
+        return is_training_checkpoint(self.unexpected) and len(self.missing) > 0
+
+
+def extraction(file: str, options: str = "") -> str:
+    """Return what to do to get the state_dict of a file of weights."""
+    folder, slash, name = file.rpartition("/")
+    stem, _, ending = name.partition(".")
+    out = f"{folder}{slash}{stem}{'' if ending == 'safetensors' else '-state'}.pth"
+    command = f"marsmith weights extract {file}{options} --out {out}"
+    return f"{command}, and set serialized_file to what it writes"
 
 
 def differences_in(message: str) -> Differences | None:
@@ -76,19 +89,52 @@ def _shape(sizes: list[int]) -> str:
     return " x ".join(map(str, sizes)) or "one value"
 
 
-def _prefix(missing: list[str], unexpected: list[str]) -> str | None:
+def _prefix(missing: list[str], unexpected: list[str], file: str) -> str | None:
     """Return a cause if the names only differ by a prefix."""
-    prefixes = Counter(name.partition(".")[0] for name in unexpected)
-    prefix = prefixes.most_common(1)[0][0]
-    # Statistics of normalising layers are never reported as missing.
-    if set(missing) <= {name.removeprefix(f"{prefix}.") for name in unexpected}:
-        return (
-            f"the names have the prefix {prefix!r} of a wrapper: "
-            "marsmith weights extract removes it"
-        )
-    if {name.partition(".")[2] for name in missing} <= set(unexpected):
-        return "the model's names have a prefix: was only a part of the model saved?"
-    return None
+    given, wanted = _prefixes(missing, unexpected)
+    if not given and not wanted:
+        return None
+    options = (f" --strip-prefix {given}" if given else "") + (
+        f" --add-prefix {wanted}" if wanted else ""
+    )
+    if given and wanted:
+        cause = f"the names have the prefix {given!r}, the model's {wanted!r}"
+    elif given:
+        cause = f"the names have the prefix {given!r} of what held the model"
+    else:
+        cause = f"the model's names have the prefix {wanted!r}"
+    return f"{cause}: {extraction(file, options)}"
+
+
+def _prefixes(missing: list[str], unexpected: list[str]) -> tuple[str, str]:
+    """Return the prefix of the weights' names and that of the model's, by which they differ.
+
+    Statistics of normalising layers are never reported as missing, so there may be more weights.
+    """
+    name = min(missing, key=len)
+    parts = name.split(".")
+    for start in range(len(parts)):
+        tail = ".".join(parts[start:])
+        for other in unexpected:
+            if other != tail and not other.endswith(f".{tail}"):
+                continue
+            given, wanted = other[: -len(tail)], name[: -len(tail)]
+            renamed = {
+                wanted + one.removeprefix(given) for one in unexpected if one.startswith(given)
+            }
+            swapped = given and wanted and any(map(str.isdigit, f"{given}{wanted}".split(".")))
+            if set(missing) <= renamed and not swapped:
+                return given.removesuffix("."), wanted.removesuffix(".")
+    return "", ""
+
+
+def _of_more(unexpected: list[str], file: str) -> str:
+    """Return why the weights hold more than the model."""
+    if all(map(is_statistic, unexpected)):
+        return "they are unused statistics: remove them, or load with strict=False"
+    if all(is_measure(name.partition(".")[0]) for name in unexpected):
+        return f"they belong to the training, not to the model: {extraction(file)}"
+    return "they are of a larger model: use that model, or save the weights of this one"
 
 
 def _of_shapes(shapes: Mapping[str, tuple[list[int], list[int]]]) -> str | None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from marsmith.check.state_dict_differences import Differences, differences_in
+from marsmith.weights.state_dict_differences import Differences, differences_in
 
 
 def model() -> nn.Module:
@@ -54,13 +54,43 @@ def differences(**changed: torch.Tensor | None) -> Differences:
 def test_the_cause_is_told(changed: dict[str, torch.Tensor | None], short: str, cause: str) -> None:
     found = differences(**changed)
     assert found.short.startswith(short)
-    assert cause in found.cause
+    assert cause in found.cause()
 
 
-def test_a_prefix_is_seen_though_counters_never_count_as_missing() -> None:
-    found = Differences(["a.weight"], ["module.a.weight", "module.b.num_batches_tracked"])
-    assert "'module'" in found.cause
-    assert "only a part of the model" in Differences(["net.a", "net.b"], ["a", "b"]).cause
+@pytest.mark.parametrize(
+    ("missing", "unexpected", "options"),
+    [
+        (
+            ["a.weight"],
+            ["module.a.weight", "module.b.num_batches_tracked"],
+            "--strip-prefix module",
+        ),
+        (["fc.bias"], ["model.net.fc.bias", "criterion.weight"], "--strip-prefix model.net"),
+        (["net.a", "net.b"], ["a", "b"], "--add-prefix net"),
+        (["backbone.conv1.weight"], ["conv1.weight", "fc.bias"], "--add-prefix backbone"),
+        (["net.a.b"], ["model.a.b", "epoch.a"], "--strip-prefix model --add-prefix net"),
+    ],
+)
+def test_a_prefix_is_replaced_by_a_command(
+    missing: list[str], unexpected: list[str], options: str
+) -> None:
+    command = f"marsmith weights extract weights/a.tar {options} --out weights/a-state.pth"
+    assert command in Differences(missing, unexpected).cause("weights/a.tar")
+
+
+@pytest.mark.parametrize(
+    "unexpected",
+    [["epoch", "state_dict"], ["model", "optimizer"], ["pytorch-lightning_version", "loops"]],
+)
+def test_a_training_checkpoint_is_called_that(unexpected: list[str]) -> None:
+    cause = Differences(["fc.bias"], unexpected).cause("w.ckpt")
+    assert cause.startswith("it is a training checkpoint: marsmith weights extract w.ckpt --out ")
+
+
+def test_losses_beside_the_model_are_taken_out() -> None:
+    found = Differences(unexpected=["criterion.weight", "val_acc.correct"])
+    assert "weights extract" in found.cause()
+    assert "weights extract" not in Differences(unexpected=["decoder.weight"]).cause()
 
 
 def test_another_message_says_nothing() -> None:
