@@ -13,12 +13,7 @@ from marsmith.check.batches import Batches
 from marsmith.check.handler_faults import handler_fault
 from marsmith.check.load_failures import explain_load
 from marsmith.check.memory import check_memory
-<<<<<<< HEAD
 from marsmith.check.probes import Probe
-from marsmith.check.state_dict_differences import Differences
-=======
-from marsmith.check.probes import request_of
->>>>>>> main
 from marsmith.check.subject import Subject
 from marsmith.check.timeouts import check_timeouts
 from marsmith.check.unproven import Unproven

@@ -91,11 +91,7 @@ def check(
     except ArchiveError as error:
         place = str(target.path or target.name)
         message = error.message.removeprefix(f"{place}: ")
-<<<<<<< HEAD
-        rule = "workflow-archive" if error.code == "workflow-archive" else "damaged"
-=======
         rule = "damaged" if error.code == "archive-damaged" else error.code
->>>>>>> main
         return Checked(target.name, (Finding(message, error.hint, place, rule=rule),))
 
 

@@ -72,14 +72,9 @@ def predict(
             rows.append(Row(one.name, answer, kept(answer, target)))
             progress.done += 1
     if any(row.answer.status >= 500 for row in rows):
-<<<<<<< HEAD
-        echo(f"hint: the handler's traceback: marsmith logs {name} --tail 5", err=True)
-    report(rows, out, as_json=as_json, noun="input")
-=======
         late = late_answer(project_of(context), port, name)
         echo(f"hint: {late or _TRACEBACK.format(name)}", err=True)
-    report(rows, out, as_json=as_json, noun="image")
->>>>>>> main
+    report(rows, out, as_json=as_json, noun="input")
 
 
 @click.command(epilog=examples("marsmith models", "marsmith models --json"))
