@@ -127,7 +127,9 @@ class Subject:
         tables = self.spec.model_config_values() if self.spec else {}
         own = key in tables or key in tables.get("handler_config", ())
         if self.project and self.spec and self.spec.config_file and not own:
-            lines = (self.project.root / self.spec.config_file).read_text(encoding="utf-8", errors="replace")
+            lines = (self.project.root / self.spec.config_file).read_text(
+                encoding="utf-8", errors="replace"
+            )
             found = re.search(rf"^\s*[\"']?{re.escape(key)}\b", lines, re.MULTILINE)
             line = lines.count("\n", 0, found.end()) + 1 if found else None
             return Finding(message, hint, self.spec.config_file, line, severity, rule)
