@@ -147,6 +147,7 @@ def foreign_sources(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _lines(text: str) -> Iterator[str]:
-    for line in re.sub(r"\\\r?\n", " ", text).splitlines():
+    # pip joins continued lines without a space (req_file.py: join_lines).
+    for line in re.sub(r"\\\r?\n", "", text).splitlines():
         if bare := _COMMENT.sub("", line).strip():
             yield bare

@@ -22,8 +22,7 @@ weights/dtypes weights/pickle_names weights/state_dict_names weights/state_dict_
 answers/messages answers/forms answers/pictures answers/samples answers/agreement
 archive/manifest
 torchserve/properties torchserve/front_end torchserve/worker_protocol torchserve/load_failure
-torchserve/log_records
-torchserve/tracebacks torchserve/withheld torchserve/worker_lines
+torchserve/log_records torchserve/tracebacks torchserve/withheld torchserve/worker_lines
 torchserve/log_entries torchserve/log_config torchserve/metrics_text torchserve/metrics
 project/toml_lines project/spec_schema project/spec project/lockfile project/python_outline
 project/python_imports project/toml_editor

@@ -14,6 +14,8 @@ from click.testing import CliRunner, Result
 
 from marsmith.building.writer import write_archive
 from marsmith.cli import cli
+from marsmith.core.errors import ArchiveError
+from tests.codes import coded
 from tests.projects import FILES, run_marsmith
 from tests.unit.conftest import MakeProject
 
@@ -88,11 +90,13 @@ def test_inspect_shows_weights_and_what_is_missing(tmp_path: Path) -> None:
 def test_names_from_an_archive_cannot_act_on_the_terminal(tmp_path: Path) -> None:
     escape = "\x1b]0;title\x07"
     model = {"modelName": escape, "handler": escape, "serializedFile": escape}
-    path = foreign(tmp_path / "a.mar", model, {f"{escape}.py": b"1\n"})
-    other = foreign(tmp_path / "b.mar", {"modelName": escape * 2}, {f"{escape}.py": b"\x1b2\n"})
+    path = foreign(tmp_path / "a.mar", model, {"one.py": b"1\n"})
+    other = foreign(tmp_path / "b.mar", {"modelName": escape * 2}, {"one.py": b"\x1b2\n"})
     for result in (run(tmp_path, "inspect", path), run(tmp_path, "diff", path, other, "--no-run")):
         assert "\x1b" not in result.stdout
         assert "\x07" not in result.stdout
+    with pytest.raises(ArchiveError, check=coded("entry-name")):
+        run(tmp_path, "inspect", foreign(tmp_path / "c.mar", {}, {f"{escape}.py": b"1\n"}))
 
 
 def test_diff_of_the_same_says_so_with_status_0(root: Path) -> None:

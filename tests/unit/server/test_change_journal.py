@@ -13,6 +13,7 @@ from marsmith.server.change_journal import (
     settle_before_start,
     unfinished_change,
 )
+from marsmith.server.pinned_archives import store_of
 from marsmith.server.state import server_folder
 from marsmith.server.version_record import Version, read_record, write_record
 
@@ -34,8 +35,7 @@ def test_a_server_starts_with_what_was_served_before_a_killed_change(tiny: Proje
     write_record(tiny, 80, (OLD, NEW))
     scratch = tiny.state_folder("deploy/80") / "tmp1" / "echo.mar"
     other = tiny.state_folder("deploy/81") / "tmp1" / "echo.mar"
-    tiny.model_store.mkdir()
-    half = [tiny.model_store / f"..{port}-echo-1.mar.0f.tmp" for port in (80, 81)]
+    half = [store_of(tiny, port) / ".echo-1.mar.0f.tmp" for port in (80, 81)]
     for path in (scratch, other, *half):
         path.parent.mkdir(exist_ok=True)
         path.touch()

@@ -16,6 +16,7 @@ from marsmith.project.project import Project
 from marsmith.server.leftovers import clear_crashed, end_leftovers, require_none_abandoned
 from marsmith.server.lookup import find_server, stop_server
 from marsmith.server.own_folder import OwnFolder
+from marsmith.server.pinned_archives import store_of
 from marsmith.server.state import ServerState, recorded_servers, server_folder, write_state
 from tests.codes import coded
 from tests.unit.server.states import GONE, tree
@@ -60,8 +61,7 @@ def test_what_a_crashed_server_left_is_removed(
     tiny: Project, state: ServerState, remove: str
 ) -> None:
     crashed(tiny, state)
-    pinned = tiny.model_store / ".9000-tiny-0123.mar"
-    pinned.parent.mkdir(exist_ok=True)
+    pinned = store_of(tiny, 9000) / "tiny-0123.mar"
     pinned.touch()
     if remove == "stop":
         assert stop_server(tiny).port == 9000
