@@ -25,7 +25,7 @@ def record_path(project: Project, name: str) -> Path:
 
 def write_record(project: Project, spec: ArchiveSpec, made_of: str, sha256: str) -> None:
     """Record what the archive that is now in the model store was made of."""
-    output = _output(project.archive_path(spec.name))
+    output = _stat(project.archive_path(spec.name))
     record = {"inputs": made_of, "output": output, "sha256": sha256}
     with replacing(record_path(project, spec.name)) as file:
         file.write(json.dumps(record).encode())
@@ -35,7 +35,7 @@ def unchanged(project: Project, spec: ArchiveSpec) -> str | None:
     """Return the archive's sha256 if none of its inputs has changed since."""
     try:
         record = json.loads(record_path(project, spec.name).read_text())
-        output = _output(project.archive_path(spec.name))
+        output = _stat(project.archive_path(spec.name))
         same = record["inputs"] == inputs(project, spec) and record["output"] == output
         sha256: str = record["sha256"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -67,12 +67,6 @@ def _package_file(name: str) -> Path:
     """Return an installed package's own file, which changes with every upgrade."""
     spec = importlib.util.find_spec(name)
     return Path((spec and spec.origin) or "")
-
-
-def _output(path: Path) -> list[int]:
-    """Return what tells whether it is the same file; links of servers move its change time."""
-    size, modified, _, inode = _stat(path)
-    return [size, modified, inode]
 
 
 def _stat(path: Path) -> list[int]:

@@ -175,15 +175,6 @@ def test_a_change_that_keeps_size_and_time_is_seen(project: MakeProject) -> None
     assert built.fresh
 
 
-def test_an_archive_that_was_linked_while_it_was_served_is_as_it_was(project: MakeProject) -> None:
-    tiny = project()
-    (built,) = build(tiny)
-    link = built.path.with_name("link")
-    link.hardlink_to(built.path)
-    link.unlink()
-    assert not is_stale(tiny, "tiny")
-
-
 @pytest.mark.parametrize(
     ("old", "new"),
     [('version = "1.0"', 'version = "1.1"'), ("batchSize = 4", "batchSize = 5")],
