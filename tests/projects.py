@@ -132,7 +132,9 @@ class Handler:
         good = {}
         for index, request in enumerate(data):
             try:
-                good[index] = [float(value) for value in json.loads(bytes(request["body"]))]
+                body = request["body"]
+                values = body if isinstance(body, list) else json.loads(bytes(body))
+                good[index] = [float(value) for value in values]
             except Exception:
                 context.set_response_status(400, "Bad Request", index)
                 answers[index] = "send a list of four numbers"
