@@ -73,7 +73,6 @@ def verify(archive: Path, public_key: Path, shown: Path | None = None) -> str:
     from model_signing import verifying
 
     path, known = _real_file(archive), fingerprint(public_key)
-    Archive(path)  # one that readers would read differently is refused
     signature, shown = signature_file(archive), shown or archive
     _require_kind(shown, signature, known)
     verifier = verifying.Config().use_elliptic_key_verifier(public_key=public_key)
@@ -93,6 +92,7 @@ def verify(archive: Path, public_key: Path, shown: Path | None = None) -> str:
                 code="altered",
             ) from error
         raise _damaged(shown, signature) from error
+    Archive(path)  # one that readers would read differently is refused
     return known
 
 

@@ -36,7 +36,7 @@ def _send(served: Served, body: bytes, content_type: str = "image/png") -> tuple
 
 def test_predict_shows_a_table_and_gives_json(served: Served) -> None:
     table = served.kit("predict", "digits", SEVEN, THREE).stdout.splitlines()
-    assert table[0].split() == ["image", "answer", "confidence"]
+    assert table[0].split() == ["input", "answer", "confidence"]
     assert [line.split()[1] for line in table[1:]] == ["7", "3"]
 
     first, second = served.kit.json("predict", "digits", SEVEN, THREE)

@@ -247,7 +247,7 @@ def test_weights_that_do_not_fit_are_named(kit: Kit) -> None:
     kit("build")
     result = kit("serve", "--port", free_ports(5), check=False)
     assert result.returncode == 1
-    assert "size mismatch for fc2.bias" in result.stderr
+    assert "7, the model 10" in result.stderr
     assert "error[model-not-loaded]" in result.stderr
 
 
