@@ -53,6 +53,7 @@ class PickleScan(ValueDropper):
         self._joblib = joblib
         self.ended = False
         self._calls = self._magic = False
+        self._doubtful: dict[str, int] = {}  # names that random bytes easily look like
 
     def follow(self) -> PickledCode:
         """Return the code of the next pickle; empty if there is none. Raises WeightsError.
@@ -60,6 +61,7 @@ class PickleScan(ValueDropper):
         It ends where unpickling would end: at STOP, or with an exception.
         """
         self.code, self._calls, self._magic, self.ended = PickledCode(), False, False, True
+        self._doubtful = {}
         try:
             self.load()
         except TooManyOpcodesError:
@@ -69,6 +71,8 @@ class PickleScan(ValueDropper):
                 self.code = PickledCode()
         else:
             self.ended = False
+        if self._calls or not self.ended:
+            self.code.names = self._doubtful | self.code.names
         return self.code
 
     @property
@@ -81,7 +85,7 @@ class PickleScan(ValueDropper):
     def find_class(self, module: Any, name: Any) -> Any:
         """Return a stand-in for a name, and note it if it is not harmless."""
         if not isinstance(module, str) or not isinstance(name, str):
-            return self._found("a name that is computed")
+            return self._doubt("a name that is computed")
         full = today(f"{module}.{name}")
         if is_harmless(full):
             return self._stand_in(full)
@@ -91,6 +95,14 @@ class PickleScan(ValueDropper):
 
     def _found(self, name: str) -> Inert:
         self.code.names.setdefault(shown(name), self.file.tell())
+        return self._stand_in(name)
+
+    def _doubt(self, name: str) -> Inert:
+        """Note a name that counts only if something is called, or if the pickle is whole.
+
+        Tensors hold two bytes of a pickle's beginning and one of these opcodes by chance.
+        """
+        self._doubtful.setdefault(name, self.file.tell())
         return self._stand_in(name)
 
     def _stand_in(self, name: str) -> Inert:
@@ -114,7 +126,7 @@ class PickleScan(ValueDropper):
     def _extension(self, size: int) -> None:
         """Note a name that a program has registered by a number."""
         number = int.from_bytes(self.read(size), "little")
-        self.append(self._found(f"copyreg's extension {number}"))
+        self.append(self._doubt(f"copyreg's extension {number}"))
 
     # ---- calls
 

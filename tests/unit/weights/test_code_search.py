@@ -11,6 +11,8 @@ import lzma
 import os
 import pathlib
 import pickle
+import random
+import re
 import struct
 import subprocess
 import sys
@@ -332,3 +334,11 @@ def test_a_search_needs_little_memory(tmp_path: Path, name: str) -> None:
     )
     command = [sys.executable, "-c", code, str(tmp_path / "a.mar")]
     assert subprocess.run(command, check=False, timeout=120).returncode == 0
+
+
+def test_random_values_behind_a_pickle_are_no_code(tmp_path: Path) -> None:
+    """They hold two bytes of a pickle's beginning, and an extension's opcode, again and again."""
+    values = random.Random(0).randbytes(8 << 20)  # noqa: S311 - no secret
+    assert re.search(rb"\x80[\x02-\x05][\x82-\x84]", values)
+    (tmp_path / "old.pth").write_bytes(pickle.dumps({"a": 1}, 2) + values)
+    assert code_in(tmp_path) == []
