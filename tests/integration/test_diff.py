@@ -52,7 +52,6 @@ def test_an_archive_whose_weights_do_not_fit_is_compared_all_the_same(kit: Kit) 
     assert result.returncode == 1
     assert "fc2.bias shape differs float32 10 → float32 11" in text
     assert "B does not load" in text
-    assert "size mismatch for fc2.bias" in text
 
 
 def test_inspect_tells_a_real_archive(kit: Kit) -> None:
