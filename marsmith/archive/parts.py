@@ -65,8 +65,18 @@ def require_bounded(size: int, packed: int) -> None:
 
 def inflated(file: OpenFile, place: int, packed: int) -> Iterator[bytes]:
     """Yield what a deflate stream holds. Raises DamageError unless it fills its place exactly."""
-    decoder = zlib.decompressobj(-zlib.MAX_WBITS)
-    end = place + packed
+    short = DamageError("it ends too early")
+    yield from decompressed(file, place, place + packed, -zlib.MAX_WBITS, short)
+
+
+def decompressed(
+    file: OpenFile, place: int, end: int, window: int, short: Exception
+) -> Iterator[bytes]:
+    """Yield what a stream of zlib's holds. Raises DamageError, and `short` if it ends before `end`.
+
+    `window` tells deflate from gzip: zlib.decompressobj's wbits.
+    """
+    decoder = zlib.decompressobj(window)
     while not decoder.eof:
         raw = decoder.unconsumed_tail
         if not raw:
@@ -80,7 +90,7 @@ def inflated(file: OpenFile, place: int, packed: int) -> Iterator[bytes]:
             raise DamageError("it is cut off")
         yield piece
     if decoder.unused_data or decoder.unconsumed_tail or place != end:
-        raise DamageError("it ends too early")
+        raise short
 
 
 def content(file: OpenFile, part: Part) -> Iterator[bytes]:

@@ -16,6 +16,7 @@ from marsmith.archive.parts import (
     DamageError,
     Part,
     contradiction,
+    decompressed,
     require_bounded,
     require_few,
 )
@@ -65,23 +66,11 @@ def tar_parts(file: OpenFile) -> tuple[OpenFile, list[Part]]:
 
 def _gunzipped(file: OpenFile) -> Iterator[bytes]:
     """Yield what the one member of a gzip holds; the front end reads no second one."""
-    decoder, size, place = zlib.decompressobj(16 + zlib.MAX_WBITS), 0, 0
-    while not decoder.eof:
-        raw = decoder.unconsumed_tail
-        if not raw:
-            raw = file.at(place, AT_ONCE)
-            place += len(raw)
-        try:
-            piece = decoder.decompress(raw, AT_ONCE)
-        except zlib.error as error:
-            raise DamageError(str(error)) from error
-        if not raw and not piece:
-            raise DamageError("it is cut off")
+    size, second = 0, contradiction("what follows its gzip", "is not empty")
+    for piece in decompressed(file, 0, file.size, 16 + zlib.MAX_WBITS, second):
         size += len(piece)
         require_bounded(size, file.size)
         yield piece
-    if decoder.unused_data or place < file.size:
-        raise contradiction("what follows its gzip", "is not empty")
 
 
 def _part(plain: OpenFile, member: tarfile.TarInfo, end: int) -> Part:

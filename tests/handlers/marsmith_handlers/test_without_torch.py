@@ -87,4 +87,5 @@ def test_the_other_handlers_import_none_either(module: str) -> None:
     name = module if module == "rotation_corrector" else f"marsmith_handlers.{module}"
     code = f"import sys; sys.modules['torch'] = sys.modules['ts'] = None; import {name}"
     environment = {"PYTHONPATH": str(ROOT / "handlers")}
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    found = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
+    assert found.returncode == 0

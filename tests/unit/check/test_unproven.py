@@ -152,6 +152,15 @@ def test_a_refusal_of_everything_is_a_warning_with_its_reason(project: MakeProje
     assert "422: a sound file is needed" in one.message
 
 
+def found_for(project: MakeProject, returned: str) -> Finding:
+    """Return the one finding of a handler that returns this, whatever it is asked."""
+    handler = HANDLER.replace(
+        "[self.answer(row, context, index) for index, row in enumerate(data)]", returned
+    )
+    (one,) = found(project, "        pass\n", handler)
+    return one
+
+
 @pytest.mark.parametrize(
     ("returned", "said"),
     [
@@ -169,10 +178,7 @@ def test_a_refusal_of_everything_is_a_warning_with_its_reason(project: MakeProje
 def test_what_cannot_be_sent_is_named_with_its_type_and_place(
     project: MakeProject, returned: str, said: str
 ) -> None:
-    handler = HANDLER.replace(
-        "[self.answer(row, context, index) for index, row in enumerate(data)]", returned
-    )
-    (one,) = found(project, "        pass\n", handler)
+    one = found_for(project, returned)
     assert (one.rule, one.severity) == ("answer-type", Severity.ERROR)
     assert said in one.message
     assert (one.file, one.line) == ("tiny.mar/handler.py", 9)
@@ -184,10 +190,7 @@ def test_what_cannot_be_sent_is_named_with_its_type_and_place(
 def test_another_number_of_answers_is_counted(
     project: MakeProject, returned: str, said: str
 ) -> None:
-    handler = HANDLER.replace(
-        "[self.answer(row, context, index) for index, row in enumerate(data)]", returned
-    )
-    (one,) = found(project, "        pass\n", handler)
+    one = found_for(project, returned)
     assert (one.rule, one.severity) == ("answer-count", Severity.ERROR)
     assert said in one.message
 

@@ -47,7 +47,7 @@ def test_another_model_and_another_end_say_nothing() -> None:
 
 MISSING = """\
 2026-11-28T05:30:43,568 main ERROR ModelManager Custom pip package installation failed for model m:
-Looking in indexes: https://pypi.org/simple
+Looking in indexes: https://index.test/simple
 ERROR: Could not find a version that satisfies the requirement no-such==1.0 (from versions: none)
 ERROR: No matching distribution found for no-such==1.0
 
