@@ -86,7 +86,7 @@ class Behaviour:
             found = Differences(loose[0]["missing"], loose[0]["unexpected"])
             message = f"strict=False hides that weights are not loaded: {found.short}"
             file = self.subject.manifest.serialized_file
-            hint = found.cause(self.subject.place(file) if file else "FILE")
+            hint = found.cause(self.subject.place(file) if file else "FILE").hint
             yield self.subject.finding(
                 message, hint, file, severity=Severity.WARNING, rule="weights-keys"
             )

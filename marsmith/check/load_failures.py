@@ -26,7 +26,7 @@ def explain_load(subject: Subject, error: WorkerError, run: Runtime) -> Finding:
         return replace(found, about=where)
     file = subject.manifest.serialized_file
     if file and (differs := differences_in(failure.about)):
-        hint = differs.cause(subject.place(file))
+        hint = differs.cause(subject.place(file)).hint
         return subject.finding(failure.message, hint, file, rule="weights-keys")
     message = f"it cannot be loaded: {failure.message}"
     found = subject.finding(message, error.hint, failure.file, failure.line, rule="load")

@@ -148,6 +148,6 @@ def _record(root: Path, plan: Plan, done: Written) -> None:
     except MarsmithError as error:
         print_error(error)
         hint = f"correct that, then: marsmith sample {name} {done.picture}"
-        print_warning(f"no answer to {done.picture} is recorded", hint)
+        print_warning(f"no answer to {done.picture} is recorded", hint, rule="not-recorded")
     else:
         click.echo(f"{'recorded':10} the answer to {done.picture}")

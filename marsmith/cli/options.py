@@ -90,7 +90,8 @@ def sandbox_of(option: str | None) -> Sandbox | None:
 
     def say(missing: str) -> None:
         if not told:
-            print_warning(f"the archive's code runs without a sandbox: {missing}", advice(missing))
+            message = f"the archive's code runs without a sandbox: {missing}"
+            print_warning(message, advice(missing), rule="no-sandbox")
         told.append(missing)
 
     return Sandbox(required=option == "required", missing=say)

@@ -68,11 +68,9 @@ def finding_lines(finding: Finding) -> Iterator[tuple[Part, ...]]:
     yield (f"  hint: {plain(finding.hint)}",)
 
 
-def print_warning(message: str, hint: str = "") -> None:
+def print_warning(message: str, hint: str, *, rule: str) -> None:
     """Print a warning, and what to do about it."""
-    echo(("warning: ", "yellow"), plain(message), err=True)
-    if hint:
-        echo(f"  hint: {plain(hint)}", err=True)
+    print_findings([Finding(message, hint, severity=Severity.WARNING, rule=rule)])
 
 
 def plain(text: str) -> str:

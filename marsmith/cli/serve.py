@@ -126,9 +126,10 @@ def _stop_command(context: click.Context, project: Project) -> str:
 def _print_ready(state: ServerState, stopping: str) -> None:
     for name in state.unproven:
         hint = f"record one: marsmith sample {name} INPUT"
-        print_warning(f"{name} has no sample, so its answers were not checked", hint)
+        message = f"{name} has no sample, so its answers were not checked"
+        print_warning(message, hint, rule="no-sample")
     for warning in state.warnings:
-        print_warning(warning)
+        print_warning(**warning)
     if state.restored:
         versions = ", ".join(state.restored)
         click.echo(f"as deployed: {versions}; for the built archives: marsmith serve --fresh")

@@ -5,9 +5,11 @@ What TorchServe 0.12.0 leaves open is closed here, by its settings: docs/explana
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from marsmith.core.errors import ProjectError
+from marsmith.core.findings import Finding, Severity
 from marsmith.torchserve.properties import CONFIG_FILE, Address, addresses
 
 # POST /workflows registers any .war in the workflow store and runs its code; no setting turns it
@@ -22,7 +24,7 @@ class Guarded:
     """Safe settings, and warnings for the user."""
 
     properties: dict[str, str]
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Finding, ...] = ()
 
     @property
     def asks_for_tokens(self) -> bool:
@@ -37,7 +39,7 @@ def guarded(values: dict[str, str], *, secure: bool) -> Guarded:
     never need a token, and workflows without tokens.
     """
     exposed = [place for place in addresses(values) if not place.is_loopback]
-    warnings = list(_warnings(values, exposed, secure))
+    warnings = tuple(_warnings(values, exposed, secure))
     if secure or exposed:
         values = values | {"disable_token_authorization": "false"}
     closed = {"workflow_store": NO_WORKFLOWS, "allowed_urls": _NO_URL}
@@ -51,7 +53,7 @@ def guarded(values: dict[str, str], *, secure: bool) -> Guarded:
             f"turn tokens on: marsmith serve --secure; or set workflow_store={NO_WORKFLOWS}",
             code="open-workflows",
         )
-    return Guarded(values, tuple(warnings))
+    return Guarded(values, warnings)
 
 
 def asks_for_tokens(values: dict[str, str]) -> bool:
@@ -75,8 +77,7 @@ def token_lifetime(values: dict[str, str]) -> float:
     return seconds
 
 
-def _warnings(values: dict[str, str], exposed: list[Address], secure: bool) -> list[str]:
-    found = []
+def _warnings(values: dict[str, str], exposed: list[Address], secure: bool) -> Iterator[Finding]:
     for place in exposed:
         if place.role == "metrics":
             raise ProjectError(
@@ -86,10 +87,19 @@ def _warnings(values: dict[str, str], exposed: list[Address], secure: bool) -> l
                 code="open-metrics",
             )
     if exposed and not secure:
-        found.append(f"other machines can reach {_named(exposed)}, so every request needs a token")
+        yield Finding(
+            f"other machines can reach {_named(exposed)}, so every request needs a token",
+            "print one: marsmith token",
+            severity=Severity.WARNING,
+            rule="open-address",
+        )
     if plain := [place for place in exposed if not _encrypts(values, place)]:
-        found.append(f"{_named(plain)} is not encrypted, nor are the tokens: marsmith serve --tls")
-    return found
+        yield Finding(
+            f"{_named(plain)} is not encrypted, nor are the tokens",
+            "encrypt them: marsmith serve --tls",
+            severity=Severity.WARNING,
+            rule="not-encrypted",
+        )
 
 
 def _encrypts(values: dict[str, str], place: Address) -> bool:

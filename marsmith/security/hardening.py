@@ -7,6 +7,7 @@ from pathlib import Path
 
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import ProjectError
+from marsmith.core.findings import Finding
 from marsmith.project.project import Project
 from marsmith.security.certificates import keystore_certificate, require_usable, still_good
 from marsmith.security.exposure_rules import guarded
@@ -22,7 +23,7 @@ class Guard:
 
     properties: dict[str, str]
     certificate: Path | None
-    warnings: tuple[str, ...]
+    warnings: tuple[Finding, ...]
 
 
 def guard(project: Project, values: dict[str, str], *, secure: bool, tls: bool) -> Guard:

@@ -181,7 +181,9 @@ def _state(
         system=this_system(),
         secure=asks_for_tokens(guarded.properties),
         certificate=str(guarded.certificate) if guarded.certificate else None,
-        warnings=list(guarded.warnings),
+        warnings=[
+            {"rule": one.rule, "message": one.message, "hint": one.hint} for one in guarded.warnings
+        ],
         restored=plan.restored_words(),
         public_key=str(options.public_key.absolute()) if options.public_key else None,
     )

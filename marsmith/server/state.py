@@ -47,7 +47,7 @@ class ServerState:
     system: str  # the boot and the PID namespace of the processes
     secure: bool  # whether it needs tokens
     certificate: str | None  # the file to trust, with TLS
-    warnings: list[str]  # about who can reach it
+    warnings: list[dict[str, str]]  # about who can reach it: rule, message, hint
     restarts: int = 0  # of a front end that died
     restored: list[str] = field(default_factory=list)  # versions that were deployed before it
     public_key: str | None = None  # the file of the key that every archive must be signed with

@@ -32,19 +32,22 @@ def explain(failure: Failure | None, log_file: str | None, log: str = "") -> Fin
     message = failure.exception
     if _STATE_DICT in message and (differs := differences_in(message)):
         short = f"the weights do not fit the model: {differs.short}"
-        found = Finding(short, differs.cause(), failure.file, failure.line, rule="weights-keys")
+        found = Finding(
+            short, differs.cause().hint, failure.file, failure.line, rule="weights-keys"
+        )
         return replace(found, about=message)
-    hint = next((text for pattern, text in _HINTS if re.search(pattern, message)), None)
+    known = ((rule, text) for rule, pattern, text in _HINTS if re.search(pattern, message))
+    rule, hint = next(known, ("worker-exception", ""))
     if variable := _missing_variable(failure):
-        hint = f"a worker has no such variable: {how_to_pass(variable)}"
+        rule, hint = "missing-variable", f"a worker has no such variable: {how_to_pass(variable)}"
     missing = missing_module(message)
     if missing and message.startswith("ModuleNotFoundError: "):
-        hint = _missing_module(missing)
-    if hint is None:
+        rule, hint = "missing-module", _missing_module(missing)
+    if not hint:
         frames = f"it was raised by {' ← '.join(reversed(failure.frames)) or 'no file'}"
         where = f"the whole traceback is in {log_file}" if log_file else frames
         hint = f"correct the code and build the archive again; {where}"
-    return Finding(message, hint, failure.file, failure.line, rule="worker-exception")
+    return Finding(message, hint, failure.file, failure.line, rule=rule)
 
 
 def _missing_variable(failure: Failure) -> str | None:
@@ -80,54 +83,76 @@ def _missing_module(module: str) -> str:
 
 _HINTS = (
     (
+        "weights-keys",
         r"Error\(s\) in loading state_dict",
         "the weights do not fit the model_file: use those of the same architecture",
     ),
     (
+        "no-torchscript",
         r"failed locating file constants\.pkl",
         "the file is no TorchScript, which is what a .pt without a model_file must be: if it is a "
         "state_dict, set model_file to the file of the model's class",
     ),
     (
+        "torchscript-with-model-file",
         r"Cannot use ``weights_only=True`` with TorchScript",
         "TorchScript contains its model's class: remove model_file, and name the file .pt",
     ),
     (
+        "no-model-file",
         r"No model weights could be loaded",
         "without a model_file, TorchServe's BaseHandler loads only TorchScript named .pt, and "
         ".onnx: set model_file to the file of the model's class, or rename TorchScript to .pt",
     ),
     (
+        "topk",
         r"selected index k out of range",
         "topk asks for more than there are classes; TorchServe's image_classifier asks for 5: "
         "derive from it with `topk = 2` in the class, or whatever number of classes there is",
     ),
     (
+        "weights-pickle",
         r"UnpicklingError: Weights only load failed",
         "the weights pickle more than tensors, or are of another kind, such as safetensors: "
         "save torch.save(model.state_dict(), FILE); marsmith weights inspect FILE tells the kind",
     ),
     (
+        "weights-damaged",
         r"PytorchStreamReader|unexpected EOF|Ran out of input|invalid load key|EOFError",
         "the weights are cut off or damaged: copy them again, or save them again",
     ),
-    (r"SyntaxError|IndentationError|TabError", "correct the line and build the archive again"),
-    (r"unknown handler_config key", "correct it in archives.toml, [archives.NAME.handler_config]"),
     (
+        "syntax",
+        r"SyntaxError|IndentationError|TabError",
+        "correct the line and build the archive again",
+    ),
+    (
+        "handler-config",
+        r"unknown handler_config key",
+        "correct it in archives.toml, [archives.NAME.handler_config]",
+    ),
+    (
+        "model-arguments",
         r"missing \d+ required positional argument",
         "TorchServe builds the model without arguments: give them default values",
     ),
     (
+        "several-classes",
         r"Expected only one class",
         "leave one class in the file, and import the others from files beside it",
     ),
-    (r"Can't instantiate abstract class", "implement the abstract methods"),
+    ("abstract-class", r"Can't instantiate abstract class", "implement the abstract methods"),
     (
+        "onnx-call",
         r"'InferenceSession' object is not callable",
         "TorchServe's BaseHandler calls an ONNX model as if it were PyTorch's: write inference(): "
         "session = self.model; "
         "return session.run(None, {session.get_inputs()[0].name: data.numpy()})[0]",
     ),
-    (r"FileNotFoundError", "put the file into the archive: add it to extra_files"),
-    (r"MemoryError|out of memory", "free memory, or serve fewer workers: minWorkers"),
+    ("missing-file", r"FileNotFoundError", "put the file into the archive: add it to extra_files"),
+    (
+        "out-of-memory",
+        r"MemoryError|out of memory",
+        "free memory, or serve fewer workers: minWorkers",
+    ),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from marsmith.weights.state_dict_names import is_measure, is_statistic, is_training_checkpoint
 
@@ -15,6 +16,13 @@ _SHAPE = re.compile(
     r"size mismatch for (?P<name>\S+): copying a param with shape torch\.Size\(\[(?P<given>[\d, ]*)"
     r"\]\) from checkpoint, the shape in current model is torch\.Size\(\[(?P<expected>[\d, ]*)\]\)"
 )
+
+
+class Cause(NamedTuple):
+    """Why weights do not fit a model: its kind, and a hint that says it with the cure."""
+
+    kind: str
+    hint: str
 
 
 @dataclass(frozen=True)
@@ -37,20 +45,22 @@ class Differences:
             parts.append(f"{name} is {_shape(given)}, the model's {_shape(expected)}")
         return "; ".join(parts)
 
-    def cause(self, file: str = "FILE") -> str:
-        """Return the likely cause and its cure, as a hint; `file` holds the weights."""
-        found: str | None
+    def cause(self, file: str = "FILE") -> Cause:
+        """Return the likely cause and its cure; `file` holds the weights."""
+        found: Cause | None
         if self.is_of_training_checkpoint:
-            found = f"it is a training checkpoint: {extraction(file)}"
+            found = Cause("checkpoint", f"it is a training checkpoint: {extraction(file)}")
         elif self.missing and self.unexpected:
             found = _prefix(self.missing, self.unexpected, file)
         elif self.shapes:
             found = None if self.missing or self.unexpected else _of_shapes(self.shapes)
         elif self.missing:
-            found = "the model was extended later: save the weights again, or use the older model"
+            hint = "the model was extended later: save the weights again, or use the older model"
+            found = Cause("extended", hint)
         else:
             found = _of_more(self.unexpected, file)
-        return found or "the weights are of another architecture: use the matching model or weights"
+        other = "the weights are of another architecture: use the matching model or weights"
+        return found or Cause("architecture", other)
 
     @property
     def is_of_training_checkpoint(self) -> bool:
@@ -89,7 +99,7 @@ def _shape(sizes: list[int]) -> str:
     return " x ".join(map(str, sizes)) or "one value"
 
 
-def _prefix(missing: list[str], unexpected: list[str], file: str) -> str | None:
+def _prefix(missing: list[str], unexpected: list[str], file: str) -> Cause | None:
     """Return a cause if the names only differ by a prefix."""
     given, wanted = _prefixes(missing, unexpected)
     if not given and not wanted:
@@ -103,7 +113,7 @@ def _prefix(missing: list[str], unexpected: list[str], file: str) -> str | None:
         cause = f"the names have the prefix {given!r} of what held the model"
     else:
         cause = f"the model's names have the prefix {wanted!r}"
-    return f"{cause}: {extraction(file, options)}"
+    return Cause("prefix", f"{cause}: {extraction(file, options)}")
 
 
 def _prefixes(missing: list[str], unexpected: list[str]) -> tuple[str, str]:
@@ -128,28 +138,34 @@ def _prefixes(missing: list[str], unexpected: list[str]) -> tuple[str, str]:
     return "", ""
 
 
-def _of_more(unexpected: list[str], file: str) -> str:
+def _of_more(unexpected: list[str], file: str) -> Cause:
     """Return why the weights hold more than the model."""
     if all(map(is_statistic, unexpected)):
-        return "they are unused statistics: remove them, or load with strict=False"
+        hint = "they are unused statistics: remove them, or load with strict=False"
+        return Cause("statistics", hint)
     if all(is_measure(name.partition(".")[0]) for name in unexpected):
-        return f"they belong to the training, not to the model: {extraction(file)}"
-    return "they are of a larger model: use that model, or save the weights of this one"
+        hint = f"they belong to the training, not to the model: {extraction(file)}"
+        return Cause("training", hint)
+    hint = "they are of a larger model: use that model, or save the weights of this one"
+    return Cause("larger-model", hint)
 
 
-def _of_shapes(shapes: Mapping[str, tuple[list[int], list[int]]]) -> str | None:
+def _of_shapes(shapes: Mapping[str, tuple[list[int], list[int]]]) -> Cause | None:
     pairs = list(shapes.values())
     expected, given = pairs[0]
     if all(one == other[::-1] for one, other in pairs):
-        return "the shapes are transposed: were they converted from another framework?"
+        hint = "the shapes are transposed: were they converted from another framework?"
+        return Cause("transposed", hint)
     if all(one[1:] == other[1:] for one, other in pairs):
-        return (
+        hint = (
             f"another number of classes: the weights have {given[0]}, the model {expected[0]}; "
             "give the model's constructor the right default"
         )
+        return Cause("classes", hint)
     if all(one[:1] == other[:1] and one[2:] == other[2:] for one, other in pairs):
-        return (
+        hint = (
             f"another number of input channels: the weights have {given[1]}, the model "
             f"{expected[1]}; give the model's constructor the right default"
         )
+        return Cause("channels", hint)
     return None

@@ -44,13 +44,16 @@ def test_a_model_api_that_was_turned_off_stays_off() -> None:
 def test_an_open_address_turns_tokens_on_and_says_so(key: str, value: str) -> None:
     found = guarded(OPEN | {key: value}, secure=False)
     assert asks_for_tokens(found.properties)
-    assert value.split("//")[-1].split(":")[0] in found.warnings[0]
+    assert found.warnings[0].rule == "open-address"
+    assert value.split("//")[-1].split(":")[0] in found.warnings[0].message
 
 
 def test_an_open_address_without_tls_is_told() -> None:
     config = {"inference_address": "https://0.0.0.0:8080", "grpc_inference_address": "0.0.0.0"}
     (unencrypted,) = guarded(config, secure=True).warnings
-    assert unencrypted.startswith("gRPC inference grpc://0.0.0.0:7070 is not encrypted")
+    assert unencrypted.rule == "not-encrypted"
+    assert "grpc://0.0.0.0:7070" in unencrypted.message
+    assert "https://0.0.0.0:8080" not in unencrypted.message
     assert guarded(config | {"enable_grpc_ssl": "true"}, secure=True).warnings == ()
 
 

@@ -44,7 +44,7 @@ def state_in(folder: OwnFolder) -> ServerState:
         system=this_system(),
         secure=True,
         certificate="/tls/server.pem",
-        warnings=["other machines reach it"],
+        warnings=[{"rule": "open-address", "message": "others reach it", "hint": "use tokens"}],
     )
 
 

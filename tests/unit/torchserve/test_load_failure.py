@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from marsmith.core.findings import Finding
 from marsmith.torchserve.load_failure import explain
 from marsmith.torchserve.tracebacks import find_failure
 from tests.unit.torchserve.worker_logs import (
@@ -15,9 +16,8 @@ from tests.unit.torchserve.worker_logs import (
 )
 
 
-def finding_of(text: str) -> tuple[str, str, str]:
-    finding = explain(failure_in(*logged(STARTED + text)), "LOGS/workers.log")
-    return finding.message, finding.hint, finding.location
+def finding_of(text: str) -> Finding:
+    return explain(failure_in(*logged(STARTED + text)), "LOGS/workers.log")
 
 
 def test_no_failure_means_a_death_without_words() -> None:
@@ -27,49 +27,79 @@ def test_no_failure_means_a_death_without_words() -> None:
 
 
 def test_a_missing_module_leads_to_extra_files_or_requirements() -> None:
-    message, hint, location = finding_of(MASKED_IMPORT_ERROR)
-    assert message == "ModuleNotFoundError: No module named 'image_classifer'"
-    assert "add it to extra_files" in hint
-    assert "requirements_file" in hint
-    assert location == "digit_classifier.py:7"
+    found = finding_of(MASKED_IMPORT_ERROR)
+    assert found.rule == "missing-module"
+    assert found.message == "ModuleNotFoundError: No module named 'image_classifer'"  # Python's
+    assert "extra_files" in found.hint
+    assert "requirements_file" in found.hint
+    assert found.location == "digit_classifier.py:7"
 
 
 def test_captum_is_told_apart_from_files_of_ones_own() -> None:
     text = "Traceback (most recent call last):\nModuleNotFoundError: No module named 'captum'\n"
-    assert finding_of(text)[1] == "pip install 'marsmith[torchserve]'"
+    assert finding_of(text).hint == "pip install 'marsmith[torchserve]'"
 
 
 @pytest.mark.parametrize("module", ["marsmith.core", "marsmith_handlers.base", "not_known"])
 def test_pip_installs_neither_a_module_of_marsmith_nor_an_unknown_one(module: str) -> None:
     text = f"Traceback (most recent call last):\nModuleNotFoundError: No module named {module!r}\n"
-    assert "pip install" not in finding_of(text)[1]
+    assert "pip install" not in finding_of(text).hint
 
 
 @pytest.mark.parametrize(
-    ("exception", "hint"),
+    ("exception", "rule", "named"),
     [
-        ("RuntimeError: Error(s) in loading state_dict for Net:", "same architecture"),
-        ("RuntimeError: PytorchStreamReader failed locating file constants.pkl", "set model_file"),
-        ("RuntimeError: Cannot use ``weights_only=True`` with TorchScript", "remove model_file"),
-        ("RuntimeError: No model weights could be loaded", "set model_file"),
-        ("RuntimeError: selected index k out of range", "topk = 2"),
-        ("_pickle.UnpicklingError: Weights only load failed.", "more than tensors"),
-        ("RuntimeError: PytorchStreamReader failed reading zip archive", "cut off or damaged"),
-        ("EOFError: Ran out of input", "cut off or damaged"),
-        ("SyntaxError: invalid syntax", "correct the line"),
-        ("IndentationError: unexpected indent", "correct the line"),
-        ("ValueError: unknown handler_config key 'sise'", "[archives.NAME.handler_config]"),
-        ("TypeError: Net.__init__() missing 2 required positional arguments", "default values"),
-        ("ValueError: Expected only one class in custom service code", "leave one class"),
-        ("TypeError: Can't instantiate abstract class Handler", "implement the abstract methods"),
-        ("FileNotFoundError: [Errno 2] No such file: 'x.json'", "add it to extra_files"),
-        ("torch.OutOfMemoryError: CUDA out of memory", "minWorkers"),
-        ("ValueError: anything else", "the whole traceback is in LOGS/workers.log"),
+        ("RuntimeError: Error(s) in loading state_dict for Net:", "weights-keys", "model_file"),
+        (
+            "RuntimeError: PytorchStreamReader failed locating file constants.pkl",
+            "no-torchscript",
+            "model_file",
+        ),
+        (
+            "RuntimeError: Cannot use ``weights_only=True`` with TorchScript",
+            "torchscript-with-model-file",
+            "model_file",
+        ),
+        ("RuntimeError: No model weights could be loaded", "no-model-file", "model_file"),
+        ("RuntimeError: selected index k out of range", "topk", "topk = 2"),
+        (
+            "_pickle.UnpicklingError: Weights only load failed.",
+            "weights-pickle",
+            "marsmith weights inspect",
+        ),
+        ("RuntimeError: PytorchStreamReader failed reading zip archive", "weights-damaged", ""),
+        ("EOFError: Ran out of input", "weights-damaged", ""),
+        ("SyntaxError: invalid syntax", "syntax", ""),
+        ("IndentationError: unexpected indent", "syntax", ""),
+        (
+            "ValueError: unknown handler_config key 'sise'",
+            "handler-config",
+            "[archives.NAME.handler_config]",
+        ),
+        (
+            "TypeError: Net.__init__() missing 2 required positional arguments",
+            "model-arguments",
+            "",
+        ),
+        ("ValueError: Expected only one class in custom service code", "several-classes", ""),
+        ("TypeError: Can't instantiate abstract class Handler", "abstract-class", ""),
+        ("TypeError: 'InferenceSession' object is not callable", "onnx-call", "inference()"),
+        (
+            "FileNotFoundError: [Errno 2] No such file: 'x.json'",
+            "missing-file",
+            "extra_files",
+        ),
+        ("torch.OutOfMemoryError: CUDA out of memory", "out-of-memory", "minWorkers"),
+        ("ValueError: anything else", "worker-exception", "LOGS/workers.log"),
     ],
 )
-def test_each_kind_of_failure_has_its_next_step(exception: str, hint: str) -> None:
+def test_each_kind_of_failure_has_a_rule_and_a_next_step(
+    exception: str, rule: str, named: str
+) -> None:
     found = finding_of(f"Traceback (most recent call last):\n{exception}\n")
-    assert (found[0], hint in found[1]) == (exception, True)
+    assert (found.message, found.rule) == (exception, rule)
+    assert found.hint
+    assert named in found.hint
 
 
 def test_other_names_of_weights_are_told_with_the_command() -> None:
@@ -87,19 +117,20 @@ def test_other_names_of_weights_are_told_with_the_command() -> None:
 def test_a_variable_that_workers_do_not_get_can_be_passed(frame: str, name: str) -> None:
     text = "Traceback (most recent call last):\n"
     text += f'  File "{frame}", line 679, in __getitem__\nKeyError: {name!r}\n'
-    assert f"MARSMITH_PASS_ENVIRONMENT={name}" in finding_of(text)[1]
+    assert f"MARSMITH_PASS_ENVIRONMENT={name}" in finding_of(text).hint
 
 
 def test_another_missing_key_is_no_variable() -> None:
     text = "Traceback (most recent call last):\n"
     text += f"  File \"{UNPACKED}/own.py\", line 3, in initialize\nKeyError: 'HOME'\n"
-    assert "MARSMITH_PASS_ENVIRONMENT" not in finding_of(text)[1]
+    assert "MARSMITH_PASS_ENVIRONMENT" not in finding_of(text).hint
 
 
 def test_without_a_log_the_hint_says_what_is_in_it() -> None:
     log = "Torch worker started.\nPython runtime: 3.11.7\nModel will not fit\n[METRICS]x:0|#y\n"
-    assert explain(None, None, log).hint.endswith("its last lines: Model will not fit")
-    assert explain(None, None, "[PID]5\n").hint.endswith("it printed nothing")
+    told, silent = explain(None, None, log).hint, explain(None, None, "[PID]5\n").hint
+    assert told.endswith(" Model will not fit")  # the worker's own line
+    assert "[PID]" not in silent
     failure = find_failure(
         [
             "Traceback (most recent call last):",
@@ -109,7 +140,5 @@ def test_without_a_log_the_hint_says_what_is_in_it() -> None:
         ]
     )
     finding = explain(failure, None)
-    assert finding.message == "KeyError: 'labels.txt'"
-    assert finding.hint.endswith(
-        "it was raised by <frozen os>:679 in __getitem__ ← own.py:3 in initialize"
-    )
+    assert finding.message == "KeyError: 'labels.txt'"  # Python's
+    assert finding.hint.endswith(" <frozen os>:679 in __getitem__ ← own.py:3 in initialize")
