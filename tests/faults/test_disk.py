@@ -47,8 +47,8 @@ def test_a_full_disk_while_building(station: Station, scale: Scale, report: Repo
     report("disk full while building", tally)
     assert tally.refused == 0
     assert failed.returncode == 1
+    assert "error[not-writable]" in failed.stderr
     assert "hint:" in failed.stderr
-    assert "space" in failed.stderr
     assert archive.read_bytes() == before
     assert sorted(path.name for path in store.iterdir()) == names
     full.unlink()
@@ -89,7 +89,7 @@ def test_a_full_disk_while_deploying(station: Station, scale: Scale, report: Rep
     full.unlink()
     report("disk full while deploying", tally)
     assert failed.returncode == 1
-    assert "No space left" in failed.stderr
+    assert "error[not-copied]" in failed.stderr
     assert "hint:" in failed.stderr
     assert station.versions("chatty") == before
     assert tally.refused == 0

@@ -41,6 +41,13 @@ class Kit:
         """Run a command with --json and return what it printed."""
         return json.loads(self(*arguments, "--json").stdout)
 
+    def served(self, port: int | None = None) -> tuple[str, list[str], list[str]]:
+        """Return the state of a server, its proven models and its unproven ones."""
+        states = self.json("status")
+        (state,) = [one for one in states if port in (None, one["port"])]
+        proven = [name for name in state["models"] if name not in state["unproven"]]
+        return state["state"], proven, state["unproven"]
+
     def start(self, *arguments: str | int) -> subprocess.Popen[str]:
         """Run a command that goes on."""
         return subprocess.Popen(

@@ -52,14 +52,17 @@ def test_predict_exits_with_1_when_an_image_is_refused(served: Served, tmp_path:
     text = tmp_path / "notes.txt"
     text.write_text("no image")
     result = served.kit("predict", "digits", SEVEN, text, check=False)
+    rows = json.loads(served.kit("predict", "digits", SEVEN, text, "--json", check=False).stdout)
     assert result.returncode == 1
-    assert "refused with 400" in result.stdout
+    assert [line.split()[0] for line in result.stdout.splitlines()[1:]] == [str(SEVEN), str(text)]
+    assert " 400: " in result.stdout.splitlines()[-1]
+    assert [one["status"] for one in rows] == [200, 400]
 
 
 def test_an_unknown_model_gives_one_line_per_image(served: Served) -> None:
     result = served.kit("predict", "letters", SEVEN, check=False)
     assert result.returncode == 1
-    assert "refused with 404" in result.stdout
+    assert " 404: " in result.stdout.splitlines()[-1]
 
 
 def test_usage_errors_exit_with_2(served: Served) -> None:

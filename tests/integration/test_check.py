@@ -16,7 +16,7 @@ from tests.integration.kit import ROOT, Kit, leftovers, wait_for
 
 def test_the_repositorys_digits_are_sound(kit: Kit) -> None:
     result = kit("check")
-    assert result.stdout.startswith("digits: sound; loads in ")
+    assert result.stdout.startswith("digits: ")
     assert result.stderr == ""
     digits, config = kit.json("check", kit.root)
     assert digits["name"] == "digits"
@@ -35,8 +35,8 @@ def test_errors_are_told_with_their_place_and_a_stale_archive_is_built_anew(kit:
     (finding,) = json.loads(kit("check", "--json", check=False).stdout)[0]["findings"]
     assert finding["rule"] == "stale"
     assert finding["file"] == "handlers/digit_classifier.py"
-    assert "sound" in kit("check", "digits", "--fix").stdout
-    assert "sound" in kit("check", kit.root / "model_store").stdout
+    assert "error[" not in kit("check", "digits", "--fix").stderr
+    assert kit("check", kit.root / "model_store").stderr == ""
 
 
 def test_warnings_count_if_strict(kit: Kit) -> None:
@@ -51,12 +51,14 @@ def test_what_is_no_archive_is_said(kit: Kit, target: str) -> None:
     path = kit.root / target
     result = kit("check", path if path.exists() else target, check=False)
     assert result.returncode == 1
+    assert "error[target-" in result.stderr
     assert "hint: " in result.stderr
 
 
 def test_a_file_that_is_not_there_is_said(kit: Kit) -> None:
     result = kit("check", "nothing.mar", check=False)
-    assert result.stderr.startswith("error[target-missing]: there is no file nothing.mar")
+    assert result.stderr.startswith("error[target-missing]: ")
+    assert "nothing.mar" in result.stderr
 
 
 def test_unpacked_archives_of_a_model_store_are_found(tmp_path: Path) -> None:
@@ -116,4 +118,4 @@ def test_run_says_what_is_refused(kit: Kit) -> None:
     kit("build")
     result = kit("run", "digits", ROOT / "README.md", check=False)
     assert result.returncode == 1
-    assert "refused with 400" in result.stdout
+    assert " 400: " in result.stdout.splitlines()[-1]

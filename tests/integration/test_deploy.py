@@ -235,8 +235,8 @@ def test_a_canary_gets_its_share_and_goes_if_it_is_worse(server: Server) -> None
         assert 0.15 < asking.versions["5.0"] / asking.answered < 0.45
         _, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
-        assert re.search(r"canary: [1-9]\d* requests", errors)
-        assert re.search(r"of [1-9]\d* answers agree", errors)
+        assert re.search(r"\b[1-9]\d* requests", errors)  # that the canary answered
+        assert re.search(r"\b[1-9]\d* of [1-9]\d* answers", errors)  # that agree
     assert (asking.wrong, asking.lost) == ([], [])
     assert [one[0] for one in server.outline() if one[1]] == ["5.0"]
     # They all hold their version, so that no answer agrees.
@@ -244,7 +244,7 @@ def test_a_canary_gets_its_share_and_goes_if_it_is_worse(server: Server) -> None
         process = canary(make(server.kit, "5-other"), 4, "--canary-agreement", "50%")
         _, errors = process.communicate(timeout=120)
     assert "error[canary-worse]" in errors
-    assert re.search(r": 0 of [1-9]\d* answers agree", errors)
+    assert re.search(r"\b0 of [1-9]\d* answers", errors)
     assert [one[0] for one in server.outline() if one[1]] == ["5.0"]
 
 
@@ -257,8 +257,7 @@ def test_what_fails_on_the_server_leaves_it_as_it_was(server: Server, case: str)
         failed = server.kit("deploy", made, "--no-check", "--port", server.port, check=False)
     assert failed.returncode == 1
     assert f"error[{code}]" in failed.stderr, failed.stderr
-    assert f"failed at the step '{step}" in failed.stderr
-    assert "the server serves what it served before" in failed.stderr
+    assert f"'{step}" in failed.stderr.splitlines()[-2]  # the step that failed
     assert "  hint: " in failed.stderr
     assert (server.versions(), server.files()) == before
     assert asking.answered > 0
@@ -312,7 +311,7 @@ def test_what_check_finds_never_reaches_the_server(server: Server) -> None:
     failed = server.kit("deploy", made, "--port", server.port, check=False)
     assert "error[findings]" in failed.stderr
     assert "KeyError: 'size'" in failed.stderr
-    assert "register" not in failed.stderr
+    assert not [line for line in failed.stderr.splitlines() if line.startswith("register ")]
     assert (server.versions(), server.files()) == before
 
 
@@ -332,7 +331,6 @@ def test_workers_of_the_new_version_that_die_while_the_old_one_drains_lose_nothi
         _, errors = process.communicate(timeout=120)
     if process.returncode:  # else it had drained before they died
         assert "error[no-worker-up]" in errors
-        assert "the server serves what it served before" in errors
         assert (server.outline(), server.files()) == before
     assert (asking.wrong, asking.lost) == ([], [])
     if not process.returncode:
@@ -358,7 +356,8 @@ def test_the_same_version_twice_and_an_unknown_name_are_refused(server: Server) 
     assert "--version" in again.stderr
     unknown = server.kit("deploy", "ecko", "--port", server.port, check=False)
     assert unknown.returncode == 1
-    assert "did you mean 'echo'" in unknown.stderr
+    assert "error[unknown-archive]" in unknown.stderr
+    assert "'echo'" in unknown.stderr.rpartition("hint: ")[2]
 
 
 def test_a_version_that_was_raised_but_not_built_is_named(server: Server) -> None:
@@ -509,7 +508,8 @@ def test_what_is_deployed_survives_a_stop_and_a_build_does_not_replace_it(server
     kit("stop", "--port", server.port)
     make(kit, "7.0").rename(kit.root / "model_store/echo.mar")
     started = kit("serve", "--background", "--secure", "--port", server.port)
-    assert "as deployed: echo 4.0" in started.stdout
+    assert kit.json("status")[0]["restored"] == ["echo 4.0"]
+    assert "echo 4.0" in started.stdout
     assert server.outline() == [(name, default, min(n, 1)) for name, default, n in before]
     kit("stop", "--port", server.port)
     kit("serve", "--background", "--secure", "--fresh", "--port", server.port)
@@ -555,8 +555,8 @@ def test_a_server_that_is_stopped_while_a_version_loads_stops_and_says_so(tmp_pa
     server.kit("stop", "--port", server.port)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert "failed at the step 'load echo 2.0'" in errors
     assert "error[server-ended]" in errors
+    assert "'load echo 2.0'" in errors  # the step that failed
     make(server.kit, "1.0").rename(tmp_path / "model_store/echo.mar")
     server.kit("serve", "--background", "--port", server.port, "--secure")
     assert server.outline() == [("1.0", True, 1)]
@@ -575,8 +575,8 @@ def test_a_rollback_to_what_cannot_load_any_more_names_the_cause(tmp_path: Path)
         before = server.outline()
         shut.touch()
         failed = kit("rollback", "echo", *port, check=False)
-        assert "the door is shut" in failed.stderr
-        assert "the server serves what it served before" in failed.stderr
+        assert "error[model-not-loaded]" in failed.stderr
+        assert "the door is shut" in failed.stderr  # the handler's own words
         assert server.outline() == before
         shut.unlink()
         kit("undeploy", "echo", "2.0", *port)

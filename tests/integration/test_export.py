@@ -72,8 +72,9 @@ def test_all_formats_are_written_proven_and_served(kit: Kit) -> None:
     assert exported_archives(kit) == sorted(f"digits-{kind}" for kind in FORMATS)
     names = [f"digits-{kind}" for kind in FORMATS]
     state = kit("serve", *names, "--background", "--port", "0")
-    assert "ready" in state.stdout  # the samples of each passed
-    assert "has no sample" not in state.stderr
+    assert state.stderr == ""
+    condition, proven, unproven = kit.served()
+    assert (condition, sorted(proven), unproven) == ("ready", sorted(names), [])
 
 
 @pytest.fixture
@@ -105,7 +106,7 @@ def test_a_trace_that_would_go_wrong_is_refused_whatever_its_folder_is_called(
     assert result.returncode == 1
     assert "error[export-failed]" in result.stderr
     assert "decides.py:11" in result.stderr
-    assert "use --format torchscript-script" in result.stderr
+    assert "--format torchscript-script" in result.stderr
     assert exported_archives(decides) == []
 
 
@@ -126,7 +127,7 @@ def test_a_script_keeps_both_ways(decides: Kit) -> None:
     """The expected answer in the project is not right, and that is what is found, not the model."""
     result = decides("export", "decides", "--format", "torchscript-script", check=False)
     assert "error[export-differs]" in result.stderr
-    assert "samples/seven.png: confidence: unexpected" in result.stderr
+    assert re.search("samples/seven.png: .*confidence", result.stderr)
     assert exported_archives(decides) == []
     sample = '{"label": "0", "index": 0, "confidence": 0.5, "probabilities": {"0": 0.5, "1": 0.5}}'
     decides.write("samples/decides.json", sample)
@@ -188,8 +189,7 @@ def test_int8_is_calibrated_on_photos_and_judged_by_others(kit: Kit) -> None:
     lines = kit(*words).stdout.splitlines()
     assert lines[0].startswith(f"built      model_store/digits-{kind}-int8.mar")
     assert any(line.split()[:3] == ["photos", "held", "out"] for line in lines)
-    told = r"same answers as eager PyTorch: (.*)% of (.) photos; numbers .*"
-    found = re.fullmatch(told, lines[-1])
+    found = re.search(r" (\S*)% of (\d) photos", lines[-1])
     assert found
     assert float(found[1]) >= 60
     assert int(found[2]) in (6, 7)  # the broken one may be on either side
@@ -218,7 +218,7 @@ def test_int8_that_answers_too_differently_is_refused(kit: Kit) -> None:
     result = kit(*arguments, "--calibrate", folder, check=False)
     assert result.returncode == 1
     assert "error[export-differs]" in result.stderr
-    assert "--sample-tolerance above 0.001" in result.stderr
+    assert re.search(r"--sample-tolerance\b.*\b0\.001\b", result.stderr)
     empty = kit.root / "empty"
     empty.mkdir()
     result = kit(*arguments, "--calibrate", empty, check=False)

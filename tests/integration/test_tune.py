@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -47,15 +48,16 @@ def test_the_winner_is_written_and_proven_and_nothing_is_measured_twice(
     tune = ("tune", "digits", *EASY, "--sample", "seven.png", "--engine", "eager")
     before = (kit.root / "archives.toml").read_text()
     asked = kit(*tune, "--trials", 1, check=False)
-    assert "requests/s against p99" in asked.stdout
+    assert "error[not-confirmed]" in asked.stderr or asked.returncode == 0  # nothing to change
+    assert re.search(r"[1-9][\d,.]* requests/s, p99 [\d.]+ ms", asked.stdout)  # the winner's
     assert (kit.root / "archives.toml").read_text() == before
     known = len(measurements(kit, "digits"))
     again = kit(*tune, "--trials", 1, "--yes")
-    assert "2 configurations in" in again.stdout
-    assert "2 of them measured before" in again.stdout
+    (summary,) = [one for one in again.stdout.splitlines() if "tune/digits.jsonl" in one]
+    assert re.match(r"2 .*, 2 ", summary)  # configurations, and how many were measured before
     assert len(measurements(kit, "digits")) == known
     assert (kit.root / ".marsmith" / "tune" / "digits.svg").read_text().startswith("<svg")
-    assert "winner: " in again.stdout
+    assert re.search(r"[1-9][\d,.]* requests/s, p99 [\d.]+ ms", again.stdout)
     Project(kit.root).specs(("digits",))
     assert leftovers(str(temporary_folder)) == []
     assert list(temporary_folder.iterdir()) == []
@@ -82,8 +84,8 @@ def test_what_answers_wrongly_under_load_is_no_candidate(empty: Kit) -> None:
     assert "batchSize = 1\n" in (empty.root / "archives.toml").read_text()
     crowded = [one for one in measurements(empty, "loner") if batch(one) > 1]
     assert crowded
-    assert all("wrong answer" in str(one["failure"]) for one in crowded)
-    assert "winner: " in result.stdout
+    assert all("'crowded'" in str(one["failure"]) for one in crowded)
+    assert re.search(r"[1-9][\d,.]* requests/s, p99 [\d.]+ ms", result.stdout)
 
 
 def test_when_it_is_interrupted_nothing_is_left_but_what_was_measured(
@@ -99,7 +101,7 @@ def test_when_it_is_interrupted_nothing_is_left_but_what_was_measured(
     finally:
         process.kill()
     assert process.returncode == 130
-    assert "stopped; the measurements are kept in .marsmith/tune/loner.jsonl" in errors
+    assert ".marsmith/tune/loner.jsonl" in errors
     assert (empty.root / "archives.toml").read_text() == SPEC
     assert measurements(empty, "loner")
     assert list(temporary_folder.iterdir()) == []
@@ -109,6 +111,7 @@ def test_a_goal_that_nothing_keeps_is_told_with_the_least_that_was_seen(empty: K
     write_loner(empty)
     result = empty("tune", "loner", "--p99", "0.001ms", "--trials", 0, check=False)
     assert result.returncode == 1
+    assert "error[goal-missed]" in result.stderr
     assert "0.001 ms" in result.stderr
     assert "--p99" in result.stderr.rpartition("hint: ")[2]
     assert (empty.root / "archives.toml").read_text() == SPEC
@@ -119,12 +122,15 @@ def test_an_archive_that_cannot_be_loaded_is_told_with_its_cause(empty: Kit) -> 
     empty.write("loner.py", LONER + "\n\nraise RuntimeError('no way')\n")
     result = empty("tune", "loner", *EASY, check=False)
     assert result.returncode == 1
-    assert "no way" in result.stderr
+    assert "error[model-not-loaded]" in result.stderr
+    assert "no way" in result.stderr  # the handler's own words
 
 
 def test_what_cannot_be_meant_is_told_before_anything_starts(empty: Kit) -> None:
     write_loner(empty)
-    assert "'50' is not a duration" in empty("tune", "loner", "--p99", "50", check=False).stderr
+    usage = empty("tune", "loner", "--p99", "50", check=False)
+    assert usage.returncode == 2
+    assert "'--p99': '50'" in usage.stderr
     unknown = empty("tune", "loner", *EASY, "--sample", "two.txt", check=False)
     assert "error[unknown-sample]" in unknown.stderr
     assert "samples/one.txt" in unknown.stderr

@@ -37,10 +37,11 @@ def digests(project: Project) -> dict[str, str]:
     }
 
 
-def findings(project: Project, *names: str, force: bool = False) -> list[str]:
+def findings(project: Project, *names: str, force: bool = False) -> list[tuple[str, str]]:
+    """Return the rule of each finding, and the archive that it is about."""
     with pytest.raises(FindingsError) as caught:
         build_locked(Project(project.root), names, force=force)
-    return [finding.message.partition(",")[0] for finding in caught.value.findings]
+    return [(one.rule, one.message.split()[0]) for one in caught.value.findings]
 
 
 def change(project: Project, path: str, text: str) -> None:
@@ -108,7 +109,7 @@ def test_one_that_would_come_out_different_stays_as_it_was(both: Project) -> Non
     before = digests(both)
     change(both, "extra/labels.json", "{}")
     change(both, "archives.toml", (SPEC + OTHER).replace('"1.0"', '"1.1"'))
-    assert findings(both) == ["tiny is locked as version 1.0"]
+    assert findings(both) == [("lock-differs", "tiny")]
     assert digests(both) == before
     assert sorted(path.name for path in both.model_store.iterdir()) == ["other.mar", "tiny.mar"]
     (other,) = build_locked(Project(both.root), ("other",))
@@ -119,7 +120,7 @@ def test_one_that_stands_and_is_not_the_locked_one_is_a_finding(both: Project) -
     before = digests(both)
     change(both, "extra/labels.json", "{}")
     built = build(Project(both.root))
-    assert findings(both) == ["tiny is locked as version 1.0"]
+    assert findings(both) == [("lock-differs", "tiny")]
     assert digests(both) == {one.name: one.sha256 for one in built} != before
 
 
@@ -128,21 +129,21 @@ def test_the_others_are_built_all_the_same(both: Project) -> None:
     for path in both.model_store.iterdir():
         path.unlink()
     change(both, "extra/labels.json", "{}")
-    assert findings(both) == ["tiny is locked as version 1.0"]
+    assert findings(both) == [("lock-differs", "tiny")]
     assert digests(both) == {"other": before["other"]}
 
 
 def test_each_archive_has_its_finding(both: Project) -> None:
     change(both, "handlers/tiny_handler.py", HANDLER + "# new\n")
     assert findings(both, force=True) == [
-        "tiny is locked as version 1.0",
-        "other is locked as version 2",
+        ("lock-differs", "tiny"),
+        ("lock-differs", "other"),
     ]
 
 
 def test_one_that_is_not_locked_is_not_built(both: Project) -> None:
     change(both, "archives.toml", SPEC + OTHER + OTHER.replace("archives.other", "archives.new"))
-    assert findings(both) == ["new is not locked"]
+    assert findings(both) == [("not-locked", "new")]
     assert "new" not in digests(both)
 
 
@@ -151,7 +152,7 @@ def test_one_that_is_locked_and_not_described_is_a_finding(
     both: Project, names: tuple[str, ...]
 ) -> None:
     change(both, "archives.toml", SPEC)
-    assert findings(both, *names) == ["other is locked"]
+    assert findings(both, *names) == [("lock-unknown", "other")]
 
 
 def test_without_a_lock_it_says_how_to_make_one(project: MakeProject) -> None:

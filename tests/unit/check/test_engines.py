@@ -16,6 +16,7 @@ from marsmith.archive.reader import Archive
 from marsmith.check import engines
 from marsmith.check.engines import check_engine
 from marsmith.check.subject import Subject
+from tests.codes import tells
 
 
 def archive(
@@ -54,12 +55,12 @@ INT8 = b'<net><layer type="FakeQuantize"/></net>'
         ({"engine": "openvno"}, {"m.xml": IR, "m.bin": b""}, "'openvno'"),
         ({"engine": 1}, {"m.xml": IR, "m.bin": b""}, " 1"),
         ({"dtype": "int4"}, {"m.xml": IR, "m.bin": b""}, "'int4'"),
-        ({"dtype": "int8"}, {"m.xml": IR, "m.bin": b""}, "m.xml is not "),
-        ({}, {"m.xml": INT8, "m.bin": b""}, "'float32', and m.xml"),
+        ({"dtype": "int8"}, {"m.xml": IR, "m.bin": b""}, "m.xml"),
+        ({}, {"m.xml": INT8, "m.bin": b""}, "'float32'"),
         ({"dtype": "int8"}, {"m.xml": INT8}, "m.bin"),
-        ({"dtype": "int8"}, {"m.pt": b""}, "'torchscript' does not support 'int8'"),
-        ({"engine": "openvino"}, {"m.pt": b""}, "'openvino' does not run .pt"),
-        ({"engine": "compile"}, {"m.pt": b""}, "does not run .pt, only a model_file"),
+        ({"dtype": "int8"}, {"m.pt": b""}, "'torchscript'"),
+        ({"engine": "openvino"}, {"m.pt": b""}, "'openvino'"),
+        ({"engine": "compile"}, {"m.pt": b""}, "'compile'"),
     ],
 )
 def test_what_does_not_fit_is_told_with_a_hint(
@@ -74,7 +75,7 @@ def test_what_does_not_fit_is_told_with_a_hint(
 def test_a_slip_gets_the_right_name(tmp_path: Path) -> None:
     files = {"m.xml": IR, "m.bin": b""}
     (found,) = check_engine(archive(tmp_path, {"engine": "openvno"}, files))
-    assert found.hint == "did you mean 'openvino'?"
+    assert tells(found.hint, "'openvino'")
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,7 @@ def test_a_package_of_machine_code_is_no_program(tmp_path: Path, engine: str, en
     subject = archive(tmp_path, {"engine": engine}, {"m.pt2": zipped(tmp_path, entry)})
     (found,) = check_engine(subject)
     assert found.rule == "engine"
-    assert f"'{engine}' does not run m.pt2" in found.message
+    assert tells(found.message, f"'{engine}'", "m.pt2")
 
 
 def test_a_missing_engine_and_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from marsmith.building.building import build
 from marsmith.check.checking import check
 from marsmith.check.targets import Target
 from marsmith.core.findings import Finding, Severity
+from tests.codes import tells
 from tests.projects import minimal_spec
 from tests.unit.conftest import MakeProject
 
@@ -139,7 +140,7 @@ def test_a_refusal_of_some_kinds_is_one_warning(project: MakeProject) -> None:
     found_ones = found(project, body)
     (one,) = (one for one in found_ones if one.rule != "bad-request")
     assert (one.rule, one.severity) == ("request-refused", Severity.WARNING)
-    assert "415: send RGB" in one.message
+    assert "415: send RGB" in one.message  # the handler's own words
 
 
 def test_a_refusal_of_everything_is_a_warning_with_its_reason(project: MakeProject) -> None:
@@ -149,7 +150,7 @@ def test_a_refusal_of_everything_is_a_warning_with_its_reason(project: MakeProje
     )
     (one,) = found(project, body)
     assert (one.rule, one.severity) == ("no-sample", Severity.WARNING)
-    assert "422: a sound file is needed" in one.message
+    assert "422: a sound file is needed" in one.message  # the handler's own words
 
 
 def found_for(project: MakeProject, returned: str) -> Finding:
@@ -164,47 +165,45 @@ def found_for(project: MakeProject, returned: str) -> Finding:
 @pytest.mark.parametrize(
     ("returned", "said"),
     [
-        ("tuple(data)", "type tuple"),
-        ("(row for row in data)", "type generator"),
-        ("None", "None"),
-        ("'one text'", "type str"),
-        ("{'answers': 1}", "type dict"),
-        ("[{'pictures': [1, b'x']}] * len(data)", "bytes at [0]['pictures'][1]"),
-        ("[{1, 2}] * len(data)", "type set at [0]"),
-        ("[[{(1, 2): 3}]] * len(data)", "key of type tuple at [0][0]"),
-        ("[object()] * len(data)", "type object at [0]"),
+        ("tuple(data)", ["tuple"]),
+        ("(row for row in data)", ["generator"]),
+        ("None", ["None"]),
+        ("'one text'", ["str"]),
+        ("{'answers': 1}", ["dict"]),
+        ("[{'pictures': [1, b'x']}] * len(data)", ["bytes", "[0]['pictures'][1]"]),
+        ("[{1, 2}] * len(data)", ["set", "[0]"]),
+        ("[[{(1, 2): 3}]] * len(data)", ["tuple", "[0][0]"]),
+        ("[object()] * len(data)", ["object", "[0]"]),
     ],
 )
 def test_what_cannot_be_sent_is_named_with_its_type_and_place(
-    project: MakeProject, returned: str, said: str
+    project: MakeProject, returned: str, said: list[object]
 ) -> None:
     one = found_for(project, returned)
     assert (one.rule, one.severity) == ("answer-type", Severity.ERROR)
-    assert said in one.message
+    assert tells(one.message, *said)
     assert (one.file, one.line) == ("tiny.mar/handler.py", 9)
 
 
-@pytest.mark.parametrize(
-    ("returned", "said"), [("[1, 2, 3]", "3 answers for 1 request"), ("[]", "0 answers for 1")]
-)
+@pytest.mark.parametrize(("returned", "said"), [("[1, 2, 3]", [3, 1]), ("[]", (0, 1))])
 def test_another_number_of_answers_is_counted(
-    project: MakeProject, returned: str, said: str
+    project: MakeProject, returned: str, said: list[object]
 ) -> None:
     one = found_for(project, returned)
     assert (one.rule, one.severity) == ("answer-count", Severity.ERROR)
-    assert said in one.message
+    assert tells(one.message, *said)
 
 
 @pytest.mark.parametrize(
     ("spoil", "rule", "said"),
     [
-        ("raise RuntimeError('one at a time')", "batch-size", "handler.py:9"),
-        ("return [1]", "answer-count", "1 answer for 4 requests"),
-        ("return [{1}] * len(data)", "answer-type", "type set at [0]"),
+        ("raise RuntimeError('one at a time')", "batch-size", ["handler.py:9"]),
+        ("return [1]", "answer-count", [1, 4]),
+        ("return [{1}] * len(data)", "answer-type", ["set", "[0]"]),
     ],
 )
 def test_what_fails_for_a_batch_alone_is_said_to(
-    project: MakeProject, spoil: str, rule: str, said: str
+    project: MakeProject, spoil: str, rule: str, said: list[object]
 ) -> None:
     handler = (
         "import io\nfrom PIL import Image\n\n\nclass Handler:\n"
@@ -216,7 +215,7 @@ def test_what_fails_for_a_batch_alone_is_said_to(
     root = project({"handler.py": handler.replace("\n\n\nclass", "\n\nclass")}, spec).root
     (one,) = (one for one in findings(root) if one.rule != "bad-request")
     assert (one.rule, one.severity) == (rule, Severity.ERROR)
-    assert said in one.message
+    assert tells(one.message, *said)
 
 
 @pytest.mark.parametrize("name", ["preprocess", "inference", "postprocess"])
