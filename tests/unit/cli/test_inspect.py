@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from marsmith.building.writer import write_archive
 from marsmith.cli import cli
 from marsmith.core.errors import ArchiveError
-from tests.codes import coded
+from tests.codes import coded, tells
 from tests.projects import FILES, run_marsmith
 from tests.unit.conftest import MakeProject
 
@@ -79,12 +79,12 @@ def test_inspect_shows_weights_and_what_is_missing(tmp_path: Path) -> None:
     result = run(tmp_path, "inspect", foreign(tmp_path / "a.mar", model, files))
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     assert lines[0] == "a"
-    assert "handler h.py, function go" in lines
-    assert "model file m.py (not in the archive)" in lines
+    assert any(tells(line, "handler", "h.py", "go") for line in lines)
+    assert any(tells(line, "m.py") for line in lines)
     assert "weights w.pth" in lines
     assert "tensors 40 (float32)" in lines
     assert "layers.0 4 weight 2 x 2" in lines
-    assert "and 24 more (--json lists all)" in lines
+    assert any(tells(line, 24, "--json") for line in lines)  # layers that are not shown
 
 
 def test_names_from_an_archive_cannot_act_on_the_terminal(tmp_path: Path) -> None:
@@ -103,10 +103,9 @@ def test_diff_of_the_same_says_so_with_status_0(root: Path) -> None:
     copy = shutil.copy(root / "model_store" / "tiny.mar", root / "copy.mar")
     result = run(root, "diff", "tiny", copy)
     assert result.exit_code == 0
-    lines = result.stdout.splitlines()
-    assert lines[-1] == "same"
-    assert ["one.bin", "A", "B", "same"] in [line.split() for line in lines]
-    assert run(root, "diff", "tiny", copy, "--no-run").stdout.splitlines()[-1].startswith("same; ")
+    assert ["one.bin", "A", "B", "same"] in [line.split() for line in result.stdout.splitlines()]
+    assert json.loads(run(root, "diff", "tiny", copy, "--json").stdout)["same"] is True
+    assert run(root, "diff", "tiny", copy, "--no-run").exit_code == 0
 
 
 @pytest.fixture
@@ -124,11 +123,11 @@ def test_diff_shows_what_differs_with_status_1(root: Path, changed: Path) -> Non
     result = run(root, "diff", "tiny", changed)
     assert result.exit_code == 1
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
-    assert "added more.txt 4 B" in lines
+    assert any(tells(line, "more.txt", "4 B") for line in lines)
     assert "+ return [len(row) + 0.5 for row in data]" in lines
     assert "batchSize 4 8" in lines
-    assert "one.bin A B at most 0.5" in lines
-    assert lines[-1] == "different: 3 files, 1 value, 1 answer"
+    assert any(tells(line, "one.bin", "A", "B", 0.5) for line in lines)
+    assert tells(lines[-1], 3, 1, 1)  # files, values, answers
 
 
 def test_diff_as_json_has_everything(root: Path, changed: Path) -> None:

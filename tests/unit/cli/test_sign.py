@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from marsmith.security.signing_keys import PASSWORD_VARIABLE
+from tests.codes import tells
 from tests.projects import run_marsmith
 from tests.unit.cli.test_main import assert_error
 from tests.unit.conftest import MakeProject
@@ -37,8 +38,9 @@ def root(project: MakeProject) -> Path:
 def test_a_new_pair_is_named_with_what_to_do_with_each(root: Path) -> None:
     result = run_marsmith("new-key", "keys-of-ours", cwd=root)
     assert (result.returncode, result.stderr) == (0, "")
-    assert "private    keys-of-ours.key  keep it" in result.stdout
-    assert "public     keys-of-ours.pub  " in result.stdout
+    private, public = result.stdout.splitlines()[:2]
+    assert tells(private, "private", "keys-of-ours.key")
+    assert tells(public, "public", "keys-of-ours.pub")
     assert stat.S_IMODE((root / "keys-of-ours.key").stat().st_mode) == 0o600
 
 
@@ -110,10 +112,10 @@ def test_in_a_terminal_the_password_is_asked_for_and_not_shown(root: Path) -> No
 def test_an_archive_is_signed_and_verified_by_name_or_file(root: Path, named: str) -> None:
     signed = run_marsmith("sign", named, "--key", "team.key", cwd=root)
     assert (signed.returncode, signed.stderr) == (0, "")
-    assert signed.stdout == "signed     model_store/tiny.mar.sig\n"
+    assert signed.stdout.split()[-1] == "model_store/tiny.mar.sig"
     verified = run_marsmith("verify-signature", named, "--key", "team.pub", cwd=root)
     assert (verified.returncode, verified.stderr) == (0, "")
-    assert verified.stdout.startswith("verified   model_store/tiny.mar  signed by team.pub  key ")
+    assert tells(verified.stdout, "model_store/tiny.mar", "team.pub")
 
 
 def test_files_are_signed_and_verified_outside_of_any_project(root: Path, tmp_path: Path) -> None:
@@ -163,7 +165,9 @@ def test_serving_what_is_not_signed_is_refused_with_every_archive(root: Path) ->
     assert_error(run_marsmith(*serve, cwd=root), *said)
     assert_error(run_marsmith(*serve, "--background", cwd=root), *said)
     assert_error(run_marsmith(*serve[:-1], "no.pub", cwd=root), "error[no-key]")
-    assert_error(run_marsmith("serve", "tine", *serve[1:], cwd=root), "did you mean 'tiny'?")
+    assert_error(
+        run_marsmith("serve", "tine", *serve[1:], cwd=root), "error[unknown-archive]", "'tiny'"
+    )
 
 
 # ---- bill
@@ -175,7 +179,7 @@ def test_a_bill_is_printed_or_written(root: Path) -> None:
     bill = json.loads(printed.stdout)
     assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
     written = run_marsmith("bill", "model_store/tiny.mar", "--out", "out/bill.json", cwd=root)
-    assert (written.returncode, written.stdout) == (0, "wrote      out/bill.json\n")
+    assert (written.returncode, written.stdout.split()[-1]) == (0, "out/bill.json")
     assert (root / "out/bill.json").read_text() == printed.stdout
 
 
@@ -207,7 +211,7 @@ def test_a_lock_is_written_and_held(root: Path) -> None:
 def test_a_lock_is_of_all_archives(root: Path, more: list[str]) -> None:
     result = run_marsmith("build", "--lock", *more, cwd=root)
     assert (result.returncode, result.stdout) == (2, "")
-    assert "--lock is for all archives" in result.stderr
+    assert "--lock" in result.stderr.splitlines()[-1]
     assert not (root / "archives.lock").exists()
 
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from marsmith.cli import cli
 from marsmith.core.errors import WeightsError
-from tests.codes import coded
+from tests.codes import coded, tells
 from tests.projects import run_marsmith
 from tests.unit.conftest import SavedByTorch
 
@@ -29,15 +29,14 @@ def test_inspect_lists_tensors_and_what_else_there_is(tmp_path: Path) -> None:
     state = {"w": torch.tensor([[1.0, float("nan")]]), "n": torch.tensor(3)}
     torch.save({"epoch": 7, "state_dict": state}, path)
     lines = run("inspect", path).splitlines()
-    assert lines[0].startswith(f"{path}: PyTorch zip, ")
+    assert lines[0].startswith(f"{path}: ")
     row = "state_dict.w 1 x 2 float32 8 B 1 NaN or infinite"
     assert lines[2].split() == row.split()
     assert lines[3].split() == ["state_dict.n", "scalar", "int64", "8", "B"]
-    assert lines[4:] == [
-        "2 tensors, 3 values, 16 B",
-        "also: epoch: 7",
-        "also: state_dict: 2 tensors, 16 B",
-    ]
+    for line, values in zip(
+        lines[4:], [(2, 3, "16 B"), ("epoch", 7), ("state_dict", 2, "16 B")], strict=True
+    ):
+        assert tells(line, *values)
     described = json.loads(run("inspect", path, "--json"))
     assert described["tensors"]["state_dict.w"] == {
         "shape": [1, 2],
@@ -53,19 +52,18 @@ def test_inspect_names_the_code_of_a_module(tmp_path: Path, saved: SavedByTorch)
     path = tmp_path / "in.pth"
     path.write_bytes(saved.module_zip)
     output = run("inspect", path)
-    assert "a whole module" in output
-    assert "loading it would import: " in output
     assert "torch.nn.modules.linear.Linear" in output
+    described = json.loads(run("inspect", path, "--json"))
+    assert "torch.nn.modules.linear.Linear" in described["code"]
 
 
 def test_extract_says_what_it_kept_renamed_and_dropped(tmp_path: Path) -> None:
     path, out = tmp_path / "in.ckpt", tmp_path / "out.safetensors"
     torch.save({"epoch": 7, "state_dict": {"model.fc.weight": torch.ones(2, 2)}}, path)
-    assert run("extract", path, "--out", out).splitlines() == [
-        f"wrote    {out}: 1 tensor of state_dict, 16 B",
-        "renamed  model.NAME to NAME",
-        "dropped  epoch",
-    ]
+    written, renamed, dropped = run("extract", path, "--out", out).splitlines()
+    assert tells(written, out, 1, "state_dict", "16 B")
+    assert tells(renamed, "model.NAME", "NAME")
+    assert tells(dropped, "epoch")
     with pytest.raises(WeightsError, check=coded("output-exists")):
         run("extract", path, "--out", out)
 
@@ -78,28 +76,25 @@ def test_inspect_keeps_trainings_tensors_out_of_the_table(tmp_path: Path) -> Non
         "tensor",
         "model.w",
     ]
-    assert run("inspect", path).splitlines()[3:] == [
-        "3 tensors, 6 values, 24 B; 2 belong to the training (--json lists them)",
-        "also: model: 1 tensor, 4 B",
-        "also: optimizer: 1 tensor, 16 B",
-        "also: loss: 1 tensor, 4 B",
-    ]
+    total, *others = run("inspect", path).splitlines()[3:]
+    assert tells(total, 3, 6, "24 B", 2, "--json")
+    values = [("model", 1, "4 B"), ("optimizer", 1, "16 B"), ("loss", 1, "4 B")]
+    assert all(tells(line, *told) for line, told in zip(others, values, strict=True))
     assert "optimizer.state.0.exp_avg" in json.loads(run("inspect", path, "--json"))["tensors"]
 
 
 def test_inspect_says_that_torchscript_is_a_program(tmp_path: Path, saved: SavedByTorch) -> None:
     path = tmp_path / "in.pt"
     path.write_bytes(saved.torchscript)
-    output = run("inspect", path)
-    assert ": TorchScript, a whole module of " in output
-    assert "the file holds a program" in output
+    assert "TorchScript" in run("inspect", path)
+    assert json.loads(run("inspect", path, "--json"))["kind"] == "TorchScript"
 
 
 def test_inspect_names_an_attack(tmp_path: Path) -> None:
     path = tmp_path / "in.pth"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/data.pkl", b"cposix\nsystem\n(X\4\0\0\0exittR.")
-    assert "do not load it: posix.system has no use in weights" in run("inspect", path)
+    assert tells(run("inspect", path), "posix.system")
     assert json.loads(run("inspect", path, "--json"))["hostile"] == ["posix.system"]
 
 

@@ -246,7 +246,7 @@ def test_retry_after_is_added_and_one_beyond_patience_ends_it() -> None:
 
 @pytest.mark.parametrize("wrong", [{"attempts": 0}, {"first": -1.0}, {"patience": -1.0}])
 def test_retries_that_make_no_sense_are_refused(wrong: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="at least one attempt"):
+    with pytest.raises(ValueError, match="attempt"):
         Retries(**wrong)
 
 
@@ -290,7 +290,7 @@ def test_a_server_that_drips_bytes_does_not_outlive_the_deadline(data: bytes) ->
     # 30 s of bytes, each of them long before the timeout of a single read.
     with speaking(drip(data)) as url, Client(url, url, timeout=10) as client:
         begun = time.monotonic()
-        with pytest.raises(DeadlineError, match=r"within 0\.5 s"):
+        with pytest.raises(DeadlineError, check=coded("deadline"), match=r"\b0\.5 s"):
             client.predict("digits", b"x", deadline=0.5)
         assert time.monotonic() - begun < 10
 

@@ -178,7 +178,7 @@ def test_nothing_at_the_address_is_unreachable_and_nothing_was_sent() -> None:
 
 def test_a_deadline_is_kept_over_all_tries(server: Server) -> None:
     with GrpcClient(server.address, server.address, deadline=0.3) as client:
-        with pytest.raises(DeadlineError, match=r"Predictions .* within 0\.3 s"):
+        with pytest.raises(DeadlineError, match=r"\bPredictions\b.* 0\.3 s\b"):
             client.predict("digits", b"wait")
         server.failures = [(grpc.StatusCode.UNAVAILABLE, "busy" + EXCEPTION)] * 100_000
         begun = time.monotonic()
@@ -191,7 +191,7 @@ def test_a_deadline_is_kept_over_all_tries(server: Server) -> None:
 def test_a_try_that_takes_too_long_is_an_error(server: Server) -> None:
     with (
         GrpcClient(server.address, server.address, timeout=0.1) as client,
-        pytest.raises(DeadlineError, match="in time"),
+        pytest.raises(DeadlineError, check=coded("deadline")),
     ):
         client.predict("digits", b"wait")
 

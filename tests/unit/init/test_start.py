@@ -9,6 +9,7 @@ from torch import nn
 
 from marsmith.core.errors import ProjectError, WeightsError
 from marsmith.init.start import Recognised, prove, recognise
+from tests.codes import tells
 from tests.unit.init.networks import timm_model, torchvision_model
 
 
@@ -111,7 +112,7 @@ def test_an_unknown_architecture_names_the_closest(tmp_path: Path) -> None:
         saved(tmp_path, model)
     assert error.value.code == "architecture-unknown"
     assert "resnet18" in error.value.message
-    assert "conv1.weight is 64 x 1 x 7 x 7" in error.value.message
+    assert tells(error.value.message, "conv1.weight", "64 x 1 x 7 x 7")
     with pytest.raises(WeightsError) as error:
         saved(tmp_path, nn.Linear(2, 2))
     assert error.value.code == "architecture-unknown"

@@ -20,7 +20,7 @@ from marsmith.core.errors import ArchiveError
 from marsmith.inspect.describe_body import body_of
 from marsmith.inspect.model_layers import layers_of
 from marsmith.inspect.summary import Inspection, inspect
-from tests.codes import coded
+from tests.codes import coded, tells
 from tests.unit.conftest import MakeProject, SavedByTorch
 
 MANIFEST = "MAR-INF/MANIFEST.json"
@@ -201,10 +201,9 @@ def test_files_that_are_missing_are_named(path: Path) -> None:
     model = {"serializedFile": "w.pth", "requirementsFile": "r.txt", "configFile": "c.yaml"}
     found = inspected(path, {MANIFEST: manifest(**model), "other.pth": b"no weights"})
     assert [(one.name, one.size) for one in found.weights] == [("w.pth", None)]
-    assert found.problems == {
-        "config": "c.yaml is not in the archive",
-        "requirements": "r.txt is not in the archive",
-    }
+    assert found.problems.keys() == {"config", "requirements"}
+    assert tells(found.problems["config"], "c.yaml")
+    assert tells(found.problems["requirements"], "r.txt")
 
 
 def test_a_pickle_that_attacks_is_named_and_does_not_run(path: Path) -> None:
@@ -228,8 +227,8 @@ def test_an_unpacked_archive_is_not_followed_out_of_its_folder(tmp_path: Path) -
     (folder / MANIFEST).write_bytes(manifest(**model))
     found = inspect(Archive(folder))
     assert (found.serving, found.handler_config, found.requirements) == ({}, {}, [])
-    assert found.problems["config"] == "../secret is not in the archive"
-    assert found.weights[0].problem.endswith("is not in the archive")
+    assert found.problems["config"].startswith("../secret ")
+    assert found.weights[0].problem
 
 
 def test_configuration_is_parted_into_torchserves_and_the_handlers(path: Path) -> None:
