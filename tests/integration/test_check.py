@@ -46,12 +46,14 @@ def test_warnings_count_if_strict(kit: Kit) -> None:
     assert kit("check", "digits", "--strict", check=False).returncode == 1
 
 
-@pytest.mark.parametrize("target", ["digitz", "samples"])
-def test_what_is_no_archive_is_said(kit: Kit, target: str) -> None:
+@pytest.mark.parametrize(
+    ("target", "code"), [("digitz", "unknown-archive"), ("samples", "target-missing")]
+)
+def test_what_is_no_archive_is_said(kit: Kit, target: str, code: str) -> None:
     path = kit.root / target
     result = kit("check", path if path.exists() else target, check=False)
     assert result.returncode == 1
-    assert "error[target-" in result.stderr
+    assert f"error[{code}]" in result.stderr
     assert "hint: " in result.stderr
 
 
