@@ -236,7 +236,7 @@ def test_a_canary_gets_its_share_and_goes_if_it_is_worse(server: Server) -> None
         _, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
         assert re.search(r"\b[1-9]\d* requests", errors)  # that the canary answered
-        assert re.search(r"\b[1-9]\d* of [1-9]\d* answers", errors)  # that agree
+        assert re.search(r"\bof [1-9]\d* answers", errors)  # how many agree
     assert (asking.wrong, asking.lost) == ([], [])
     assert [one[0] for one in server.outline() if one[1]] == ["5.0"]
     # They all hold their version, so that no answer agrees.
@@ -508,7 +508,8 @@ def test_what_is_deployed_survives_a_stop_and_a_build_does_not_replace_it(server
     kit("stop", "--port", server.port)
     make(kit, "7.0").rename(kit.root / "model_store/echo.mar")
     started = kit("serve", "--background", "--secure", "--port", server.port)
-    assert kit.json("status")[0]["restored"] == ["echo 4.0"]
+    (restored,) = kit.json("status")[0]["restored"]
+    assert restored.split()[:2] == ["echo", "4.0"]
     assert "echo 4.0" in started.stdout
     assert server.outline() == [(name, default, min(n, 1)) for name, default, n in before]
     kit("stop", "--port", server.port)
