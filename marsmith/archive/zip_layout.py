@@ -102,7 +102,8 @@ def data_place(file: ByPlace, one: Listed) -> int:
     header = file.at(one.offset, _LOCAL.size)
     if len(header) < _LOCAL.size or header[:4] != b"PK\x03\x04":
         raise contradiction(one.name, "is not where the directory says")
-    return one.offset + _LOCAL.size + sum(_LOCAL.unpack(header)[-2:])
+    name, extra = struct.unpack_from("<HH", header, _LOCAL.size - 4)
+    return int(one.offset + _LOCAL.size + name + extra)
 
 
 def _end(file: ByPlace) -> tuple[int, int, int]:

@@ -53,7 +53,8 @@ class Budget:
     """What the search of one archive may take."""
 
     def __init__(self, path: Path) -> None:
-        size = path.stat().st_size if path.is_file() else 0
+        files = [path] if path.is_file() else path.rglob("*")
+        size = sum(one.lstat().st_size for one in files)
         self.unpacked = _UNPACKED + _GROWN * size  # bytes
         self.opcodes = MOST_OPCODES
         self.members = _MOST_MEMBERS

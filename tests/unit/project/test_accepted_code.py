@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from marsmith.archive.private_copy import PrivateCopy, private_copy
 from marsmith.archive.reader import Archive
 from marsmith.check.checking import check
 from marsmith.check.targets import Target
@@ -132,6 +133,40 @@ def trapped(folder: Path) -> tuple[Path, Path]:
         archive.writestr("own.py", LOADS)
         archive.writestr("MAR-INF/MANIFEST.json", json.dumps(manifest))
     return path, folder / "sprung"
+
+
+def test_what_is_searched_is_what_is_loaded(tmp_path: Path) -> None:
+    """Another file that takes the archive's name, once it is open, hides nothing."""
+    path, sprung = trapped(tmp_path)
+    archive = Archive(path)
+    path.rename(tmp_path / "trapped.mar")
+    project(tmp_path, pickle.dumps({}))
+    with pytest.raises(ArchiveError, check=coded("weights-execute")):
+        Runtime(archive).start()
+    assert not sprung.exists()
+
+
+def test_a_private_copy_stays_what_it_was(tmp_path: Path) -> None:
+    path = project(tmp_path)
+    folder = tmp_path / "private"
+    Archive(path).unpack(tmp_path / "unpacked")
+    for source in (path, tmp_path / "unpacked"):
+        (folder / source.name).mkdir(parents=True)
+        copy = private_copy(source, folder / source.name)
+        before = copy.digest, copy.read("encoder.pkl")
+        changed = source / "encoder.pkl" if source.is_dir() else source
+        changed.write_bytes(changed.read_bytes().replace(b"Encoder", b"encodeR"))
+        assert (copy.digest, copy.read("encoder.pkl")) == before
+        assert copy.digest == PrivateCopy(copy.path, "own").digest
+        assert copy.shown == source
+
+
+def test_codes_of_copies_are_accepted_by_the_project_they_were_copied_from(tmp_path: Path) -> None:
+    path = project(tmp_path, more=accepting(OWN))
+    (tmp_path / "private").mkdir()
+    refuse_code(private_copy(path, tmp_path / "private"))
+    with pytest.raises(ArchiveError, check=coded("weights-execute")):
+        refuse_code(Archive(tmp_path / "private" / "archive"))
 
 
 def test_nothing_that_runs_archives_runs_refused_code(tmp_path: Path) -> None:
