@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import collections
+import copyreg
 import datetime
 import gzip
 import io
@@ -222,6 +223,46 @@ def test_what_a_library_loads_all_the_same_is_code(tmp_path: Path, name: str) ->
         load(path)
     assert mark.is_dir()
     assert searched(tmp_path, content).runs
+
+
+class Lie:
+    """A dtype with a field of Python objects that says it has none."""
+
+    def __init__(self, maker: Any, *arguments: Any) -> None:
+        self.maker, self.arguments = maker, arguments
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = (3, "|", None, ("a",), {"a": (np.dtype("O"), 0)}, 8, 1, 0)
+        return self.maker, self.arguments, state
+
+
+ODD_DTYPES = {
+    "fields of objects": Lie(np.dtype, "V8", False, True),
+    "of a list": Lie(np.dtype, [("a", "O")]),
+    "made by copyreg": Lie(copyreg._reconstructor, np.dtype, object, None),  # type: ignore[attr-defined]
+    "made by a class of NumPy's": Lie(np.dtypes.VoidDType, 8),
+}
+
+
+@pytest.mark.parametrize("name", ODD_DTYPES)
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_dtype_that_lies_about_its_fields_is_code(
+    tmp_path: Path, name: str, protocol: int
+) -> None:
+    content = pickle.dumps(ODD_DTYPES[name], protocol)
+    found = searched(tmp_path, content)
+    assert any("numpy.dtype" in one for one in found.names)
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    ["f4", ">i8", "O", "U7", "S3", "M8[ns]", "m8[D]", "bool", [("a", "f4"), ("b", ">i8", (2, 3))]],
+    ids=str,
+)
+@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
+def test_arrays_of_numpys_types_are_harmless(tmp_path: Path, dtype: Any, protocol: int) -> None:
+    array = np.zeros((2, 2), dtype=dtype)
+    assert not searched(tmp_path, pickle.dumps([array, array.dtype], protocol)).runs
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
