@@ -159,7 +159,7 @@ class PickleScan(ValueDropper):
         if not isinstance(made, _Called):
             self._found(f"{made.name}.__setstate__")  # of the class or function itself
         made.state = state
-        if is_dtype(made) and is_odd_state(made.arguments, state):
+        if isinstance(made, _Called) and is_dtype(made) and is_odd_state(made.arguments, state):
             self._found("numpy.dtype.__setstate__")
         if made.name == _JOBLIB and isinstance(state, dict):
             self.arrays += 1
