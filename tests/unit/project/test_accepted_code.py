@@ -21,7 +21,11 @@ from marsmith.core.findings import FindingsError
 from marsmith.project.accepted_code import accepted_by, code_problem, refuse_code
 from marsmith.project.project import Project
 from marsmith.project.spec import parse_spec
-from marsmith.server.start_plan import built_archive
+from marsmith.server.lookup import server_properties
+from marsmith.server.options import ServeOptions
+from marsmith.server.pinned_archives import pin
+from marsmith.server.start_plan import built_archive, plan_start
+from marsmith.server.version_record import Version, write_record
 from marsmith.weights.code_search import code_in
 from marsmith.worker.runtime import Runtime
 from tests.codes import coded
@@ -183,6 +187,24 @@ def test_nothing_that_runs_archives_runs_refused_code(tmp_path: Path) -> None:
         "weights-execute"
     ]
     assert not sprung.exists()
+
+
+def test_what_was_deployed_is_searched_before_it_is_served_again(tmp_path: Path) -> None:
+    """Its copy lies elsewhere than in the model store, and may have been built elsewhere."""
+    path, _ = trapped(tmp_path)
+    (found,) = code_in(path)
+    place = Project(tmp_path)
+    copy = pin(place, 80, "own", path)
+    served = Version("own", "1.0", copy.path.name, copy.digest, default=True, deployed=True)
+    write_record(place, 80, (served,))
+    path.unlink()
+    options, properties = ServeOptions(names=("own",)), server_properties(place, 80)
+    with pytest.raises(ArchiveError, check=coded("weights-execute")):
+        plan_start(place, options, properties)
+    accepting_it = f'accepted_code = {{ "encoder.pkl" = "{found.digest}" }}\n'
+    (tmp_path / "archives.toml").write_text(TABLE + accepting_it)
+    (restored,) = plan_start(Project(tmp_path), options, properties).restored
+    assert restored == served
 
 
 @pytest.mark.processes
