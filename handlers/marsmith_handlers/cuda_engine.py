@@ -33,7 +33,7 @@ class CudaEngine(TorchEngine):
         """`network` is already on the `device`."""
         super().__init__(network, channels_last=channels_last)
         self.device = device
-        self.stream = torch.cuda.Stream(device)
+        self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._graphs: dict[tuple[int, ...], Network] | None = {} if graphs else None
 
     def card_decoder(self, config: Any) -> Any:

@@ -14,8 +14,7 @@ from marsmith_handlers.image_classifier import ImageClassifier
 from marsmith_handlers.image_codec import Picture
 from PIL import Image
 
-from tests.handlers.asking import Computed, ask, let_load, start
-from tests.projects import ROOT
+from tests.handlers.asking import ROOT, Computed, ask, let_load, start
 
 CPU = torch.device("cpu")
 PHOTO = Image.open(ROOT / "samples/cat.jpg").convert("RGB")
