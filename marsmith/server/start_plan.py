@@ -11,6 +11,7 @@ from marsmith.archive.private_copy import PrivateCopy
 from marsmith.archive.reader import Archive
 from marsmith.core.errors import ProjectError
 from marsmith.core.findings import FindingsError
+from marsmith.core.worker_bounds import MOST_WORKERS
 from marsmith.project.accepted_code import accepted_by, refuse_code
 from marsmith.project.project import Project
 from marsmith.security.signatures import signature_problems
@@ -162,6 +163,13 @@ def _readable(project: Project, archive: PrivateCopy) -> PrivateCopy:
     if archive.manifest.model_version is None:
         raise ProjectError(
             f"{archive.shown} has no model version", "build it: marsmith build", code="no-version"
+        )
+    workers = archive.model_config.get("minWorkers")
+    if isinstance(workers, int) and workers > MOST_WORKERS:
+        raise ProjectError(
+            f"{archive.shown} asks for {workers} workers, which no machine has room for",
+            f"set minWorkers to {MOST_WORKERS} or fewer, and build it again",
+            code="too-many-workers",
         )
     for sample in archive.samples:
         archive.read(sample.request), archive.read(sample.response)  # before anything is started

@@ -16,7 +16,7 @@ from marsmith.archive.private_copy import PrivateCopy, private_copy
 from marsmith.archive.reader import Archive
 from marsmith.check.checking import check
 from marsmith.check.targets import Target
-from marsmith.core.errors import ArchiveError
+from marsmith.core.errors import ArchiveError, ProjectError
 from marsmith.core.findings import FindingsError
 from marsmith.project.accepted_code import accepted_by, code_problem, refuse_code
 from marsmith.project.project import Project
@@ -187,6 +187,17 @@ def test_nothing_that_runs_archives_runs_refused_code(tmp_path: Path) -> None:
         "weights-execute"
     ]
     assert not sprung.exists()
+
+
+def test_an_archive_that_asks_for_a_crowd_of_workers_is_not_served(tmp_path: Path) -> None:
+    path = project(tmp_path, b"plain")
+    model = {"modelName": "own", "modelVersion": "1.0", "handler": "own.py"}
+    manifest = {"runtime": "python", "model": model | {"configFile": "config.yaml"}}
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("config.yaml", "minWorkers: 5000\n")
+        archive.writestr("MAR-INF/MANIFEST.json", json.dumps(manifest))
+    with pytest.raises(ProjectError, check=coded("too-many-workers")):
+        built_archive(Project(tmp_path), 80, "own")
 
 
 def test_what_was_deployed_is_searched_before_it_is_served_again(tmp_path: Path) -> None:
