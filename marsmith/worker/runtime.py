@@ -20,6 +20,7 @@ from marsmith.core.errors import WorkerError
 from marsmith.core.findings import Finding
 from marsmith.project.accepted_code import refuse_code
 from marsmith.project.project import Project
+from marsmith.torchserve.devices import gpu_of, gpus_here
 from marsmith.torchserve.environment import temporary_folder
 from marsmith.torchserve.load_failure import explain
 from marsmith.torchserve.tracebacks import find_failure, traceback_lines
@@ -98,7 +99,6 @@ class Runtime:
         left behind then.
         """
         manifest = self.archive.manifest
-        refuse_code(self.archive, self._accepted)
         envelope = self._chosen_envelope()
         torchserve = uses_torchserve(self.archive, envelope)
         self._folder = temporary_folder()
@@ -107,12 +107,15 @@ class Runtime:
             model = self._folder.resolve() / "models" / uuid.uuid4().hex
             model.mkdir(parents=True)
             self.archive.unpack(model)
+            # Not before: what is searched is what is loaded, whatever happens to the archive.
+            refuse_code(self.archive, self._accepted, model)
             message = encode_load(
                 self.archive.name,
                 str(model),
                 handler=manifest.handler,
                 batch_size=self.batch_size,
                 envelope=envelope,
+                gpu=gpu_of(self.archive.model_config, gpus_here()),
             )
             # Not before: in this process it changes the folder that relative paths start from.
             self._worker = self._start_worker(model, torchserve)
@@ -132,7 +135,7 @@ class Runtime:
 
     def _chosen_envelope(self) -> str:
         """Return what wraps requests: the server's setting goes before the manifest's, as there."""
-        project = Project.around(self.archive.path) if self._envelope is None else None
+        project = Project.around(self.archive.shown) if self._envelope is None else None
         envelope = project.envelope if project else self._envelope
         return envelope or self.archive.manifest.envelope or ""
 

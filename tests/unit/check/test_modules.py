@@ -10,7 +10,7 @@ from marsmith.check.modules import Module, follow, is_own
 from tests.unit.check.archives import subject
 
 FILES: dict[str, str | bytes] = {
-    "h.py": "import a.b, torch\nfrom c import d\n",
+    "h.py": "import a.b, torch\nimport c\n",
     "a/__init__.py": "",
     "a/b.py": "import a.lone\nimport h\n",  # a circle
     "a/lone.py": "",

@@ -79,9 +79,9 @@ def test_a_stop_ends_the_processes_of_the_call_that_is_waited_for() -> None:
     change = Transaction(stop, lambda _: None)
 
     def call() -> int:
-        stop.requested = True
-        sleeping = [sys.executable, "-c", "import time; time.sleep(600)"]
-        return subprocess.run(sleeping, check=False).returncode
+        with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+            stop.requested = True
+            return process.wait()
 
     begun = time.monotonic()
     with pytest.raises(RolloutError, check=coded("stopped")):

@@ -18,7 +18,7 @@ from marsmith.torchserve.worker_protocol import encode_batch
 
 
 def context(count: int) -> Context:
-    metrics = torchserve_home() / "configs" / "metrics.yaml"
+    metrics = torchserve_home() / "ts" / "configs" / "metrics.yaml"
     made = Context("tiny", {}, {}, {}, Metrics(str(metrics), "tiny"))
     made.request_processor = [RequestProcessor({}) for _ in range(count)]
     return made
