@@ -120,6 +120,7 @@ def digest_here(tmp_path_factory: pytest.TempPathFactory, saved: SavedByTorch) -
     return _built_digest(tmp_path_factory.mktemp("here"), saved, place)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("place", ELSEWHERE, ids=lambda place: place.name)
 def test_an_archive_is_the_same_to_the_byte_elsewhere(
     digest_here: str, saved: SavedByTorch, tmp_path: Path, place: Elsewhere
@@ -225,6 +226,7 @@ def test_a_changed_import_is_seen_and_a_new_and_a_removed_one_too(project: MakeP
         assert [built.fresh for built in build(tiny)] == [False], name
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("place", ["site-packages", "a clone/handlers"])
 def test_an_archive_is_the_same_wherever_the_handlers_are_installed(
     project: MakeProject, tmp_path: Path, place: str
@@ -325,6 +327,7 @@ def test_warnings_come_with_the_archive(project: MakeProject) -> None:
 # ---- builds side by side, and builds that fail
 
 
+@pytest.mark.processes
 def test_two_builds_at_once_both_succeed_and_leave_nothing(project: MakeProject) -> None:
     both = project(spec=TWO_SPECS)
     command = [sys.executable, "-m", "marsmith", "--project", str(both.root), "build", "--force"]
@@ -340,6 +343,7 @@ def test_two_builds_at_once_both_succeed_and_leave_nothing(project: MakeProject)
     assert not any(one.fresh for one in build(both))
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("size", [200_000, 20_000_000], ids=["small", "several chunks"])
 def test_a_write_that_fails_leaves_the_old_archive_and_no_temporary_file(
     project: MakeProject, size: int

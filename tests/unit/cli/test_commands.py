@@ -20,6 +20,7 @@ from marsmith.cli.commands import GROUPS
 from tests.projects import SPEC, run_marsmith
 from tests.unit.conftest import MakeProject
 
+pytestmark = pytest.mark.processes
 NAMES = [name for group in GROUPS.values() for name in group] + ["completion"]
 
 

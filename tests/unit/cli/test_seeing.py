@@ -11,6 +11,7 @@ from marsmith.security.hardening import guard
 from tests.projects import run_marsmith
 from tests.unit.conftest import MakeProject
 
+pytestmark = pytest.mark.processes
 LOG = """\
 2026-11-21T13:44:12,492 W-9000-digits_1.0-stdout earlier
 2026-11-21T13:44:14,492 W-9000-digits_1.0-stdout \x1b[2J later
