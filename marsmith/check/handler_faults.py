@@ -35,7 +35,7 @@ def failure_of(run: Runtime, answer: Response, start: int) -> Finding:
     if found.rule != "worker-ended":
         return found
     message = f"the handler answers with status {answer.status}: {answer.complaint}"
-    return Finding(message, "look for set_response_status in it", rule="worker-exception")
+    return Finding(message, "look for set_response_status in it", rule="no-answer")
 
 
 def answering(subject: Subject) -> tuple[str, int] | tuple[None, None]:

@@ -93,8 +93,8 @@ def find_stack(lines: list[str]) -> Failure | None:
     frames = list(takewhile(bool, found))
     own = next((one for one in frames if one and _entry(one["path"])), None)
     shown = [_shown(one) for one in frames if one and not _NOISE.search(one["path"])]
-    place = (_entry(own["path"]), int(own["line"])) if own else (None, None)
-    return Failure("", *place, frames=tuple(shown[:_LAST_FRAMES][::-1]))
+    file, line = (_entry(own["path"]), int(own["line"])) if own else (None, None)
+    return Failure("", file, line, frames=tuple(shown[:_LAST_FRAMES][::-1]))
 
 
 def _read_traceback(lines: list[str], start: int, printed: list[str]) -> Failure:

@@ -126,7 +126,7 @@ def test_a_call_that_ends_or_blocks_the_worker_has_its_place(
     project: MakeProject, ends: str, said: str
 ) -> None:
     """Another exception, in the request before, is not the reason."""
-    earlier = '        if row["body"][:1] == b"\x89":\n            raise LookupError("no PNG")\n'
+    earlier = '        if row["body"][:1] == b"\\x89":\n            raise LookupError("no PNG")\n'
     calls = f"        import ctypes, os, sys, time\n        {ends}\n        return 1\n"
     root = project({"handler.py": HANDLER + earlier + calls}, minimal_spec("")).root
     (one,) = findings(root, timeout=3)
