@@ -216,7 +216,7 @@ def watch_ends() -> None:
             print_end(traceback.extract_stack()[:-1], status)
         end(status)
 
-    os._exit = noted  # type: ignore[assignment]
+    os._exit = noted
 
 
 def print_end(stack: traceback.StackSummary | list[traceback.FrameSummary], status: Any) -> None:
