@@ -71,19 +71,30 @@ def inspect(file: Path, as_json: bool) -> None:
     type=_file,
     help=".pth, .pt or .safetensors.",
 )
-@click.option("--key", metavar="PLACE", help="Which state_dict, if there are several.")
+@click.option(
+    "--key",
+    "keys",
+    metavar="PLACE",
+    multiple=True,
+    help="Which state_dict, if there are several. Can be repeated: several are joined.",
+)
 @click.option(
     "--strip-prefix", metavar="NAME", default="", help="Take it off; other tensors are left out."
 )
 @click.option("--add-prefix", metavar="NAME", default="", help="Put it before all names.")
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def extract(
-    checkpoint: Path, out: Path, key: str | None, strip_prefix: str, add_prefix: str, force: bool
+    checkpoint: Path,
+    out: Path,
+    keys: tuple[str, ...],
+    strip_prefix: str,
+    add_prefix: str,
+    force: bool,
 ) -> None:
     """Write the state_dict in CHECKPOINT, and nothing else from it, to a file."""
     with _named(checkpoint, out), working(f"extracting from {checkpoint}"):
         result = extract_state_dict(
-            checkpoint, out, key=key, prefix=strip_prefix, new_prefix=add_prefix, force=force
+            checkpoint, out, keys=keys, prefix=strip_prefix, new_prefix=add_prefix, force=force
         )
     size = sum(tensor.nbytes for tensor in result.tensors.values())
     place = f" of {shown(result.kept)}" if result.kept else ""

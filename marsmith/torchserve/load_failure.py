@@ -136,5 +136,10 @@ _HINTS = (
         "return session.run(None, {session.get_inputs()[0].name: data.numpy()})[0]",
     ),
     (r"FileNotFoundError", "put the file into the archive: add it to extra_files"),
+    (
+        r"^SystemExit: ",
+        "the handler ends its worker: raise an exception instead, or refuse the request by "
+        "context.set_response_status(400, …, index)",
+    ),
     (r"MemoryError|out of memory", "free memory, or serve fewer workers: minWorkers"),
 )
