@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from marsmith.cli.options import Number, name_argument, project_of
+from marsmith.cli.options import Number, calibrate_option, name_argument, project_of
 from marsmith.cli.output import duration, echo, examples
 from marsmith.cli.progress import working
 from marsmith.cli.tuned import measured, none_fits, show
@@ -69,12 +69,7 @@ class _Duration(click.ParamType[float]):
     type=click.Choice(ENGINES),
     help="Try these engines besides the present one; repeatable (default: all installed).",
 )
-@click.option(
-    "--calibrate",
-    metavar="FOLDER",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Photos for int8: some calibrate it, the others measure how well its answers agree.",
-)
+@calibrate_option
 @click.option(
     "--agreement",
     default=Calibration.agreement,
