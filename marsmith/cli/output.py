@@ -12,11 +12,13 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
 
-from marsmith.core.errors import MarsmithError
+from marsmith.core.errors import MarsmithError, WeightsError
 from marsmith.core.findings import Finding, FindingsError, Severity
 
 Part = str | tuple[str, str]  # a text, or a text and its style
@@ -175,3 +177,14 @@ def examples(*lines: str) -> str:
     """Return the end of a help text: examples, as they are typed."""
     title = "Example" if len(lines) == 1 else "Examples"
     return "\n".join(["\b", f"{title}:", *(f"  {line}" for line in lines)])
+
+
+@contextmanager
+def naming(file: Path, *others: Path) -> Iterator[None]:
+    """Have errors name the file, also those of its parts."""
+    try:
+        yield
+    except WeightsError as error:
+        if any(error.message.startswith(str(one)) for one in (file, *others)):
+            raise
+        raise WeightsError(f"{file}: {error.message}", error.hint, code=error.code) from error
