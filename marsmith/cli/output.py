@@ -14,12 +14,15 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from marsmith.core.errors import MarsmithError, WeightsError
 from marsmith.core.findings import Finding, FindingsError, Severity
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Part = str | tuple[str, str]  # a text, or a text and its style
 _JSON = "marsmith.json"  # in the meta of a click context: whether --json was given
@@ -34,11 +37,23 @@ def echo(*parts: Part, err: bool = False) -> None:
     if not is_terminal(err=err) and not os.environ.get("FORCE_COLOR"):
         click.echo(plainly, err=err)
         return
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(stderr=err, highlight=False, emoji=False)
-    console.print(Text.assemble(*parts), soft_wrap=True)
+    rich_console(stderr=err).print(Text.assemble(*parts), soft_wrap=True)
+
+
+def rich_console(**options: Any) -> Console:
+    """Return a terminal as rich writes to it; NO_COLOR turns off bold and dim letters, too."""
+    from rich.console import Console
+
+    if no_styles():
+        options["color_system"] = None
+    return Console(highlight=False, emoji=False, **options)
+
+
+def no_styles() -> bool:
+    """Whether the user wants plain text alone."""
+    return bool(os.environ.get("NO_COLOR"))
 
 
 def is_terminal(*, err: bool = False) -> bool:
