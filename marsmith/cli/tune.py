@@ -17,8 +17,8 @@ from marsmith.core.interrupts import stop_signals
 from marsmith.project.project import Project
 from marsmith.project.spec import SPEC_FILE
 from marsmith.tune import apply_winner
+from marsmith.tune.conditions import Conditions
 from marsmith.tune.engine_variants import ENGINES, Calibration
-from marsmith.tune.load_trial import Conditions
 from marsmith.tune.measurements import Measurement
 from marsmith.tune.search import Tuned, Tuning
 
