@@ -74,6 +74,12 @@ _require_sandbox = click.option(
     flag_value="required",
     help="Run nothing where the system allows no sandbox.",
 )
+calibrate_option = click.option(
+    "--calibrate",
+    metavar="FOLDER",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Photos for int8: some calibrate it, the others measure how well its answers agree.",
+)
 timeout_option = click.option(
     "--timeout",
     metavar="SECONDS",

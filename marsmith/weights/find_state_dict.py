@@ -22,6 +22,7 @@ from marsmith.weights.tensors import Tensor
 
 _DEEPEST = 3  # levels of dicts above a state_dict
 _MOST = 1_000_000  # values that are visited
+_OPTIMIZER = {"state", "param_groups"}  # the parts of its state_dict
 
 
 def left_behind(checkpoint: Checkpoint, place: str) -> list[str]:
@@ -54,9 +55,16 @@ def choose(checkpoint: Checkpoint, key: str | None = None) -> tuple[str, dict[st
                 code="weights-key",
             )
         return key, everything[key]
+    parts = dict(parts_of(checkpoint.value))
     found = dict(_state_dicts(checkpoint.value))
     models = {place: one for place, one in found.items() if not is_discriminator(place)}
     candidates = models or found
+    if set(parts) >= _OPTIMIZER:
+        raise WeightsError(
+            f"{path} holds the state of an optimizer, and no model",
+            "name the file that the training saved the model to",
+            code="weights-no-state-dict",
+        )
     if len(candidates) == 1:
         return next(iter(candidates.items()))
     if candidates:
@@ -70,7 +78,7 @@ def choose(checkpoint: Checkpoint, key: str | None = None) -> tuple[str, dict[st
             hint,
             code="weights-ambiguous",
         )
-    for name, part in parts_of(checkpoint.value):
+    for name, part in parts.items():
         if is_module(part):
             raise WeightsError(
                 f"{path} holds a whole pickled module of {part.name} at {name!r}, not its "

@@ -104,6 +104,30 @@ def test_a_cyclegan_keeps_its_names_and_loses_its_leftovers(tmp_path: Path) -> N
     generator.load_state_dict(torch.load(tmp_path / "out.pth", weights_only=True))
 
 
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW])
+def test_the_state_of_an_optimizer_is_no_model(tmp_path: Path, optimizer: Any) -> None:
+    layer = torch.nn.Linear(2, 2)
+    made = optimizer(layer.parameters(), lr=0.1)
+    layer(torch.rand(1, 2)).sum().backward()
+    made.step()
+    torch.save(made.state_dict(), tmp_path / "in.pth")
+    with pytest.raises(WeightsError, check=coded("weights-no-state-dict")) as caught:
+        extract(tmp_path / "in.pth", tmp_path / "out.pth")
+    assert "optimizer" in caught.value.message
+
+
+@pytest.mark.parametrize("dtype", [torch.qint8, torch.quint8, torch.qint32])
+@pytest.mark.parametrize("new_zipfile", [True, False])
+def test_quantised_tensors_are_not_called_damaged(
+    tmp_path: Path, dtype: torch.dtype, new_zipfile: bool
+) -> None:
+    made = torch.quantize_per_tensor(torch.rand(2, 2), 0.1, 0, dtype)
+    state = {"layer.weight": made}
+    torch.save(state, tmp_path / "in.pth", _use_new_zipfile_serialization=new_zipfile)
+    with pytest.raises(WeightsError, check=coded("weights-special-tensor")):
+        extract(tmp_path / "in.pth", tmp_path / "out.pth")
+
+
 def test_of_several_one_must_be_chosen(tmp_path: Path) -> None:
     path = tmp_path / "in.pth"
     torch.save({"params": prefixed("module."), "ema": {"params": STATE}, "netD_A": STATE}, path)
