@@ -12,7 +12,7 @@ from figure_pieces import Floats, Mask, pieces_of
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-_SMOOTH = ImageFilter.Kernel((3, 3), (1, 2, 1, 2, 4, 2, 1, 2, 1))
+_SMOOTH = ImageFilter.BoxBlur(0.75)
 _SAMPLED = 28  # pixels of each side that are enough to find the ground
 _FITS = (1, 1, 3, 3, 6, 6)  # terms of the ground's surface in each step of the search
 
@@ -24,8 +24,7 @@ def contrast_of(image: Image.Image, rules: tuple[int, int]) -> Floats:
     opposite to the figure (a shadow of a light figure, a halo) counts as ground. So do ruled
     lines, if there are at least ``rules`` of them (across, down).
     """
-    smooth = image.filter(_SMOOTH) if min(image.size) > 4 else image
-    pixels = np.asarray(smooth, dtype=np.float32).reshape(image.height, image.width, -1) / 255
+    pixels = np.asarray(image.filter(_SMOOTH), dtype=np.float32).reshape(image.height, image.width, -1) / 255
     difference = (pixels - _ground(pixels)).reshape(-1, pixels.shape[2])
     energy = np.einsum("nc,nc->n", difference, difference)
     # Less than half of a picture may be ground, so the noise is judged by the quietest part.
@@ -61,15 +60,15 @@ def _ground(pixels: Floats) -> Floats:
         # A thick figure that fills the picture has more pixels than the scraps of its ground,
         # which then give one colour at best.
         count = 1 if filled else count
-        distance = np.square(sample - guess).mean(axis=1)
-        reach = max(9 * float(np.partition(distance, quantile)[quantile]), 2.25e-4)
+        distance = np.einsum("nc,nc->n", sample - guess, sample - guess)
+        reach = max(9 * float(np.partition(distance, quantile)[quantile]), 2.25e-4 * channels)
         weight = 1 / (1 + np.square(distance / reach)) + 1e-6
         known = terms[:, :count]
         system = (known * weight[:, None]).T
         fit = np.linalg.solve(system @ known + 1e-4 * np.eye(count), system @ sample)
         guess = known @ fit
     every = _terms(np.arange(height) / height * 2 - 1, np.arange(width) / width * 2 - 1)
-    return every[:, :, : len(fit)] @ fit.astype(np.float32)
+    return (every.reshape(-1, 6)[:, : len(fit)] @ fit.astype(np.float32)).reshape(pixels.shape)
 
 
 def _terms(y: NDArray[np.float64], x: NDArray[np.float64]) -> Floats:
@@ -95,9 +94,11 @@ def _ground_colour(sample: Floats) -> tuple[Floats, bool]:
     cut = 0.0
     for _ in range(4):
         upper = along > cut
-        high, low = float(along[upper].mean()), float(along[~upper].mean())
+        above = np.count_nonzero(upper)
+        total = float(along @ upper)
+        high, low = total / above, -total / (len(along) - above)  # the sum of all is 0
         cut = (high + low) / 2
-    share = float(upper.mean())
+    share = above / len(along)
     explained = share * (1 - share) * (high - low) ** 2 / variance
     mask = upper.reshape(rim.shape)
     if 0.12 < mask[rim].mean() < 0.88 and explained > 0.8:

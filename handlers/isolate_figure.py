@@ -17,9 +17,9 @@ from figure_pieces import Floats, Mask, pieces_of
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-LOOK_SIDE = 112  # pixels of the side of what is looked at; if it is no square, its area is the same
+LOOK_SIDE = 92  # pixels of the side of what is looked at; if it is no square, its area is the same
 LOOKS = 4
-CLOSE = 0.45  # a figure of this part of the looked-at side is large enough to be drawn
+WORTH = 0.6  # a closer look must look at less than this share of the pixels
 MARGIN = 0.34  # ground kept around the figure for a closer look, in figure sides
 FAINTEST = 0.02  # a colour distance that is still a figure, 1 is black to white
 MIN_STROKE = 0.10  # thinnest stroke in the result, in figure sides: 2 of 20 pixels
@@ -41,6 +41,20 @@ class _Box(NamedTuple):
     def side(self) -> float:
         return max(self.size)
 
+    @property
+    def area(self) -> float:
+        return self.size[0] * self.size[1]
+
+    def grown(self, margin: float) -> _Box:
+        return _Box(
+            self.left - margin, self.top - margin, self.right + margin, self.bottom + margin
+        )
+
+    def within(self, other: _Box) -> _Box:
+        """Return what both have in common."""
+        low = max(self.left, other.left), max(self.top, other.top)
+        return _Box(*low, min(self.right, other.right), min(self.bottom, other.bottom))
+
 
 class _Look(NamedTuple):
     """What was found in a part of the picture: [H, W], ``scale`` times the size of that part."""
@@ -51,11 +65,11 @@ class _Look(NamedTuple):
     figure: Mask
     scale: float
 
-    def place(self, box: _Box, margin: float = 0) -> _Box:
+    def place(self, box: _Box) -> _Box:
         """Return where a box of the look is in the picture."""
         left, top, right, bottom = (side / self.scale for side in box)
         x, y = self.part.left, self.part.top
-        return _Box(left + x - margin, top + y - margin, right + x + margin, bottom + y + margin)
+        return _Box(left + x, top + y, right + x, bottom + y)
 
 
 def isolate_figure(image: Image.Image, size: int = 28) -> Image.Image:
@@ -66,7 +80,7 @@ def isolate_figure(image: Image.Image, size: int = 28) -> Image.Image:
     the middle. A picture without a figure comes back black. The same picture always gives the
     same answer.
     """
-    ready = _ready(image, size) if image.width == image.height else None
+    ready = _ready(image, size) if image.width == image.height >= size else None
     if ready is not None:
         return ready
     if image.mode not in ("L", "RGB"):
@@ -102,10 +116,10 @@ def _is_framed(pixels: NDArray[np.uint8]) -> bool:
 
 def _find(image: Image.Image) -> _Look | None:
     """Look at the picture, then ever closer at what is in it."""
-    part = _Box(0, 0, image.width, image.height)
+    part = whole = _Box(0, 0, image.width, image.height)
     look = None
     for _ in range(LOOKS):
-        look = _look(image, part)
+        look = _look(image, part.within(whole))
         closer = _closer(look) if look is not None else None
         if closer is None:
             break
@@ -115,17 +129,30 @@ def _find(image: Image.Image) -> _Look | None:
 
 def _look(image: Image.Image, part: _Box) -> _Look | None:
     """Find the figure in a part of the picture; None if there is none."""
-    left, top = max(0.0, part.left), max(0.0, part.top)
-    right, bottom = min(image.width, part.right), min(image.height, part.bottom)
-    part = _Box(left, top, right, bottom)
-    scale = LOOK_SIDE / (part.size[0] * part.size[1]) ** 0.5
+    scale = LOOK_SIDE / part.area**0.5
     target = (max(8, round(part.size[0] * scale)), max(8, round(part.size[1] * scale)))
     small = image.resize(target, Image.Resampling.BICUBIC, box=part, reducing_gap=1.5)
+    if edge := _frame_width(small):
+        small = small.crop((edge, edge, small.width - edge, small.height - edge))
+        part = part.grown(-edge / scale)
     # Where ground is left on either side, a single line across is a rule; else a stroke may be.
-    wide = left > 0 or right < image.width, top > 0 or bottom < image.height
+    wide = part.size[0] < image.width, part.size[1] < image.height
     contrast = contrast_of(small, (1 if wide[0] else 2, 1 if wide[1] else 2))
     figure = _figure(contrast)
     return None if figure is None else _Look(part, small, contrast, figure, scale)
+
+
+def _frame_width(image: Image.Image) -> int:
+    """Return how wide a frame of one colour runs along all four borders, or 0."""
+    pixels = np.asarray(image, dtype=np.int16).reshape(image.height, image.width, -1)
+    turned = pixels.swapaxes(0, 1)
+    depth = min(image.size) // 10 + 2
+    sides = [one[:depth] for one in (pixels, pixels[::-1], turned, turned[::-1])]
+    colour = np.median([np.median(side[0], axis=0) for side in sides], axis=0).astype(np.int16)
+    alike = [(np.abs(side - colour).max(axis=2) < 20).mean(axis=1) for side in sides]
+    if min(one[0] for one in alike) < 0.9 or max(one.min() for one in alike) > 0.5:
+        return 0
+    return 1 + max(int((one < 0.5).argmax()) for one in alike)
 
 
 def _closer(look: _Look) -> _Box | None:
@@ -134,10 +161,9 @@ def _closer(look: _Look) -> _Box | None:
     if inner is not None:
         return inner
     box = _bounds(look.figure)
-    if box.side > CLOSE * min(look.image.size):
-        return None
     place = look.place(box)
-    return look.place(box, MARGIN * place.side + 2)
+    closer = place.grown(MARGIN * place.side + 2)
+    return closer if closer.within(look.part).area < WORTH * look.part.area else None
 
 
 def _within(look: _Look) -> _Box | None:
@@ -193,6 +219,7 @@ def _figure(contrast: Floats) -> Mask | None:
     main = int(mass.argmax())
     near = np.maximum(low - high[main], low[main] - high).max(axis=1)
     kept = (mass > 0.06 * mass[main]) & (near < 0.2 * (high[main] - low[main]).max())
+    kept &= sides < 3  # a frame
     kept[main] = True
     return pieces.mask(kept) & mask
 
