@@ -5,16 +5,15 @@ The colour distance is what counts, so neither dark on light nor any pair of col
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
 
 import numpy as np
 from figure_pieces import Floats, Mask, pieces_of
-from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 _SMOOTH = ImageFilter.BoxBlur(0.75)
-_SAMPLED = 28  # pixels of each side that are enough to find the ground
-_FITS = (1, 1, 3, 3, 6, 6)  # terms of the ground's surface in each step of the search
+_SAMPLED = 22  # pixels of each side that are enough to find the ground
+_FITS = (1, 3, 6, 6)  # terms of the ground's surface in each step of the search
 
 
 def contrast_of(image: Image.Image, rules: tuple[int, int]) -> Floats:
@@ -24,7 +23,10 @@ def contrast_of(image: Image.Image, rules: tuple[int, int]) -> Floats:
     opposite to the figure (a shadow of a light figure, a halo) counts as ground. So do ruled
     lines, if there are at least ``rules`` of them (across, down).
     """
-    pixels = np.asarray(image.filter(_SMOOTH), dtype=np.float32).reshape(image.height, image.width, -1) / 255
+    pixels = (
+        np.asarray(image.filter(_SMOOTH), dtype=np.float32).reshape(image.height, image.width, -1)
+        / 255
+    )
     difference = (pixels - _ground(pixels)).reshape(-1, pixels.shape[2])
     energy = np.einsum("nc,nc->n", difference, difference)
     # Less than half of a picture may be ground, so the noise is judged by the quietest part.
@@ -47,13 +49,12 @@ def _ground(pixels: Floats) -> Floats:
     so neither a thick figure nor one that touches the border pulls it away.
     """
     height, width, channels = pixels.shape
-    rows = np.linspace(0, height - 1, min(height, _SAMPLED)).round().astype(int)
-    columns = np.linspace(0, width - 1, min(width, _SAMPLED)).round().astype(int)
-    small = pixels[rows][:, columns]
-    y, x = rows / height * 2 - 1, columns / width * 2 - 1
+    terms = _terms(height, width)
+    some = np.ix_(*(np.linspace(0, n - 1, min(n, _SAMPLED)).astype(int) for n in (height, width)))
+    small = pixels[some]
     colour, filled = _ground_colour(small)
     sample = small.reshape(-1, channels)
-    terms = _terms(y, x).reshape(-1, 6)
+    few = terms[some].reshape(-1, 6)
     guess: Floats = np.broadcast_to(colour, sample.shape)
     quantile = len(sample) * (3 if filled else 7) // 20
     for count in _FITS:
@@ -63,17 +64,19 @@ def _ground(pixels: Floats) -> Floats:
         distance = np.einsum("nc,nc->n", sample - guess, sample - guess)
         reach = max(9 * float(np.partition(distance, quantile)[quantile]), 2.25e-4 * channels)
         weight = 1 / (1 + np.square(distance / reach)) + 1e-6
-        known = terms[:, :count]
+        known = few[:, :count]
         system = (known * weight[:, None]).T
         fit = np.linalg.solve(system @ known + 1e-4 * np.eye(count), system @ sample)
         guess = known @ fit
-    every = _terms(np.arange(height) / height * 2 - 1, np.arange(width) / width * 2 - 1)
-    return (every.reshape(-1, 6)[:, : len(fit)] @ fit.astype(np.float32)).reshape(pixels.shape)
+    surface: Floats = terms.reshape(-1, 6)[:, : len(fit)] @ fit.astype(np.float32)
+    return surface.reshape(pixels.shape)
 
 
-def _terms(y: NDArray[np.float64], x: NDArray[np.float64]) -> Floats:
-    """Return the terms of a quadratic surface at rows y and columns x, [H, W, 6], plainest first."""
-    down, right = np.meshgrid(y.astype(np.float32), x.astype(np.float32), indexing="ij")
+@lru_cache(maxsize=8)  # most looks are square
+def _terms(height: int, width: int) -> Floats:
+    """Return the terms of a quadratic surface, [H, W, 6], plainest first."""
+    y, x = (np.linspace(-1, 1, side, dtype=np.float32) for side in (height, width))
+    down, right = np.meshgrid(y, x, indexing="ij")
     one = np.ones_like(down)
     return np.stack([one, right, down, right * right, right * down, down * down], axis=2)
 

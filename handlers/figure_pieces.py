@@ -57,7 +57,7 @@ def pieces_of(mask: Mask, weight: Floats | Mask) -> Pieces:
     row, left = np.divmod(starts, stride)
     np.minimum.at(low, piece, np.stack([row, left - 1], axis=1))
     np.maximum.at(high, piece, np.stack([row + 1, ends % stride - 1], axis=1))
-    mass = np.bincount(piece, sums, len(names))
+    mass: Floats = np.bincount(piece, sums, len(names)).astype(np.float64)
     return Pieces(low, high, mass, piece, np.stack([starts, ends], axis=1), (height, width))
 
 

@@ -9,7 +9,7 @@ is drawn light on dark.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from figure_contrast import contrast_of
@@ -116,10 +116,10 @@ def _is_framed(pixels: NDArray[np.uint8]) -> bool:
 
 def _find(image: Image.Image) -> _Look | None:
     """Look at the picture, then ever closer at what is in it."""
-    part = whole = _Box(0, 0, image.width, image.height)
+    part = _Box(0, 0, image.width, image.height)
     look = None
     for _ in range(LOOKS):
-        look = _look(image, part.within(whole))
+        look = _look(image, part)
         closer = _closer(look) if look is not None else None
         if closer is None:
             break
@@ -131,10 +131,11 @@ def _look(image: Image.Image, part: _Box) -> _Look | None:
     """Find the figure in a part of the picture; None if there is none."""
     scale = LOOK_SIDE / part.area**0.5
     target = (max(8, round(part.size[0] * scale)), max(8, round(part.size[1] * scale)))
-    small = image.resize(target, Image.Resampling.BICUBIC, box=part, reducing_gap=1.5)
-    if edge := _frame_width(small):
-        small = small.crop((edge, edge, small.width - edge, small.height - edge))
-        part = part.grown(-edge / scale)
+    small = image.resize(target, Image.Resampling.BICUBIC, box=part, reducing_gap=1.0)
+    for _ in range(2):  # ground around a frame counts as one more frame
+        if edge := _frame_width(small):
+            small = small.crop((edge, edge, small.width - edge, small.height - edge))
+            part = part.grown(-edge / scale)
     # Where ground is left on either side, a single line across is a rule; else a stroke may be.
     wide = part.size[0] < image.width, part.size[1] < image.height
     contrast = contrast_of(small, (1 if wide[0] else 2, 1 if wide[1] else 2))
@@ -144,15 +145,16 @@ def _look(image: Image.Image, part: _Box) -> _Look | None:
 
 def _frame_width(image: Image.Image) -> int:
     """Return how wide a frame of one colour runs along all four borders, or 0."""
-    pixels = np.asarray(image, dtype=np.int16).reshape(image.height, image.width, -1)
-    turned = pixels.swapaxes(0, 1)
-    depth = min(image.size) // 10 + 2
-    sides = [one[:depth] for one in (pixels, pixels[::-1], turned, turned[::-1])]
-    colour = np.median([np.median(side[0], axis=0) for side in sides], axis=0).astype(np.int16)
-    alike = [(np.abs(side - colour).max(axis=2) < 20).mean(axis=1) for side in sides]
-    if min(one[0] for one in alike) < 0.9 or max(one.min() for one in alike) > 0.5:
+    pixels = np.asarray(image, dtype=np.float32).reshape(image.height, image.width, -1)
+    border = [pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]
+    ring = np.concatenate(border)
+    colour = np.median(ring[::2], axis=0)
+    if (np.abs(ring - colour).max(axis=1) < 20).mean() < 0.95:
         return 0
-    return 1 + max(int((one < 0.5).argmax()) for one in alike)
+    rows, columns = (np.abs(pixels.mean(axis=axis) - colour).max(axis=1) > 20 for axis in (1, 0))
+    depth = min(image.size) // 10 + 2
+    sides = [line[:depth] for line in (rows, rows[::-1], columns, columns[::-1])]
+    return 1 + max(int(one.argmax()) for one in sides) if all(map(np.any, sides)) else 0
 
 
 def _closer(look: _Look) -> _Box | None:
@@ -162,8 +164,8 @@ def _closer(look: _Look) -> _Box | None:
         return inner
     box = _bounds(look.figure)
     place = look.place(box)
-    closer = place.grown(MARGIN * place.side + 2)
-    return closer if closer.within(look.part).area < WORTH * look.part.area else None
+    closer = place.grown(MARGIN * place.side + 2).within(look.part)
+    return closer if closer.area < WORTH * look.part.area else None
 
 
 def _within(look: _Look) -> _Box | None:
@@ -224,7 +226,7 @@ def _figure(contrast: Floats) -> Mask | None:
     return pieces.mask(kept) & mask
 
 
-def _widen(light: NDArray) -> NDArray:
+def _widen(light: NDArray[Any]) -> NDArray[Any]:
     """Give each pixel of [H, W] the most that it or one of its eight neighbours has."""
     for _ in range(2):
         wide = light.copy()

@@ -10,7 +10,7 @@ import io
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from digit_scenes import _colours, draw_figures, print_figures
+from digit_scenes import choose_colours, draw_figures, print_figures
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter, ImageOps
 
@@ -21,13 +21,11 @@ _DRAWN_SIDE = 560  # pixels of drawn and printed digits, which are sharper than 
 
 def framed(mask: Image.Image, side: int = _DRAWN_SIDE) -> Image.Image:
     """Frame a figure (light on black, cut out) as MNIST does, in a square of that side."""
-    scale = side * 20 / 28 / max(mask.size)
-    cut = mask.resize(
-        (max(1, round(mask.width * scale)), max(1, round(mask.height * scale))),
-        Image.Resampling.BICUBIC,
-    )
+    cut = _resized(mask, side * 20 / 28)
     pixels = np.asarray(cut, dtype=np.float64)
-    x, y = (float(np.average(np.arange(pixels.shape[a]), weights=pixels.sum(1 - a))) for a in (1, 0))
+    x, y = (
+        float(np.average(np.arange(pixels.shape[a]), weights=pixels.sum(1 - a))) for a in (1, 0)
+    )
     page = Image.new("L", (side, side))
     page.paste(cut, (round(side / 2 - x), round(side / 2 - y)))
     return page
@@ -42,7 +40,7 @@ def own_digits(rng: np.random.Generator, count: int) -> Iterator[tuple[Image.Ima
         yield framed(mask), label
 
 
-def plain(digit: Image.Image, rng: np.random.Generator) -> Image.Image:
+def plain(digit: Image.Image, _: np.random.Generator) -> Image.Image:
     """28x28 as MNIST has it."""
     return digit if digit.width == 28 else digit.resize((28, 28), Image.Resampling.BOX)
 
@@ -54,13 +52,7 @@ def inverted(digit: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 def off_centre(digit: Image.Image, rng: np.random.Generator) -> Image.Image:
     """28x28, of another size than MNIST frames it, anywhere in the picture."""
-    cut = digit.crop(digit.getbbox())
-    scale = rng.uniform(16, 27) / max(cut.size)
-    size = (max(1, round(cut.width * scale)), max(1, round(cut.height * scale)))
-    page = Image.new("L", (28, 28))
-    place = (int(rng.integers(29 - size[0])), int(rng.integers(29 - size[1])))
-    page.paste(cut.resize(size, Image.Resampling.BICUBIC), place)
-    return _either(page, rng)
+    return _either(_pasted(digit, rng.uniform(16, 27), (28, 28), rng), rng)
 
 
 def enlarged(digit: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -70,17 +62,9 @@ def enlarged(digit: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 def placed(digit: Image.Image, rng: np.random.Generator) -> Image.Image:
     """A digit anywhere in a larger picture, light on dark or dark on light."""
-    width, height = _side(rng, 56), _side(rng, 56)
-    cut = digit.crop(digit.getbbox())
-    longest = min(rng.uniform(max(16, 0.12 * max(width, height)), max(width, height)), width, height)
-    scale = longest / max(cut.size)
-    cut = cut.resize(
-        (max(1, round(cut.width * scale)), max(1, round(cut.height * scale))), Image.Resampling.BICUBIC
-    )
-    page = Image.new("L", (width, height))
-    room = (int(rng.integers(width - cut.width + 1)), int(rng.integers(height - cut.height + 1)))
-    page.paste(cut, room)
-    return _either(page, rng)
+    size = _side(rng, 56), _side(rng, 56)
+    least = max(16, 0.12 * max(size))
+    return _either(_pasted(digit, rng.uniform(least, max(least, min(size))), size, rng), rng)
 
 
 def coloured(digit: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -114,9 +98,8 @@ def pen(digit: Image.Image, rng: np.random.Generator) -> Image.Image:
     large = digit.resize((280, 280), Image.Resampling.BICUBIC)
     wider = rng.random() < 0.5
     steps = 2 * int(rng.integers(2, 5 if wider else 4)) + 1
-    pen_filter = ImageFilter.MaxFilter(steps) if wider else ImageFilter.MinFilter(steps)
-    changed = large.filter(pen_filter)
-    if (changed.getbbox() or (0, 0, 0, 0)) != large.getbbox() and np.max(changed) < 200:
+    changed = large.filter(ImageFilter.MaxFilter(steps) if wider else ImageFilter.MinFilter(steps))
+    if np.asarray(changed).max() < 200:
         changed = large  # the pen was thin already
     return _either(_scaled(changed, rng), rng)
 
@@ -159,6 +142,23 @@ FRAMINGS: dict[str, Framing] = {
 }
 
 
+def _resized(mask: Image.Image, longest: float) -> Image.Image:
+    width, height = (max(1, round(side * longest / max(mask.size))) for side in mask.size)
+    return mask.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def _pasted(
+    digit: Image.Image, longest: float, size: tuple[int, int], rng: np.random.Generator
+) -> Image.Image:
+    """Put the figure, that long, anywhere in a black page."""
+    cut = _resized(digit.crop(digit.getbbox()), min(longest, *size))
+    room = (int(rng.integers(1 + whole - part)) for whole, part in zip(size, cut.size, strict=True))
+    page = Image.new("L", size)
+    left, top = room
+    page.paste(cut, (left, top))
+    return page
+
+
 def _side(rng: np.random.Generator, least: int = 28) -> int:
     return round(float(np.exp(rng.uniform(np.log(least), np.log(1024)))))
 
@@ -174,12 +174,10 @@ def _either(page: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 def _painted(mask: Image.Image, rng: np.random.Generator) -> Image.Image:
     kind = "equal luminance" if rng.random() < 1 / 3 else ""
-    return _mixed(mask, *_colours(rng, kind))
+    return _mixed(mask, *choose_colours(rng, kind))
 
 
-def _mixed(
-    mask: Image.Image, ink: NDArray[np.float64], ground: NDArray[np.float64]
-) -> Image.Image:
+def _mixed(mask: Image.Image, ink: NDArray[np.float64], ground: NDArray[np.float64]) -> Image.Image:
     cover = np.asarray(mask, dtype=np.float32)[:, :, None] / 255
     return _image(ground + cover * (ink - ground))
 
@@ -199,7 +197,9 @@ def _lit(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
 def _grained(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
     step = max(1, picture.width // 120)
     grain = rng.normal(0, 1, (picture.height // step + 1, picture.width // step + 1))
-    coarse = Image.fromarray(grain.astype(np.float32)).resize(picture.size, Image.Resampling.BICUBIC)
+    coarse = Image.fromarray(grain.astype(np.float32)).resize(
+        picture.size, Image.Resampling.BICUBIC
+    )
     pixels = np.asarray(picture, dtype=np.float32)
     return _image(pixels + rng.uniform(3, 12) * np.asarray(coarse)[:, :, None])
 

@@ -221,5 +221,5 @@ def test_needs_nothing_but_numpy_and_pillow() -> None:
                 names |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 names.add(str(node.module))
-    own = {"figure_contrast", "figure_pieces", "__future__", "typing"}
+    own = {"figure_contrast", "figure_pieces", "__future__", "functools", "typing"}
     assert {name.split(".")[0] for name in names} <= own | {"numpy", "PIL"}
