@@ -104,7 +104,7 @@ def _is_framed(pixels: NDArray[np.uint8]) -> bool:
     """Tell whether a square grey picture already is a light figure framed like MNIST."""
     size = len(pixels)
     lines = pixels.max(axis=1), pixels.max(axis=0)  # of rows, of columns
-    if max(int(line[end]) for line in lines for end in (0, -1)) > 40 or int(lines[0].max()) < 150:
+    if max(int(line[end]) for line in lines for end in (0, -1)) > 25 or int(lines[0].max()) < 200:
         return False
     strong = [np.flatnonzero(line > 60) for line in lines]
     if not 0.6 < max(int(places[-1] - places[0]) + 1 for places in strong) / size < 0.8:

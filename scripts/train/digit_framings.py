@@ -79,8 +79,9 @@ def noisy(digit: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def jpeg(digit: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """A JPEG of low quality, in colours."""
-    return _compressed(_painted(_scaled(digit, rng), rng), int(rng.integers(20, 70)))
+    """A JPEG of low quality, in colours that differ in brightness: it keeps little of others."""
+    picture = _mixed(_scaled(digit, rng), *choose_colours(rng, ""))
+    return _compressed(picture, int(rng.integers(20, 70)))
 
 
 def uneven(digit: Image.Image, rng: np.random.Generator) -> Image.Image:
