@@ -46,10 +46,10 @@ _METHODS = """
   and only the form of its answers is checked. All other answers must be within 0.01 of eager's, as
   a share of its largest probability.
 - TorchServe at its best settings: the best that the trial `stock` has found, one thread a worker
-  and batches of 32. Out of the box it starts a worker for each core, and each of them as many threads
-  as there are cores. Threads that wait for each other at the end of every operation spin, and take
-  the core from those they wait for. How much that costs depends on how the threads are scheduled,
-  so the rate out of the box differs from machine to machine and from minute to minute.
+  and batches of 32. Out of the box it starts a worker for each core, and each of them as many
+  threads as there are cores. Threads that wait for each other at the end of every operation spin,
+  and take the core from those they wait for. How much that costs depends on how the threads are
+  scheduled, so the rate out of the box differs from machine to machine and from minute to minute.
 - ResNet-18's answers must be within 0.05, as a share of the largest probability, of eager float32
   on a photo that Pillow decoded in full; cartoons within 0.02 on average, of values in 0 to 1.
 """

@@ -118,9 +118,8 @@ def stock_system(
         lines = settings.lines(archive.name, model)
         config.write_text(_CONFIG.format(*range(port, port + 5)) + lines)
         start: list[str | Path] = [programs / "torchserve", "--start", "--foreground", "--ncs"]
-        start += ["--model-store", archive.parent, "--ts-config", config]
-        named = () if "models=" in lines else ("--models", f"{model}={archive.name}")
-        return [*start, *named]
+        start += ["--model-store", archive.parent, "--models", f"{model}={archive.name}"]
+        return [*start, "--ts-config", config]
 
     programs = environment("torchserve")
     path = os.pathsep.join([str(programs), str(java_executable().parent), os.environ["PATH"]])

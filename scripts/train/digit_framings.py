@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 import numpy as np
 from digit_scenes import choose_colours, draw_figures, print_figures
@@ -33,10 +34,10 @@ def framed(mask: Image.Image, side: int = _DRAWN_SIDE) -> Image.Image:
 
 def own_digits(rng: np.random.Generator, count: int) -> Iterator[tuple[Image.Image, int]]:
     """Yield so many (digit, label), framed: half printed in the fonts at hand, half drawn."""
-    printed = list(print_figures(192))
-    for number in rng.permutation(len(printed))[: count // 2]:
-        yield framed(printed[number][0]), printed[number][1]
-    for mask, label in draw_figures(rng, count - min(len(printed), count // 2)):
+    printed = list({mask.tobytes(): (mask, label) for mask, label in print_figures(192)}.values())
+    chosen = rng.permutation(len(printed))[: count // 2]
+    drawn = draw_figures(rng, count - len(chosen))
+    for mask, label in chain((printed[number] for number in chosen), drawn):
         yield framed(mask), label
 
 
