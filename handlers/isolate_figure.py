@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 LOOK_SIDE = 92  # pixels of the side of what is looked at; if it is no square, its area is the same
-LOOKS = 4
+LOOKS = 3  # beyond the first one
 WORTH = 0.6  # a closer look must look at less than this share of the pixels
 MARGIN = 0.34  # ground kept around the figure for a closer look, in figure sides
+FADED = 0.25  # a closer look that finds less than this part of the contrast has found nothing
 FAINTEST = 0.02  # a colour distance that is still a figure, 1 is black to white
 MIN_STROKE = 0.10  # thinnest stroke in the result, in figure sides: 2 of 20 pixels
 
@@ -60,10 +61,14 @@ class _Look(NamedTuple):
     """What was found in a part of the picture: [H, W], ``scale`` times the size of that part."""
 
     part: _Box
-    image: Image.Image
     contrast: Floats
     figure: Mask
     scale: float
+
+    @property
+    def strength(self) -> float:
+        """The contrast of the figure, where it is not at its faintest."""
+        return float(np.percentile(self.contrast[self.figure], 75))
 
     def place(self, box: _Box) -> _Box:
         """Return where a box of the look is in the picture."""
@@ -116,14 +121,13 @@ def _is_framed(pixels: NDArray[np.uint8]) -> bool:
 
 def _find(image: Image.Image) -> _Look | None:
     """Look at the picture, then ever closer at what is in it."""
-    part = _Box(0, 0, image.width, image.height)
-    look = None
+    look = _look(image, _Box(0, 0, image.width, image.height))
     for _ in range(LOOKS):
-        look = _look(image, part)
-        closer = _closer(look) if look is not None else None
-        if closer is None:
+        part = _closer(look) if look is not None else None
+        closer = _look(image, part) if part is not None else None
+        if look is None or closer is None or closer.strength < FADED * look.strength:
             break
-        part = closer
+        look = closer
     return look
 
 
@@ -140,7 +144,7 @@ def _look(image: Image.Image, part: _Box) -> _Look | None:
     wide = part.size[0] < image.width, part.size[1] < image.height
     contrast = contrast_of(small, (1 if wide[0] else 2, 1 if wide[1] else 2))
     figure = _figure(contrast)
-    return None if figure is None else _Look(part, small, contrast, figure, scale)
+    return None if figure is None else _Look(part, contrast, figure, scale)
 
 
 def _frame_width(image: Image.Image) -> int:
@@ -159,31 +163,12 @@ def _frame_width(image: Image.Image) -> int:
 
 def _closer(look: _Look) -> _Box | None:
     """Return what to look at next, None if this look was close enough."""
-    inner = _within(look)
-    if inner is not None:
-        return inner
-    box = _bounds(look.figure)
-    place = look.place(box)
+    inside = _inside(look.figure)
+    if inside is not None:
+        return look.place(inside)
+    place = look.place(_bounds(look.figure))
     closer = place.grown(MARGIN * place.side + 2).within(look.part)
     return closer if closer.area < WORTH * look.part.area else None
-
-
-def _within(look: _Look) -> _Box | None:
-    """If the figure is a card or a frame, return the place of the figure within it, else None."""
-    inside = _inside(look.figure)
-    if inside is None:
-        return None
-    left, top, right, bottom = (int(edge) for edge in inside)
-    contrast = contrast_of(look.image.crop((left, top, right, bottom)), (2, 2))
-    inner = _figure(contrast)
-    full = float(np.percentile(look.contrast[look.figure], 75))
-    if inner is None or float(contrast[inner].mean()) < 0.25 * full:
-        return None
-    box = _bounds(inner)
-    across = box.left <= 1 and box.right >= right - left - 1
-    if across or (box.top <= 1 and box.bottom >= bottom - top - 1) or box.side < 6:
-        return None
-    return look.place(inside)
 
 
 def _inside(figure: Mask) -> _Box | None:
@@ -244,9 +229,10 @@ def _bounds(mask: Mask) -> _Box:
 
 def _draw(look: _Look, size: int) -> Image.Image:
     """Draw what was found light on dark, size by size."""
-    full = float(np.percentile(look.contrast[look.figure], 75))
     # The slope keeps soft edges soft; the widened figure keeps them and drops the specks.
-    light = np.clip((look.contrast / full - 0.25) / 0.5, 0, 1) * _widen(_widen(look.figure))
+    light = np.clip((look.contrast / look.strength - 0.25) / 0.5, 0, 1) * _widen(
+        _widen(look.figure)
+    )
     return _frame(_thicken(light), size)
 
 
