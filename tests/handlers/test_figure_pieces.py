@@ -21,7 +21,8 @@ def test_pieces_are_those_of_scikit_image(shape: tuple[int, int], share: float) 
     mask = rng.random(shape) < share
     weight = rng.random(shape).astype(np.float32)
     found = pieces_of(mask, weight)
-    regions = regionprops(label(mask, connectivity=2))
+    named = label(mask, connectivity=2)  # type: ignore[no-untyped-call]
+    regions = regionprops(named)  # type: ignore[no-untyped-call]
     boxes = [(*low, *high) for low, high in zip(found.low, found.high, strict=True)]
     assert sorted(boxes) == sorted(region.bbox for region in regions)
     for number, box in enumerate(boxes):
