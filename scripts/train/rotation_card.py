@@ -115,7 +115,7 @@ def _ask(
         (side, side), mean=MEAN, std=STD, crop=crop, agreement=agreement
     )
     handler.set_normalisation()
-    handler.model = TorchEngine(model, torch.device("cpu"), channels_last=True)
+    handler.model = TorchEngine(model, channels_last=True)
     outputs, answers = [], []
     for photo in track(photos, "measuring", transient=True):
         turned = [photo.rotate(90 * turn, expand=True) for turn in range(4)]
