@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -113,13 +112,12 @@ def export(
     split = split_photos(photos) if photos else Photos()
     (built,) = build(project, (name,))
     archive = Archive(built.path)
-    refuse_code(archive, accepted_by(project))
     other = _spec_of(project, spec, kind, dtype, limits)
     files = [f"{other.name}{ending}" for ending in FORMATS[kind].endings]
     with tempfile.TemporaryDirectory(prefix="marsmith-export-") as folder:
         model = Path(folder) / "model"
-        with zipfile.ZipFile(built.path) as file:
-            file.extractall(model)
+        archive.unpack(model)
+        refuse_code(archive, accepted_by(project), model)  # what is unpacked is what is run
         job = {
             "format": kind,
             "dtype": dtype,

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from marsmith.cli.output import Part, echo, one_line, wants_json
+from marsmith.cli.output import Part, echo, finding_lines, one_line, plain, wants_json
+from marsmith.core.findings import Finding
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -58,6 +59,15 @@ class Progress:
             from rich.text import Text
 
             self._live.console.print(Text.assemble(*parts), soft_wrap=True)
+
+    def tell(self, step: str | Finding) -> None:
+        """Print the name of a step, and show it while it is made; or print a warning."""
+        if isinstance(step, Finding):
+            for line in finding_lines(step):
+                self.say(*line)
+        else:
+            self.say(plain(step))
+            self.what = step
 
     def stop(self) -> None:
         """Take the line away; standard output may be written to again."""

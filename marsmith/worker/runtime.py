@@ -99,7 +99,6 @@ class Runtime:
         left behind then.
         """
         manifest = self.archive.manifest
-        refuse_code(self.archive, self._accepted)
         envelope = self._chosen_envelope()
         torchserve = uses_torchserve(self.archive, envelope)
         self._folder = temporary_folder()
@@ -108,6 +107,8 @@ class Runtime:
             model = self._folder.resolve() / "models" / uuid.uuid4().hex
             model.mkdir(parents=True)
             self.archive.unpack(model)
+            # Not before: what is searched is what is loaded, whatever happens to the archive.
+            refuse_code(self.archive, self._accepted, model)
             message = encode_load(
                 self.archive.name,
                 str(model),
@@ -134,7 +135,7 @@ class Runtime:
 
     def _chosen_envelope(self) -> str:
         """Return what wraps requests: the server's setting goes before the manifest's, as there."""
-        project = Project.around(self.archive.path) if self._envelope is None else None
+        project = Project.around(self.archive.shown) if self._envelope is None else None
         envelope = project.envelope if project else self._envelope
         return envelope or self.archive.manifest.envelope or ""
 
