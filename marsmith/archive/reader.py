@@ -18,6 +18,7 @@ from marsmith.core.errors import ArchiveError
 
 _LARGEST_TEXT = 512 << 10  # bytes of a manifest, a model-config, an index of samples
 
+WORKFLOW_HINT = "name the archives of its models; what joins them can be a handler, or a client"
 _WORKFLOW = "WAR-INF/MANIFEST.json"  # torch-workflow-archiver writes it
 
 
@@ -39,7 +40,7 @@ class Archive:
         if self._is_workflow():
             raise ArchiveError(
                 f"{self.shown} is an archive of a workflow, and not of a model",
-                "name the archives of its models; what joins them can be a handler, or a client",
+                WORKFLOW_HINT,
                 code="workflow-archive",
             )
 

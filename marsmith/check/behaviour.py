@@ -10,7 +10,7 @@ from marsmith.answers.messages import Request
 from marsmith.answers.requests import Input
 from marsmith.answers.samples import Sample, difference
 from marsmith.check.batches import Batches
-from marsmith.check.handler_faults import handler_fault
+from marsmith.check.handler_faults import failure_of, handler_fault
 from marsmith.check.load_failures import explain_load
 from marsmith.check.memory import check_memory
 from marsmith.check.probes import Probe
@@ -134,7 +134,7 @@ class Behaviour:
                 good = good or request
             if wrong := sample.complaint(self.subject.archive.read(sample.response), answer):
                 if answer.status >= 500:
-                    wrong = f"{wrong}: {run.failure(logged).message}"
+                    wrong = f"{wrong}: {failure_of(run, answer, logged).message}"
                 message = f"the answer to its sample {sample.request} is wrong: {wrong}"
                 again = f"marsmith sample {self.subject.archive.name}"
                 hint = f"correct the model or its handler; if the new answer is right: {again}"

@@ -1,7 +1,7 @@
 """What a command is doing, and for how long: the last line of a terminal, from a second on.
 
 It is on standard error, and only where that is a terminal which this command has to itself; with
---json there is none. The line is gone when the work is done.
+--json there is none. The line is gone when the work is done. With NO_COLOR it is a plain line.
 """
 
 from __future__ import annotations
@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from marsmith.cli.output import Part, echo, finding_lines, one_line, plain, wants_json
+from marsmith.cli.output import (
+    Part,
+    echo,
+    finding_lines,
+    no_styles,
+    one_line,
+    plain,
+    rich_console,
+    wants_json,
+)
 from marsmith.core.findings import Finding
 
 if TYPE_CHECKING:
@@ -80,16 +89,17 @@ class Progress:
                 self._live = None
 
     def _show(self) -> None:
-        from rich.console import Console
         from rich.live import Live
 
         with self._lock:
             if self._stopped:
                 return
-            console = Console(stderr=True, highlight=False, emoji=False)
+            if no_styles():  # no cursor is moved either
+                echo(f"{one_line(self.what)} …", err=True)
+                return
             self._live = Live(
                 get_renderable=self._line,
-                console=console,
+                console=rich_console(stderr=True),
                 transient=True,
                 refresh_per_second=_PER_SECOND,
                 redirect_stdout=False,

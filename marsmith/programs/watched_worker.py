@@ -12,17 +12,20 @@ cannot be sent}. The network is refused, whatever the handler does.
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import json
 import os
 import re
 import runpy
+import signal
 import socket
 import sys
+import traceback
 from collections.abc import Sized
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 _TORCHSERVE = "model_service_worker.py"
 _CALLS = 3  # of the model that are looked at
@@ -233,6 +236,28 @@ def not_json(value: Any, place: str, depth: int = 0) -> tuple[str, str] | None:
     return next(filter(None, found), None)
 
 
+def watch_ends() -> None:
+    """Print where the handler is when it crashes, ends its worker, or its time has passed."""
+    faulthandler.enable(all_threads=False)
+    faulthandler.register(signal.SIGUSR2, all_threads=False)
+    end, own = os._exit, os.getpid()
+
+    def noted(status: int) -> NoReturn:
+        if os.getpid() == own:  # not a child, which ends in this way
+            print_end(traceback.extract_stack()[:-1], status)
+        end(status)
+
+    os._exit = noted
+
+
+def print_end(stack: traceback.StackSummary | list[traceback.FrameSummary], status: Any) -> None:
+    """Print a call that ends the worker as an exception, if the archive's code made it."""
+    if any(frame.filename.startswith(f"{Path.cwd()}/") for frame in stack):
+        lines = ["Traceback (most recent call last):\n", *traceback.format_list(stack)]
+        sys.stderr.write("".join(lines) + f"SystemExit: {status}\n")
+        sys.stderr.flush()
+
+
 def type_name(value: Any) -> str:
     """Return `numpy.ndarray`, or `dict` for a type of Python's own."""
     kind = type(value)
@@ -252,4 +277,9 @@ if __name__ == "__main__":
         watch_calls()
         watch_weights()
     watch_answers("ts.service" if torchserve else "marsmith.programs.light_service")
-    runpy.run_path(sys.argv[0], run_name="__main__")
+    watch_ends()
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit as error:
+        print_end(traceback.extract_tb(error.__traceback__), error.code)
+        raise

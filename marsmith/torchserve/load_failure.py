@@ -159,6 +159,12 @@ _HINTS = (
     ),
     ("missing-file", r"FileNotFoundError", "put the file into the archive: add it to extra_files"),
     (
+        "handler-exits",
+        r"^SystemExit: ",
+        "the handler ends its worker: raise an exception instead, or refuse the request by "
+        "context.set_response_status(400, …, index)",
+    ),
+    (
         "out-of-memory",
         r"MemoryError|out of memory",
         "free memory, or serve fewer workers: minWorkers",

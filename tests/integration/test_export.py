@@ -15,7 +15,7 @@ import torch
 import yaml
 from PIL import Image
 
-from marsmith.building.export import FORMATS as FORMAT
+from marsmith.building.export_formats import FORMATS as FORMAT
 from tests.integration.kit import ROOT, Kit
 
 INDEX = "samples/samples.json"

@@ -33,7 +33,7 @@ check/downloads tune/space tune/load_result tune/pareto
 NO_IO = NO_IO_MODULES.split()
 # All that they import.
 PURE = "__future__ _compat_pickle ast collections dataclasses datetime difflib email enum "
-PURE += "functools hashlib http io ipaddress json marsmith math PIL prometheus_client "
+PURE += "functools hashlib http io ipaddress itertools json marsmith math PIL prometheus_client "
 PURE += "pydantic_core re struct sys tomli tomlkit tomllib typing urllib xml"
 IO = "open input exec eval sys.stdin sys.stdout sys.stderr sys.argv"
 MAY_PRINT = {"", "cli", "programs"}
