@@ -27,10 +27,9 @@ class RotationHandler(VisionHandler):  # type: ignore[misc]
     image_processing = transforms.Compose(
         [
             transforms.Lambda(lambda image: image.convert("RGB")),
-            transforms.Resize(96),
-            transforms.CenterCrop(96),
+            transforms.Resize((160, 160)),
             transforms.ToTensor(),
-            transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+            transforms.Normalize([0.5], [0.5]),
         ]
     )
 
