@@ -129,9 +129,9 @@ def make_project(setup: Setup) -> Path:
                 )
             elif (root / name).exists():
                 shutil.copy(root / name, folder / name)
-    if setup.project == "resnet18":
+    if setup.project:
         (folder / "weights").mkdir()
-        shutil.copy(WORK / "resnet18.pth", folder / "weights")
+        shutil.copy(WORK / f"{setup.project}.pth", folder / "weights")
         (folder / "photo.jpg").write_bytes(photo(640, 480))
     _set_serving(folder / "archives.toml", setup)
     return folder

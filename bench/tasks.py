@@ -41,17 +41,13 @@ def digits() -> list[Case]:
 
 def resnet18() -> list[Case]:
     """Return two photos of 1280x960 pixels."""
-    network = _network(BENCH / "projects" / "resnet18", "resnet18", "ResNet18")
-    torch.manual_seed(0)
-    model = network().eval()
+    model = random_resnet("resnet18")
     return [_photo_case(model, photo(*_PHOTO, first), _RESNET_TOLERANCE) for first in (0, 2)]
 
 
 def sized_photo(side: int) -> list[Case]:
     """Return a square photo for ResNet-18."""
-    network = _network(BENCH / "projects" / "resnet18", "resnet18", "ResNet18")
-    torch.manual_seed(0)
-    return [_photo_case(network().eval(), photo(side, side), _SIZED_TOLERANCE)]
+    return [_photo_case(random_resnet("resnet18"), photo(side, side), _SIZED_TOLERANCE)]
 
 
 def rotation() -> list[Case]:
@@ -83,11 +79,16 @@ def cartoon() -> list[Case]:
     return cases
 
 
-def write_resnet18_weights(path: Path) -> None:
-    """Write the random weights of seed 0 that `resnet18` expects the answers of."""
-    network = _network(BENCH / "projects" / "resnet18", "resnet18", "ResNet18")
+def random_resnet(name: str) -> torch.nn.Module:
+    """Return `resnet18` or `resnet50` with the random weights of seed 0."""
+    network = _network(BENCH / "projects" / name, name, name.replace("resnet", "ResNet"))
     torch.manual_seed(0)
-    torch.save(network().state_dict(), path)
+    return network().eval()
+
+
+def write_resnet18_weights(path: Path) -> None:
+    """Write the random weights that `resnet18` expects the answers of."""
+    torch.save(random_resnet("resnet18").state_dict(), path)
 
 
 def write_generator_weights(path: Path) -> None:

@@ -14,12 +14,18 @@ from marsmith_handlers.arrays import Array
 class Engine(ABC):
     """A loaded model that takes and returns NumPy arrays."""
 
+    on_gpu = False
+
     @abstractmethod
     def __call__(self, batch: Array | list[Array]) -> Any:
         """Compute a batch [N, C, H, W], or a list of [C, H, W] for models that take one.
 
         Returns an array, or where the model returns a dict, a list or a tuple, the same of arrays.
         """
+
+    def card_decoder(self, config: Any) -> Any:
+        """Return what decodes JPEGs where the model is computed, or None."""
+        return None
 
     def empty(self, shape: tuple[int, ...]) -> Array:
         """Return an array to fill with a batch, laid out as the model takes it fastest."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import logging
 import shutil
 import warnings
 import zipfile
@@ -16,50 +17,74 @@ import torch
 from marsmith_handlers.arrays import Array
 from marsmith_handlers.engine import Engine
 
+logger = logging.getLogger(__name__)
+
+_NO_CUDA = "install PyTorch for CUDA and the card's driver, or set deviceType = 'cpu'"
+
 
 class TorchEngine(Engine):
-    """A network that PyTorch computes, on a GPU if there is one for this worker."""
+    """A network that PyTorch computes on the CPU; cuda_engine.py has the one for GPUs."""
 
-    def __init__(
-        self, network: Callable[..., Any], device: torch.device, *, channels_last: bool
-    ) -> None:
-        """`network` is already on the `device`."""
-        self.network, self.device = network, device
+    def __init__(self, network: Callable[..., Any], *, channels_last: bool) -> None:
+        """`channels_last` is how pictures lie in memory."""
+        self.network = network
         self._channels_last = channels_last
 
     def __call__(self, batch: Array | list[Array]) -> Any:
         """Compute without gradients."""
         with torch.inference_mode():
             if isinstance(batch, list):
-                given: Any = [_as_tensor(one).to(self.device) for one in batch]
+                given: Any = [as_tensor(one) for one in batch]
             else:
-                tensor = _as_tensor(batch).to(self.device, non_blocking=True)
-                given = tensor.contiguous(memory_format=self._layout_of(tensor.dim()))
-            return _mapped(self.network(given), _as_array)
+                tensor = as_tensor(batch)
+                given = tensor.contiguous(memory_format=self.layout_of(tensor.dim()))
+            return mapped(self.network(given), as_array)
 
     def empty(self, shape: tuple[int, ...]) -> Array:
-        """Return memory that PyTorch takes as it is; a GPU fetches by itself from pinned memory."""
-        pinned, layout = self.device.type == "cuda", self._layout_of(len(shape))
-        array: Array = torch.empty(shape, pin_memory=pinned, memory_format=layout).numpy()
+        """Return memory that PyTorch takes as it is."""
+        array: Array = torch.empty(shape, memory_format=self.layout_of(len(shape))).numpy()
         return array
 
-    def _layout_of(self, dimensions: int) -> torch.memory_format:
+    def layout_of(self, dimensions: int) -> torch.memory_format:
+        """Return how a batch with so many dimensions lies in memory."""
         last = self._channels_last and dimensions == 4
         return torch.channels_last if last else torch.contiguous_format
 
 
-class InBFloat16(torch.nn.Module):
-    """A network that computes in bfloat16, float32 outside."""
+class InHalf(torch.nn.Module):
+    """A network that computes in bfloat16 or float16, float32 outside."""
 
-    def __init__(self, network: torch.nn.Module) -> None:
-        """`network` has bfloat16 weights."""
+    def __init__(self, network: torch.nn.Module, dtype: torch.dtype) -> None:
+        """`network` has weights of that type."""
         super().__init__()
-        self.network = network
+        self.network, self.dtype = network, dtype
         self.training = False
 
     def forward(self, batch: Any) -> Any:
         """Return the network's outputs as float32."""
-        return _mapped(self.network(_mapped(batch, _as_bfloat16)), _as_float32)
+        return mapped(self.network(mapped(batch, self._as_half)), _as_float32)
+
+    def _as_half(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(self.dtype)
+
+
+def device_of(gpu: int | None, *, needed: bool) -> torch.device:
+    """Return a worker's GPU, or the CPU.
+
+    Raises ValueError if a GPU that is `needed` cannot be used.
+    """
+    if gpu is None:
+        return torch.device("cpu")
+    count = torch.cuda.device_count()
+    if gpu < count:
+        torch.cuda.set_device(gpu)
+        return torch.device("cuda", gpu)
+    message = f"this worker has GPU {gpu}, and PyTorch can use {count or 'none'}"
+    if needed:
+        hint = "look at deviceIds and CUDA_VISIBLE_DEVICES" if count else _NO_CUDA
+        raise ValueError(f"{message}: {hint}")
+    logger.warning("%s: the model is computed on the CPU", message)
+    return torch.device("cpu")
 
 
 def load(
@@ -67,27 +92,39 @@ def load(
     model: dict[str, Any],
     weights: Path,
     dtype: str,
-    gpu: int | None,
+    device: torch.device,
     threads: int,
     channels_last: bool,
 ) -> TorchEngine:
     """Load the model that a manifest's "model" names, with one of these engines."""
     torch.set_num_threads(threads)
-    usable = gpu is not None and torch.cuda.is_available()
-    device = torch.device(f"cuda:{gpu}" if usable else "cpu")
+    on_gpu = device.type == "cuda"
+    if dtype == "float16" and not on_gpu:
+        raise ValueError("dtype 'float16' needs a GPU: take bfloat16 for the CPU")
+    network: Callable[..., Any]
     if engine == "aotinductor":
         from torch._inductor import aoti_load_package
 
+        network = aoti_load_package(str(weights))
         # Its code has the layout of its example fixed, and does not look at the batch's.
-        return TorchEngine(aoti_load_package(str(weights)), device, channels_last=False)
-    network: Callable[..., Any]
-    if engine == "torchscript":
+        channels_last = False
+    elif engine == "torchscript":
         network = _torchscript(model, weights, dtype, device)
     else:
-        network = _network(model, weights).to(device)
-        network = network if dtype == "float32" else InBFloat16(network.to(torch.bfloat16))
+        whole = _network(model, weights).to(device)
+        network = whole if dtype == "float32" else in_half(whole, dtype)
         network = compiled(network) if engine == "compile" else network
-    return TorchEngine(network, device, channels_last=channels_last)
+    if not on_gpu:
+        return TorchEngine(network, channels_last=channels_last)
+    from marsmith_handlers.cuda_engine import CudaEngine
+
+    return CudaEngine(network, device, channels_last=channels_last, graphs=engine == "eager")
+
+
+def in_half(network: torch.nn.Module, dtype: str) -> InHalf:
+    """Turn a network's weights into bfloat16 or float16."""
+    half: torch.dtype = getattr(torch, dtype)
+    return InHalf(network.to(half), half)
 
 
 def compiled(network: torch.nn.Module) -> Callable[..., Any]:
@@ -113,8 +150,9 @@ def _torchscript(
             warnings.simplefilter("ignore", DeprecationWarning)
             script = torch.jit.script(_network(model, weights).to(device))
     script = script.eval()
-    if dtype == "bfloat16":
-        return InBFloat16(torch.jit.freeze(script.to(torch.bfloat16)))
+    if dtype != "float32":
+        half: torch.dtype = getattr(torch, dtype)
+        return InHalf(torch.jit.freeze(script.to(half)), half)
     fused: torch.nn.Module = torch.jit.optimize_for_inference(torch.jit.freeze(script))
     return fused
 
@@ -153,23 +191,23 @@ def _only_class(module_name: str) -> type[torch.nn.Module]:
     return only
 
 
-def _mapped(value: Any, change: Callable[[torch.Tensor], Any]) -> Any:
+def mapped(value: Any, change: Callable[[torch.Tensor], Any]) -> Any:
     """Change each tensor of a model's input or output, which may be a dict, a list or a tuple."""
     if isinstance(value, torch.Tensor):
         return change(value)
     if isinstance(value, dict):
-        return {key: _mapped(one, change) for key, one in value.items()}
+        return {key: mapped(one, change) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_mapped(one, change) for one in value]
+        return [mapped(one, change) for one in value]
     return value
 
 
-def _as_tensor(array: Array) -> torch.Tensor:
+def as_tensor(array: Array) -> torch.Tensor:
     """Share an array's memory, unless it is a view that runs backwards, which tensors cannot."""
     return torch.from_numpy(array.copy() if min(array.strides, default=0) < 0 else array)
 
 
-def _as_array(tensor: torch.Tensor) -> Any:
+def as_array(tensor: torch.Tensor) -> Any:
     return _as_float32(tensor).cpu().numpy()
 
 
@@ -177,7 +215,3 @@ def _as_float32(tensor: torch.Tensor) -> torch.Tensor:
     """Return half precision as float32, for which NumPy has a type; indices stay integers."""
     half = tensor.dtype in (torch.bfloat16, torch.float16)
     return tensor.float() if half else tensor
-
-
-def _as_bfloat16(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.to(torch.bfloat16)

@@ -23,16 +23,17 @@ from marsmith.weights.onnx_graph import read_onnx
 
 _ENGINES_FILE = "torch_engines.py"
 _CLASS = "a model_file"
-_ANY = ("float32", "bfloat16", "int8")
+_TORCH = ("float32", "bfloat16", "float16")
 # Engine → its dtypes, and the files that it runs.
 ENGINES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "eager": (_ANY[:2], (_CLASS, ".pt2")),
-    "compile": (_ANY[:2], (_CLASS,)),
-    "torchscript": (_ANY[:2], (_CLASS, ".pt", ".pth")),
-    "aotinductor": (_ANY[:2], (".pt2",)),
+    "eager": (_TORCH, (_CLASS, ".pt2")),
+    "compile": (_TORCH, (_CLASS,)),
+    "torchscript": (_TORCH, (_CLASS, ".pt", ".pth")),
+    "aotinductor": (("float32", "bfloat16"), (".pt2",)),
     "onnxruntime": (("float32", "int8"), (".onnx",)),
-    "openvino": (_ANY, (".xml", ".onnx")),
+    "openvino": (("float32", "bfloat16", "int8"), (".xml", ".onnx")),
 }
+_DTYPES = sorted({dtype for dtypes, _ in ENGINES.values() for dtype in dtypes})
 _PACKAGES = ("onnxruntime", "openvino")  # engines that are distributions
 _COMPILERS = ("c++", "g++", "clang++")
 
@@ -44,14 +45,16 @@ def check_engine(subject: Subject) -> Iterator[Finding]:
     if name not in names or not any(PurePosixPath(n).name == _ENGINES_FILE for n in names):
         return
     try:
-        config = subject.archive.model_config.get("handler_config")
+        serving = subject.archive.model_config
     except ArchiveError:
         return  # reported by check_serving
+    config, on_gpu = serving.get("handler_config"), serving.get("deviceType") == "gpu"
     own = config if isinstance(config, dict) else {}
     engine, dtype = own.get("engine", "auto"), own.get("dtype", "float32")
     try:
         engine = _engine_of_file(subject, name) if engine == "auto" else engine
-        for key, message, hint in _problems(subject, name, engine, dtype):
+        device_problem = _device_problem(engine, dtype, on_gpu=on_gpu)
+        for key, message, hint in (*_problems(subject, name, engine, dtype), *device_problem):
             yield subject.config_finding(key, message, hint, rule="engine")
     except (MarsmithError, OSError, zipfile.BadZipFile):
         return  # check_weights reports a file that cannot be read
@@ -65,8 +68,8 @@ def _problems(
         yield "engine", f"there is no engine {engine!r}", _close(engine, ["auto", *ENGINES])
         return
     dtypes, files = ENGINES[engine]
-    if not isinstance(dtype, str) or dtype not in _ANY:
-        yield "dtype", f"there is no dtype {dtype!r}", _close(dtype, list(_ANY))
+    if not isinstance(dtype, str) or dtype not in _DTYPES:
+        yield "dtype", f"there is no dtype {dtype!r}", _close(dtype, _DTYPES)
     elif dtype not in dtypes:
         message = f"engine {engine!r} does not support {dtype!r}, only {' and '.join(dtypes)}"
         able = [other for other, (known, _) in ENGINES.items() if dtype in known]
@@ -83,6 +86,17 @@ def _problems(
     if engine == "compile" and not any(map(shutil.which, _COMPILERS)):
         message = "engine 'compile' needs a C++ compiler, and none is installed here"
         yield "engine", message, "install one, such as g++, or choose another engine"
+
+
+def _device_problem(
+    engine: object, dtype: object, *, on_gpu: bool
+) -> Iterator[tuple[str, str, str]]:
+    if on_gpu and engine in _PACKAGES:
+        message = f"engine {engine!r} computes on the CPU, and deviceType is 'gpu'"
+        yield "engine", message, 'set deviceType = "cpu", or export the model for another engine'
+    if dtype == "float16" and not on_gpu:
+        message = "dtype 'float16' needs a GPU, and deviceType is not 'gpu'"
+        yield "dtype", message, 'set deviceType = "gpu", or take bfloat16'
 
 
 def _installing(engine: str) -> str:

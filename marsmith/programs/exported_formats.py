@@ -67,9 +67,10 @@ def _in_dtype(model: torch.nn.Module, dtype: str) -> torch.nn.Module:
     if dtype == "float32":
         return copied
     # The archive's own module: imported late, when its folder is where modules are looked for.
-    from marsmith_handlers.torch_engines import InBFloat16
+    from marsmith_handlers.torch_engines import in_half
 
-    return InBFloat16(copied.to(torch.bfloat16))
+    half: torch.nn.Module = in_half(copied, dtype)
+    return half
 
 
 def _trace(model: torch.nn.Module, example: torch.Tensor, path: Path) -> None:

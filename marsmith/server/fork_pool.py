@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from marsmith.core.processes import end_group
+from marsmith.torchserve.devices import VISIBLE_DEVICES, front_end_devices
 
 _PROGRAMS = Path(__file__).parents[1] / "programs"
 _SHELL = Path("/bin/sh")
@@ -44,9 +45,10 @@ class ForkServer:
         self._process: subprocess.Popen[bytes] | None = None
         words = [sys.executable, "-IS", _PROGRAMS / "forked_worker.py", self._address]
         self.python = folder / "python"
-        self.python.write_text(
-            f'#!{_SHELL}\nexec {shlex.join(map(str, [*words, sys.executable]))} "$@"\n'
-        )
+        devices, _ = front_end_devices(os.environ)
+        visible = "" if devices is None else f"export {VISIBLE_DEVICES}={shlex.quote(devices)}\n"
+        command = shlex.join(map(str, [*words, sys.executable]))
+        self.python.write_text(f'#!{_SHELL}\n{visible}exec {command} "$@"\n')
         self.python.chmod(0o700)
 
     def start(self, front_end: int, environment: Mapping[str, str], log: IO[bytes]) -> None:

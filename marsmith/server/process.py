@@ -16,6 +16,7 @@ from marsmith.core.private_files import create_private, open_private
 from marsmith.core.processes import end_server
 from marsmith.server.fork_pool import ForkServer, fork_server
 from marsmith.server.own_folder import OwnFolder
+from marsmith.torchserve.devices import VISIBLE_DEVICES, front_end_devices
 from marsmith.torchserve.environment import (
     METRICS_CONFIG,
     clean_environment,
@@ -56,7 +57,9 @@ class TorchServe:
 
         With `fork`, workers are forked from one process, if the system can do that.
         """
-        self._properties = {"metrics_config": str(METRICS_CONFIG)} | dict(properties)
+        # What of CUDA_VISIBLE_DEVICES the front end cannot read, its workers get (fork_pool.py).
+        self._hidden_devices, gpus = front_end_devices(os.environ)
+        self._properties = {"metrics_config": str(METRICS_CONFIG)} | gpus | dict(properties)
         self._model_store = model_store
         self._archives = archives
         self.log_folder = log_folder
@@ -120,12 +123,16 @@ class TorchServe:
     def _launch(self, java: Path) -> None:
         try:
             self._fork_server = fork_server(self.folder) if self._fork else None
+            environment = clean_environment(os.environ, self.folder)
+            if self._hidden_devices is not None:
+                self._require_fork_server()
+                del environment[VISIBLE_DEVICES]
             with self._log_file(JAVA_LOG) as output:
                 command = self._command(java)
                 self.process = subprocess.Popen(  # noqa: S603
                     command,
                     cwd=self.folder,
-                    env=clean_environment(os.environ, self.folder),
+                    env=environment,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -140,6 +147,15 @@ class TorchServe:
                 ) from error
             raise
         self._start_fork_server()
+
+    def _require_fork_server(self) -> None:
+        if self._fork_server is None:
+            raise ServerError(
+                f"TorchServe cannot read {VISIBLE_DEVICES}={self._hidden_devices}, and workers "
+                "without a fork server would not get it",
+                f"name the cards by number, such as {VISIBLE_DEVICES}=0; or leave out --no-fork",
+                code="visible-devices",
+            )
 
     def _start_fork_server(self) -> None:
         if self._fork_server is not None:

@@ -2,25 +2,60 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from marsmith.core.findings import Severity
 
+VISIBLE_DEVICES = "CUDA_VISIBLE_DEVICES"
 _RUN_BY_TORCHRUN = ("pp", "tp", "pptp")
 _OTHER_DEVICES = ("kfd", "dxg")  # of AMD, and of Linux within Windows: their number is not known
 Problem = tuple[str, str, str, Severity]  # the key, what is wrong, what to do
 
 
-def gpus_here(devices: Path = Path("/dev")) -> int | None:
-    """Return how many GPUs this machine has, or None if that cannot be told."""
+def gpus_here(devices: Path = Path("/dev"), environ: Mapping[str, str] = os.environ) -> int | None:
+    """Return how many GPUs a worker would see, or None if that cannot be told."""
     if sys.platform != "linux" or any((devices / name).exists() for name in _OTHER_DEVICES):
         return None
-    names = (path.name for path in devices.glob("nvidia*"))
-    return sum(re.fullmatch(r"nvidia\d+", name) is not None for name in names)
+    cards = sum(re.fullmatch(r"nvidia\d+", path.name) is not None for path in devices.iterdir())
+    visible = _visible(environ)
+    if visible is None or not cards:
+        return cards
+    return sum(not name.isdecimal() or int(name) < cards for name in visible)
+
+
+def gpu_of(config: Mapping[str, Any], gpus: int | None) -> int | None:
+    """Return the GPU that a single worker gets with a model-config, None for the CPU."""
+    if config.get("deviceType") != "gpu" or gpus == 0:
+        return None
+    ids = config.get("deviceIds")
+    first = ids[0] if isinstance(ids, list) and ids else 0
+    return first if isinstance(first, int) and first >= 0 else 0
+
+
+def front_end_devices(environ: Mapping[str, str]) -> tuple[str | None, dict[str, str]]:
+    """Return what only workers may know of CUDA_VISIBLE_DEVICES, and properties instead of it.
+
+    TorchServe's front end takes numbers alone, and ends at once if it names slices or UUIDs
+    (ConfigManager.java, getAvailableGpu). Empty it means all cards to it, and none to CUDA, as -1.
+    """
+    visible, given = _visible(environ), environ.get(VISIBLE_DEVICES, "")
+    if visible is None or re.fullmatch(r"\d+(\s*,\s*\d+)*", given):
+        return None, {}
+    return given, {"number_of_gpu": str(len(visible))}
+
+
+def _visible(environ: Mapping[str, str]) -> list[str] | None:
+    """Return what CUDA_VISIBLE_DEVICES names, up to the first -1; None if it is not set."""
+    if VISIBLE_DEVICES not in environ:
+        return None
+    names = [name.strip() for name in environ[VISIBLE_DEVICES].split(",")]
+    return list(takewhile(lambda name: name and not name.startswith("-"), names))
 
 
 def device_problems(config: Mapping[str, Any], gpus: int | None) -> Iterator[Problem]:

@@ -27,9 +27,15 @@ _GOES_ON = "ts_stream_next"
 
 
 def encode_load(
-    name: str, folder: str, *, handler: str, batch_size: int = 1, envelope: str = ""
+    name: str,
+    folder: str,
+    *,
+    handler: str,
+    batch_size: int = 1,
+    envelope: str = "",
+    gpu: int | None = None,
 ) -> bytes:
-    """Ask a worker to load a model on the CPU (ModelRequestEncoder.java)."""
+    """Ask a worker to load a model, without `gpu` on the CPU (ModelRequestEncoder.java)."""
     no_gpu, limit_pixels = -1, True
     return b"".join(
         (
@@ -38,7 +44,7 @@ def encode_load(
             _sized(folder.encode()),
             struct.pack("!i", batch_size),
             _sized(handler.encode()),
-            struct.pack("!i", no_gpu),
+            struct.pack("!i", no_gpu if gpu is None else gpu),
             _sized(envelope.encode()),
             struct.pack("!?", limit_pixels),
         )

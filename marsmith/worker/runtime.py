@@ -20,6 +20,7 @@ from marsmith.core.errors import WorkerError
 from marsmith.core.findings import Finding
 from marsmith.project.accepted_code import refuse_code
 from marsmith.project.project import Project
+from marsmith.torchserve.devices import gpu_of, gpus_here
 from marsmith.torchserve.environment import temporary_folder
 from marsmith.torchserve.load_failure import explain
 from marsmith.torchserve.tracebacks import find_failure, traceback_lines
@@ -113,6 +114,7 @@ class Runtime:
                 handler=manifest.handler,
                 batch_size=self.batch_size,
                 envelope=envelope,
+                gpu=gpu_of(self.archive.model_config, gpus_here()),
             )
             # Not before: in this process it changes the folder that relative paths start from.
             self._worker = self._start_worker(model, torchserve)

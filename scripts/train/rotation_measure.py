@@ -123,7 +123,7 @@ def _ask(model: nn.Module, photos: Photos) -> tuple[Tensor, Tensor]:
     handler = RotationCorrector()
     handler.config = RotationCorrector.Config((SIDE, SIDE), mean=MEAN, std=STD)
     handler.set_normalisation()
-    handler.model = TorchEngine(model, torch.device("cpu"), channels_last=True)
+    handler.model = TorchEngine(model, channels_last=True)
     agreed, looks = [], []
     for photo in track(photos.values(), "measuring", transient=True):
         array = handler.prepare(Picture(photo, photo.size))[np.newaxis]

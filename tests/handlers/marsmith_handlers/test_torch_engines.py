@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from marsmith_handlers.torch_engines import InBFloat16, TorchEngine
-
-CPU = torch.device("cpu")
+from marsmith_handlers.torch_engines import TorchEngine, in_half
 
 
 class Structured(torch.nn.Module):
@@ -29,9 +27,9 @@ def test_structures_are_kept(bfloat16: bool) -> None:
     torch.manual_seed(0)
     network: torch.nn.Module = Structured().eval()
     batch = np.random.default_rng(0).random((2, 3, 8, 8), np.float32)
-    expected = TorchEngine(network, CPU, channels_last=True)(batch)
-    network = InBFloat16(network.to(torch.bfloat16)) if bfloat16 else network
-    found = TorchEngine(network, CPU, channels_last=True)(batch)
+    expected = TorchEngine(network, channels_last=True)(batch)
+    network = in_half(network, "bfloat16") if bfloat16 else network
+    found = TorchEngine(network, channels_last=True)(batch)
     assert found["out"].dtype == np.float32
     assert np.allclose(found["out"], expected["out"], atol=0.02 if bfloat16 else 0)
     first, (half, number) = found["parts"]
@@ -48,7 +46,7 @@ def test_the_layout_is_the_networks_and_arrays_are_shared() -> None:
 
     pictures = [np.full((3, 4, 5), n, np.float32) for n in range(2)]
     for last in (True, False):
-        engine = TorchEngine(network, CPU, channels_last=last)
+        engine = TorchEngine(network, channels_last=last)
         batch = engine.stack(pictures)
         engine(batch)
         layout = torch.channels_last if last else torch.contiguous_format
@@ -60,6 +58,6 @@ def test_the_layout_is_the_networks_and_arrays_are_shared() -> None:
 
 
 def test_a_view_that_runs_backwards_is_taken() -> None:
-    engine = TorchEngine(lambda batch: batch, CPU, channels_last=True)
+    engine = TorchEngine(lambda batch: batch, channels_last=True)
     batch = np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4)[..., ::-1]
     assert np.array_equal(engine(batch), batch)

@@ -1,0 +1,1 @@
+"""What needs a GPU; skipped by name where there is none."""
