@@ -37,7 +37,8 @@ def coded_pixels(body: bytes, most_parts: int) -> int:
     """
     parts = _Parts(most_parts)
     items: list[tuple[int, list[slice]]] = []
-    starts, sizes, idat = [], [0], 0
+    starts: list[int] = []
+    sizes, idat = [0], 0
     for name, start, end in _boxes(body, parts):
         data = body[start : min(end, start + 20)].ljust(20, b"\0")
         if name == b"idat":
