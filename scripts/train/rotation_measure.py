@@ -101,7 +101,7 @@ def calibration_error(confidence: Tensor, correct: Tensor) -> float:
     gaps = [
         float(abs(confidence[bins == k].mean() - correct[bins == k].float().mean()))
         * _share(bins == k)
-        for k in bins.unique().tolist()
+        for k in sorted(set(bins.tolist()))
     ]
     return sum(gaps)
 

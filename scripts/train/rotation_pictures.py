@@ -43,7 +43,7 @@ def _cut(photo: Image.Image, side: int, rng: np.random.Generator) -> Image.Image
     # x = a X + b Y + c, y = d X + e Y + f: from the part's pixels to the photo's.
     turn = np.array([[cosine * across, -sine * down], [sine * across, cosine * down]])
     start = np.array([left + width / 2, top + height / 2]) - turn @ np.full(2, side / 2)
-    tone = int(rng.choice([0, 255, rng.integers(256)]))
+    tone = (0, 255, int(rng.integers(256)))[rng.integers(3)]
     return photo.transform(
         (side, side),
         Image.Transform.AFFINE,
