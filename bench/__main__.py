@@ -13,7 +13,7 @@ import click
 from bench import document
 from bench.failures import BenchError
 from bench.load import require_wrk
-from bench.places import PHOTOS
+from bench.places import DIGITS, PHOTOS
 from bench.results import Result
 from bench.rounds import FULL, QUICK, Effort
 from bench.trials import TRIALS, run, run_quick
@@ -28,6 +28,11 @@ from bench.trials import TRIALS, run, run_quick
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Photos that int8 is calibrated on, and others that it has never seen.",
 )
+@click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Digits to send: IDX files with labels, or at least 200 pictures.",
+)
 @click.option("--seconds", type=click.FloatRange(1), help="Length of each, under load.")
 def cli(
     names: tuple[str, ...],
@@ -35,6 +40,7 @@ def cli(
     rounds: int | None,
     seconds: float | None,
     photos: Path | None,
+    data: Path | None,
 ) -> None:
     """Measure Marsmith beside what a user would pick instead, in one run, in alternating rounds.
 
@@ -51,8 +57,9 @@ def cli(
         document.write()
         return
     require_wrk()
-    if photos:
-        _use_photos(photos)
+    for place, folder in ((PHOTOS, photos), (DIGITS, data)):
+        if folder:
+            _use(folder, place)
     if names == ("quick",):
         results = [run_quick(_effort(QUICK, rounds, seconds))]
     else:
@@ -65,14 +72,14 @@ def cli(
     sys.exit(0 if all(_reached(result) for result in results) else 1)
 
 
-def _use_photos(folder: Path) -> None:
+def _use(folder: Path, place: Path) -> None:
     """Let the trials find that folder, now and later."""
-    if PHOTOS.is_symlink():
-        PHOTOS.unlink()
-    elif PHOTOS.exists():
-        shutil.rmtree(PHOTOS)
-    PHOTOS.parent.mkdir(parents=True, exist_ok=True)
-    PHOTOS.symlink_to(folder.resolve())
+    if place.is_symlink():
+        place.unlink()
+    elif place.exists():
+        shutil.rmtree(place)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(folder.resolve())
 
 
 def _effort(usual: Effort, rounds: int | None, seconds: float | None) -> Effort:

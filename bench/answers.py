@@ -50,6 +50,17 @@ def probabilities_check(expected: Mapping[str, float], tolerance: float) -> Chec
     return check
 
 
+def classes_check() -> Check:
+    """Check no more than that an answer gives probabilities of classes, right or wrong."""
+
+    def check(body: bytes) -> str | None:
+        given = json.loads(body)
+        able = len(given) >= _FEWEST_CLASSES and all(0 <= value <= 1 for value in given.values())
+        return None if able else f"no probabilities of classes: {given}"
+
+    return check
+
+
 def turn_check(degree: int) -> Check:
     """Check an answer about a picture's rotation: {"model_degree": 0, 90, 180 or 270}."""
 

@@ -15,8 +15,9 @@ _HEAD = """\
 Written by `scripts/bench` from what it measured; nothing here is typed by hand. Each row compares
 within one run: all systems on this machine, loaded in turn by wrk on the same cores. Answers are
 compared with the expected ones before a system is timed, and four times a second while it is; the
-status of each is counted. Ratios are medians over the rounds of ours to theirs. A system that
-answers wrongly, or with a status of 400 or more, has failed.
+status of each is counted. Ratios are medians over the rounds of ours to theirs, with the least and
+the greatest ratio of a round. A system that answers wrongly, or with a status of 400 or more, has
+failed.
 
 File names in profiles are those of the run that was measured; modules may have moved since.
 
@@ -35,14 +36,28 @@ _METHODS = """
   those that batch take up to 32 requests and wait for at most 2 ms, BentoML by its own rule.
 - Each server is loaded for 4 to 15 seconds before it is measured, in which Java compiles its code
   again. All environments hold bytecode, as pip leaves it.
-- wrk sends one request again and again over kept connections. Beside it, each system is asked all
-  test requests four times a second, and after each round once more, behind what is still queued.
-- Digits are framed as MNIST's are, because TorchServe's handler takes nothing else. Answers must be
-  within 0.01 of eager's, as a share of its largest probability.
+- wrk sends the test requests in turn over kept connections. Beside it, each system is asked two of
+  them four times a second, and after each round once more, behind what is still queued. When a
+  system has started, it must answer all of them rightly.
+- Digits are 200 different pictures: `--data` names IDX files or photos, else they are drawn and
+  printed here. First all are framed as MNIST's are; then they come in every way that
+  `scripts/train/digit_framings.py` knows, 28 to 1,024 pixels. The peers find the figure by our own
+  function. TorchServe scales those pictures as a tutorial does, so it reads many of them wrong,
+  and only the form of its answers is checked. All other answers must be within 0.01 of eager's, as
+  a share of its largest probability.
+- TorchServe at its best settings: the best that the trial `stock` has found, one thread a worker
+  and batches of 32. Out of the box it starts a worker for each core, and each of them as many
+  threads as there are cores. Threads that wait for each other at the end of every operation spin,
+  and take the core from those they wait for. How much that costs depends on how the threads are
+  scheduled, so the rate out of the box differs from machine to machine and from minute to minute.
+  The trial `stock` tells it by the time of cores that a request costs the workers: the same work
+  costs a fraction of it as soon as waiting threads sleep (`OMP_WAIT_POLICY=PASSIVE`) or a worker
+  has one thread (`OMP_NUM_THREADS=1`).
 - ResNet-18's answers must be within 0.05, as a share of the largest probability, of eager float32
   on a photo that Pillow decoded in full; cartoons within 0.02 on average, of values in 0 to 1.
 """
 _FEW = 5.0  # requests/s
+_MOST_ROUNDS = 12  # values that a row of a table shows one by one
 _TABLE_HEAD = "| work | against | goal | measured | |\n| --- | --- | --- | --- | --- |\n"
 
 
@@ -101,13 +116,19 @@ def _row(one: Comparison) -> str:
     if one.theirs and one.theirs not in against:
         against += f" ({one.theirs})"
     verdict = "reached" if one.reached else "**falls short**"
-    measured = f"{one.ratio:.2f} x" if one.ratio is not None else "failed"
+    measured = _ratio(one) if one.ratio is not None else "failed"
     return f"| {one.goal.work} | {against} | {goal_text(one)} | {measured} | {verdict} |\n"
 
 
 def _told(one: Comparison) -> str:
-    measured = f"{one.ratio:.2f} x {one.theirs}" if one.ratio is not None else one.note
+    measured = f"{_ratio(one)} {one.theirs}".strip() if one.ratio is not None else one.note
     return f"{measured} (goal {goal_text(one)})"
+
+
+def _ratio(one: Comparison) -> str:
+    """Return the median ratio, and the least and the greatest of a round."""
+    spread = f" ({one.spread[0]:.2f} to {one.spread[1]:.2f})" if one.spread else ""
+    return f"{one.ratio:.2f} x{spread}"
 
 
 def _shortfall(short: list[Comparison]) -> str:
@@ -151,11 +172,18 @@ def _series_rows(table: Table) -> list[tuple[str, str, str]]:
     rows = []
     for one in table.series:
         if one.values:
-            rounds = ", ".join(_number(value) for value in one.values)
-            rows.append((one.system, _number(one.median), rounds))
+            rows.append((one.system, _number(one.median), _spread(one.values)))
         else:
             rows.append((one.system, "failed", one.failure))
     return rows
+
+
+def _spread(values: list[float]) -> str:
+    """Return all values, or of many the 95th percentile and the greatest."""
+    if len(values) <= _MOST_ROUNDS:
+        return ", ".join(_number(value) for value in values)
+    high = sorted(values)[round(0.95 * (len(values) - 1))]
+    return f"{len(values):,} values, 95 % up to {_number(high)}, all up to {_number(max(values))}"
 
 
 def _number(value: float) -> str:

@@ -14,6 +14,7 @@ from bench.failures import BenchError, SystemFailedError
 from bench.systems import System
 
 _SCRIPT = Path(__file__).with_name("post.lua")
+_CHECKED = 2  # cases each time; all of them get their turn
 _CHECKS_PER_SECOND = 4  # few enough not to weigh, enough to see an answer go wrong
 
 
@@ -55,18 +56,23 @@ def parse(output: str) -> Load:
 
 
 def measure(system: System, connections: int, seconds: float) -> Load:
-    """Load a running system with its first case, and check all its cases the while.
+    """Load a running system with all its cases in turn, and check some of them the while.
 
     Raises SystemFailedError for a wrong answer, a status of 400 or more, or a broken connection.
     """
-    request = system.request(system.cases[0])
-    with tempfile.NamedTemporaryFile(prefix="marsmith-bench-") as file:
-        file.write(request.body)
-        file.flush()
+    requests = [system.request(case) for case in system.cases]
+    with tempfile.TemporaryDirectory(prefix="marsmith-bench-") as folder:
+        lines = []
+        for number, request in enumerate(requests):
+            body = Path(folder) / f"{number}"
+            body.write_bytes(request.body)
+            lines.append(f"{body}\t{request.content_type}\n")
+        listed = Path(folder) / "requests"
+        listed.write_text("".join(lines))
         command = [require_wrk(), "--threads", "1", "--connections", str(connections)]
         command += ["--duration", f"{max(1, round(seconds))}s", "--timeout", "60s"]
-        command += ["--script", str(_SCRIPT), system.url + request.path]
-        command += ["--", file.name, request.content_type, *system.paths]
+        command += ["--script", str(_SCRIPT), system.url + requests[0].path]
+        command += ["--", str(listed), *system.paths]
         return parse(_run_checking(command, system))
 
 
@@ -78,9 +84,10 @@ def _run_checking(command: list[str], system: System) -> str:
     ):
         try:
             while wrk.poll() is None:
-                system.check()
+                system.check(_CHECKED)
                 time.sleep(1 / _CHECKS_PER_SECOND)
-            system.check()  # behind all that wrk left in the queue: the next one finds idle cores
+            # Behind all that wrk left in the queue: the next system finds idle cores.
+            system.check(_CHECKED)
         finally:
             wrk.kill()
         output.seek(0)

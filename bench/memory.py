@@ -43,7 +43,7 @@ def memory(effort: Effort) -> Result:
     stock = StockArchive("generator", f"{BENCH / 'stock' / 'cartoon.py'}", model, _WEIGHTS)
     systems = {
         "cartoon": marsmith_system(folder, ["cartoon"], cases, "Marsmith"),
-        "generator": stock_system(pack(stock), "generator", cases, "TorchServe"),
+        "generator": stock_system(pack(stock), "generator", cases),
     }
     series = [_further_workers(system, name) for name, system in systems.items()]
     alone = Series(f"`{_IMPORT}` alone", _further_imports())

@@ -27,27 +27,6 @@ def photo(width: int, height: int, number: int = 0) -> bytes:
     return buffer.getvalue()
 
 
-def centred(body: bytes) -> bytes:
-    """Return a PNG shifted by whole pixels: its centre of mass in the middle, as MNIST's."""
-    with Image.open(io.BytesIO(body)) as image:
-        pixels = np.asarray(image.convert("L"))
-    for axis in (0, 1):
-        middle = (pixels.shape[axis] - 1) / 2
-        place = np.average(np.arange(pixels.shape[axis]), weights=pixels.sum(axis=1 - axis))
-        pixels = np.roll(pixels, round(middle - place), axis)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def mirrored(body: bytes) -> bytes:
-    """Return a PNG with left and right exchanged."""
-    buffer = io.BytesIO()
-    with Image.open(io.BytesIO(body)) as image:
-        image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def write_photos(folder: Path) -> None:
     """Write parts of the photos that ship with scikit-image, for those who name no folder."""
     import skimage.data

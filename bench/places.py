@@ -11,6 +11,7 @@ WORK = ROOT / ".marsmith" / "bench"
 RESULTS = WORK / "results"
 LOGS = WORK / "logs"
 PHOTOS = WORK / "photos"  # int8 is calibrated on some of them, the others are not seen before
+DIGITS = WORK / "digits"  # IDX files, or pictures of digits, that are sent
 ARTIFACTS = WORK / "artifacts"  # models for other engines, as `marsmith export --keep` leaves them
 DOCUMENT = ROOT / "docs" / "explanation" / "benchmarks.md"
 TOOLS = Path(sys.executable).parent  # the programs of the environment that measures

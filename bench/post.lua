@@ -1,15 +1,26 @@
--- wrk's script: posts one file again and again, and prints what happened as one line of JSON.
--- Arguments: the file with the body, its content type, and paths to be asked in turn, if several.
+-- wrk's script: posts files in turn, and prints what happened as one line of JSON.
+-- Arguments: a file that lists bodies (path, tab, content type, one a line), and paths to be asked
+-- in turn, if several.
+
+local function read(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read("*a")
+  file:close()
+  return text
+end
 
 function init(arguments)
-  local file = assert(io.open(arguments[1], "rb"))
   wrk.method = "POST"
-  wrk.body = file:read("*a")
-  wrk.headers["Content-Type"] = arguments[2]
-  file:close()
+  local bodies, types = {}, {}
+  for path, kind in read(arguments[1]):gmatch("([^\t]+)\t([^\n]+)\n") do
+    bodies[#bodies + 1], types[#types + 1] = read(path), kind
+  end
   requests, place = {}, 0  -- their text is made once
-  for number = 3, math.max(3, #arguments) do
-    requests[number - 2] = wrk.format(nil, arguments[number])
+  for number = 1, math.max(#bodies, #arguments - 1) do
+    local one = (number - 1) % #bodies + 1
+    wrk.headers["Content-Type"] = types[one]
+    local path = #arguments > 1 and arguments[(number - 1) % (#arguments - 1) + 2] or nil
+    requests[number] = wrk.format(nil, path, nil, bodies[one])
   end
 end
 

@@ -39,13 +39,17 @@ class Series:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A goal beside what was measured; no ratio where one side failed."""
+    """A goal beside what was measured; no ratio where one side failed.
+
+    `spread` is the least and the greatest ratio of a round.
+    """
 
     goal: Goal
     ours: str
     theirs: str
     ratio: float | None
     note: str = ""
+    spread: Sequence[float] = ()
 
     @property
     def reached(self) -> bool:
@@ -94,8 +98,9 @@ def compare(goal: Goal, ours: Series, theirs: list[Series], *, less: bool = Fals
         return Comparison(goal, ours.system, "", None, note)
     best = (min if less else max)(able, key=lambda one: one.median)
     pairs = zip(ours.values, best.values, strict=False)
-    ratio = statistics.median(own / other for own, other in pairs)
-    return Comparison(goal, ours.system, best.system, ratio)
+    ratios = [own / other for own, other in pairs]
+    spread = [min(ratios), max(ratios)]
+    return Comparison(goal, ours.system, best.system, statistics.median(ratios), spread=spread)
 
 
 def beside_first(table: Table) -> str:

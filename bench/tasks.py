@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import importlib.util
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,10 @@ from PIL import Image
 from torch import Tensor
 from torchvision import transforms
 
-from bench.answers import Case, picture_check, probabilities_check, turn_check
+from bench.answers import Case, classes_check, picture_check, probabilities_check, turn_check
+from bench.digit_stream import Sent, framed_stream, isolate_figure, mixed_stream
 from bench.failures import BenchError
-from bench.pictures import centred, mirrored, photo
+from bench.pictures import photo
 from bench.places import BENCH, ROOT
 
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -34,9 +37,18 @@ _CARTOON_TOLERANCE = 0.02
 
 
 def digits() -> list[Case]:
-    """Return a digit framed as MNIST's are, and its mirror image to tell guessing from seeing."""
-    seven = centred((ROOT / "samples" / "seven.png").read_bytes())
-    return [_digit("a seven", seven), _digit("a seven in the mirror", mirrored(seven))]
+    """Return digits framed as MNIST's are, each a different one."""
+    return [_digit(one) for one in framed_stream()]
+
+
+def mixed_digits() -> list[Case]:
+    """Return digits framed, coloured, disturbed and photographed in many ways."""
+    return [_digit(one) for one in mixed_stream()]
+
+
+def unchecked(cases: Sequence[Case]) -> list[Case]:
+    """Return the same requests for a server that is not expected to read all of them right."""
+    return [replace(case, check=classes_check()) for case in cases]
 
 
 def resnet18() -> list[Case]:
@@ -103,12 +115,24 @@ def unchecked_photo() -> list[Case]:
     return [Case("a photo", photo(*_PHOTO), "image/jpeg", check)]
 
 
-def _digit(name: str, body: bytes) -> Case:
-    model = _weighted("convnet", "ConvNet", "convnet.pth")
-    with Image.open(io.BytesIO(body)) as image:
-        pixels = transforms.functional.to_tensor(image)
-    batch = transforms.functional.normalize(pixels, [0.1302], [0.3069])[None]
-    return Case(name, body, "image/png", probabilities_check(_ask(model, batch), _DIGITS_TOLERANCE))
+def _digit(sent: Sent) -> Case:
+    with Image.open(io.BytesIO(sent.body)) as image:
+        batch = digit_input(isolate_figure(image))[None]
+    check = probabilities_check(_ask(digit_model(), batch), _DIGITS_TOLERANCE)
+    return Case(sent.name, sent.body, sent.content_type, check)
+
+
+@cache
+def digit_model() -> torch.nn.Module:
+    """Return the network of the archive `digits`, with its weights."""
+    return _weighted("convnet", "ConvNet", "convnet.pth")
+
+
+def digit_input(figure: Image.Image) -> Tensor:
+    """Return the model's input [1, 28, 28]."""
+    pixels = transforms.functional.to_tensor(figure)
+    tensor: Tensor = transforms.functional.normalize(pixels, [0.1302], [0.3069])
+    return tensor
 
 
 def _photo_case(model: torch.nn.Module, body: bytes, tolerance: float) -> Case:

@@ -6,10 +6,11 @@ find them, and would pay in time and memory for what Marsmith installs.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.answers import Case
@@ -28,6 +29,35 @@ grpc_inference_port={3}
 grpc_management_port={4}
 disable_token_authorization=true
 """
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What TorchServe is told beyond its defaults; `workers` 0 leaves as many as cores."""
+
+    name: str
+    workers: int = 0
+    batch_size: int = 1
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def lines(self, archive: str, model: str) -> str:
+        """Return the lines of config.properties, where a batch must be told with the model."""
+        lines = f"default_workers_per_model={self.workers}\n" if self.workers else ""
+        if self.batch_size == 1:
+            return lines
+        workers = self.workers or os.cpu_count() or 1
+        told = {"marName": archive, "minWorkers": workers, "maxWorkers": workers}
+        told |= {"batchSize": self.batch_size, "maxBatchDelay": 2, "responseTimeout": 120}
+        return f"{lines}models={json.dumps({model: {'1.0': {'defaultVersion': True, **told}}})}\n"
+
+
+OUT_OF_THE_BOX = Settings("TorchServe")
+# What bench/stock_settings.py found: no thread waits for another one, and requests share a run.
+BEST = Settings(
+    "TorchServe, one thread, batches of 32",
+    batch_size=32,
+    environment={"OMP_NUM_THREADS": "1"},
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +80,12 @@ def stock_archives() -> dict[str, StockArchive]:
             StockArchive(
                 "digits", f"{stock / 'digits.py'}", models / "convnet.py", weights / "convnet.pth"
             ),
+            StockArchive(
+                "digits-mix",
+                f"{stock / 'digits_mix.py'}",
+                models / "convnet.py",
+                weights / "convnet.pth",
+            ),
             StockArchive("resnet18", "image_classifier", resnet18, WORK / "resnet18.pth"),
             StockArchive(
                 "rotation",
@@ -67,25 +103,28 @@ def stock_archives() -> dict[str, StockArchive]:
     }
 
 
-def stock_server(task: str, cases: Sequence[Case], name: str = "TorchServe") -> System:
-    """Return TorchServe out of the box with the archive of a task."""
-    archive = pack(stock_archives()[task])
-    return stock_system(archive, task, cases, name)
+def stock_server(task: str, cases: Sequence[Case], settings: Settings = OUT_OF_THE_BOX) -> System:
+    """Return TorchServe with the archive of a task, out of the box if nothing else is said."""
+    return stock_system(pack(stock_archives()[task]), task, cases, settings)
 
 
-def stock_system(archive: Path, model: str, cases: Sequence[Case], name: str) -> System:
+def stock_system(
+    archive: Path, model: str, cases: Sequence[Case], settings: Settings = OUT_OF_THE_BOX
+) -> System:
     """Return TorchServe as `torchserve --start` starts it, with one archive."""
 
     def command(port: int, folder: Path) -> list[str | Path]:
         config = folder / "config.properties"
-        config.write_text(_CONFIG.format(*range(port, port + 5)))
+        lines = settings.lines(archive.name, model)
+        config.write_text(_CONFIG.format(*range(port, port + 5)) + lines)
         start: list[str | Path] = [programs / "torchserve", "--start", "--foreground", "--ncs"]
         start += ["--model-store", archive.parent, "--models", f"{model}={archive.name}"]
         return [*start, "--ts-config", config]
 
     programs = environment("torchserve")
     path = os.pathsep.join([str(programs), str(java_executable().parent), os.environ["PATH"]])
-    return System(name, cases, command, post_raw(f"/predictions/{model}"), {"PATH": path})
+    variables = {"PATH": path, **settings.environment}
+    return System(settings.name, cases, command, post_raw(f"/predictions/{model}"), variables)
 
 
 def pack(archive: StockArchive) -> Path:

@@ -12,6 +12,7 @@ import click
 from bench import (
     build,
     engines,
+    figure,
     first_model,
     front_end,
     gpu,
@@ -21,6 +22,7 @@ from bench import (
     memory,
     profiles,
     start,
+    stock_settings,
 )
 from bench.failures import SystemFailedError
 from bench.machine import machine
@@ -39,6 +41,8 @@ class Trial:
 
 TRIALS: dict[str, Trial] = {
     "digits": Trial("digits, 64 connections, against TorchServe and the peers", http_trials.digits),
+    "figure": Trial("digits read right, and the cost of finding the figure", figure.figure),
+    "stock": Trial("why TorchServe's own rate swings, and its best settings", stock_settings.stock),
     "one-connection": Trial("digits, p50 of one connection", http_trials.one_connection),
     "resnet18": Trial("ResNet-18 on photos, against TorchServe and peers", http_trials.resnet18),
     "resnet18-engine": Trial(

@@ -22,7 +22,7 @@ from bench.machine import machine
 from bench.results import Comparison, Goal, Result, Series, Table, save
 from marsmith.core.interrupts import stop_signals
 from marsmith.project.project import Project
-from marsmith.tune.load_trial import Conditions
+from marsmith.tune.conditions import Conditions
 from marsmith.tune.measurements import Measurement
 from marsmith.tune.search import Tuning
 from marsmith.tune.space import Configuration, Space

@@ -5,14 +5,15 @@ The colour distance is what counts, so neither dark on light nor any pair of col
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
+from figure_pieces import Floats, Mask, pieces_of
+from PIL import Image, ImageFilter
 
-Floats = NDArray[np.floating[Any]]
-Mask = NDArray[np.bool_]
+_SMOOTH = ImageFilter.BoxBlur(0.75)
+_SAMPLED = 22  # pixels of each side that are enough to find the ground
+_FITS = (1, 3, 6, 6)  # terms of the ground's surface in each step of the search
 
 
 def contrast_of(image: Image.Image, rules: tuple[int, int]) -> Floats:
@@ -22,22 +23,22 @@ def contrast_of(image: Image.Image, rules: tuple[int, int]) -> Floats:
     opposite to the figure (a shadow of a light figure, a halo) counts as ground. So do ruled
     lines, if there are at least ``rules`` of them (across, down).
     """
-    pixels = np.asarray(image, dtype=np.float32).reshape(image.height, image.width, -1) / 255
-    difference = _without_rules(_smooth(pixels - _ground(pixels)), rules)
-    flat = difference.reshape(-1, difference.shape[2])
-    energy = np.einsum("nc,nc->n", flat, flat)
+    pixels = (
+        np.asarray(image.filter(_SMOOTH), dtype=np.float32).reshape(image.height, image.width, -1)
+        / 255
+    )
+    difference = (pixels - _ground(pixels)).reshape(-1, pixels.shape[2])
+    energy = np.einsum("nc,nc->n", difference, difference)
     # Less than half of a picture may be ground, so the noise is judged by the quietest part.
-    noise = 2.4 * float(np.quantile(energy, 0.2))
-    weighted = flat * np.maximum(energy - 9 * noise, 0)[:, None]
-    axis = np.linalg.eigh(weighted.T @ flat)[1][:, -1]
-    along = flat @ axis
+    few = energy[::3]
+    noise = 2.4 * float(np.partition(few, len(few) // 5)[len(few) // 5])
+    weighted = difference * np.maximum(energy - 9 * noise, 0)[:, None]
+    axis = np.linalg.eigh(weighted.T @ difference)[1][:, -1]
     if float((weighted @ axis).sum()) < 0:
-        along = -along
-    distance = np.sqrt(energy / flat.shape[1])
-    distance[along < -0.5 * np.sqrt(energy)] = 0
+        axis = -axis
+    along = _without_rules((difference @ axis).reshape(image.height, image.width), rules)
     # Noise alone has a distance too; taking it off leaves the ground near 0.
-    floor = 1.5 * np.sqrt(noise / flat.shape[1])
-    result: Floats = np.maximum(distance - floor, 0).reshape(difference.shape[:2])
+    result: Floats = np.maximum(along - 1.5 * np.sqrt(noise), 0) / np.sqrt(len(axis))
     return result
 
 
@@ -48,60 +49,74 @@ def _ground(pixels: Floats) -> Floats:
     so neither a thick figure nor one that touches the border pulls it away.
     """
     height, width, channels = pixels.shape
-    rows = np.linspace(0, height - 1, min(height, 40)).round().astype(int)
-    columns = np.linspace(0, width - 1, min(width, 40)).round().astype(int)
-    sample = pixels[rows][:, columns].reshape(-1, channels)
-    y, x = np.meshgrid(rows / height * 2 - 1, columns / width * 2 - 1, indexing="ij")
-    terms = _terms(y.ravel(), x.ravel())
-    rim = np.maximum(np.abs(y), np.abs(x)) > 0.85
-    colour, filled = _ground_colour(sample.reshape(*rim.shape, -1), rim)
-    guess = np.broadcast_to(colour, sample.shape)
-    for step in range(8):
-        distance = np.sqrt(((sample - guess) ** 2).mean(axis=1))
+    terms = _terms(height, width)
+    some = np.ix_(*(np.linspace(0, n - 1, min(n, _SAMPLED)).astype(int) for n in (height, width)))
+    small = pixels[some]
+    colour, filled = _ground_colour(small)
+    sample = small.reshape(-1, channels)
+    few = terms[some].reshape(-1, 6)
+    guess: Floats = np.broadcast_to(colour, sample.shape)
+    quantile = len(sample) * (3 if filled else 7) // 20
+    for count in _FITS:
         # A thick figure that fills the picture has more pixels than the scraps of its ground,
         # which then give one colour at best.
-        reach = max(3.0 * float(np.quantile(distance, 0.15 if filled else 0.35)), 0.015)
-        weight = (1 / (1 + (distance / reach) ** 4))[:, None] + 1e-6
-        count = 1 if filled or step == 0 else 3 if step < 3 else 6
-        system = terms[:, :count].T @ (weight * terms[:, :count]) + 1e-4 * np.eye(count)
-        fit = np.linalg.solve(system, terms[:, :count].T @ (weight * sample))
-        guess = terms[:, :count] @ fit
-    y, x = np.meshgrid(
-        np.arange(height) / height * 2 - 1, np.arange(width) / width * 2 - 1, indexing="ij"
-    )
-    surface: Floats = (_terms(y.ravel(), x.ravel())[:, :count] @ fit).astype(np.float32)
+        count = 1 if filled else count
+        distance = np.einsum("nc,nc->n", sample - guess, sample - guess)
+        reach = max(9 * float(np.partition(distance, quantile)[quantile]), 2.25e-4 * channels)
+        weight = 1 / (1 + np.square(distance / reach)) + 1e-6
+        known = few[:, :count]
+        system = (known * weight[:, None]).T
+        fit = np.linalg.solve(system @ known + 1e-4 * np.eye(count), system @ sample)
+        guess = known @ fit
+    surface: Floats = terms.reshape(-1, 6)[:, : len(fit)] @ fit.astype(np.float32)
     return surface.reshape(pixels.shape)
 
 
-def _ground_colour(sample: Floats, rim: Mask) -> tuple[Floats, bool]:
+@lru_cache(maxsize=8)  # most looks are square
+def _terms(height: int, width: int) -> Floats:
+    """Return the terms of a quadratic surface, [H, W, 6], plainest first."""
+    y, x = (np.linspace(-1, 1, side, dtype=np.float32) for side in (height, width))
+    down, right = np.meshgrid(y, x, indexing="ij")
+    one = np.ones_like(down)
+    return np.stack([one, right, down, right * right, right * down, down * down], axis=2)
+
+
+def _ground_colour(sample: Floats) -> tuple[Floats, bool]:
     """Return the colour [C] of the ground of [H, W, C], and whether the figure fills it all."""
-    flat = sample.reshape(-1, sample.shape[2])
+    height, width, channels = sample.shape
+    flat = sample.reshape(-1, channels)
+    rim = np.ones((height, width), dtype=bool)
+    edge = height // 13, width // 13
+    rim[edge[0] + 1 : height - edge[0] - 1, edge[1] + 1 : width - edge[1] - 1] = False
     common = np.median(sample[rim], axis=0)
     spread = flat - flat.mean(axis=0)
     along = spread @ np.linalg.eigh(spread.T @ spread)[1][:, -1]
-    cut = 0.0
-    if float(along.var()) < 1e-5:
+    variance = float(along.var())
+    if variance < 1e-5:
         return common, False
+    cut = 0.0
     for _ in range(4):
-        cut = float(along[along <= cut].mean() + along[along > cut].mean()) / 2
-    upper = (along > cut).reshape(rim.shape)
-    halves = float(along[along > cut].mean() - along[along <= cut].mean()) / 2
-    share = float(upper.mean())
-    explained = 4 * share * (1 - share) * halves**2 / float(along.var())
-    if 0.12 < upper[rim].mean() < 0.88 and explained > 0.8:
+        upper = along > cut
+        above = np.count_nonzero(upper)
+        total = float(along @ upper)
+        high, low = total / above, -total / (len(along) - above)  # the sum of all is 0
+        cut = (high + low) / 2
+    share = above / len(along)
+    explained = share * (1 - share) * (high - low) ** 2 / variance
+    mask = upper.reshape(rim.shape)
+    if 0.12 < mask[rim].mean() < 0.88 and explained > 0.8:
         # The figure may fill the picture. Then it reaches all borders in one piece, and the
         # ground around it and in its holes is in several.
-        counts = [_pieces(upper), _pieces(~upper)]
-        for half, figure, ground in ((upper, *counts), (~upper, *counts[::-1])):
+        counts = [_large(mask), _large(~mask)]
+        for half, figure, ground in ((mask, *counts), (~mask, *counts[::-1])):
             if figure == 1 < ground and _fills(half):
                 return np.median(flat[~half.ravel()], axis=0), True
     return common, False
 
 
-def _pieces(mask: Mask) -> int:
+def _large(mask: Mask) -> int:
     """Count the pieces of a mask, leaving out the tiny ones."""
-    sizes = np.unique(label_pieces(mask)[mask], return_counts=True)[1]
-    return int((sizes > mask.size // 200).sum())
+    return int((pieces_of(mask, mask).mass > mask.size // 200).sum())
 
 
 def _fills(mask: Mask) -> bool:
@@ -109,71 +124,21 @@ def _fills(mask: Mask) -> bool:
     return bool(min(m.any() for m in (mask[:2], mask[-2:], mask[:, :2], mask[:, -2:])))
 
 
-def _terms(y: NDArray[Any], x: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the terms of a quadratic surface, [N, 6], plainest first."""
-    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1).astype(np.float64)
-
-
-def _smooth(values: Floats) -> Floats:
-    """Blur [H, W, C] over 3x3 pixels, weights 1 2 1, against noise."""
-    for axis in (0, 1):
-        edge = [(1, 1) if place == axis else (0, 0) for place in range(3)]
-        wide = np.pad(values, edge, mode="edge")
-        count = values.shape[axis]
-        first, middle, last = (np.take(wide, range(i, i + count), axis=axis) for i in range(3))
-        values = (first + 2 * middle + last) / 4
-    return values
-
-
-def _without_rules(difference: Floats, least: tuple[int, int]) -> Floats:
-    """Take ruled lines out of [H, W, C]: thin, straight, from one border to the other."""
+def _without_rules(contrast: Floats, least: tuple[int, int]) -> Floats:
+    """Take ruled lines out of [H, W]: thin, straight, from one border to the other."""
     for count in least:
-        height, width = difference.shape[:2]
-        line = np.median(difference, axis=1)  # [H, C], blind to a figure on half of the row
+        height, width = contrast.shape
         rim = max(2, width // 16)
-        ends = np.stack([difference[:, :rim].mean(1), difference[:, -rim:].mean(1)])
-        strength = np.abs(line).max(axis=1)
-        ruled = (strength > 0.012) & (np.abs(ends - line).max(axis=(0, 2)) < 0.5 * strength)
-        thin = ruled & ~_long_runs(ruled, max(4, height // 20))
-        if np.count_nonzero(thin & ~np.r_[False, thin[:-1]]) >= count:
-            difference = difference - np.where(thin[:, None], line, 0)[:, None, :]
-        difference = difference.swapaxes(0, 1)
-    return difference
-
-
-def _long_runs(line: Mask, length: int) -> Mask:
-    """Keep the runs of true values in [N] of at least ``length``."""
-    starts = np.flatnonzero(line & ~np.r_[False, line[:-1]])
-    ends = np.flatnonzero(line & ~np.r_[line[1:], False])
-    kept = np.zeros_like(line)
-    for start, end in zip(starts, ends, strict=True):
-        kept[start : end + 1] = end - start >= length
-    return kept
-
-
-def label_pieces(mask: Mask) -> NDArray[np.int64]:
-    """Number the 8-connected pieces of [H, W] from 1; 0 is outside."""
-    height, width = mask.shape
-    parent = np.arange(height * width)
-    index = parent.reshape(mask.shape)
-    pairs = []
-    for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
-        here = (slice(0, height - down), slice(max(0, -right), width - max(0, right)))
-        there = (slice(down, height), slice(max(0, right), width + min(0, right)))
-        both = mask[here] & mask[there]
-        pairs.append(np.stack([index[here][both], index[there][both]]))
-    first, second = np.concatenate(pairs, axis=1)
-    while first.size:
-        low, high = (
-            np.minimum(parent[first], parent[second]),
-            np.maximum(parent[first], parent[second]),
-        )
-        open_ = low != high
-        first, second = first[open_], second[open_]
-        np.minimum.at(parent, high[open_], low[open_])
-        while True:
-            shorter = parent[parent]
-            if np.array_equal(shorter, parent):
-                break
-            parent = shorter
-    return np.where(mask, parent.reshape(mask.shape) + 1, 0)
+        ends = np.stack([contrast[:, :rim].mean(1), contrast[:, -rim:].mean(1)])
+        if (np.abs(ends).min(axis=0) > 0.006).any():
+            # The median is blind to a figure on half of the row.
+            line = np.partition(contrast, width // 2, axis=1)[:, width // 2]
+            ruled = (np.abs(line) > 0.02) & (np.abs(ends - line).max(0) < 0.5 * np.abs(line))
+            edges = np.flatnonzero(np.diff(ruled, prepend=False, append=False))
+            lengths = edges[1::2] - edges[::2]
+            thin = lengths < max(4, height // 20)
+            if np.count_nonzero(thin) >= count:
+                ruled[ruled] = np.repeat(thin, lengths)
+                contrast = contrast - np.where(ruled, line, 0)[:, None]
+        contrast = contrast.T
+    return contrast

@@ -13,9 +13,11 @@ from marsmith.answers.messages import Request
 from marsmith.core.errors import ClientError
 
 MULTIPART = "multipart/form-data"
+FORM = ".form"  # the ending of a file that holds the body of a form
 _NAME = re.compile(r"[\w\-.\[\] ]+")  # no client and no server needs to escape these
 _ODD = re.compile(r'[\x00-\x1f\x7f"\\;]')
 _LINE = b"\r\n"
+_FIRST_LINE = re.compile(rb"--([\w'()+,\-./:=?]{1,70})\r\n")
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,12 @@ def _head(field: Field) -> bytes:
         )
     name = _ODD.sub("_", field.filename)
     return f'{place}; filename="{name}"\r\nContent-Type: {kind}\r\n\r\n'.encode()
+
+
+def type_of_form(body: bytes) -> str:
+    """Return the content type of a form's body; empty for another body."""
+    first = _FIRST_LINE.match(body)
+    return f'{MULTIPART}; boundary="{first[1].decode()}"' if first else ""
 
 
 def boundary_of(content_type: str) -> str | None:

@@ -39,6 +39,11 @@ class Request:
         return {**kept, **self.headers}
 
 
+def is_success(status: int) -> bool:
+    """Tell whether a status is 2xx."""
+    return 200 <= status < 300
+
+
 @dataclass(frozen=True)
 class Response:
     """TorchServe's answer to one request."""
@@ -51,7 +56,7 @@ class Response:
     @property
     def ok(self) -> bool:
         """Whether the status is 2xx."""
-        return 200 <= self.status < 300
+        return is_success(self.status)
 
     @property
     def content_type(self) -> str:

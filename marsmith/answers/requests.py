@@ -1,7 +1,8 @@
 """Requests of files and of forms whose fields are files, as the command line and clients send them.
 
-A JSON file is sent as JSON. Other files have no content type unless one is given: handlers take
-their bytes. In a form each file has the type that its ending tells, as browsers and curl do it.
+A .json file is sent as JSON, and a .form file, which holds the body of a form, as a form. Other
+files have no content type unless one is given: handlers take their bytes. In a form that is made
+here each file has the type that its ending tells, as browsers and curl do it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
-from marsmith.answers.forms import Field, form
+from marsmith.answers.forms import FORM, Field, form, type_of_form
 from marsmith.answers.messages import Request
 from marsmith.core.errors import ClientError
 
@@ -45,7 +46,7 @@ def accepting(request: Request, accept: str) -> Request:
 
 
 def likely_type(name: str) -> str:
-    """Return the content type of a file that is a whole body."""
+    """Return the content type of a file that is a whole body, as far as its name tells it."""
     return JSON if PurePath(name).suffix.lower() == ".json" else ""
 
 
@@ -53,7 +54,10 @@ def file_request(
     path: Path, content_type: str = "", headers: Mapping[str, str] | None = None
 ) -> Request:
     """Return a request with a file as its body. Raises ClientError if it cannot be read."""
-    return Request(read_file(path), content_type or likely_type(path.name), headers or {})
+    body = read_file(path)
+    if not content_type and path.suffix.lower() == FORM:
+        content_type = type_of_form(body)
+    return Request(body, content_type or likely_type(path.name), headers or {})
 
 
 def file_field(name: str, path: Path, content_type: str = "") -> Field:

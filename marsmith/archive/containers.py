@@ -37,9 +37,9 @@ class Container(ABC):
     No two of its entries share a name, none is a link, and none is unsafe to unpack.
     """
 
-    def __init__(self, path: Path, parts: list[Part]) -> None:
+    def __init__(self, shown: Path, parts: list[Part]) -> None:
         require_sound(parts)
-        self._path = path
+        self._shown = shown  # the path that messages name
         self._parts = parts
         self._files = {part.name: part for part in parts if not part.folder}
 
@@ -59,12 +59,12 @@ class Container(ABC):
 
     def pieces(self, name: str) -> Iterator[bytes]:
         """Yield one file's bytes. Raises ArchiveError if it is missing or damaged."""
-        with _damage(self._path, name):
+        with _damage(self._shown, name):
             yield from self._content(self._files[name])
 
     def copy(self, name: str, target: Path) -> None:
         """Write one file. Raises ArchiveError if it is missing or damaged."""
-        with _damage(self._path, name), target.open("wb") as output:
+        with _damage(self._shown, name), target.open("wb") as output:
             for piece in self._content(self._files[name]):
                 output.write(piece)
 
@@ -72,19 +72,19 @@ class Container(ABC):
         """Write all files into a folder. Raises ArchiveError."""
         for part in self._parts:
             target = folder / part.name
-            with _damage(self._path, part.name):
+            with _damage(self._shown, part.name):
                 (target if part.folder else target.parent).mkdir(parents=True, exist_ok=True)
             if not part.folder:
                 self.copy(part.name, target)
 
 
-def open_container(path: Path) -> Container:
-    """Open an archive in any form.
+def open_container(path: Path, shown: Path) -> Container:
+    """Open an archive in any form; `shown` is the path that messages name.
 
     Raises ArchiveError if it is in none of them, or unsafe, or if readers would differ on it.
     """
-    with _naming(path), _damage(path, ""):
-        return _Folder(path) if path.is_dir() else _Packed(path)
+    with _naming(shown), _damage(shown, ""):
+        return _Folder(path, shown) if path.is_dir() else _Packed(path, shown)
 
 
 @contextmanager
@@ -117,13 +117,13 @@ def _damage(path: Path, part: str) -> Iterator[None]:
 class _Packed(Container):
     """A zip or a tar, by what it begins with."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, shown: Path) -> None:
         self._file = self._plain = OpenFile.of(path)
         if self._file.at(0, 2) == b"\x1f\x8b":
             self._plain, parts = tar_parts(self._file)
         else:
             parts = zip_parts(self._file)
-        super().__init__(path, parts)
+        super().__init__(shown, parts)
 
     @property
     def digest(self) -> str:
@@ -134,12 +134,13 @@ class _Packed(Container):
 
 
 class _Folder(Container):
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, shown: Path) -> None:
+        self._path = path
         parts: list[Part] = []
         for part in _below(path, ""):
             parts.append(part)
             require_few(len(parts))
-        super().__init__(path, sorted(parts, key=lambda part: part.name))
+        super().__init__(shown, sorted(parts, key=lambda part: part.name))
 
     @property
     def digest(self) -> str:
@@ -147,7 +148,7 @@ class _Folder(Container):
         return sha256_of("".join(lines).encode())
 
     def _sha256(self, name: str) -> str:
-        with _damage(self._path, name):
+        with _damage(self._shown, name):
             return sha256_of(OpenFile.below(self._path, name).stream())
 
     def _content(self, part: Part) -> Iterator[bytes]:

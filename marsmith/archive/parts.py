@@ -40,11 +40,11 @@ def contradiction(name: str, what: str) -> ArchiveError:
     return ArchiveError(message, REBUILD, code="archive-contradicts-itself")
 
 
-def require_few(count: int) -> None:
+def require_few(count: int, most: int = MOST_ENTRIES) -> None:
     """Raise ArchiveError for more entries than a model needs."""
-    if count > MOST_ENTRIES:
+    if count > most:
         raise ArchiveError(
-            f"it holds more than {MOST_ENTRIES} entries",
+            f"it holds more than {most} entries",
             "pack many small files into one, and build the archive again",
             code="too-many-entries",
         )

@@ -18,6 +18,7 @@ from marsmith.core.errors import ArchiveError
 
 _LARGEST_TEXT = 512 << 10  # bytes of a manifest, a model-config, an index of samples
 
+WORKFLOW_HINT = "name the archives of its models; what joins them can be a handler, or a client"
 _WORKFLOW = "WAR-INF/MANIFEST.json"  # torch-workflow-archiver writes it
 
 
@@ -31,15 +32,15 @@ class Archive:
         self.path = path
         if not path.exists():
             hint = f"build it: marsmith build {self.name}"
-            raise ArchiveError(f"there is no archive {path}", hint, code="archive-missing")
+            raise ArchiveError(f"there is no archive {self.shown}", hint, code="archive-missing")
         if not os.access(path, os.R_OK):
-            hint = f"allow it: chmod u+r {path}"
-            raise ArchiveError(f"you may not read {path}", hint, code="archive-unreadable")
-        self._container = open_container(path)
+            hint = f"allow it: chmod u+r {self.shown}"
+            raise ArchiveError(f"you may not read {self.shown}", hint, code="archive-unreadable")
+        self._container = open_container(path, self.shown)
         if self._is_workflow():
             raise ArchiveError(
-                f"{path} is an archive of a workflow, and not of a model",
-                "name the archives of its models; what joins them can be a handler, or a client",
+                f"{self.shown} is an archive of a workflow, and not of a model",
+                WORKFLOW_HINT,
                 code="workflow-archive",
             )
 
@@ -101,7 +102,7 @@ class Archive:
         if name is None:
             return {}
         text = self.read_text(name, "model-config-unreadable")
-        return parse_model_config(text, f"{self.path}: {name}")
+        return parse_model_config(text, f"{self.shown}: {name}")
 
     @cached_property
     def samples(self) -> tuple[Sample, ...]:
@@ -115,7 +116,7 @@ class Archive:
         text = self.read(name, _LARGEST_TEXT + 1)
         if len(text) > _LARGEST_TEXT:
             hint = f"shorten it, and build the archive again: marsmith build {self.name}"
-            message = f"{self.path}: {name} is larger than {_LARGEST_TEXT >> 10} KiB"
+            message = f"{self.shown}: {name} is larger than {_LARGEST_TEXT >> 10} KiB"
             raise ArchiveError(message, hint, code=code)
         return text
 

@@ -11,9 +11,11 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from marsmith.archive.open_file import OpenFile
 from marsmith.archive.parts import (
+    MOST_ENTRIES,
     DamageError,
     Part,
     contradiction,
@@ -29,8 +31,8 @@ _LOCATOR = struct.Struct("<4sLQL")
 _LISTED = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
 _MAX16, _MAX32 = 0xFFFF, 0xFFFFFFFF
-_STORED, _DEFLATED = 0, 8
-_ENCRYPTED, _STREAMED, _UTF8 = 0x0001, 0x0008, 0x0800
+STORED, DEFLATED = 0, 8
+ENCRYPTED, _STREAMED, _UTF8 = 0x0001, 0x0008, 0x0800
 _LEVEL = 0x0006  # how well it was deflated; says nothing to a reader
 _ZIP64, _UNICODE_PATH = 0x0001, 0x7075  # extra fields
 _LARGEST_DIRECTORY = 16 << 20  # bytes
@@ -38,8 +40,8 @@ _KINDS = {0: "", 0o100000: "", 0o040000: "", 0o120000: "a link", 0o010000: "a na
 
 
 @dataclass(frozen=True)
-class _Listed:
-    """What the directory says of an entry."""
+class Listed:
+    """What the directory says of an entry; sizes are in bytes."""
 
     raw_name: bytes
     flags: int
@@ -52,7 +54,17 @@ class _Listed:
 
     @property
     def name(self) -> str:
+        """Its name; bytes that are not of its encoding are escaped."""
         return self.raw_name.decode("utf-8" if self.flags & _UTF8 else "ascii", "backslashreplace")
+
+
+class ByPlace(Protocol):
+    """What is read by place."""
+
+    size: int  # bytes
+
+    def at(self, place: int, size: int) -> bytes:
+        """Return the bytes at a place; fewer at the end."""
 
 
 def zip_parts(file: OpenFile) -> list[Part]:
@@ -61,11 +73,7 @@ def zip_parts(file: OpenFile) -> list[Part]:
     Raises ArchiveError if any byte of it is neither of an entry nor of the directory, or if the
     headers before the entries differ from the directory; DamageError if it is no zip, or cut off.
     """
-    count, start, size = _end(file)
-    require_few(count)
-    if size > _LARGEST_DIRECTORY:
-        raise contradiction("its directory", "is far too large")
-    listed = list(_directory(file.at(start, size), count))
+    listed, start = listed_in(file, MOST_ENTRIES)
     require_bounded(sum(one.size for one in listed), file.size)
     parts, place = {}, 0
     for one in sorted(listed, key=lambda one: one.offset):
@@ -77,7 +85,28 @@ def zip_parts(file: OpenFile) -> list[Part]:
     return [parts[one.offset] for one in listed]
 
 
-def _end(file: OpenFile) -> tuple[int, int, int]:
+def listed_in(file: ByPlace, most: int) -> tuple[list[Listed], int]:
+    """Return what the one directory of a zip lists, at most so much, and where it begins.
+
+    Raises ArchiveError if readers could find another directory, DamageError if there is none.
+    """
+    count, start, size = _end(file)
+    require_few(count, most)
+    if size > _LARGEST_DIRECTORY:
+        raise contradiction("its directory", "is far too large")
+    return list(_directory(file.at(start, size), count)), start
+
+
+def data_place(file: ByPlace, one: Listed) -> int:
+    """Return where the bytes of an entry begin: behind its local header."""
+    header = file.at(one.offset, _LOCAL.size)
+    if len(header) < _LOCAL.size or header[:4] != b"PK\x03\x04":
+        raise contradiction(one.name, "is not where the directory says")
+    name, extra = struct.unpack_from("<HH", header, _LOCAL.size - 4)
+    return int(one.offset + _LOCAL.size + name + extra)
+
+
+def _end(file: ByPlace) -> tuple[int, int, int]:
     """Return how many entries the directory has, where it begins, and its size."""
     tail_place = max(0, file.size - _END.size - _MAX16)
     tail = file.at(tail_place, file.size - tail_place)
@@ -106,7 +135,7 @@ def _end(file: OpenFile) -> tuple[int, int, int]:
     return count, start, size
 
 
-def _end64(file: OpenFile, end: int, locator: bytes) -> tuple[int, int, int, int]:
+def _end64(file: ByPlace, end: int, locator: bytes) -> tuple[int, int, int, int]:
     """Return where the zip64 record begins; and the number, size and place of the directory."""
     place = end - _LOCATOR.size - _END64.size
     _, disk, found, disks = _LOCATOR.unpack(locator)
@@ -119,7 +148,7 @@ def _end64(file: OpenFile, end: int, locator: bytes) -> tuple[int, int, int, int
     return place, count, size, start
 
 
-def _directory(data: bytes, count: int) -> Iterator[_Listed]:
+def _directory(data: bytes, count: int) -> Iterator[Listed]:
     place = 0
     for _ in range(count):
         if data[place : place + 4] != b"PK\x01\x02" or place + _LISTED.size > len(data):
@@ -130,7 +159,7 @@ def _directory(data: bytes, count: int) -> Iterator[_Listed]:
         place += _LISTED.size
         ends = [place + name, place + name + extra, place + name + extra + comment]
         raw, more = data[place : ends[0]], data[ends[0] : ends[1]]
-        one = _Listed(raw, flags, method, crc, packed, size, offset, mode >> 16)
+        one = Listed(raw, flags, method, crc, packed, size, offset, mode >> 16)
         if ends[2] > len(data) or disk or b"PK" in data[ends[1] : ends[2]]:
             raise contradiction(one.name, "has a comment that hides data")
         place = ends[2]
@@ -139,7 +168,7 @@ def _directory(data: bytes, count: int) -> Iterator[_Listed]:
         raise contradiction("its directory", "lists more than it counts")
 
 
-def _widened(one: _Listed, extra: dict[int, bytes]) -> _Listed:
+def _widened(one: Listed, extra: dict[int, bytes]) -> Listed:
     """Return an entry with the values that need 64 bits."""
     narrow = {"size": one.size, "packed": one.packed, "offset": one.offset}
     names = [name for name, value in narrow.items() if value == _MAX32]
@@ -152,7 +181,7 @@ def _widened(one: _Listed, extra: dict[int, bytes]) -> _Listed:
     return replace(one, **dict(zip(names, values, strict=True)))
 
 
-def _extra(one: _Listed, data: bytes) -> dict[int, bytes]:
+def _extra(one: Listed, data: bytes) -> dict[int, bytes]:
     """Return the extra fields of a header."""
     found: dict[int, bytes] = {}
     while len(data) >= 4:
@@ -166,18 +195,16 @@ def _extra(one: _Listed, data: bytes) -> dict[int, bytes]:
     return found
 
 
-def _part(file: OpenFile, one: _Listed) -> tuple[Part, int]:
+def _part(file: OpenFile, one: Listed) -> tuple[Part, int]:
     """Return an entry's part, and where the next entry must begin."""
-    header = file.at(one.offset, _LOCAL.size)
-    if len(header) < _LOCAL.size or header[:4] != b"PK\x03\x04":
-        raise contradiction(one.name, "is not where the directory says")
-    _, _, flags, method, _, _, crc, packed, size, name, extra = _LOCAL.unpack(header)
+    place = data_place(file, one)
+    header = _LOCAL.unpack(file.at(one.offset, _LOCAL.size))
+    _, _, flags, method, _, _, crc, packed, size, name, extra = header
     more = file.at(one.offset + _LOCAL.size, name + extra)
     if (flags, method, more[:name]) != (one.flags, one.method, one.raw_name):
         raise contradiction(one.name, "has another name or form in the directory")
     _require_plain(one)
     wide = _extra(one, more[name:]).get(_ZIP64, b"")
-    place = one.offset + _LOCAL.size + name + extra
     _require_same_sizes(one, (crc, packed, size), wide)
     end = place + one.packed
     if one.flags & _STREAMED:
@@ -186,14 +213,14 @@ def _part(file: OpenFile, one: _Listed) -> tuple[Part, int]:
     folder = one.name.endswith("/")
     if folder and one.size:
         raise contradiction(one.name, "is a folder with bytes of its own")
-    where = (place, one.packed, one.method == _DEFLATED, one.crc)
+    where = (place, one.packed, one.method == DEFLATED, one.crc)
     return Part(one.name.removesuffix("/"), one.size, kind, folder, *where), end
 
 
-def _require_plain(one: _Listed) -> None:
+def _require_plain(one: Listed) -> None:
     """Raise ArchiveError unless both readers can read the name and the bytes of an entry."""
-    if one.flags & _ENCRYPTED or one.method not in (_STORED, _DEFLATED):
-        how = "encrypted" if one.flags & _ENCRYPTED else f"compressed with method {one.method}"
+    if one.flags & ENCRYPTED or one.method not in (STORED, DEFLATED):
+        how = "encrypted" if one.flags & ENCRYPTED else f"compressed with method {one.method}"
         hint = "build it again without a password, with zip's methods deflate or stored"
         raise ArchiveError(f"{one.name!r} is {how}", hint, code="archive-compression")
     if one.flags & ~(_STREAMED | _UTF8 | _LEVEL):
@@ -202,11 +229,11 @@ def _require_plain(one: _Listed) -> None:
         one.raw_name.decode("utf-8" if one.flags & _UTF8 else "ascii")
     except UnicodeDecodeError as error:
         raise contradiction(one.name, "has a name without its encoding") from error
-    if one.method == _STORED and (one.flags & _STREAMED or one.packed != one.size):
+    if one.method == STORED and (one.flags & _STREAMED or one.packed != one.size):
         raise contradiction(one.name, "is stored without its size")
 
 
-def _require_same_sizes(one: _Listed, local: tuple[int, int, int], wide: bytes) -> None:
+def _require_same_sizes(one: Listed, local: tuple[int, int, int], wide: bytes) -> None:
     """Raise ArchiveError unless the local header has the sizes of the directory."""
     crc, packed, size = local
     streamed = one.flags & _STREAMED
@@ -221,7 +248,7 @@ def _require_same_sizes(one: _Listed, local: tuple[int, int, int], wide: bytes) 
         raise contradiction(one.name, "has another checksum in the directory")
 
 
-def _after_descriptor(file: OpenFile, one: _Listed, place: int) -> int:
+def _after_descriptor(file: OpenFile, one: Listed, place: int) -> int:
     """Return where a streamed entry ends: Java finds that by its deflate stream alone."""
     size, crc = 0, 0
     for piece in inflated(file, place, one.packed):

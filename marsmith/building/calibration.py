@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from marsmith.core.errors import BuildError
+from marsmith.core.files_below import files_below
 from marsmith.core.hashing import sha256_of
 
 MOST_CALIBRATING, MOST_HELD_OUT = 200, 300
@@ -24,9 +25,9 @@ class Photos:
 def split_photos(folder: Path) -> Photos:
     """Split the pictures below a folder in two, always in the same way.
 
-    Raises BuildError if there are too few.
+    Raises BuildError if there are too few, ProjectError for a link that leads out.
     """
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _PICTURES)
+    files = [path for path in files_below(folder) if path.suffix.lower() in _PICTURES]
     if len(files) < 2:
         raise BuildError(
             f"{folder} holds {len(files) or 'no'} picture{'s' * (len(files) != 1)}, "

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
-import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from marsmith.answers.agreement import Agreement, agreement
-from marsmith.answers.messages import Request
+from marsmith.answers.agreement import Agreement
 from marsmith.archive.reader import Archive
 from marsmith.building.building import build
 from marsmith.building.calibration import Photos, split_photos
+from marsmith.building.export_formats import FORMATS
+from marsmith.building.export_limits import Limits, require_agreement
+from marsmith.building.export_process import run_export
 from marsmith.building.writer import write_archive
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import BuildError
@@ -26,47 +21,9 @@ from marsmith.core.extras import MODULES
 from marsmith.core.installed import require
 from marsmith.project.accepted_code import accepted_by, refuse_code
 from marsmith.project.entries import entries
+from marsmith.project.find_modules import has_engines
 from marsmith.project.project import Project
 from marsmith.project.spec import ArchiveSpec
-from marsmith.torchserve.environment import without_secrets
-from marsmith.torchserve.front_end import parameters_of
-
-_ENGINES_FILE = "torch_engines.py"  # of handlers that know handler_config.engine and dtype
-
-
-@dataclass(frozen=True)
-class Format:
-    """A format: the endings of its files, its engine, and the engine's dtypes."""
-
-    endings: tuple[str, ...]
-    engine: str
-    dtypes: tuple[str, ...] = ("float32", "bfloat16")
-
-
-FORMATS = {
-    "torchscript-trace": Format((".pt",), "torchscript"),
-    "torchscript-script": Format((".pt",), "torchscript"),
-    "torch-export": Format((".pt2",), "eager"),
-    "onnx": Format((".onnx",), "onnxruntime", ("float32", "int8")),
-    "openvino": Format((".xml", ".bin"), "openvino", ("float32", "bfloat16", "int8")),
-    "aotinductor": Format((".pt2",), "aotinductor"),
-}
-DTYPES = ("float32", "bfloat16", "int8")
-_CHILD = Path(__file__).parents[1] / "programs" / "export_model.py"
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How much a model may differ from eager.
-
-    `outputs`: difference of a float32 model's outputs, as a share of the largest (at least 1).
-    `agreement`: for bfloat16 and int8, the share of photos with the same answer.
-    `samples`: the smallest tolerance of samples in the new archive.
-    """
-
-    outputs: float = 1e-4
-    agreement: float = 0.97
-    samples: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -113,13 +70,12 @@ def export(
     split = split_photos(photos) if photos else Photos()
     (built,) = build(project, (name,))
     archive = Archive(built.path)
-    refuse_code(archive, accepted_by(project))
     other = _spec_of(project, spec, kind, dtype, limits)
     files = [f"{other.name}{ending}" for ending in FORMATS[kind].endings]
     with tempfile.TemporaryDirectory(prefix="marsmith-export-") as folder:
         model = Path(folder) / "model"
-        with zipfile.ZipFile(built.path) as file:
-            file.extractall(model)
+        archive.unpack(model)
+        refuse_code(archive, accepted_by(project), model)  # what is unpacked is what is run
         job = {
             "format": kind,
             "dtype": dtype,
@@ -130,8 +86,8 @@ def export(
             "calibrating": [str(path.absolute()) for path in split.calibrating],
             "held_out": [str(path.absolute()) for path in split.held_out],
         }
-        found = _run(model, Path(folder), archive, job)
-        agreed = _check(archive, other, found, limits, dtype)
+        found = run_export(model, Path(folder), archive, job)
+        agreed = require_agreement(archive, other, found, limits, dtype)
         sha256 = write_archive(project, _with_files(other, [model / file for file in files]))
         kept = _keep([model / file for file in files], keep) if keep else ()
     path = project.model_store / f"{other.name}.mar"
@@ -143,7 +99,7 @@ def export(
 
 def knows_engines(project: Project, spec: ArchiveSpec) -> bool:
     """Return whether a handler is derived from marsmith_handlers, which load models by engines."""
-    return any(Path(entry.name).name == _ENGINES_FILE for entry in entries(project, spec))
+    return has_engines(entry.name for entry in entries(project, spec))
 
 
 def _refuse_impossible(project: Project, spec: ArchiveSpec, kind: str, dtype: str) -> None:
@@ -175,7 +131,7 @@ def _refuse_impossible(project: Project, spec: ArchiveSpec, kind: str, dtype: st
         dtype != "float32" or kind in ("openvino", "aotinductor")
     ):
         raise BuildError(
-            f"{spec.name}'s handler has no engines: {_ENGINES_FILE} is not among its files",
+            f"{spec.name}'s handler loads no engines: it is not one of marsmith_handlers",
             "derive the handler from one of marsmith_handlers, or choose another format",
             code="export-without-engines",
         )
@@ -224,83 +180,3 @@ def _relative(project: Project, path: Path) -> Path:
     """Return a path for archives.toml: relative to the project, if it lies in it."""
     whole, root = path.resolve(), project.root.resolve()
     return whole.relative_to(root) if whole.is_relative_to(root) else whole
-
-
-def _parameters(request: Request) -> list[tuple[str, str, str]]:
-    """Return what a worker gets of a request: names, content types, and base64 of values."""
-    return [
-        (one.name, one.content_type, base64.b64encode(one.value).decode())
-        for one in parameters_of(request)
-    ]
-
-
-def _run(model: Path, folder: Path, archive: Archive, job: dict[str, Any]) -> dict[str, Any]:
-    """Run the export in a process with torch, in an environment as for workers."""
-    result = folder / "result.json"
-    samples = [_parameters(archive.request_of(sample)) for sample in archive.samples]
-    (folder / "job.json").write_text(json.dumps(job | {"samples": samples, "result": str(result)}))
-    known = without_secrets(os.environ)
-    environment = {k: v for k, v in known.items() if not k.startswith(("PYTHON", "TS_"))}
-    process = subprocess.run(  # noqa: S603
-        [sys.executable, "-s", str(_CHILD), str(folder / "job.json")],
-        cwd=model,
-        # A fixed seed fixes the order of sets, and with it the nodes of quantised graphs.
-        env=environment | {"PYTHONHASHSEED": "0", "PYTHONSAFEPATH": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if not result.exists():
-        lines = process.stderr.strip().splitlines() or ["it printed nothing"]
-        raise BuildError(
-            f"the export ended with status {process.returncode}: {lines[-1]}",
-            "there may be too little memory; try a smaller batchSize, or another format",
-            code="export-failed",
-        )
-    found: dict[str, Any] = json.loads(result.read_text())
-    if "error" in found:
-        message = f"{archive.name}: {found['error']}"
-        cause = RuntimeError(process.stderr)  # which MARSMITH_DEBUG prints
-        raise BuildError(message, found["hint"], code="export-failed") from cause
-    return found
-
-
-def _check(
-    archive: Archive, other: ArchiveSpec, found: dict[str, Any], limits: Limits, dtype: str
-) -> Agreement | None:
-    """Return how well the answers agree. Raises BuildError if a limit is exceeded."""
-    name = f"{archive.name} as {other.name.removeprefix(archive.name + '-')}"
-    for where, distance in found["differences"].items():
-        # For other dtypes, answers are compared, and outputs only need to be finite.
-        limit = limits.outputs if dtype == "float32" else sys.float_info.max
-        if distance["relative"] > limit:
-            raise BuildError(
-                f"{name} differs from eager by {distance['absolute']:.3g} on "
-                f"{where}, {distance['relative']:.2g} of the output's largest value",
-                "a model with branches on data needs torchscript-script; or raise --tolerance",
-                code="export-differs",
-            )
-    answers = [base64.b64decode(one) for one in found["answers"]]
-    for sample, spec, answer in zip(archive.samples, other.samples, answers, strict=True):
-        judged = replace(sample, tolerance=spec.tolerance, largest=spec.largest)
-        if wrong := judged.difference(archive.read(sample.response), answer):
-            raise BuildError(
-                f"{name} gives a wrong answer to its sample {sample.request}: {wrong}",
-                f"check the archive itself: marsmith check {archive.name}"
-                if dtype == "float32"
-                else f"if the answer is good enough: --sample-tolerance above {spec.tolerance:g}",
-                code="export-differs",
-            )
-    pairs = [(base64.b64decode(one), base64.b64decode(two)) for one, two in found["pairs"]]
-    if not pairs:
-        return None
-    agreed = agreement(pairs, max(sample.tolerance for sample in other.samples))
-    if dtype != "float32" and agreed.share < limits.agreement:
-        raise BuildError(
-            f"{name} answers {agreed.same} of {agreed.total} photos as eager does, "
-            f"{agreed.share:.1%}, less than {limits.agreement:.1%}",
-            "calibrate with photos like those in later requests (--calibrate), use bfloat16, or "
-            "lower --agreement",
-            code="export-differs",
-        )
-    return agreed

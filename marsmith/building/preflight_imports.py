@@ -7,12 +7,12 @@ from pathlib import Path
 
 from marsmith.archive.requirements import declared, normal_name
 from marsmith.core.findings import Finding, Severity
+from marsmith.core.installed import is_installed
 from marsmith.core.suggestions import closest, did_you_mean
 from marsmith.project.distributions import (
     distributions_of,
     how_to_provide,
     is_distribution,
-    is_installed,
     is_known,
 )
 from marsmith.project.entries import Entry, following, shown

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 
 from marsmith.answers.messages import Request, Response
 from marsmith.answers.pictures import is_data, picture_kind
-from marsmith.answers.requests import Input
+from marsmith.answers.requests import Input, likely_type
 from marsmith.answers.samples import SAMPLES_FOLDER, difference
 from marsmith.archive.reader import Archive
 from marsmith.building.building import build
@@ -81,7 +81,9 @@ def record(
                 hint = "send a request that it answers, or correct the handler"
                 raise ProjectError(text, hint, code="sample-refused")
             sample = _sample(name, place, answer.body, known, tolerance, largest, kind)
-            typed = asked.content_type or (request.content_type if asked.path is None else "")
+            told = likely_type(place)  # which the spec need not say
+            typed = asked.content_type or request.content_type
+            typed = "" if typed == told and not asked.content_type else typed
             sample = replace(sample, content_type=typed, headers=dict(asked.headers))
             recorded.append(_recorded(project, sample, request, answer, known))
     return recorded

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from marsmith.answers.messages import Request, Response
 from marsmith.answers.pictures import is_data
 from marsmith.answers.samples import difference
-from marsmith.check.handler_faults import handler_fault
+from marsmith.check.handler_faults import failure_of, handler_fault
 from marsmith.check.probes import GARBAGE, others_like
 from marsmith.check.subject import Subject
 from marsmith.core.findings import Finding, Severity
@@ -92,7 +92,7 @@ class Batches:
         """Return why a batch failed, with the place of the exception."""
         reason, place = failed.complaint, ""
         if failed.status >= 500:
-            failure = self.run.failure(start)
+            failure = failure_of(self.run, failed, start)
             reason = failure.message
             if failure.file:
                 place = f" ({self.subject.place(failure.file)}:{failure.line})"

@@ -10,7 +10,7 @@ from marsmith.answers.messages import Request
 from marsmith.answers.requests import Input
 from marsmith.answers.samples import Sample, difference
 from marsmith.check.batches import Batches
-from marsmith.check.handler_faults import handler_fault
+from marsmith.check.handler_faults import failure_of, handler_fault
 from marsmith.check.load_failures import explain_load
 from marsmith.check.memory import check_memory
 from marsmith.check.probes import Probe
@@ -20,6 +20,7 @@ from marsmith.check.unproven import Unproven
 from marsmith.core.errors import WorkerError
 from marsmith.core.extras import MissingExtraError
 from marsmith.core.findings import Finding, Severity
+from marsmith.torchserve.load_failure import WHERE_TO_WRITE
 from marsmith.weights.state_dict_differences import Differences
 from marsmith.worker.runtime import Runtime
 from marsmith.worker.sandbox import Sandbox
@@ -70,6 +71,7 @@ class Behaviour:
             yield from self._check_network(
                 [one for one in later if one not in notes.network], "while it answers"
             )
+            yield from self._check_writes(run.notes().writes)
             yield from check_timeouts(self.subject, {"answer": self._answered} | self.figures)
 
     def _check_network(self, network: list[str], when: str) -> Iterator[Finding]:
@@ -79,6 +81,17 @@ class Behaviour:
             message = f"it tries to use the network {when}, and works without: {where}"
             hint = "put what it needs into the archive; a server may have no network"
             yield self.subject.finding(message, hint, severity=Severity.WARNING, rule="download")
+
+    def _check_writes(self, writes: list[str]) -> Iterator[Finding]:
+        """Yield files that it tried to write where it may not, but works without."""
+        if writes:
+            message = f"it tries to write where it may not, and works without: {writes[0]}"
+            if len(writes) > 1:
+                message += f", and {len(writes) - 1} more"
+            hint = f"{WHERE_TO_WRITE}; without a sandbox: marsmith check --no-sandbox"
+            yield self.subject.finding(
+                message, hint, severity=Severity.WARNING, rule="refused-write"
+            )
 
     def _check_names(self, loose: list[dict[str, list[str]]]) -> Iterator[Finding]:
         """Yield weights of which load_state_dict(…, strict=False) loaded almost nothing."""
@@ -121,7 +134,7 @@ class Behaviour:
                 good = good or request
             if wrong := sample.complaint(self.subject.archive.read(sample.response), answer):
                 if answer.status >= 500:
-                    wrong = f"{wrong}: {run.failure(logged).message}"
+                    wrong = f"{wrong}: {failure_of(run, answer, logged).message}"
                 message = f"the answer to its sample {sample.request} is wrong: {wrong}"
                 again = f"marsmith sample {self.subject.archive.name}"
                 hint = f"correct the model or its handler; if the new answer is right: {again}"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from marsmith.answers.requests import Input
+from marsmith.archive.private_copy import private_copy
 from marsmith.archive.reader import Archive
 from marsmith.building.building import build, is_stale
 from marsmith.building.preflight import check_spec
@@ -27,6 +30,7 @@ from marsmith.core.errors import ArchiveError, WorkerError
 from marsmith.core.findings import Finding, FindingsError, Severity
 from marsmith.project.accepted_code import accepted_around, accepted_by
 from marsmith.project.project import Project
+from marsmith.torchserve.environment import temporary_folder
 from marsmith.worker.sandbox import Sandbox
 
 # Rules for an archive that cannot be loaded, or answers nothing.
@@ -78,10 +82,10 @@ def check(
         if any(finding.severity is Severity.ERROR for finding in found):
             return Checked(target.name, found)
     try:
-        archive = _archive(target, fix=fix)
-        behaviour = Behaviour(_subject(target, archive, accept), timeout, sandbox, given)
-        findings = _check_archive(behaviour)
-        return Checked(target.name, tuple(findings), behaviour.figures, behaviour.without_sandbox)
+        with _archive(target, fix=fix) as archive:
+            behaviour = Behaviour(_subject(target, archive, accept), timeout, sandbox, given)
+            found = tuple(_check_archive(behaviour))
+        return Checked(target.name, found, behaviour.figures, behaviour.without_sandbox)
     except FindingsError as error:
         return Checked(target.name, error.findings)
     except WorkerError as error:  # it loaded, and then broke the protocol
@@ -96,22 +100,34 @@ def check(
 
 
 def _subject(target: Target, archive: Archive, accept: Collection[str]) -> Subject:
-    own = accepted_by(target.project) if target.project else accepted_around(archive.path)
+    own = accepted_by(target.project) if target.project else accepted_around(archive.shown)
     return Subject(archive, target.project, target.spec, own | frozenset(accept))
 
 
-def _archive(target: Target, *, fix: bool) -> Archive:
-    """Open the archive. Build it if it was never built, or if it is stale and `fix` is set."""
+@contextmanager
+def _archive(target: Target, *, fix: bool) -> Iterator[Archive]:
+    """Open a private copy of the archive, which nobody changes while it is checked."""
     if target.archive:
-        return target.archive
+        yield target.archive  # a copy already
+        return
+    path = _path(target, fix=fix)
+    folder = temporary_folder()
+    try:
+        yield private_copy(path, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _path(target: Target, *, fix: bool) -> Path:
+    """Return the archive's path. Build it if it was never built, or is stale and `fix` is set."""
     if target.project and target.path is None:
         path = target.project.model_store / f"{target.name}.mar"
         if not path.exists() or (fix and is_stale(target.project, target.name)):
             build(target.project, (target.name,))
-        return Archive(path)
+        return path
     if fix and target.project:
         build(target.project, (target.name,))
-    return Archive(target.path or Path(target.name))
+    return target.path or Path(target.name)
 
 
 def _check_archive(behaviour: Behaviour) -> list[Finding]:

@@ -11,17 +11,17 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
 from marsmith.check.subject import Subject
 from marsmith.core.errors import ArchiveError, MarsmithError
 from marsmith.core.extras import extra_of, install_hint
 from marsmith.core.findings import Finding
+from marsmith.core.installed import is_installed
 from marsmith.core.suggestions import did_you_mean
+from marsmith.project.find_modules import has_engines
 from marsmith.weights.onnx_graph import read_onnx
 
-_ENGINES_FILE = "torch_engines.py"
 _CLASS = "a model_file"
 _TORCH = ("float32", "bfloat16", "float16")
 # Engine → its dtypes, and the files that it runs.
@@ -42,7 +42,7 @@ def check_engine(subject: Subject) -> Iterator[Finding]:
     """Yield why the engine that the configuration names cannot run the model."""
     name = subject.manifest.serialized_file
     names = subject.archive.names
-    if name not in names or not any(PurePosixPath(n).name == _ENGINES_FILE for n in names):
+    if name not in names or not has_engines(names):
         return
     try:
         serving = subject.archive.model_config
@@ -81,7 +81,7 @@ def _problems(
         yield "engine", message, 'write one with marsmith export, or set engine = "auto"'
     elif dtype in dtypes:
         yield from _file_problems(subject, name, engine, str(dtype))
-    if engine in _PACKAGES and find_spec(engine) is None:
+    if engine in _PACKAGES and not is_installed(engine):
         yield "engine", f"engine {engine!r} is not installed", _installing(engine)
     if engine == "compile" and not any(map(shutil.which, _COMPILERS)):
         message = "engine 'compile' needs a C++ compiler, and none is installed here"

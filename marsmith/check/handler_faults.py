@@ -20,13 +20,22 @@ def handler_fault(
     `start` is where the worker's log of this request starts.
     """
     if run.lost:
-        message = f"it gives no answer: {run.lost.message}"
-        lost = run.lost
-        return subject.finding(message, lost.hint, lost.file, lost.line, rule="no-answer")
+        message, lost = f"it gives no answer: {run.lost.message}", run.lost
+        place = (lost.file, lost.line) if lost.file else (None, None)
+        return subject.finding(message, lost.hint, *place, rule="no-answer")
     found = answer_fault(answer, run.log()[start:], run.notes().returned)
     if found is None:
         return None
     return subject.finding(found.message, found.hint, *answering(subject), rule=found.rule)
+
+
+def failure_of(run: Runtime, answer: Response, start: int) -> Finding:
+    """Return why an answer has a status of 5xx: an exception, or the handler's own words."""
+    found = run.failure(start)
+    if found.rule != "worker-ended":
+        return found
+    message = f"the handler answers with status {answer.status}: {answer.complaint}"
+    return Finding(message, "look for set_response_status in it", rule="no-answer")
 
 
 def answering(subject: Subject) -> tuple[str, int] | tuple[None, None]:

@@ -11,11 +11,11 @@ from marsmith.check.modules import Module, is_own
 from marsmith.check.subject import Subject
 from marsmith.core.extras import extra_of, install_hint
 from marsmith.core.findings import Finding, Severity
+from marsmith.core.installed import is_installed
 from marsmith.project.distributions import (
     distributions_of,
     how_to_provide,
     is_distribution,
-    is_installed,
 )
 from marsmith.project.find_modules import is_standard
 from marsmith.project.hidden_modules import hidden_by

@@ -110,7 +110,7 @@ def check_contents(subject: Subject) -> Iterator[Finding]:
             else:
                 subject.archive.copy(entry.name, Path(os.devnull))
         except ArchiveError as error:
-            message = error.message.removeprefix(f"{subject.archive.path}: ")
+            message = error.message.removeprefix(f"{subject.archive.shown}: ")
             hint = "copy the archive again" if error.code == "archive-damaged" else error.hint
             yield subject.finding(message, hint, entry.name, rule="damaged")
             continue

@@ -12,8 +12,8 @@ from marsmith.archive.manifest import MANIFEST_FILE, is_version
 from marsmith.check.subject import Subject
 from marsmith.core.errors import ArchiveError
 from marsmith.core.findings import Finding, Severity
+from marsmith.core.installed import is_installed
 from marsmith.core.suggestions import did_you_mean
-from marsmith.project.distributions import is_installed
 from marsmith.project.spec import DEFAULT_HANDLERS
 
 _AGAIN = "build the archive again: marsmith build, or torch-model-archiver"
@@ -74,8 +74,8 @@ def _check_version(subject: Subject) -> Iterator[Finding]:
 
 def _check_named_files(subject: Subject) -> Iterator[Finding]:
     manifest, names = subject.manifest, subject.archive.names
-    module = subject.handler_module
-    known = subject.handler_module_is_own or subject.default_handler or is_installed(module)
+    top = subject.handler_module.partition(".")[0]
+    known = subject.handler_module_is_own or subject.default_handler or is_installed(top)
     if not known:
         beside = [name for name in names if name.endswith(".py") and "/" not in name]
         hint = did_you_mean(manifest.handler, [*DEFAULT_HANDLERS, *beside])

@@ -39,11 +39,9 @@ def check_weights(subject: Subject) -> Iterator[Finding]:
             yield from _check_outside(subject, name, path)
             return
         try:
-            checkpoint = read_checkpoint(path)
-        except WeightsError as error:
+            yield from _check_checkpoint(subject, name, read_checkpoint(path))
+        except WeightsError as error:  # its tensors are only now looked for
             yield from _unreadable(subject, name, path, error)
-            return
-        yield from _check_checkpoint(subject, name, checkpoint)
 
 
 def _unreadable(subject: Subject, name: str, path: Path, error: WeightsError) -> Iterator[Finding]:

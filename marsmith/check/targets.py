@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from marsmith.archive.reader import Archive
+from marsmith.archive.reader import WORKFLOW_HINT, Archive
 from marsmith.core.errors import ProjectError
 from marsmith.project.project import Project
 from marsmith.project.spec import SPEC_FILE, ArchiveSpec
@@ -40,6 +40,7 @@ def _targets(text: str, find: Callable[[], Project]) -> list[Target]:
     if path.is_dir():
         return _in_folder(path)
     if path.is_file():
+        refuse_request(text)
         return [_target(path)]
     if path.name.endswith(_ENDINGS) or len(path.parts) > 1:
         hint = "name an archive that exists, or build it: marsmith build NAME"
@@ -52,6 +53,16 @@ def _targets(text: str, find: Callable[[], Project]) -> list[Target]:
     return [Target(text, None, project, spec)]
 
 
+def refuse_request(text: str) -> None:
+    """Raise ProjectError if what should be an archive is a file of JSON, and so a request."""
+    path = Path(text)
+    if path.suffix.lower() == ".json" and path.is_file():
+        message = f"{text} is no archive; --json prints JSON, and takes no file"
+        hint = f"name the archive first, then the request: marsmith run NAME {text}, predict, "
+        hint += f"or sample; marsmith check NAME --input {text}"
+        raise ProjectError(message, hint, code="target-missing")
+
+
 def _in_folder(path: Path) -> list[Target]:
     if (path / SPEC_FILE).is_file():
         return _described(Project(path.absolute()))
@@ -61,6 +72,10 @@ def _in_folder(path: Path) -> list[Target]:
     packed = [file for file in path.glob("[!.]*.*") if file.name.endswith(_ENDINGS)]
     unpacked = [file.parent for file in path.glob("*/MAR-INF")]
     found = sorted({*packed, *unpacked})
+    if not found and (workflows := sorted(file.name for file in path.glob("*.war"))):
+        message = f"the folder {path} holds workflows, and no archive of a model"
+        message += f": {', '.join(workflows)}"
+        raise ProjectError(message, WORKFLOW_HINT, code="workflow-archive")
     if not found:
         message = f"the folder {path} holds no archive and no {SPEC_FILE}"
         hint = "name an archive, a model store or a project"

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from marsmith.answers.messages import Request, Response
-from marsmith.check.handler_faults import answering, handler_fault
+from marsmith.check.handler_faults import answering, failure_of, handler_fault
 from marsmith.check.probes import Probe, names_read, other_probes, picture_probes, wrapped_probes
 from marsmith.check.subject import Subject
 from marsmith.core.findings import Finding, Severity
@@ -68,7 +68,7 @@ class Unproven:
         elif answer.status < 500:
             self._refused.append((probe, answer))
         else:
-            self._failed.append((probe, self.run.failure(start)))
+            self._failed.append((probe, failure_of(self.run, answer, start)))
         return None
 
     def _nothing_answered(self) -> Iterator[Finding]:

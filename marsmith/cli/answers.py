@@ -15,6 +15,7 @@ from marsmith.answers.requests import Input
 from marsmith.cli.output import file_size
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import MarsmithError
+from marsmith.core.files_below import files_below
 from marsmith.inspect.describe_body import body_of
 from marsmith.inspect.describe_tensors import tensors_of
 
@@ -64,11 +65,11 @@ def files_of(paths: tuple[Path, ...]) -> Iterator[tuple[Path, str]]:
         if not path.is_dir():
             yield path, str(path)
             continue
-        below = [(file, file.relative_to(path)) for file in sorted(path.rglob("*"))]
+        below = [(file, file.relative_to(path)) for file in files_below(path)]
         found = [
             (file, str(name))
             for file, name in below
-            if file.is_file() and not any(part.startswith(".") for part in name.parts)
+            if not any(part.startswith(".") for part in name.parts)
         ]
         if not found:
             raise MarsmithError(

@@ -12,17 +12,15 @@ import click
 from marsmith.cli.completion import complete_archives, complete_names
 from marsmith.cli.models import WorkerCount
 from marsmith.cli.options import Number, json_option, name_argument, port_option, project_of
-from marsmith.cli.output import examples, finding_lines, plain, print_json
-from marsmith.cli.progress import Progress, working
+from marsmith.cli.output import examples, print_json
+from marsmith.cli.progress import working
 from marsmith.cli.tables import print_table
-from marsmith.core.findings import Finding
 from marsmith.deploy import rollout
 from marsmith.deploy.options import (
     CanaryOptions,
     ChangeOptions,
     DeployOptions,
 )
-from marsmith.deploy.transaction import Tell
 from marsmith.server.options import DEFAULT_TIMEOUT
 from marsmith.server.version_record import Record, Version
 
@@ -144,7 +142,7 @@ def deploy(
         checked=not no_check,
     )
     with working(f"deploying {archive}") as progress:
-        record = rollout.deploy(project_of(context), archive, options, _telling(progress))
+        record = rollout.deploy(project_of(context), archive, options, progress.tell)
     _print(record, as_json=as_json)
 
 
@@ -160,7 +158,7 @@ def rollback(
     """Switch NAME back to the previous default version, once its samples pass again."""
     options = ChangeOptions(port, timeout)
     with working(f"rolling back {name}") as progress:
-        record = rollout.rollback(project_of(context), name, options, _telling(progress))
+        record = rollout.rollback(project_of(context), name, options, progress.tell)
     _print(record, as_json=as_json)
 
 
@@ -187,7 +185,7 @@ def undeploy(
     """Unregister a version of NAME once its last request is answered."""
     project, options = project_of(context), ChangeOptions(port, timeout)
     with working(f"undeploying {name} {version}") as progress:
-        record = rollout.undeploy(project, name, version, options, _telling(progress))
+        record = rollout.undeploy(project, name, version, options, progress.tell)
     _print(record, as_json=as_json)
 
 
@@ -201,20 +199,6 @@ def _canary(share: float, seconds: float | None, agreement: float | None) -> Can
             "--canary-for and --canary-agreement need --canary, such as --canary 10%"
         )
     return None
-
-
-def _telling(progress: Progress) -> Tell:
-    """Return what tells each step, as a line and while it is made as progress; and warnings."""
-
-    def tell(step: str | Finding) -> None:
-        if isinstance(step, Finding):
-            for line in finding_lines(step):
-                progress.say(*line)
-        else:
-            progress.say(plain(step))
-            progress.what = step
-
-    return tell
 
 
 def _print(record: Record, *, as_json: bool) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 
 from marsmith.answers.agreement import Agreement
-from marsmith.building.export import DTYPES, FORMATS, Limits
 from marsmith.building.export import export as export_model
-from marsmith.cli.options import Number, name_argument, project_of
+from marsmith.building.export_formats import DTYPES, FORMATS
+from marsmith.building.export_limits import Limits
+from marsmith.cli.options import Number, calibrate_option, name_argument, project_of
 from marsmith.cli.output import examples, file_size, short_digest
 from marsmith.cli.progress import working
 
@@ -31,12 +32,7 @@ from marsmith.cli.progress import working
     type=click.Choice(DTYPES),
     help="The data type that the model computes in.",
 )
-@click.option(
-    "--calibrate",
-    metavar="FOLDER",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Photos for int8: some calibrate it, the others measure how well its answers agree.",
-)
+@calibrate_option
 @click.option(
     "--agreement",
     default=Limits.agreement,

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
-from marsmith.cli.output import examples, print_error, print_warning
+from marsmith.cli.output import examples, naming, print_error, print_warning
 from marsmith.cli.progress import working
 from marsmith.core.errors import MarsmithError
+from marsmith.init.class_names import read_classes
 from marsmith.init.own_class import plan_for_own_class
 from marsmith.init.plan import Plan
+from marsmith.init.recognise import EMBEDDING
 from marsmith.init.record import record_answer
 from marsmith.init.start import Recognised, prove, recognise, template_plan
-from marsmith.init.starter import Written, write_project
+from marsmith.init.starter import Written, require_new, write_project
 from marsmith.init.templates import TEMPLATES
 
 _EXAMPLE = "marsmith init flowers --weights best.pth --classes daisy,rose,tulip"
@@ -27,7 +29,11 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.argument("name")
 @click.option("--weights", metavar="FILE", type=_file, help="What the training saved.")
 @click.option("--key", metavar="PLACE", help="Which state_dict, if the file holds several.")
-@click.option("--classes", metavar="NAME,…", help="Class names, in the order of the training.")
+@click.option(
+    "--classes",
+    metavar="NAME,…",
+    help="Class names, in the order of the training; or a .txt file with one a line.",
+)
 @click.option(
     "--template",
     type=click.Choice(list(TEMPLATES)),
@@ -54,8 +60,9 @@ def init(
     The architecture of --weights is recognised among torchvision's models, and timm's if it is
     installed. The file is read, never executed. No file that exists is overwritten.
     """
-    named = [one.strip() for one in classes.split(",") if one.strip()] if classes else []
     root = Path(context.find_root().obj or Path.cwd())
+    require_new(root, name)
+    named = read_classes(classes) if classes is not None else ()
     with _plan(root, name, weights, key, named, template, model_file) as plan:
         done = write_project(root, plan)
     _show(plan, done)
@@ -69,28 +76,26 @@ def _plan(
     name: str,
     weights: Path | None,
     key: str | None,
-    classes: list[str],
+    classes: Sequence[str],
     template: str | None,
     model_file: Path | None,
 ) -> Iterator[Plan]:
     if weights is None:
         if model_file:
             raise click.UsageError("--model-file needs --weights")
-        if classes:
-            raise click.UsageError("--classes needs --weights")
         if template is None:
             raise click.UsageError("give --weights FILE, or --template KIND to start without")
-        with template_plan(name, template) as plan:
+        with template_plan(name, template, classes) as plan:
             yield plan
     elif model_file:
         kind = template or "classifier"
-        with working("comparing your network with the weights"):
+        with naming(weights), working("comparing your network with the weights"):
             plan = plan_for_own_class(root, name, model_file, weights, kind, classes, key)
         yield plan
     elif template:
         raise click.UsageError("--template goes without --weights, or with --model-file")
     else:
-        with working(f"recognising the architecture of {weights}"):
+        with naming(weights), working(f"recognising the architecture of {weights}"):
             found = recognise(weights, key)
         choice = _chosen(found)
         named = classes or _asked_classes(found)
@@ -103,7 +108,7 @@ def _plan(
 def _chosen(found: Recognised) -> int:
     """Return which of the models that fit is meant."""
     titles = [model.title for _, model in found.fits]
-    click.echo(f"recognised: {titles[0]}, {found.outputs} classes")
+    click.echo(f"recognised: {titles[0]}, {found.told_apart}")
     if len(titles) == 1:
         return 0
     click.echo(f"fits equally: {', '.join(titles[1:])}")
@@ -117,14 +122,14 @@ def _chosen(found: Recognised) -> int:
 
 def _asked_classes(found: Recognised) -> tuple[str, ...]:
     known = found.known_classes()
-    if known or not _is_terminal():
+    if known or found.task == EMBEDDING or not _is_terminal():
         return known
     text = click.prompt(
-        f"Names of the {found.outputs} classes, in the order of the training (Enter: not now)",
+        f"Names of the {found.told_apart}, in the order of the training (Enter: not now)",
         default="",
         show_default=False,
     )
-    return tuple(one.strip() for one in text.split(",") if one.strip())
+    return read_classes(text) if text.strip() else ()
 
 
 def _is_terminal() -> bool:

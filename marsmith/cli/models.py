@@ -155,7 +155,7 @@ class WorkerCount(click.ParamType[tuple[int, int]]):
 @click.pass_context
 def scale(context: click.Context, name: str, workers: tuple[int, int], port: int | None) -> None:
     """Set the number of workers of the model NAME; returns when they are ready."""
-    with working(f"starting workers of {name}"):
-        model = scaling.scale(project_of(context), port, name, workers)
+    with working(f"starting workers of {name}") as progress:
+        model = scaling.scale(project_of(context), port, name, workers, progress.tell)
     row = (name, model.version, _row(model)[3])
     print_table(("name", "version", "workers"), [row], fold=("workers",))

@@ -11,6 +11,7 @@ import click
 
 from marsmith.archive.reader import Archive
 from marsmith.building.building import stale_warning
+from marsmith.check.targets import refuse_request
 from marsmith.cli.completion import complete_archives, complete_names
 from marsmith.cli.output import note_json, print_findings, print_warning
 from marsmith.core.errors import ProjectError
@@ -34,6 +35,12 @@ class Number(click.FloatRange):
         return number
 
 
+def _no_request(_: click.Context, __: click.Parameter, value: str) -> str:
+    """Refuse a file of JSON where a name belongs: `--json` takes no file."""
+    refuse_request(value)
+    return value
+
+
 def json_flag(text: str = "Print JSON, errors too.") -> Callable[[_Command], _Command]:
     """Return the option --json; with it a command that fails prints its error as JSON."""
     return click.option("--json", "as_json", is_flag=True, callback=note_json, help=text)
@@ -43,8 +50,8 @@ json_option = json_flag()
 names_argument = click.argument(
     "names", metavar="[NAME]...", nargs=-1, shell_complete=complete_names
 )
-name_argument = click.argument("name", shell_complete=complete_names)
-archive_argument = click.argument("archive", shell_complete=complete_archives)
+name_argument = click.argument("name", shell_complete=complete_names, callback=_no_request)
+archive_argument = click.argument("archive", shell_complete=complete_archives, callback=_no_request)
 port_option = click.option(
     "--port",
     metavar="N",
@@ -66,6 +73,12 @@ _require_sandbox = click.option(
     "sandbox",
     flag_value="required",
     help="Run nothing where the system allows no sandbox.",
+)
+calibrate_option = click.option(
+    "--calibrate",
+    metavar="FOLDER",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Photos for int8: some calibrate it, the others measure how well its answers agree.",
 )
 timeout_option = click.option(
     "--timeout",

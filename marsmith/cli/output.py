@@ -12,12 +12,17 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Any
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from marsmith.core.errors import MarsmithError
+from marsmith.core.errors import MarsmithError, WeightsError
 from marsmith.core.findings import Finding, FindingsError, Severity
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Part = str | tuple[str, str]  # a text, or a text and its style
 _JSON = "marsmith.json"  # in the meta of a click context: whether --json was given
@@ -32,11 +37,23 @@ def echo(*parts: Part, err: bool = False) -> None:
     if not is_terminal(err=err) and not os.environ.get("FORCE_COLOR"):
         click.echo(plainly, err=err)
         return
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(stderr=err, highlight=False, emoji=False)
-    console.print(Text.assemble(*parts), soft_wrap=True)
+    rich_console(stderr=err).print(Text.assemble(*parts), soft_wrap=True)
+
+
+def rich_console(**options: Any) -> Console:
+    """Return a terminal as rich writes to it; NO_COLOR turns off bold and dim letters, too."""
+    from rich.console import Console
+
+    if no_styles():
+        options["color_system"] = None
+    return Console(highlight=False, emoji=False, **options)
+
+
+def no_styles() -> bool:
+    """Whether the user wants plain text alone."""
+    return bool(os.environ.get("NO_COLOR"))
 
 
 def is_terminal(*, err: bool = False) -> bool:
@@ -175,3 +192,14 @@ def examples(*lines: str) -> str:
     """Return the end of a help text: examples, as they are typed."""
     title = "Example" if len(lines) == 1 else "Examples"
     return "\n".join(["\b", f"{title}:", *(f"  {line}" for line in lines)])
+
+
+@contextmanager
+def naming(file: Path, *others: Path) -> Iterator[None]:
+    """Have errors name the file, also those of its parts."""
+    try:
+        yield
+    except WeightsError as error:
+        if any(error.message.startswith(str(one)) for one in (file, *others)):
+            raise
+        raise WeightsError(f"{file}: {error.message}", error.hint, code=error.code) from error

@@ -1,7 +1,7 @@
 """What a command is doing, and for how long: the last line of a terminal, from a second on.
 
 It is on standard error, and only where that is a terminal which this command has to itself; with
---json there is none. The line is gone when the work is done.
+--json there is none. The line is gone when the work is done. With NO_COLOR it is a plain line.
 """
 
 from __future__ import annotations
@@ -16,7 +16,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from marsmith.cli.output import Part, echo, one_line, wants_json
+from marsmith.cli.output import (
+    Part,
+    echo,
+    finding_lines,
+    no_styles,
+    one_line,
+    plain,
+    rich_console,
+    wants_json,
+)
+from marsmith.core.findings import Finding
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -59,6 +69,15 @@ class Progress:
 
             self._live.console.print(Text.assemble(*parts), soft_wrap=True)
 
+    def tell(self, step: str | Finding) -> None:
+        """Print the name of a step, and show it while it is made; or print a warning."""
+        if isinstance(step, Finding):
+            for line in finding_lines(step):
+                self.say(*line)
+        else:
+            self.say(plain(step))
+            self.what = step
+
     def stop(self) -> None:
         """Take the line away; standard output may be written to again."""
         with self._lock:
@@ -70,16 +89,17 @@ class Progress:
                 self._live = None
 
     def _show(self) -> None:
-        from rich.console import Console
         from rich.live import Live
 
         with self._lock:
             if self._stopped:
                 return
-            console = Console(stderr=True, highlight=False, emoji=False)
+            if no_styles():  # no cursor is moved either
+                echo(f"{one_line(self.what)} …", err=True)
+                return
             self._live = Live(
                 get_renderable=self._line,
-                console=console,
+                console=rich_console(stderr=True),
                 transient=True,
                 refresh_per_second=_PER_SECOND,
                 redirect_stdout=False,

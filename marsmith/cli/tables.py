@@ -16,7 +16,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from marsmith.cli.output import is_terminal, one_line
+from marsmith.cli.output import is_terminal, one_line, rich_console
 
 Cell = object  # its str() is shown; a Text keeps its style
 _ENDLESS = 1_000_000  # columns of what is no terminal
@@ -134,7 +134,7 @@ def _width(cell: str | Text) -> int:
 def _console() -> Console:
     # Without a height rich takes every dumb terminal for one of 80 columns.
     width = shutil.get_terminal_size().columns if is_terminal() else _ENDLESS
-    return Console(width=width, height=25, highlight=False, emoji=False)
+    return rich_console(width=width, height=25)
 
 
 def _print(shown: RenderableType) -> None:

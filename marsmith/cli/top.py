@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from marsmith.cli.options import port_option, project_of
-from marsmith.cli.output import examples, one_line
+from marsmith.cli.output import examples, one_line, rich_console
 from marsmith.cli.status import heading, model_rows, short_columns
 from marsmith.project.project import Project
 from marsmith.server.lookup import no_server
@@ -40,9 +40,9 @@ def top(context: click.Context, port: int | None) -> None:
     q or Ctrl-C ends it. If the output is not a terminal, one frame is printed.
     """
     project = project_of(context)
-    console = Console()
+    console = rich_console()
     if not console.is_terminal:
-        console = Console(width=_PIPE_WIDTH)
+        console = rich_console(width=_PIPE_WIDTH)
     if not console.is_terminal or not sys.stdin.isatty():
         _print_once(project, port, console)
         return

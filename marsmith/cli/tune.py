@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from marsmith.cli.options import Number, name_argument, project_of
+from marsmith.cli.options import Number, calibrate_option, name_argument, project_of
 from marsmith.cli.output import duration, echo, examples
 from marsmith.cli.progress import working
 from marsmith.cli.tuned import measured, none_fits, show
@@ -17,8 +17,8 @@ from marsmith.core.interrupts import stop_signals
 from marsmith.project.project import Project
 from marsmith.project.spec import SPEC_FILE
 from marsmith.tune import apply_winner
+from marsmith.tune.conditions import Conditions
 from marsmith.tune.engine_variants import ENGINES, Calibration
-from marsmith.tune.load_trial import Conditions
 from marsmith.tune.measurements import Measurement
 from marsmith.tune.search import Tuned, Tuning
 
@@ -69,12 +69,7 @@ class _Duration(click.ParamType[float]):
     type=click.Choice(ENGINES),
     help="Try these engines besides the present one; repeatable (default: all installed).",
 )
-@click.option(
-    "--calibrate",
-    metavar="FOLDER",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Photos for int8: some calibrate it, the others measure how well its answers agree.",
-)
+@calibrate_option
 @click.option(
     "--agreement",
     default=Calibration.agreement,

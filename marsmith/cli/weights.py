@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from marsmith.cli.options import json_option
-from marsmith.cli.output import echo, examples, file_size, print_json
+from marsmith.cli.output import echo, examples, file_size, naming, print_json
 from marsmith.cli.progress import working
 from marsmith.cli.tables import print_table
-from marsmith.core.errors import WeightsError
 from marsmith.weights.checkpoint import (
     Checkpoint,
     is_module,
@@ -50,7 +47,7 @@ def weights() -> None:
 @json_option
 def inspect(file: Path, as_json: bool) -> None:
     """List the tensors in FILE, and what else is in it."""
-    with _named(file), working(f"reading {file}"):
+    with naming(file), working(f"reading {file}"):
         checkpoint = read_checkpoint(file)
         described = _described(checkpoint)
     (_print_json if as_json else _print)(checkpoint, described)
@@ -71,19 +68,30 @@ def inspect(file: Path, as_json: bool) -> None:
     type=_file,
     help=".pth, .pt or .safetensors.",
 )
-@click.option("--key", metavar="PLACE", help="Which state_dict, if there are several.")
+@click.option(
+    "--key",
+    "keys",
+    metavar="PLACE",
+    multiple=True,
+    help="Which state_dict, if there are several. Can be repeated: several are joined.",
+)
 @click.option(
     "--strip-prefix", metavar="NAME", default="", help="Take it off; other tensors are left out."
 )
 @click.option("--add-prefix", metavar="NAME", default="", help="Put it before all names.")
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def extract(
-    checkpoint: Path, out: Path, key: str | None, strip_prefix: str, add_prefix: str, force: bool
+    checkpoint: Path,
+    out: Path,
+    keys: tuple[str, ...],
+    strip_prefix: str,
+    add_prefix: str,
+    force: bool,
 ) -> None:
     """Write the state_dict in CHECKPOINT, and nothing else from it, to a file."""
-    with _named(checkpoint, out), working(f"extracting from {checkpoint}"):
+    with naming(checkpoint, out), working(f"extracting from {checkpoint}"):
         result = extract_state_dict(
-            checkpoint, out, key=key, prefix=strip_prefix, new_prefix=add_prefix, force=force
+            checkpoint, out, keys=keys, prefix=strip_prefix, new_prefix=add_prefix, force=force
         )
     size = sum(tensor.nbytes for tensor in result.tensors.values())
     place = f" of {shown(result.kept)}" if result.kept else ""
@@ -94,17 +102,6 @@ def extract(
         click.echo(f"renamed  {dotted(strip_prefix)}NAME to {dotted(add_prefix)}NAME")
     if result.dropped:
         click.echo(f"dropped  {_listed(result.dropped)}")
-
-
-@contextmanager
-def _named(file: Path, *others: Path) -> Iterator[None]:
-    """Have errors name the file, also those of its parts."""
-    try:
-        yield
-    except WeightsError as error:
-        if any(error.message.startswith(str(one)) for one in (file, *others)):
-            raise
-        raise WeightsError(f"{file}: {error.message}", error.hint, code=error.code) from error
 
 
 def _described(checkpoint: Checkpoint) -> dict[str, dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+MOST_WORKERS = 1000  # of a model; more is a slip, or an attack on the machine
+
 
 def bounds_problem(least: int, most: int) -> str | None:
     """Return what is wrong with a minimum and a maximum number of workers; None if nothing is."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from marsmith.core.errors import MarsmithError, RolloutError
 from marsmith.core.interrupts import stop_signals
@@ -21,6 +22,7 @@ from marsmith.server.change_journal import (
     forget_copies,
     unfinished_change,
 )
+from marsmith.server.held_workers import continue_held
 from marsmith.server.version_record import Record
 
 
@@ -77,9 +79,16 @@ def open_change(project: Project, options: ChangeOptions, tell: Tell) -> Iterato
         port = session.state.port
         transaction = Transaction(stop, tell, lambda: end_change(project, port))
         scaler = Scaler(session, transaction)
-        if (before := unfinished_change(project, port)) is not None:
-            tell("restoring what was served before a change that was killed")
-            restore(session, scaler, before)
-            end_change(project, port)
-        forget_copies(project, port)
+        settle(session, scaler, tell)
         yield Change(session, transaction, scaler, Prover(session, transaction, scaler))
+
+
+def settle(session: Session, scaler: Scaler, tell: Tell) -> None:
+    """Undo a change whose process was killed, so that it cannot undo a later one."""
+    project, port = session.project, session.state.port
+    continue_held(Path(session.state.folder))
+    if (before := unfinished_change(project, port)) is not None:
+        tell("restoring what was served before a change that was killed")
+        restore(session, scaler, before)
+        end_change(project, port)
+    forget_copies(project, port)

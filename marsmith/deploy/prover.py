@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from marsmith.archive.private_copy import PrivateCopy
 from marsmith.core.errors import RefusedError
 from marsmith.core.findings import Finding
 from marsmith.deploy.replay import replay
@@ -12,7 +13,7 @@ from marsmith.deploy.scaler import FAILED, Scaler
 from marsmith.deploy.session import Session
 from marsmith.deploy.transaction import Transaction
 from marsmith.project.entries import source_names
-from marsmith.server.pinned_archives import PinnedArchive, pinned
+from marsmith.server.pinned_archives import pinned
 from marsmith.server.readiness import Start
 from marsmith.server.version_record import Version
 
@@ -55,11 +56,11 @@ class Prover:
             # They do not load: `prove` finds the cause in the logs.
         return self.prove(version)
 
-    def archive_of(self, version: Version) -> PinnedArchive:
+    def archive_of(self, version: Version) -> PrivateCopy:
         """Return the archive of a version. Raises ArchiveError if its bytes are others now."""
         return pinned(self.session.project, self.session.state.port, version)
 
-    def _await_ready(self, archive: PinnedArchive) -> None:
+    def _await_ready(self, archive: PrivateCopy) -> None:
         self._start(archive).wait()
 
     def failure(self, version: Version) -> Finding | None:
@@ -67,7 +68,7 @@ class Prover:
         archive = self.archive_of(version)
         return self._start(archive).failure(archive)
 
-    def _start(self, archive: PinnedArchive) -> Start:
+    def _start(self, archive: PrivateCopy) -> Start:
         session = self.session
         deadline = time.monotonic() + session.timeout
         sources = source_names(session.project)

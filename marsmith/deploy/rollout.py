@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from marsmith.archive.private_copy import PrivateCopy
 from marsmith.archive.reader import Archive
 from marsmith.building.building import stale_warning
 from marsmith.core.errors import MarsmithError, ProjectError, RolloutError
@@ -26,7 +27,7 @@ from marsmith.deploy.switch_default import switch
 from marsmith.deploy.transaction import Tell
 from marsmith.project.project import Project
 from marsmith.server.lookup import client_of, find_server
-from marsmith.server.pinned_archives import PinnedArchive, discard, pin, with_version
+from marsmith.server.pinned_archives import discard, pin, with_version
 from marsmith.server.state import ServerState
 from marsmith.server.version_record import (
     Record,
@@ -162,7 +163,7 @@ def _unknown(state: ServerState, record: Record, name: str) -> RolloutError:
     return RolloutError(message, did_you_mean(name, known), code="unknown-model")
 
 
-_Copy = Callable[[Path, str], PinnedArchive]
+_Copy = Callable[[Path, str], PrivateCopy]
 
 
 @contextmanager
@@ -170,7 +171,7 @@ def _copies(change: Change, label: str) -> Iterator[_Copy]:
     """Yield what copies an archive to where TorchServe loads it; unused copies go at the end."""
     session, made = change.session, list[str]()
 
-    def copy(source: Path, name: str) -> PinnedArchive:
+    def copy(source: Path, name: str) -> PrivateCopy:
         change.transaction.step(f"copy {label} to where the server loads it")
         going = change.transaction.require_going
         archive = pin(session.project, session.state.port, name, source, going)
@@ -184,7 +185,7 @@ def _copies(change: Change, label: str) -> Iterator[_Copy]:
         discard(session.project, session.state.port, set(made) - used)
 
 
-def _as_version(change: Change, archive: PinnedArchive, version: str, copy: _Copy) -> PinnedArchive:
+def _as_version(change: Change, archive: PrivateCopy, version: str, copy: _Copy) -> PrivateCopy:
     """Return a copy of an archive that has another version."""
     with tempfile.TemporaryDirectory(dir=_scratch(change)) as folder:
         return copy(with_version(archive, version, Path(folder)), archive.name)

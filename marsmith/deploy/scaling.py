@@ -8,8 +8,6 @@ which goes back into the queue or gets a 500; only clients that retry do not not
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -17,14 +15,19 @@ from pathlib import Path
 
 from marsmith.client import Client, Model, Worker
 from marsmith.core.errors import ClientError, RefusedError, RolloutError
+from marsmith.core.interrupts import StopRequest
+from marsmith.deploy.change import settle
 from marsmith.deploy.draining import busy_workers, threads
+from marsmith.deploy.options import ChangeOptions
 from marsmith.deploy.parking import can_park, parked
-from marsmith.deploy.scaler import FAILED
-from marsmith.deploy.session import exclusive
+from marsmith.deploy.scaler import FAILED, Scaler
+from marsmith.deploy.session import Session, open_session
+from marsmith.deploy.transaction import Tell, Transaction
 from marsmith.project.project import Project
-from marsmith.server.attached import RunningServer
+from marsmith.server.held_workers import held
 from marsmith.server.lookup import connect
-from marsmith.server.state import ServerState, running_servers, server_folder
+from marsmith.server.state import running_servers
+from marsmith.server.version_record import observed
 
 _PATIENCE = 1.0  # seconds; a stopped worker without a request by then gets few
 _LEAST_PATIENCE = 10.0  # seconds for a worker to park
@@ -32,21 +35,35 @@ _PAUSE = 0.1
 _TRIES = 5
 
 
-def scale(project: Project, port: int | None, name: str, bounds: tuple[int, int]) -> Model:
+def scale(
+    project: Project,
+    port: int | None,
+    name: str,
+    bounds: tuple[int, int],
+    tell: Tell = lambda _: None,
+) -> Model:
     """Set how many workers a model has; return it once they are up.
 
     Raises RolloutError while another change to the project's server is under way, and if they do
     not come up; then the model has again as many as before.
     """
     ours = [state for state in running_servers(project) if port in (None, state.port)]
-    with connect(project, port) as client, ExitStack() as stack:
-        if not ours:
+    if not ours:
+        with connect(project, port) as client:
             return client.scale(name, *bounds)
-        stack.enter_context(exclusive(project, ours[0].port))
-        now = next(one for one in client.describe(name) if one.default)
-        if bounds[1] < len(now.workers):
-            return _scale_down(project, ours[0], client, now, bounds)
-        return _scale_up(client, now, bounds)
+    with open_session(project, ChangeOptions(port)) as session:
+        settle(session, Scaler(session, Transaction(StopRequest(), tell)), tell)
+        with connect(project, port) as client:
+            now = next(one for one in client.describe(name) if one.default)
+            if bounds[1] < len(now.workers):
+                scaled = _scale_down(session, client, now, bounds)
+            else:
+                scaled = _scale_up(client, now, bounds)
+            # A front end that dies now comes back with these workers. Without room on the disk,
+            # `marsmith serve` records it later.
+            with suppress(RolloutError):
+                session.write(observed(session.record, client.models()))
+        return scaled
 
 
 def _scale_up(client: Client, now: Model, bounds: tuple[int, int]) -> Model:
@@ -62,14 +79,12 @@ def _scale_up(client: Client, now: Model, bounds: tuple[int, int]) -> Model:
         ) from error
 
 
-def _scale_down(
-    project: Project, state: ServerState, client: Client, now: Model, bounds: tuple[int, int]
-) -> Model:
+def _scale_down(session: Session, client: Client, now: Model, bounds: tuple[int, int]) -> Model:
+    state = session.state
     if bounds[0] == 0 and len(now.workers) > 1:
         # For 0, TorchServe forgets all workers first, and those after one that fails live on.
-        now = _scale_down(project, state, client, now, (1, max(bounds[1], 1)))
+        now = _scale_down(session, client, now, (1, max(bounds[1], 1)))
     ended = now.workers[bounds[1] :]  # it ends the last ones
-    server = RunningServer(state, server_folder(project, state.port))
     others = [one for one in ended if not can_park(one.pid)]
     with ExitStack() as stack:
         # One that is left answers the requests that park the others.
@@ -79,7 +94,7 @@ def _scale_down(
             folder = Path(state.folder)
             stack.enter_context(parked(folder, client, now, pids, patience))
         else:
-            stack.enter_context(_stopped(server, state.front_end[0], ended))
+            stack.enter_context(_stopped(session, ended))
         return _ending(client, now.name, bounds)
 
 
@@ -98,25 +113,16 @@ def _ending(client: Client, name: str, bounds: tuple[int, int]) -> Model:
 
 
 @contextmanager
-def _stopped(server: RunningServer, front_end: int, ended: tuple[Worker, ...]) -> Iterator[None]:
-    """Stop these workers; those that TorchServe did not end continue afterwards.
-
-    `front_end` is its pid.
-    """
-    held = [one for one in ended if one.pid > 0]
-    names = [one.id for one in held]
-    try:
-        for one in held:
-            with suppress(OSError):  # it just died without a request, or is another user's
-                os.kill(one.pid, signal.SIGSTOP)
+def _stopped(session: Session, ended: tuple[Worker, ...]) -> Iterator[None]:
+    """Stop these workers; those that TorchServe did not end continue afterwards."""
+    workers = [one for one in ended if one.pid > 0]
+    names = [one.id for one in workers]
+    front_end = session.state.front_end[0]
+    with held(Path(session.state.folder), [one.pid for one in workers]):
         end = time.monotonic() + _PATIENCE
         while time.monotonic() < end:
             with suppress(RolloutError):
-                if set(busy_workers(threads(server, front_end), names)) == set(names):
+                if set(busy_workers(threads(session.server, front_end), names)) == set(names):
                     break
             time.sleep(_PAUSE)
         yield
-    finally:
-        for one in held:
-            with suppress(OSError):
-                os.kill(one.pid, signal.SIGCONT)

@@ -7,9 +7,10 @@ import lzma
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from marsmith.core.installed import is_installed
 
 Shape = tuple[int, ...]
 LIBRARIES = ("torchvision", "timm")
@@ -76,7 +77,7 @@ def read_index(library: str) -> Index:
 def installed_indexes() -> Iterator[Index]:
     """Yield what is known of torchvision, and of timm if it is installed."""
     for library in LIBRARIES:
-        if library == LIBRARIES[0] or find_spec(library):
+        if library == LIBRARIES[0] or is_installed(library):
             yield read_index(library)
 
 

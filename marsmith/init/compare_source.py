@@ -8,10 +8,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 
 from marsmith.core.errors import ProjectError
+from marsmith.core.installed import is_installed
 from marsmith.init.architectures import Shape
 from marsmith.init.recognise import NOT_COMPARED, Shapes
 from marsmith.project.python_outline import class_problem, outline
@@ -24,7 +24,7 @@ _MOST = 5  # differences named
 
 def can_compare() -> bool:
     """Say whether torch is there to build networks."""
-    return find_spec("torch") is not None
+    return is_installed("torch")
 
 
 def require_fit(source: Path | str, tensors: Mapping[str, Tensor]) -> None:

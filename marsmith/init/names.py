@@ -35,7 +35,7 @@ def names_for(archive: str) -> Names:
     if not is_name(archive):
         raise ProjectError(
             f"{archive!r} cannot name an archive",
-            "start with a letter or digit; then letters, digits, '_', '-' and '.' may follow",
+            "use letters from a to z, digits, '_', '-' and '.'; begin with a letter or digit",
             code="archive-name",
         )
     module = re.sub(r"\W", "_", archive.lower())

@@ -8,9 +8,10 @@ from typing import Any
 
 from marsmith.core.errors import ProjectError
 from marsmith.init.architectures import Model
+from marsmith.init.changed_stem import COLOURS
 from marsmith.init.model_file import model_file, notes
 from marsmith.init.names import Names
-from marsmith.init.recognise import Match
+from marsmith.init.recognise import EMBEDDING, Match
 from marsmith.init.templates import Template, network_file
 from marsmith.weights.tensors import Tensor
 
@@ -20,8 +21,10 @@ HANDLERS = {
     "segmentation": ("image_segmenter", "ImageSegmenter"),
     "detection": ("object_detector", "ObjectDetector"),
     "image-to-image": ("image_to_image", "ImageToImage"),
+    EMBEDDING: ("image_handler", "ImageHandler"),  # the vector as it is
 }
 _BACKGROUND = "background"
+_MODES = {1: "L", 4: "RGBA"}  # Pillow's, by their channels
 _LONGEST = 520  # pixels, as torchvision's segmenters are trained
 
 
@@ -54,7 +57,7 @@ def plan_for_match(
     classes: Sequence[str],
 ) -> Plan:
     """Return the plan for a recognised model."""
-    task = match.architecture.task
+    task = match.task
     inside = {
         name[len(match.prefix) :]: one
         for name, one in tensors.items()
@@ -72,13 +75,25 @@ def plan_for_match(
             "There is one output, and softmax over one value is always 1: "
             "override `answers` in the handler, for example with a sigmoid."
         )
-    if not classes:
+    if task == EMBEDDING:
+        unsure.append(
+            "The network has no head: it answers with the vector that a head would get. If your "
+            "training put the head elsewhere, give the whole network with --model-file."
+        )
+    elif not classes:
         unsure.append("The names of the classes are not known.")
-    title = f"{model.title}, {match.outputs} class{'es' if match.outputs != 1 else ''}"
+    title = f"{model.title}, {told_apart(match)}"
     text = model_file(names, match, model, others)
     named = named_classes(task, match.outputs, classes)
-    config = handler_config(task, model.input)
+    config = handler_config(task, model.input, match.stem.channels if match.stem else COLOURS)
     return Plan(names, task, title, text, kept, config, named, tuple(unsure))
+
+
+def told_apart(match: Match) -> str:
+    """Return for people what the answers of a recognised model tell."""
+    if match.task == EMBEDDING:
+        return f"without its head: vectors of {match.outputs} numbers"
+    return "1 class" if match.outputs == 1 else f"{match.outputs} classes"
 
 
 def _belongs(name: str, known: Sequence[str], head_place: str) -> bool:
@@ -101,6 +116,14 @@ def named_classes(task: str, outputs: int, classes: Sequence[str]) -> tuple[str,
 
     Segmenters and detectors have the background as class 0, which people leave out.
     """
+    if task == EMBEDDING:
+        if not classes:
+            return ()
+        raise ProjectError(
+            "the network has no head, so there are no classes to name",
+            "leave out --classes, or give weights that hold the head",
+            code="class-count",
+        )
     missing = outputs - len(classes)
     if classes and missing == 1 and task in ("segmentation", "detection"):
         return (_BACKGROUND, *classes)
@@ -115,12 +138,29 @@ def named_classes(task: str, outputs: int, classes: Sequence[str]) -> tuple[str,
     return tuple(classes)
 
 
-def handler_config(task: str, about: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how pictures go in, as the handlers call it."""
+def handler_config(task: str, about: Mapping[str, Any], channels: int = COLOURS) -> dict[str, Any]:
+    """Return how pictures go in, as the handlers call it.
+
+    Raises ProjectError if pictures do not have that many channels.
+    """
     if task == "detection" or not about:
         return {"threshold": 0.5} if task == "detection" else {}
     size = [about["size"], about["size"]]
-    colours = {"mean": list(about["mean"]), "std": list(about["std"])}
+    colours = _of_channels(channels, list(about["mean"]), list(about["std"]))
     if task == "segmentation":
         return {"longest_side": _LONGEST, **colours}
     return {"size": size, "crop": round(about["size"] / about["resize"], 4), **colours}
+
+
+def _of_channels(channels: int, mean: list[float], std: list[float]) -> dict[str, Any]:
+    """Return the colours' mode, mean and std; the usual ones are those of RGB."""
+    if channels == COLOURS:
+        return {"mean": mean, "std": std}
+    if channels not in _MODES:
+        raise ProjectError(
+            f"the network takes {channels} channels, and a picture has 1, 3 or 4",
+            "give --model-file with your network, and make its input in a handler of your own",
+            code="input-channels",
+        )
+    means, stds = (round(sum(values) / COLOURS, 3) for values in (mean, std))
+    return {"mode": _MODES[channels], "mean": [means], "std": [stds]}

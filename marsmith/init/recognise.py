@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from marsmith.init.architectures import Architecture, HeadTensor, Shape
-from marsmith.init.replaced_head import Head, read_head
+from marsmith.init.changed_stem import Stem, with_stem_of
+from marsmith.init.replaced_head import Head, read_head, without_head
 from marsmith.weights.state_dict_names import is_measure, is_training_state
 
 Shapes = Mapping[str, Shape]
 
+EMBEDDING = "embedding"
 NOT_COMPARED = "num_batches_tracked"  # frozen layers, and files of old, have none
 _DEEPEST = 4  # wrappers around a model
 _SHARE = 0.25  # of a file's tensors that a model has at least
@@ -31,6 +33,15 @@ class Match:
     outputs: int  # classes that the model tells apart
     head_place: str = ""  # of a head that is not the architecture's own
     head: Head | None = None
+    stem: Stem | None = None  # of a first layer that is not the architecture's own
+
+    @property
+    def task(self) -> str:
+        """What the model is for: without a head it turns pictures into vectors."""
+        return EMBEDDING if self.head and self.head.is_none else self.architecture.task
+
+
+Matcher = Callable[[Shapes, Architecture, str], Match | None]
 
 
 def without_wrappers(name: str) -> str:
@@ -39,17 +50,25 @@ def without_wrappers(name: str) -> str:
 
 
 def matches(shapes: Shapes, architectures: Iterable[Architecture]) -> list[Match]:
-    """Return every architecture that has exactly these tensors, under any prefix."""
+    """Return every architecture that has exactly these tensors, under any prefix.
+
+    If there is none: every one of which only the first layer differs, or the head is missing.
+    """
     known = list(architectures)
-    found = []
-    for prefix in prefixes(shapes):
-        inside = under(shapes, prefix)
-        own = [match for one in known if (match := _match(inside, one, prefix))]
-        if own and not strangers(shapes, prefix):
-            found += own
+    found = _matches(shapes, known, _match) or _matches(shapes, known, _match_changed)
     # A copy of the model, such as a moving average, is the same model: take the one that is none.
     first = min((one.prefix for one in found), key=_copy_last, default="")
     return [one for one in found if one.prefix == first]
+
+
+def _matches(shapes: Shapes, known: list[Architecture], match: Matcher) -> list[Match]:
+    found = []
+    for prefix in prefixes(shapes):
+        inside = under(shapes, prefix)
+        own = [fit for one in known if (fit := match(inside, one, prefix))]
+        if own and not strangers(shapes, prefix):
+            found += own
+    return found
 
 
 def _copy_last(prefix: str) -> tuple[bool, int]:
@@ -103,6 +122,28 @@ def _match(inside: Shapes, one: Architecture, prefix: str) -> Match | None:
     return _match_with_other_head(inside, one, prefix)
 
 
+def _match_changed(inside: Shapes, one: Architecture, prefix: str) -> Match | None:
+    if one.task == "detection":
+        return None  # its own first step takes three channels
+    stem, changed = with_stem_of(inside, one)
+    match = _match(inside, changed, prefix) if stem else None
+    match = match or _match_without_head(inside, changed, prefix)
+    return match and replace(match, stem=stem)
+
+
+def _match_without_head(inside: Shapes, one: Architecture, prefix: str) -> Match | None:
+    if one.task != "classification":
+        return None
+    kept = {name: shape for name, shape in inside.items() if not is_beside(name)}
+    main = _main_head(one)
+    for place in _places(one, main):
+        start = f"{place}."
+        if kept == {n: s for n, s in one.tensors.items() if not n.startswith(start)}:
+            head = without_head(_inputs(one, start))
+            return Match(one, prefix, None, head.outputs, place, head)
+    return None
+
+
 def _classes(rest: Shapes, heads: Mapping[str, HeadTensor]) -> int | None:
     """Return the count of classes that all tensors of a head agree on."""
     counts = {head.classes(rest[name]) if name in rest else None for name, head in heads.items()}
@@ -122,6 +163,8 @@ def _match_with_other_head(inside: Shapes, one: Architecture, prefix: str) -> Ma
         others = {n: head for n, head in one.heads.items() if not n.startswith(start)}
         rest = {n: s for n, s in inside.items() if n not in body and not is_beside(n)}
         own = under(rest, start)
+        if own == under(one.tensors, start):
+            continue  # its own layers, without the last one: no other head
         classes = _classes(rest, others)
         if not own or len(own) + len(others) < len(rest) or (others and classes is None):
             continue

@@ -20,6 +20,7 @@ class Head:
     inputs: int
     outputs: int
     assumed: bool  # whether it has layers without tensors, of which the file says nothing
+    is_none: bool = False  # the network ends before its head
 
 
 def read_head(shapes: Shapes) -> Head | None:
@@ -40,6 +41,11 @@ def read_head(shapes: Shapes) -> Head | None:
         return None
     numbered = all(name.isdigit() for name in known)
     return _numbered({int(n): head for n, head in known.items()}) if numbered else _named(known)
+
+
+def without_head(width: int) -> Head:
+    """Return what stands in place of a head that was taken off."""
+    return Head("nn.Identity()", width, width, assumed=False, is_none=True)
 
 
 def _layer(own: Shapes) -> Head | None:

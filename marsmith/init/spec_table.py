@@ -23,8 +23,17 @@ def with_archive(text: str | None, name: str, values: Mapping[str, Any]) -> str:
     Raises ProjectError if it has an archive of that name, or cannot be added to.
     """
     before = _HEAD if text is None else text
+    require_absent(before, name)
+    changed = _with_tables(before, name, values)
+    alone = parse_spec(_with_tables("", name, values))
+    require_only(before, changed, alone.archives[name])
+    return changed
+
+
+def require_absent(text: str, name: str) -> None:
+    """Raise ProjectError if the text describes an archive of that name, or is not TOML."""
     try:
-        archives = tomlkit.parse(before).unwrap().get("archives")
+        archives = tomlkit.parse(text).unwrap().get("archives")
     except TOMLKitError as error:
         raise ProjectError(
             f"{SPEC_FILE} is not TOML: {error}", "correct it first", code="spec-syntax"
@@ -35,10 +44,6 @@ def with_archive(text: str | None, name: str, values: Mapping[str, Any]) -> str:
             "choose another name, or remove its tables first",
             code="archive-exists",
         )
-    changed = _with_tables(before, name, values)
-    alone = parse_spec(_with_tables("", name, values))
-    require_only(before, changed, alone.archives[name])
-    return changed
 
 
 def _with_tables(text: str, name: str, values: Mapping[str, Any]) -> str:

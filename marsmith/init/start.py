@@ -15,7 +15,7 @@ from marsmith.init.compare_source import (
 )
 from marsmith.init.names import names_for
 from marsmith.init.nearest import Near, nearest
-from marsmith.init.plan import Plan, plan_for_match, plan_for_template
+from marsmith.init.plan import Plan, plan_for_match, plan_for_template, told_apart
 from marsmith.init.read_weights import Weights, read_weights
 from marsmith.init.recognise import Match, matches
 from marsmith.init.templates import TEMPLATES, random_tensors
@@ -40,7 +40,12 @@ class Recognised:
     @property
     def task(self) -> str:
         """What the model is for."""
-        return self.fits[0][0].architecture.task
+        return self.fits[0][0].task
+
+    @property
+    def told_apart(self) -> str:
+        """What the answers tell, for people."""
+        return told_apart(self.fits[0][0])
 
     def known_classes(self) -> tuple[str, ...]:
         """Return the names that the checkpoint has, or that models of this size usually have."""
@@ -124,7 +129,8 @@ def _described(near: Near) -> str:
 
 
 @contextmanager
-def template_plan(name: str, template: str) -> Iterator[Plan]:
-    """Give the plan for a template, while its random weights are there."""
-    with random_tensors(TEMPLATES[template]) as tensors:
-        yield plan_for_template(names_for(name), TEMPLATES[template], tensors)
+def template_plan(name: str, template: str, classes: Sequence[str] = ()) -> Iterator[Plan]:
+    """Give the plan for a template, while its random weights are there. Raises ProjectError."""
+    kind = TEMPLATES[template].with_classes(classes)
+    with random_tensors(kind) as tensors:
+        yield plan_for_template(names_for(name), kind, tensors)

@@ -14,9 +14,10 @@ from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import ProjectError
 from marsmith.core.hashing import sha256_of
 from marsmith.init import texts
+from marsmith.init.names import names_for
 from marsmith.init.picture import sample_picture
 from marsmith.init.plan import Plan
-from marsmith.init.spec_table import with_archive
+from marsmith.init.spec_table import require_absent, with_archive
 from marsmith.project.spec import SPEC_FILE
 from marsmith.torchserve.properties import CONFIG_FILE
 from marsmith.weights.tensors import Tensor
@@ -35,6 +36,13 @@ class Written:
     picture: str = ""  # to ask the model about
 
 
+def require_new(root: Path, name: str) -> None:
+    """Raise ProjectError if an archive cannot have that name, or archives.toml describes it."""
+    names_for(name)
+    if (text := _spec_text(root)) is not None:
+        require_absent(text, name)
+
+
 def write_project(root: Path, plan: Plan) -> Written:
     """Write all files of a plan into `root`.
 
@@ -47,7 +55,7 @@ def write_project(root: Path, plan: Plan) -> Written:
     handler = f"handlers/{module}_handler.py"
     classes = f"model_defs/{module}/index_to_name.json"
     table = _table(plan, model, weights, handler, classes)
-    spec = _spec(root, name, table)
+    spec = with_archive(_spec_text(root), name, table)
     files = {
         model: plan.model_text,
         handler: texts.handler(plan),
@@ -75,17 +83,16 @@ def write_project(root: Path, plan: Plan) -> Written:
     return done
 
 
-def _spec(root: Path, name: str, table: Mapping[str, Any]) -> str:
+def _spec_text(root: Path) -> str | None:
     path = root / SPEC_FILE
     try:
-        text = path.read_text(encoding="utf-8") if path.exists() else None
+        return path.read_text(encoding="utf-8") if path.exists() else None
     except (OSError, UnicodeDecodeError) as error:
         raise ProjectError(
             f"{SPEC_FILE} cannot be read: {error}",
             "make it a readable UTF-8 text file",
             code="spec-syntax",
         ) from error
-    return with_archive(text, name, table)
 
 
 def _table(plan: Plan, model: str, weights: str, handler: str, classes: str) -> dict[str, Any]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from marsmith.core.errors import ProjectError
 from marsmith.weights.tensors import Storage, Tensor, contiguous
 
 _SEED = 0
+_COUNT = "CLASSES"
 
 
 @dataclass(frozen=True)
@@ -20,11 +22,39 @@ class Template:
     """A kind of model: its network, the layers that have tensors, and how pictures go in."""
 
     task: str
-    network: str  # the body of its class
-    layers: dict[str, tuple[int, ...]]  # the shape of each layer's weight
+    network: str  # the body of its class, where _COUNT stands for how many classes there are
+    body: dict[str, tuple[int, ...]]  # the shape of each layer's weight, all but the head's
+    head: tuple[int, ...]  # that of the head, without the classes; () if there are none
     classes: tuple[str, ...]
     handler_config: dict[str, Any]
     imports: tuple[str, ...] = ("import torch", "from torch import nn")
+
+    @property
+    def layers(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each layer's weight."""
+        if not self.head:
+            return self.body
+        first, *rest = self.head
+        return {**self.body, "head": (first + len(self.classes), *rest)}
+
+    def with_classes(self, classes: Sequence[str]) -> Template:
+        """Return it with other classes. Raises ProjectError if it cannot tell these apart."""
+        if not classes:
+            return self
+        if not self.head:
+            raise ProjectError(
+                f"a template for {self.task} has no classes",
+                "leave out --classes",
+                code="class-count",
+            )
+        if len(classes) == 1 and self.task != "detection":
+            raise ProjectError(
+                "a model cannot tell one class apart",
+                "name at least two; if all else is the other one, name it too: "
+                f"--classes {classes[0]},other",
+                code="class-count",
+            )
+        return replace(self, classes=tuple(classes))
 
 
 _CLASSIFIER = '''
@@ -38,7 +68,7 @@ _CLASSIFIER = '''
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
         )
-        self.head = nn.Linear(32, 3)
+        self.head = nn.Linear(32, CLASSES)
 
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
         """Turn [N, 3, H, W] into [N, classes]."""
@@ -53,7 +83,7 @@ _SEGMENTER = '''
             nn.Conv2d(16, 16, 3, padding=1),
             nn.ReLU(),
         )
-        self.head = nn.Conv2d(16, 3, 1)
+        self.head = nn.Conv2d(16, CLASSES, 1)
 
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
         """Turn [N, 3, H, W] into [N, classes, H, W]."""
@@ -79,7 +109,7 @@ _DETECTOR = '''
             nn.Conv2d(16, 32, 3, stride=4, padding=1),
             nn.ReLU(),
         )
-        self.head = nn.Conv2d(32, 4 + 3, 1)  # of each place: a box, and a score of each class
+        self.head = nn.Conv2d(32, 4 + CLASSES, 1)  # of each place: a box, and a score of each class
 
     def forward(self, images: list[torch.Tensor]) -> list[dict[str, torch.Tensor]]:
         """Give {"boxes", "labels", "scores"} per image [3, H, W], as torchvision's detectors do."""
@@ -108,21 +138,24 @@ TEMPLATES = {
     "classifier": Template(
         "classification",
         _CLASSIFIER,
-        {"body.0": (16, 3, 3, 3), "body.2": (32, 16, 3, 3), "head": (3, 32)},
+        {"body.0": (16, 3, 3, 3), "body.2": (32, 16, 3, 3)},
+        (0, 32),
         ("red", "green", "blue"),
         {"size": [64, 64], "crop": 1.0, "mean": [0.5], "std": [0.5]},
     ),
     "segmenter": Template(
         "segmentation",
         _SEGMENTER,
-        {"body.0": (16, 3, 3, 3), "body.2": (16, 16, 3, 3), "head": (3, 16, 1, 1)},
+        {"body.0": (16, 3, 3, 3), "body.2": (16, 16, 3, 3)},
+        (0, 16, 1, 1),
         ("ground", "one", "two"),
         {"longest_side": 256, "mean": [0.5], "std": [0.5]},
     ),
     "detector": Template(
         "detection",
         _DETECTOR,
-        {"body.0": (16, 3, 3, 3), "body.2": (32, 16, 3, 3), "head": (7, 32, 1, 1)},
+        {"body.0": (16, 3, 3, 3), "body.2": (32, 16, 3, 3)},
+        (4, 32, 1, 1),
         ("one", "two", "three"),
         {"longest_side": 320, "threshold": 0.5},
         ("import torch", "import torchvision", "from torch import nn"),
@@ -131,6 +164,7 @@ TEMPLATES = {
         "image-to-image",
         _IMAGE_TO_IMAGE,
         {"body.0": (16, 3, 3, 3), "body.2": (3, 16, 3, 3)},
+        (),
         (),
         {"longest_side": 512},
     ),
@@ -141,7 +175,8 @@ def network_file(template: Template, archive: str, name: str) -> str:
     """Return the text of the template's model file."""
     head = f'"""The network of the archive {archive}: a small one, to be replaced by yours."""'
     parts = [head, "", "from __future__ import annotations", "", *template.imports, "", ""]
-    text = f'class {name}(nn.Module):\n    """Its weights are random."""\n{template.network}'
+    body = template.network.replace(_COUNT, str(len(template.classes)))
+    text = f'class {name}(nn.Module):\n    """Its weights are random."""\n{body}'
     return "\n".join([*parts, text])
 
 

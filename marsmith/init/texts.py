@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from marsmith.init.plan import Plan
+from marsmith.init.recognise import EMBEDDING
 
 CONFIG = """\
 # Read by `marsmith serve`, and by `torchserve --ts-config config.properties`.
@@ -72,6 +73,7 @@ _CHECKS = {
     "segmentation": "assert answer.json()",
     "detection": "assert isinstance(answer.json(), list)",
     "image-to-image": 'assert answer.content_type.startswith("image/")',
+    EMBEDDING: "assert answer.json()",
 }
 
 

@@ -54,7 +54,7 @@ def _digest(archive: Archive, name: str) -> str:
         with on_disk(archive, name) as path:
             return sha256_of(path)
     except ArchiveError as error:
-        return error.message.replace(str(archive.path), "")
+        return error.message.replace(str(archive.shown), "")
     except OSError as error:  # for a file in a folder
         return str(error.strerror)
 

@@ -5,36 +5,42 @@
 WORKER is TorchServe's model_service_worker.py, or light_worker.py, whose models torch does not run.
 
 NOTES is the number of an open file. Each line that is added is JSON: {"network": [addresses],
-"calls": [of the model], "loose": [loads of weights that were not strict, and took few of them],
-"returned": what the handler returned last, if it cannot be sent}. The network is refused, whatever
-the handler does.
+"writes": [paths that could not be written], "calls": [of the model], "loose": [loads of weights
+that were not strict, and took few of them], "returned": what the handler returned last, if it
+cannot be sent}. The network is refused, whatever the handler does.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import json
 import os
 import re
 import runpy
+import signal
 import socket
 import sys
+import traceback
 from collections.abc import Sized
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 _TORCHSERVE = "model_service_worker.py"
 _CALLS = 3  # of the model that are looked at
 _LOCAL = ("", "localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104 - names to be let through
 
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_WRITTEN = 20  # paths
+_OF_LIBRARIES = re.compile(r"__pycache__|^/(proc|sys|dev)/")
 _DEPTH = 100  # of lists in lists
 _NAMES = 2000  # of a state_dict's differences
 _OWN_NAME = socket.gethostname()
 # Where libraries tell their makers that they are used: refused, and no need of the archive's.
 _TELEMETRY = re.compile(r"google-analytics|sentry|posthog|segment\.io|mixpanel|scarf\.sh|telemetry")
 
-notes: dict[str, Any] = {"network": [], "calls": [], "loose": [], "returned": None}
+notes: dict[str, Any] = {"network": [], "writes": [], "calls": [], "loose": [], "returned": None}
 place = -1
 
 
@@ -57,6 +63,34 @@ def watch_network(event: str, arguments: tuple[Any, ...]) -> None:
             notes["network"].append(wanted)
             write()
         raise OSError(f"marsmith check refuses the network: {wanted}")
+
+
+def watch_writes(event: str, arguments: tuple[Any, ...]) -> None:
+    """Note what will be refused: files that are to be written where that is not allowed."""
+    if event == "open":
+        path, _, flags = arguments
+        if not isinstance(flags, int) or not flags & _WRITES:
+            return
+    elif event == "os.mkdir":
+        path = arguments[0]
+    else:
+        return
+    if isinstance(path, (str, bytes, os.PathLike)) and len(notes["writes"]) < _WRITTEN:
+        text = os.path.abspath(os.fsdecode(path))  # noqa: PTH100 - resolve() follows links
+        # Python tries to keep bytecode beside each module, and libraries ask the system about it.
+        if (
+            not _OF_LIBRARIES.search(text)
+            and not _is_writable(text)
+            and text not in notes["writes"]
+        ):
+            notes["writes"].append(text)
+            write()
+
+
+def _is_writable(path: str) -> bool:
+    target = path if os.path.lexists(path) else os.path.dirname(path)  # noqa: PTH120 - as above
+    # What is missing has another cause than a sandbox.
+    return os.access(target, os.W_OK) or not os.path.lexists(target)
 
 
 def _text(host: Any) -> str:
@@ -202,6 +236,28 @@ def not_json(value: Any, place: str, depth: int = 0) -> tuple[str, str] | None:
     return next(filter(None, found), None)
 
 
+def watch_ends() -> None:
+    """Print where the handler is when it crashes, ends its worker, or its time has passed."""
+    faulthandler.enable(all_threads=False)
+    faulthandler.register(signal.SIGUSR2, all_threads=False)
+    end, own = os._exit, os.getpid()
+
+    def noted(status: int) -> NoReturn:
+        if os.getpid() == own:  # not a child, which ends in this way
+            print_end(traceback.extract_stack()[:-1], status)
+        end(status)
+
+    os._exit = noted
+
+
+def print_end(stack: traceback.StackSummary | list[traceback.FrameSummary], status: Any) -> None:
+    """Print a call that ends the worker as an exception, if the archive's code made it."""
+    if any(frame.filename.startswith(f"{Path.cwd()}/") for frame in stack):
+        lines = ["Traceback (most recent call last):\n", *traceback.format_list(stack)]
+        sys.stderr.write("".join(lines) + f"SystemExit: {status}\n")
+        sys.stderr.flush()
+
+
 def type_name(value: Any) -> str:
     """Return `numpy.ndarray`, or `dict` for a type of Python's own."""
     kind = type(value)
@@ -215,9 +271,15 @@ if __name__ == "__main__":
     sys.argv = sys.argv[2:]
     sys.path[0] = str(Path(sys.argv[0]).parent)  # as if Python had been started with the worker
     sys.addaudithook(watch_network)
+    sys.addaudithook(watch_writes)
     torchserve = Path(sys.argv[0]).name == _TORCHSERVE
     if torchserve:
         watch_calls()
         watch_weights()
     watch_answers("ts.service" if torchserve else "marsmith.programs.light_service")
-    runpy.run_path(sys.argv[0], run_name="__main__")
+    watch_ends()
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit as error:
+        print_end(traceback.extract_tb(error.__traceback__), error.code)
+        raise

@@ -16,18 +16,21 @@ from marsmith.weights.pickle_names import is_hostile
 _SHOWN = 5  # names
 
 
-def refuse_code(archive: Archive, accepted: Collection[str] | None = None) -> None:
+def refuse_code(
+    archive: Archive, accepted: Collection[str] | None = None, unpacked: Path | None = None
+) -> None:
     """Raise ArchiveError if a file of an archive runs code when it is loaded, and is not accepted.
 
     `accepted` are digests; by default those of the project in whose model store the archive lies.
+    `unpacked` is the folder that it was unpacked to, if that is what will be loaded.
     """
-    path = archive.path
-    accepted = accepted_around(path) if accepted is None else accepted
-    for found in code_in(path):
+    shown = archive.shown
+    accepted = accepted_around(shown) if accepted is None else accepted
+    for found in code_in(unpacked or archive.path):
         if found.runs and found.digest not in accepted:
-            hint = f"do not run it; see what it is, and what to do: marsmith check {path}"
+            hint = f"do not run it; see what it is, and what to do: marsmith check {shown}"
             file = archive.entry_of(found.file)
-            message = f"{path.name}: {file}: {code_problem(found)[0]}"
+            message = f"{shown.name}: {file}: {code_problem(found)[0]}"
             raise ArchiveError(message, hint, code="weights-execute")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 from functools import cache
 from pathlib import Path
 
@@ -52,15 +51,6 @@ _VARIANTS = {
     "tensorflow": ("tensorflow-cpu",),
     "torch": ("torch-cpu",),
 }
-
-
-def is_installed(module: str) -> bool:
-    """Tell whether a module of that top name can be imported in this environment."""
-    top = module.partition(".")[0]
-    try:
-        return importlib.util.find_spec(top) is not None
-    except (ImportError, ValueError):
-        return False
 
 
 def is_of_distribution(module: str) -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 HANDLERS_PACKAGE = "marsmith_handlers"
+_ENGINES_FILE = "torch_engines.py"  # of handlers that know handler_config.engine and dtype
 _INIT = "__init__.py"
 _ENDINGS = (f"/{_INIT}", ".py")
 
@@ -84,6 +86,11 @@ def package_root(file: Path) -> Path:
 def is_standard(module: str) -> bool:
     """Tell a module of the standard library by its top name."""
     return module.partition(".")[0] in sys.stdlib_module_names
+
+
+def has_engines(names: Iterable[str]) -> bool:
+    """Tell by its files' names whether an archive loads its model as marsmith_handlers do."""
+    return any(PurePosixPath(name).name == _ENGINES_FILE for name in names)
 
 
 def installed_handlers() -> Path | None:

@@ -20,7 +20,7 @@ from pydantic_core import (
 from marsmith.answers.messages import HEADER_NAME, HEADER_VALUE
 from marsmith.answers.samples import KINDS
 from marsmith.core.suggestions import did_you_mean
-from marsmith.core.worker_bounds import bounds_problem
+from marsmith.core.worker_bounds import MOST_WORKERS, bounds_problem
 
 
 def _plain(value: Any) -> Any:
@@ -60,8 +60,8 @@ _PLAIN_TABLE = core_schema.dict_schema(
 _SERVING = _table(
     {},
     {
-        "minWorkers": core_schema.int_schema(strict=True, ge=0, le=1000),
-        "maxWorkers": core_schema.int_schema(strict=True, ge=1, le=1000),
+        "minWorkers": core_schema.int_schema(strict=True, ge=0, le=MOST_WORKERS),
+        "maxWorkers": core_schema.int_schema(strict=True, ge=1, le=MOST_WORKERS),
         "batchSize": core_schema.int_schema(strict=True, ge=1, le=100_000),
         "maxBatchDelay": core_schema.int_schema(strict=True, ge=0, le=3_600_000),
         "responseTimeout": _SECONDS,

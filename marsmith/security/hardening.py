@@ -69,8 +69,12 @@ def _with_tls_url(place: Address) -> str:
     return place.url.replace("http:", "https:", 1)
 
 
-def certificate_of(project: Project, values: dict[str, str]) -> Path | None:
+def certificate_of(
+    project: Project, values: dict[str, str], folder: Path | None = None
+) -> Path | None:
     """Return the certificate that clients must trust; None without TLS.
+
+    That of a keystore is written into `folder`, by default the project's `.marsmith/tls`.
 
     Raises ProjectError if config.properties names none, CertificateError if it cannot be used.
     """
@@ -87,7 +91,11 @@ def certificate_of(project: Project, values: dict[str, str]) -> Path | None:
                 "name private_key_file and certificate_file instead, for all ports",
                 code="keystore-with-grpc",
             )
-        return _of_keystore(project, project.root / keystore, values, _hosts(encrypted))
+        found = _of_keystore(project.root / keystore, values, _hosts(encrypted))
+        path = (folder or project.state_folder("tls")) / "keystore.pem"
+        with replacing(path) as file:
+            file.write(found)
+        return path
     key, certificate = values.get("private_key_file"), values.get("certificate_file")
     if not key or not certificate:
         raise ProjectError(
@@ -99,10 +107,8 @@ def certificate_of(project: Project, values: dict[str, str]) -> Path | None:
     return project.root / certificate
 
 
-def _of_keystore(
-    project: Project, keystore: Path, values: dict[str, str], hosts: list[str]
-) -> Path:
-    """Write the certificate of a keystore where clients find it."""
+def _of_keystore(keystore: Path, values: dict[str, str], hosts: list[str]) -> bytes:
+    """Return the certificate of a keystore, in PEM."""
     kind = values.get("keystore_type", "PKCS12")
     if kind.upper() != "PKCS12":
         raise ProjectError(
@@ -111,13 +117,7 @@ def _of_keystore(
             code="keystore-type",
         )
     # TorchServe's default password (ConfigManager.java).
-    found = keystore_certificate(keystore, values.get("keystore_pass", "changeit"), hosts)
-    path = project.state_path("tls/keystore.pem")
-    if not path.is_file() or path.read_bytes() != found:  # asking a server writes nothing
-        project.state_folder("tls")
-        with replacing(path) as file:
-            file.write(found)
-    return path
+    return keystore_certificate(keystore, values.get("keystore_pass", "changeit"), hosts)
 
 
 def _hosts(places: list[Address] | tuple[Address, ...]) -> list[str]:

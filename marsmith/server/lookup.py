@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -141,7 +142,9 @@ def connect(project: Project, port: int | None = None) -> Client:
         return client_of(states[0])
     properties = server_properties(project, port)
     inference, management = (place.local_url for place in addresses(properties)[:2])
-    return Client(inference, management, certificate=certificate_of(project, properties))
+    with tempfile.TemporaryDirectory() as folder:  # asking writes nothing into the project
+        certificate = certificate_of(project, properties, Path(folder))
+        return Client(inference, management, certificate=certificate)
 
 
 def token(project: Project, api: Api, port: int | None = None) -> str:

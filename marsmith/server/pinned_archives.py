@@ -7,7 +7,6 @@ at, and exactly that copy is verified, checked, recorded and loaded.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import secrets
@@ -17,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from marsmith.archive.manifest import MANIFEST_FILE
+from marsmith.archive.private_copy import PrivateCopy, copy_file
 from marsmith.archive.reader import Archive
 from marsmith.archive.stored_zip import Content, write_stored_zip
 from marsmith.core.atomic_write import replacing
@@ -38,27 +38,6 @@ from marsmith.server.version_record import (
 )
 
 _DIGITS = 12  # of the sha256, in a file's name
-_CHUNK = 8 << 20  # bytes
-_NO_KERNEL_COPY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
-
-
-class PinnedArchive(Archive):
-    """A private copy of an archive; its file has a name of its own."""
-
-    def __init__(self, path: Path, name: str, source: Path | None = None) -> None:
-        self._name = name  # first: the error of one that cannot be opened needs it
-        self._source = source or path
-        super().__init__(path)
-
-    @property
-    def name(self) -> str:
-        """The name that the model is served under."""
-        return self._name
-
-    @property
-    def shown(self) -> Path:
-        """The path that the user named."""
-        return self._source
 
 
 def store_of(project: Project, port: int) -> Path:
@@ -85,7 +64,7 @@ def pin(
     name: str,
     source: Path,
     require_going: Callable[[], None] = lambda: None,
-) -> PinnedArchive:
+) -> PrivateCopy:
     """Copy an archive and its signature for the server on `port`; whole or not at all.
 
     Raises ArchiveError and ProjectError, and what `require_going` raises meanwhile.
@@ -100,7 +79,7 @@ def pin(
     store = store_of(project, port)
     temporary = store / f".{secrets.token_hex(8)}{ending}"
     try:
-        _copy(source, temporary, require_going)
+        copy_file(source, temporary, require_going)
         digest = Archive(temporary).digest
         target = store / f"{name}-{digest[:_DIGITS]}{ending}"
         _pin_signature(source, target)
@@ -113,49 +92,17 @@ def pin(
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
-    return PinnedArchive(target, name, source)
-
-
-def _copy(source: Path, target: Path, require_going: Callable[[], None]) -> None:
-    """Copy a file that only its owner may read; without using space where the disk can do that."""
-    read = os.open(source, os.O_RDONLY)
-    try:
-        written = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
-        try:
-            with suppress(_NotByKernelError):
-                while _copied_by_kernel(read, written):
-                    require_going()
-            while chunk := os.read(read, _CHUNK):
-                require_going()
-                while chunk:
-                    chunk = chunk[os.write(written, chunk) :]
-        finally:
-            os.close(written)
-    finally:
-        os.close(read)
-
-
-class _NotByKernelError(Exception):
-    pass
-
-
-def _copied_by_kernel(read: int, written: int) -> int:
-    try:
-        return os.copy_file_range(read, written, _CHUNK)
-    except OSError as error:
-        if error.errno in _NO_KERNEL_COPY:
-            raise _NotByKernelError from error
-        raise
+    return PrivateCopy(target, name, source)
 
 
 def _pin_signature(source: Path, target: Path) -> None:
     signature, copy = signature_file(source), signature_file(target)
     copy.unlink(missing_ok=True)
     if signature.exists():
-        _copy(signature, copy, lambda: None)
+        copy_file(signature, copy)
 
 
-def pinned(project: Project, port: int, version: Version) -> PinnedArchive:
+def pinned(project: Project, port: int, version: Version) -> PrivateCopy:
     """Return a version's archive. Raises ArchiveError if its bytes are not the recorded ones."""
     path = path_of(project, port, version)
     what = f"{version.name} {version.version} is served from {path}, but that file"
@@ -164,7 +111,7 @@ def pinned(project: Project, port: int, version: Version) -> PinnedArchive:
         raise ArchiveError(f"{what} is gone", hint, code="deployed-file-gone")
     changed = ArchiveError(f"{what} has changed since", hint, code="deployed-file-changed")
     try:
-        archive = PinnedArchive(path, version.name)
+        archive = PrivateCopy(path, version.name)
         same = archive.digest == version.sha256 or not version.sha256
     except ArchiveError as error:
         raise changed from error

@@ -7,15 +7,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from marsmith.archive.private_copy import PrivateCopy
 from marsmith.archive.reader import Archive
 from marsmith.core.errors import ProjectError
 from marsmith.core.findings import FindingsError
+from marsmith.core.worker_bounds import MOST_WORKERS
 from marsmith.project.accepted_code import accepted_by, refuse_code
 from marsmith.project.project import Project
 from marsmith.security.signatures import signature_problems
 from marsmith.security.signing_keys import fingerprint
 from marsmith.server.options import ServeOptions, is_file
-from marsmith.server.pinned_archives import PinnedArchive, pin, pinned
+from marsmith.server.pinned_archives import pin, pinned
 from marsmith.server.version_record import (
     Record,
     Version,
@@ -37,9 +39,9 @@ class StartPlan:
 
     project: Project
     properties: Mapping[str, str]  # of the server
-    built: list[PinnedArchive]
+    built: list[PrivateCopy]
     restored: Record = ()
-    kept: Mapping[Version, PinnedArchive] = field(default_factory=dict)  # those of `restored`
+    kept: Mapping[Version, PrivateCopy] = field(default_factory=dict)  # those of `restored`
     aside: Record = ()  # deployed before as well, and not asked for now
     signed_by: str | None = None  # fingerprint of the key that all of it was verified with
 
@@ -131,7 +133,7 @@ def plan_start(project: Project, options: ServeOptions, properties: dict[str, st
     return StartPlan(project, properties, built, restored, kept, aside)
 
 
-def built_archive(project: Project, port: int, name: str) -> PinnedArchive:
+def built_archive(project: Project, port: int, name: str) -> PrivateCopy:
     """Return a copy of an archive of the model store, if it can be served."""
     path = project.model_store / f"{name}.mar"
     if not path.exists():
@@ -139,9 +141,7 @@ def built_archive(project: Project, port: int, name: str) -> PinnedArchive:
     return _readable(project, pin(project, port, Archive(path).name, path))
 
 
-def _given_archive(
-    project: Project, port: int, path: Path, recorded: Iterable[str]
-) -> PinnedArchive:
+def _given_archive(project: Project, port: int, path: Path, recorded: Iterable[str]) -> PrivateCopy:
     """Return a copy of an archive that is named by its file."""
     if path.is_dir():
         raise ProjectError(
@@ -157,12 +157,19 @@ def _given_archive(
     return _readable(project, pin(project, port, name, path))
 
 
-def _readable(project: Project, archive: PinnedArchive) -> PinnedArchive:
+def _readable(project: Project, archive: PrivateCopy) -> PrivateCopy:
     """Return an archive without foreign code that has a version, and samples that can be read."""
     refuse_code(archive, accepted_by(project))
     if archive.manifest.model_version is None:
         raise ProjectError(
             f"{archive.shown} has no model version", "build it: marsmith build", code="no-version"
+        )
+    workers = archive.model_config.get("minWorkers")
+    if isinstance(workers, int) and workers > MOST_WORKERS:
+        raise ProjectError(
+            f"{archive.shown} asks for {workers} workers, which no machine has room for",
+            f"set minWorkers to {MOST_WORKERS} or fewer, and build it again",
+            code="too-many-workers",
         )
     for sample in archive.samples:
         archive.read(sample.request), archive.read(sample.response)  # before anything is started

@@ -19,6 +19,7 @@ from marsmith.core.interrupts import Stop
 from marsmith.core.processes import identity
 from marsmith.project.entries import source_names
 from marsmith.project.project import Project
+from marsmith.server.held_workers import continue_held
 from marsmith.server.pinned_archives import offer_built, pinned
 from marsmith.server.process import TorchServe
 from marsmith.server.readiness import Start
@@ -130,6 +131,7 @@ class Supervisor:
         with recording_within(self.project, self.state.port) as alone:
             if not alone:
                 return
+            continue_held(self.server.folder)
             try:
                 before = read_record(self.project, self.state.port)
                 described = self.client.models()

@@ -7,6 +7,7 @@ A watched worker notes what it was; of other workers, the log says less.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from marsmith.answers.messages import Response
@@ -43,26 +44,42 @@ _COUNT_LINE = re.compile(r"mismatched, expect: (\d+), got: (\d+)")
 _TYPE_LINE = re.compile(r"[Ii]nvalid return type: <class '([^']+)'>")
 _VALUE_LINE = re.compile(r"TypeError: (?:Object of type (\w+) is not|keys must be .*, not (\w+))")
 _TAKEN = "a list with one answer for each request: bytes, text, or JSON values"
-# The last part of a type's name → how to turn a value into what can be sent.
-_CURES = {
-    "Tensor": "call .tolist() on it",
-    "ndarray": "call .tolist() on it",
-    "Image": 'send its file: image.save(buffer, "PNG"), then buffer.getvalue()',
-    "bytes": "bytes can only be a whole answer; within JSON write base64.b64encode(…).decode()",
-    "bytearray": "bytes can only be a whole answer; within JSON write base64.b64encode(…).decode()",
-    "set": "call sorted() or list() on it",
-    "generator": "call list() on it",
-    "map": "call list() on it",
-    "zip": "call list() on it",
-    "tuple": "call list() on it",
-    "dict_values": "call list() on it",
-    "dict": "put it into a list, one dict for each request",
-    "str": "put it into a list, one text for each request",
-    "NoneType": "end handle() with a return",
-    "datetime": "call .isoformat() on it",
-    "Decimal": "call float() on it",
+_FILE = 'image.save(buffer, "PNG"), then buffer.getvalue()'
+_BASE64 = "bytes can only be a whole answer; within JSON write base64.b64encode(…).decode()"
+_ITERABLES = (
+    *("generator", "map", "filter", "zip", "range", "reversed", "deque"),
+    *("set", "frozenset", "dict_keys", "dict_values", "dict_items"),
+)
+_LISTS = {
+    **dict.fromkeys(("Tensor", "ndarray"), "call .tolist() on it"),
+    **dict.fromkeys(_ITERABLES, "call list() on it"),
 }
-_SCALARS = re.compile(r"(float|int|uint|bool)(8|16|32|64|_)?")
+# The last part of a type's name → what to do with all that handle() returned.
+_WHOLE_CURES = {
+    **_LISTS,
+    "tuple": "call list() on it",
+    "Image": f"send its file: {_FILE}, in a list",
+    "NoneType": "end handle() with a return",
+    "coroutine": "TorchServe does not await it: write `def handle`, without async",
+    **dict.fromkeys(
+        ("bytes", "bytearray", "str", "dict", "int", "float", "bool"),
+        "put it into a list, one for each request",
+    ),
+}
+# The same → what to do with a value within an answer.
+_CURES = {
+    **_LISTS,
+    "Image": f"send its file: {_FILE}",
+    **dict.fromkeys(("bytes", "bytearray"), _BASE64),
+    "memoryview": "call bytes() on it",
+    **dict.fromkeys(("datetime", "date", "time"), "call .isoformat() on it"),
+    "Decimal": "call float() on it",
+    "complex": "send its parts: [value.real, value.imag]",
+    **dict.fromkeys(("UUID", "Path", "PosixPath"), "call str() on it"),
+}
+_OTHER = "make a dict of what callers need of it"
+_SCALARS = re.compile(r"(numpy\.)?(float|int|uint|bool)(8|16|32|64|_)|numpy\.bool")
+_KEY = "dict with a key of type "
 
 
 def answer_fault(
@@ -83,10 +100,10 @@ def answer_fault(
         of = f" of shape {seen.shape}" if seen.shape else ""
         for_them = f" for {_counted(seen.requests, 'request')}" if seen.requests else ""
         what = f"handle() returned {_typed(seen.type)}{of}{for_them}, not a list"
-        return AnswerFault("answer-type", what, _hint(seen.type))
+        return AnswerFault("answer-type", what, _hint(seen.type, _WHOLE_CURES))
     where = f" at {seen.place}" if seen.place else ""
     what = f"handle() returned {_typed(seen.value)}{where}, which cannot be sent"
-    return AnswerFault("answer-type", what, _hint(seen.value))
+    return AnswerFault("answer-type", what, _hint(seen.value, _CURES))
 
 
 def _wrong_count(seen: Returned) -> AnswerFault:
@@ -105,7 +122,7 @@ def _from_log(log: str) -> Returned:
     for found in _TYPE_LINE.finditer(log):
         seen = replace(seen, type=found[1])
     for found in _VALUE_LINE.finditer(log):
-        seen = replace(seen, value=found[1] or f"dict with a key of type {found[2]}")
+        seen = replace(seen, value=found[1] or f"{_KEY}{found[2]}")
     return seen
 
 
@@ -119,7 +136,11 @@ def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def _hint(name: str) -> str:
-    last = name.rpartition(".")[2]
-    cure = "call .item() on it" if _SCALARS.fullmatch(last) else _CURES.get(last)
-    return f"return {_TAKEN}" + (f"; {cure}" if cure else "")
+def _hint(name: str, cures: Mapping[str, str]) -> str:
+    """Return what to return instead of a value of this type."""
+    of_key = name.startswith(_KEY)
+    other = "call str() on the key" if of_key else _OTHER
+    last = name.removeprefix(_KEY).rpartition(".")[2]
+    scalar = bool(_SCALARS.fullmatch(name.removeprefix(_KEY)))
+    cure = "call .item() on it" if scalar else (other if of_key else cures.get(last, other))
+    return f"return {_TAKEN}" + (f"; {cure}" if name else "")

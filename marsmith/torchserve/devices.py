@@ -62,6 +62,10 @@ def device_problems(config: Mapping[str, Any], gpus: int | None) -> Iterator[Pro
     """Yield what TorchServe ignores or cannot do with a model-config on this machine."""
     if gpus is not None:
         yield from _without_gpus(config, gpus)
+    yield from _without_torchrun(config)
+
+
+def _without_torchrun(config: Mapping[str, Any]) -> Iterator[Problem]:
     kind, level = config.get("parallelType"), config.get("parallelLevel")
     if "parallelLevel" in config and not kind:
         message = "TorchServe ignores parallelLevel without parallelType"
@@ -77,6 +81,11 @@ def device_problems(config: Mapping[str, Any], gpus: int | None) -> Iterator[Pro
         hint = f"add torchrun = {{ nproc-per-node = {count} }} to the serving table"
         hint += ", which sets parallelLevel" if level else ""
         yield "parallelType", message, hint, Severity.ERROR
+    elif kind == "custom" and isinstance(level, int) and level > 1 and "torchrun" not in config:
+        # WorkerThread.java connects to as many sockets, and only one process listens.
+        message = f"TorchServe waits for {level} processes of each worker, and starts one"
+        hint = "remove parallelLevel, and let the handler choose its GPUs"
+        yield "parallelLevel", message, hint, Severity.ERROR
 
 
 def _without_gpus(config: Mapping[str, Any], gpus: int) -> Iterator[Problem]:
@@ -94,12 +103,3 @@ def _without_gpus(config: Mapping[str, Any], gpus: int) -> Iterator[Problem]:
         message = f"deviceType is 'gpu', and {has}: TorchServe computes on the CPU"
         hint = 'set deviceType = "cpu", or serve it on a machine with GPUs'
         yield "deviceType", message, hint, Severity.WARNING
-    level = config.get("parallelLevel")
-    if config.get("parallelType") == "custom" and isinstance(level, int) and level > gpus:
-        message = f"parallelLevel wants {level} GPUs for each worker, and {has}"
-        yield (
-            "parallelLevel",
-            message,
-            "lower parallelLevel, or serve it with GPUs",
-            Severity.WARNING,
-        )

@@ -78,7 +78,14 @@ def _missing_module(module: str) -> str:
     )
 
 
+WHERE_TO_WRITE = (
+    'write below the model\'s folder, context.system_properties["model_dir"], or a temporary one'
+)
 _HINTS = (
+    (
+        r"OSError: \[Errno 30\] Read-only file system",
+        f"{WHERE_TO_WRITE}; in a sandbox, all else is read-only: --no-sandbox runs it without",
+    ),
     (
         r"Error\(s\) in loading state_dict",
         "the weights do not fit the model_file: use those of the same architecture",
@@ -129,5 +136,10 @@ _HINTS = (
         "return session.run(None, {session.get_inputs()[0].name: data.numpy()})[0]",
     ),
     (r"FileNotFoundError", "put the file into the archive: add it to extra_files"),
+    (
+        r"^SystemExit: ",
+        "the handler ends its worker: raise an exception instead, or refuse the request by "
+        "context.set_response_status(400, …, index)",
+    ),
     (r"MemoryError|out of memory", "free memory, or serve fewer workers: minWorkers"),
 )

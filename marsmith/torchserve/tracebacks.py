@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from marsmith.torchserve.worker_lines import (
     CHAINED,
@@ -28,6 +29,13 @@ _NOISE = re.compile(r"<frozen importlib|handler_utils/timer\.py$|programs/watche
 _MISSING = re.compile(r"No module named '([^']+)'")
 _LAST_FRAMES = 3  # that are shown
 _MAX_MESSAGE = 12  # lines
+# Of a group of exceptions, which is printed in a frame: the edge of its own lines, and lines within
+# it that are not an exception's.
+_GROUP = re.compile(r"  (\+ Exception Group (?=Traceback )|\| ?)")
+_OF_GROUP = re.compile(r"^ +(\+[-+ ]|\| +(File |\^| {2}|Traceback )|\|$)")
+# What faulthandler prints of a process that crashes, or is asked where it is.
+_STACK = re.compile(r"(Stack|(Current thread|Thread) 0x\w+( \[.*\])?) \(most recent call first\):$")
+_STACK_FRAME = re.compile(r'^  File "(?P<path>.+)", line (?P<line>\d+) in (?P<function>.+)')
 
 
 @dataclass(frozen=True)
@@ -49,8 +57,9 @@ def find_failure(lines: list[str]) -> Failure | None:
     does not hide the true one. An exception hides it if TorchServe raised it while it looked for a
     default handler of the same name, after it could not import the archive's own.
     """
-    starts = [position for position, line in enumerate(lines) if line == TRACEBACK]
-    tracebacks = [_read_traceback(lines, start) for start in starts]
+    plain = [_GROUP.sub("", line) if _GROUP.match(line) else line for line in lines]
+    starts = [position for position, line in enumerate(plain) if line == TRACEBACK]
+    tracebacks = [_read_traceback(plain, start, lines) for start in starts]
     telling = [
         found for found in tracebacks if not any(m.search(found.exception) for m in _MASKING)
     ]
@@ -75,8 +84,24 @@ def missing_module(message: str) -> str | None:
     return found[1] if found else None
 
 
-def _read_traceback(lines: list[str], start: int) -> Failure:
-    """Read one traceback from its first line: indented frames, then the exception."""
+def find_stack(lines: list[str]) -> Failure | None:
+    """Return where a process was when it crashed, or was asked; None if that was not printed."""
+    start = next((i for i, line in enumerate(lines) if _STACK.match(line)), None)
+    if start is None:
+        return None
+    found = map(_STACK_FRAME.match, lines[start + 1 :])
+    frames = list(takewhile(bool, found))
+    own = next((one for one in frames if one and _entry(one["path"])), None)
+    shown = [_shown(one) for one in frames if one and not _NOISE.search(one["path"])]
+    file, line = (_entry(own["path"]), int(own["line"])) if own else (None, None)
+    return Failure("", file, line, frames=tuple(shown[:_LAST_FRAMES][::-1]))
+
+
+def _read_traceback(lines: list[str], start: int, printed: list[str]) -> Failure:
+    """Read one traceback from its first line: indented frames, then the exception.
+
+    `lines` are those that were printed, without the frame around a group of exceptions.
+    """
     rest = range(start + 1, len(lines))
     end = next((i for i in rest if lines[i] and lines[i][0] != " "), len(lines) - 1)
     message = [lines[end]]
@@ -89,9 +114,10 @@ def _read_traceback(lines: list[str], start: int) -> Failure:
     found = (_FRAME.match(line) for line in inner)
     frames = [_shown(one) for one in found if one and not _NOISE.search(one["path"])]
     default = any("in _load_default_handler" in line for line in inner)
-    text = UNPACKED_FOLDER.sub("", "\n".join([message[0], *map(str.strip, message[1:])]))
-    printed = tuple(lines[_chain_start(lines, start) : end + len(message)])
-    return Failure(text, file, number, default, tuple(frames[-_LAST_FRAMES:]), printed)
+    told = [message[0], *(line.strip(" \t|") for line in message[1:] if not _OF_GROUP.match(line))]
+    text = UNPACKED_FOLDER.sub("", "\n".join(told))
+    whole = tuple(printed[_chain_start(lines, start) : end + len(message)])
+    return Failure(text, file, number, default, tuple(frames[-_LAST_FRAMES:]), whole)
 
 
 def _chain_start(lines: list[str], start: int) -> int:

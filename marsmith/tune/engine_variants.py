@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from marsmith.building.calibration import digest, split_photos
-from marsmith.building.export import FORMATS, Limits, export, knows_engines
+from marsmith.building.export import export, knows_engines
+from marsmith.building.export_formats import FORMATS
+from marsmith.building.export_limits import Limits
+from marsmith.core.installed import is_installed
 from marsmith.project.entries import entries
 from marsmith.project.project import Project
 from marsmith.project.spec import ArchiveSpec
@@ -110,7 +112,7 @@ def _folder(project: Project, spec: ArchiveSpec) -> Path:
 
 
 def _installed(engine: str) -> bool:
-    return engine not in _NEEDS or importlib.util.find_spec(_NEEDS[engine]) is not None
+    return engine not in _NEEDS or is_installed(_NEEDS[engine])
 
 
 def reads(project: Project, spec: ArchiveSpec, key: str) -> bool:

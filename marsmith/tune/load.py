@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 from urllib.parse import urlsplit
 
+from marsmith.answers.messages import is_success
 from marsmith.tune.load_connection import Answer, BrokenConnectionError, Connection
 from marsmith.tune.load_result import LoadResult
 
@@ -171,7 +172,7 @@ class Load:
     def _take(self, connection: Connection, answer: Answer) -> None:
         now = perf_counter()
         request = connection.request
-        if not 200 <= answer.status < 300:
+        if not is_success(answer.status):
             self._result.failures[answer.reason] += 1
         else:
             self._result.latencies.append(now - connection.since)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from marsmith.answers.samples import Sample
 from marsmith.archive.reader import Archive
+from marsmith.tune.conditions import Conditions
 from marsmith.tune.load import Load
 from marsmith.tune.load_connection import http_request
 from marsmith.tune.load_result import LoadResult
@@ -26,15 +27,6 @@ _ENOUGH = 100  # answers, for a first idea of the 99th percentile
 _WARM = 0.5  # seconds to warm up workers
 _COLD = 8  # seconds at most to warm up the front end, which Java compiles while it runs
 _SETTLED = 1.03  # it is warm once a second is at most this times faster than the last one
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """The load, and its goal."""
-
-    goal: float  # seconds, for p99
-    connections: int
-    samples: tuple[str, ...]  # their names in the archive; empty: all
 
 
 class Trial:

@@ -11,7 +11,8 @@ from dataclasses import replace
 from statistics import median
 
 from marsmith.core.errors import ServerError
-from marsmith.tune.load_trial import Conditions, Trial, measured
+from marsmith.tune.conditions import Conditions
+from marsmith.tune.load_trial import Trial, measured
 from marsmith.tune.measurements import Measurement
 from marsmith.tune.space import Configuration
 from marsmith.tune.trial_server import TrialServer

@@ -12,16 +12,15 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from marsmith.archive.reader import Archive
 from marsmith.building.building import build
-from marsmith.core.errors import BuildError, ClientError, ProjectError, ServerError
+from marsmith.core.errors import BuildError, ClientError, ServerError
 from marsmith.core.installed import require
 from marsmith.core.interrupts import StopRequest
-from marsmith.core.suggestions import did_you_mean
 from marsmith.project.project import Project
 from marsmith.project.spec import ArchiveSpec
+from marsmith.tune.conditions import Conditions, chosen_samples
 from marsmith.tune.engine_variants import (
     ENGINES,
     Calibration,
@@ -29,7 +28,7 @@ from marsmith.tune.engine_variants import (
     reads,
     variants,
 )
-from marsmith.tune.load_trial import Conditions, Trial, failed, is_hopeless, measure
+from marsmith.tune.load_trial import Trial, failed, is_hopeless, measure
 from marsmith.tune.measurements import Measurement, Measurements
 from marsmith.tune.optimizer import BETTER, Study
 from marsmith.tune.rematch import ROUND, measure_in_turns
@@ -83,7 +82,9 @@ class Tuning:
         (self.spec,) = project.specs((name,))
         (built,) = build(project, (name,))
         self.archive = Archive(built.path)
-        self.conditions = replace(conditions, samples=_chosen(self.archive, conditions.samples))
+        self.conditions = replace(
+            conditions, samples=chosen_samples(self.archive, conditions.samples)
+        )
         self.known = Measurements(
             project,
             self.spec,
@@ -244,25 +245,3 @@ class Tuning:
         for one in finals:
             self.known.add(one)
         return finals
-
-
-def _chosen(archive: Archive, wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names of the samples that make the load."""
-    names = [sample.request for sample in archive.samples]
-    if not names:
-        raise ProjectError(
-            f"{archive.name} has no sample, so there are no requests to load it with",
-            f"record one: marsmith sample {archive.name} FILE",
-            code="no-sample",
-        )
-    found = []
-    for one in wanted:
-        matching = [name for name in names if Path(name).name == Path(one).name]
-        if not matching:
-            raise ProjectError(
-                f"{archive.name} has no sample {one}",
-                did_you_mean(one, names),
-                code="unknown-sample",
-            )
-        found += matching
-    return tuple(dict.fromkeys(found)) or tuple(names)

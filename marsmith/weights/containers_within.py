@@ -11,10 +11,14 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from marsmith.archive.parts import DamageError
+from marsmith.archive.zip_layout import DEFLATED, ENCRYPTED, STORED, Listed, data_place, listed_in
+from marsmith.core.errors import ArchiveError
 from marsmith.weights.file_window import window
 from marsmith.weights.pickle_reader import MOST_OPCODES
 
@@ -22,8 +26,9 @@ _IN_MEMORY = 1 << 20  # bytes of a small file
 _UNPACKED = 1 << 28  # bytes that may be unpacked in any case,
 _GROWN = 20  # and this often the size of the archive
 _MOST_MEMBERS = 100_000
+_PIECE = 1 << 12  # bytes
+_TAIL = 22 + (1 << 16)  # bytes in which a zip's last record lies
 _DIRECTORY = 20 << 20  # bytes of a zip's directory
-_LOCAL_HEADER = 30  # bytes of a zip's entry before its name
 _NUMPY = b"\x93NUMPY"
 _COMPRESSED: tuple[tuple[bytes, Callable[[Any], Any]], ...] = (
     (b"\x1f\x8b", gzip.open),
@@ -48,7 +53,8 @@ class Budget:
     """What the search of one archive may take."""
 
     def __init__(self, path: Path) -> None:
-        size = path.stat().st_size if path.is_file() else 0
+        files = [path] if path.is_file() else path.rglob("*")
+        size = sum(one.lstat().st_size for one in files)
         self.unpacked = _UNPACKED + _GROWN * size  # bytes
         self.opcodes = MOST_OPCODES
         self.members = _MOST_MEMBERS
@@ -90,13 +96,13 @@ def _members(file: BinaryIO, start: bytes, budget: Budget) -> Iterator[Member]:
     unpack = next((unpack for magic, unpack in _COMPRESSED if start.startswith(magic)), None)
     if unpack:
         file.seek(0)
-        yield Member("", _copy(unpack(file), budget))
+        yield Member("", _copy(_decompressed(unpack(file)), budget))
     elif start[:1] == b"\x78":
+        size = file.seek(0, io.SEEK_END)
         file.seek(0)
-        yield Member("", _copy(_Inflated(file), budget))
-    file.seek(0)
-    if _is_zip(file):
-        yield from _in_zip(file, budget)
+        yield Member("", _copy(_inflated(file, size, zlib.MAX_WBITS), budget))
+    if listed := _listed(file, start):
+        yield from _in_zip(file, listed, budget)
     elif _is_tar(start):
         yield from _in_tar(file)
 
@@ -108,27 +114,29 @@ def _behind_numpy_header(file: BinaryIO, start: bytes) -> BinaryIO:
     return window(file, begin, max(0, file.seek(0, io.SEEK_END) - begin))
 
 
-class _Inflated:
-    """Reads zlib's format."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self._inflate = file, zlib.decompressobj()
-
-    def read(self, size: int) -> bytes:
-        """Return at most so many bytes."""
-        data = b""
-        while not data and not self._inflate.eof:
-            packed = self._inflate.unconsumed_tail or self._file.read(size)
-            data = self._inflate.decompress(packed, size)
-            if not packed:
-                break
-        return data
+def _inflated(file: BinaryIO, size: int, window_bits: int) -> Iterator[bytes]:
+    """Yield what a deflate stream of so many bytes holds until it is damaged."""
+    decoder = zlib.decompressobj(window_bits)
+    # In small pieces: a reader in pieces has run a pickle before it sees the damage behind it.
+    while not decoder.eof and (packed := decoder.unconsumed_tail or file.read(min(size, _PIECE))):
+        size -= 0 if decoder.unconsumed_tail else len(packed)
+        try:
+            yield decoder.decompress(packed, _PIECE * _GROWN)
+        except zlib.error:
+            return
 
 
-def _copy(stream: Any, budget: Budget) -> BinaryIO:
-    """Return a file that can be searched with what a stream yields until it is damaged."""
+def _decompressed(stream: Any) -> Iterator[bytes]:
+    """Yield what a stream of a decompressor holds until it is damaged."""
+    with suppress(*_DAMAGE):
+        while piece := stream.read1(_PIECE):
+            yield piece
+
+
+def _copy(pieces: Iterator[bytes], budget: Budget) -> BinaryIO:
+    """Return a file that can be searched, made of pieces."""
     target: BinaryIO = io.BytesIO()
-    while piece := _piece(stream):
+    for piece in pieces:
         budget.unpack(len(piece))
         if isinstance(target, io.BytesIO) and target.tell() + len(piece) > _IN_MEMORY:
             small, target = target, cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115
@@ -138,50 +146,63 @@ def _copy(stream: Any, budget: Budget) -> BinaryIO:
     return target
 
 
-def _piece(stream: Any) -> bytes:
+class _ByPlace:
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.size = file.seek(0, io.SEEK_END)
+
+    def at(self, place: int, size: int) -> bytes:
+        self._file.seek(place)
+        return self._file.read(size)
+
+
+def _listed(file: BinaryIO, start: bytes) -> list[Listed]:
+    """Return the entries of a zip; none if no reader finds a directory. Raises UnsearchableError.
+
+    PyTorch and Python find the directory in different ways, so there must be one way only. A zip
+    behind other bytes is one to Python alone.
+    """
+    size = file.seek(0, io.SEEK_END)
+    file.seek(max(0, size - _TAIL))
+    if b"PK\x05\x06" not in file.read():
+        return []
     try:
-        return cast(bytes, stream.read(_IN_MEMORY // 4))
-    except _DAMAGE:
-        return b""  # whoever unpacks it fails at the same place
-
-
-def _is_zip(file: BinaryIO) -> bool:
-    """Return whether a zip's directory is at the end. Raises UnsearchableError if it is huge."""
-    found = zipfile._EndRecData(file)  # type: ignore[attr-defined]
-    if found and found[5] > _DIRECTORY:
-        raise UnsearchableError("it is a zip of too many files to be searched")
-    return bool(found)
-
-
-def _in_zip(file: BinaryIO, budget: Budget) -> Iterator[Member]:
-    try:
-        archive = zipfile.ZipFile(file)
+        if start.startswith(b"PK"):
+            return listed_in(_ByPlace(file), _MOST_MEMBERS)[0]
+        found = zipfile._EndRecData(file)  # type: ignore[attr-defined]
+        if found and found[5] > _DIRECTORY:
+            raise UnsearchableError("it is a zip of too many files to be searched")
+        with zipfile.ZipFile(file) as archive:
+            return [_as_listed(one) for one in archive.infolist()]
+    except (ArchiveError, DamageError) as error:
+        raise UnsearchableError(f"it is a zip that not all readers read alike: {error}") from error
     except (*_DAMAGE, NotImplementedError):
-        return
-    for entry in archive.infolist():
-        if entry.is_dir() and not entry.file_size:
+        return []
+
+
+def _as_listed(one: zipfile.ZipInfo) -> Listed:
+    sizes = (one.CRC, one.compress_size, one.file_size, one.header_offset)
+    return Listed(one.filename.encode(), one.flag_bits, one.compress_type, *sizes, mode=0)
+
+
+def _in_zip(file: BinaryIO, listed: list[Listed], budget: Budget) -> Iterator[Member]:
+    for one in listed:
+        if one.name.endswith("/") and not one.size:
             continue
-        if entry.flag_bits & 1:
-            raise UnsearchableError(f"{entry.filename} is encrypted")
-        if entry.compress_type == zipfile.ZIP_STORED:
-            yield Member(entry.filename, _stored(file, entry))
-            continue
+        if one.flags & ENCRYPTED:
+            raise UnsearchableError(f"{one.name} is encrypted")
         try:
-            stream = archive.open(entry)
-        except NotImplementedError:
-            raise UnsearchableError(f"{entry.filename} is compressed in an unknown way") from None
-        except _DAMAGE:
-            continue
-        with _copy(stream, budget) as copy:
-            yield Member(entry.filename, copy)
-
-
-def _stored(file: BinaryIO, entry: zipfile.ZipInfo) -> BinaryIO:
-    file.seek(entry.header_offset)
-    header = file.read(_LOCAL_HEADER)
-    lengths = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
-    start = entry.header_offset + _LOCAL_HEADER + lengths
-    return window(file, start, max(entry.file_size, entry.compress_size))
+            start = data_place(_ByPlace(file), one)
+        except ArchiveError as error:
+            raise UnsearchableError(str(error)) from error
+        if one.method == STORED:
+            yield Member(one.name, window(file, start, max(one.size, one.packed)))
+        elif one.method == DEFLATED:
+            file.seek(start)
+            with _copy(_inflated(file, one.packed, -zlib.MAX_WBITS), budget) as copy:
+                yield Member(one.name, copy)
+        else:
+            raise UnsearchableError(f"{one.name} is compressed in another way than deflate")
 
 
 def _is_tar(start: bytes) -> bool:

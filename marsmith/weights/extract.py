@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,22 +47,22 @@ def extract(
     path: Path,
     out: Path,
     *,
-    key: str | None = None,
+    keys: Sequence[str] = (),
     prefix: str = "",
     new_prefix: str = "",
     force: bool = False,
 ) -> Extracted:
     """Write the state_dict in `path` to `out`; the ending of `out` chooses the format.
 
-    `key` is the state_dict's dotted path, needed if there are several. Only tensors whose names
-    start with `prefix` are written, with `new_prefix` in its place. Raises WeightsError and then
-    leaves `out` unchanged.
+    `keys` are dotted paths of state_dicts, needed if there are several: of one, its names are
+    written; several are joined, each name after its path. Only tensors whose names start with
+    `prefix` are written, with `new_prefix` in its place. Raises WeightsError and then leaves `out`
+    unchanged.
     """
     _check_out(out, force)
     checkpoint = read_checkpoint(path)
     _refuse_code(checkpoint)
-    place, found = choose(checkpoint, key)
-    others = left_behind(checkpoint, place)
+    place, found, others = _chosen(checkpoint, keys)
     state = {name: one for name, one in found.items() if isinstance(one, Tensor)}
     _refuse_what_would_be_lost(checkpoint, found)
     models = without_discriminators(state)
@@ -75,6 +76,7 @@ def extract(
         tensors = replace_prefix(given, prefix, new_prefix)
     _refuse_repeated_values(path, tensors)
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
         with replacing(out) as file:
             _WRITERS[out.suffix](file, tensors)
     except OSError as error:
@@ -85,6 +87,19 @@ def extract(
         ) from error
     gone = [name for name in found if name not in kept]
     return Extracted(tensors, place, prefixes, (*others, *gone))
+
+
+def _chosen(checkpoint: Checkpoint, keys: Sequence[str]) -> tuple[str, dict[str, Any], list[str]]:
+    """Return the path and the content of the state_dict to write, and what is beside it."""
+    if len(keys) < 2:
+        place, found = choose(checkpoint, *keys)
+        return place, found, left_behind(checkpoint, place)
+    chosen = [choose(checkpoint, key) for key in keys]
+    beside = [left_behind(checkpoint, place) for place, _ in chosen]
+    joined = {f"{place}.{name}": one for place, found in chosen for name, one in found.items()}
+    places = dict.fromkeys(place for place, _ in chosen)
+    others = dict.fromkeys(one for left in beside for one in left if one not in places)
+    return ", ".join(places), joined, list(others)
 
 
 def _require_prefix(path: Path, state: dict[str, Tensor], prefix: str) -> None:

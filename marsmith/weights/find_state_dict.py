@@ -22,6 +22,7 @@ from marsmith.weights.tensors import Tensor
 
 _DEEPEST = 3  # levels of dicts above a state_dict
 _MOST = 1_000_000  # values that are visited
+_OPTIMIZER = {"state", "param_groups"}  # the parts of its state_dict
 
 
 def left_behind(checkpoint: Checkpoint, place: str) -> list[str]:
@@ -37,7 +38,7 @@ def left_behind(checkpoint: Checkpoint, place: str) -> list[str]:
     return left
 
 
-def choose(checkpoint: Checkpoint, key: str | None) -> tuple[str, dict[str, Any]]:
+def choose(checkpoint: Checkpoint, key: str | None = None) -> tuple[str, dict[str, Any]]:
     """Return the path and the content of the state_dict to use. Raises WeightsError.
 
     `key` is its path, needed if there are several.
@@ -54,18 +55,30 @@ def choose(checkpoint: Checkpoint, key: str | None) -> tuple[str, dict[str, Any]
                 code="weights-key",
             )
         return key, everything[key]
+    parts = dict(parts_of(checkpoint.value))
     found = dict(_state_dicts(checkpoint.value))
     models = {place: one for place, one in found.items() if not is_discriminator(place)}
     candidates = models or found
+    if set(parts) >= _OPTIMIZER:
+        raise WeightsError(
+            f"{path} holds the state of an optimizer, and no model",
+            "name the file that the training saved the model to",
+            code="weights-no-state-dict",
+        )
     if len(candidates) == 1:
         return next(iter(candidates.items()))
     if candidates:
+        first, second = map(shown, list(candidates)[:2])
+        hint = f"choose one, for example --key {first}"
+        if not any("ema" in place for place in candidates):  # the same model, averaged
+            hint += "; or join parts of one model, whose names then begin with their places: "
+            hint += f"--key {first} --key {second}"
         raise WeightsError(
             f"{path} holds several state_dicts: {listed(candidates)}",
-            f"choose one, for example --key {listed(list(candidates)[:1])}",
+            hint,
             code="weights-ambiguous",
         )
-    for name, part in parts_of(checkpoint.value):
+    for name, part in parts.items():
         if is_module(part):
             raise WeightsError(
                 f"{path} holds a whole pickled module of {part.name} at {name!r}, not its "
@@ -73,11 +86,22 @@ def choose(checkpoint: Checkpoint, key: str | None) -> tuple[str, dict[str, Any]
                 conversion(path, f"[{name!r}]"),
                 code="weights-module",
             )
+    if any(isinstance(part, Tensor) for part in _unnamed(checkpoint.value)):
+        raise WeightsError(
+            f"{path} holds a list of tensors, without the names that a state_dict has",
+            "name them as the model does, in its order: torch.save(dict(zip(model.state_dict(), "
+            f"torch.load({str(path)!r}))), 'state_dict.pth')",
+            code="weights-no-state-dict",
+        )
     raise WeightsError(
         f"{path} holds no state_dict",
         f"see what it holds: marsmith weights inspect {path}",
         code="weights-no-state-dict",
     )
+
+
+def _unnamed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else []
 
 
 def _state_dicts(value: Any, *, training_too: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -17,6 +17,9 @@ _DEEPEST = 100  # levels of nested tuples
 _WIDEST = 10_000_000  # values in them
 MOST_OPCODES = 1_000_000  # of a file; one of a large model has some 100,000
 MOST_NAMES = 10_000  # of classes and functions
+_QUANTISED = {
+    f"torch.{kind}Storage" for kind in ("QInt8", "QUInt8", "QInt32", "QUInt4x2", "QUInt2x4")
+}
 _LONGEST_NUMBER = 1024  # bytes
 
 PickleFunction = Callable[[Any], None]
@@ -104,6 +107,12 @@ class InertUnpickler(pickle._Unpickler):
         if pid[0] == "module":
             return pid[1]
         _, kind, key, _, count, *view = pid
+        if isinstance(kind, Inert) and kind.name in _QUANTISED:
+            raise WeightsError(
+                "the file holds quantised tensors, which Marsmith does not read",
+                "save the float32 model's state_dict; for int8: marsmith export --dtype int8",
+                code="weights-special-tensor",
+            )
         if not isinstance(kind, str) or not isinstance(count, int) or count < 0:
             raise pickle.UnpicklingError("a storage of an unknown type")
         size = 1 if kind == UNTYPED else DTYPES[kind][1]

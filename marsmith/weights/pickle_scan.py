@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, ClassVar
 
+from marsmith.weights.pickle_dtypes import is_dtype, is_odd_state
 from marsmith.weights.pickle_names import is_harmless, shown, today
 from marsmith.weights.pickle_python import python_of
 from marsmith.weights.pickle_reader import (
@@ -138,6 +139,8 @@ class PickleScan(ValueDropper):
             raise TypeError(name)
         if isinstance(function, _Called) and is_harmless(name):
             self._found(f"a call of what {name} returned")
+        if isinstance(arguments, tuple) and any(map(_is_dtype_class, arguments)):
+            self._found(f"numpy.dtype, passed to {name}")
         self.append(_Called(name, arguments))
 
     def _instantiate(self, klass: Any, args: Any) -> None:
@@ -156,6 +159,8 @@ class PickleScan(ValueDropper):
         if not isinstance(made, _Called):
             self._found(f"{made.name}.__setstate__")  # of the class or function itself
         made.state = state
+        if isinstance(made, _Called) and is_dtype(made) and is_odd_state(made.arguments, state):
+            self._found("numpy.dtype.__setstate__")
         if made.name == _JOBLIB and isinstance(state, dict):
             self.arrays += 1
             if self._joblib:
@@ -189,3 +194,7 @@ class PickleScan(ValueDropper):
         ord("\x92"): lambda scan: scan._reduce(2),  # NEWOBJ_EX
         ord("b"): _build,
     }
+
+
+def _is_dtype_class(value: Any) -> bool:
+    return is_dtype(value) and not isinstance(value, _Called)

@@ -31,6 +31,13 @@ def _read(path: Path, file: BinaryIO) -> tuple[str, Any, set[str]]:
     with zipfile.ZipFile(file) as archive:
         entries = {info.filename: info for info in archive.infolist()}
     names = [name for name in entries if name.endswith("/data.pkl") and name.count("/") == 1]
+    if not names and entries and all(name.endswith(".npy") for name in entries):
+        raise WeightsError(
+            "it holds arrays of NumPy (.npz), which PyTorch does not load",
+            "make a state_dict of them: torch.save({name: torch.from_numpy(array) for name, array "
+            f"in numpy.load({str(path)!r}).items()}}, 'state_dict.pth')",
+            code="weights-format",
+        )
     if not names:
         raise WeightsError(
             "the zip holds no weights",

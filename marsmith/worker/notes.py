@@ -16,12 +16,15 @@ _LARGEST = 1 << 22  # bytes of one line
 class Notes:
     """`network` are the addresses that it asked for, `calls` the first calls of its model.
 
+    `writes` are paths that it could not write.
+
     `loose` are the names that loads of weights with strict=False left apart: "missing" in the
     weights, "unexpected" in them. `returned` is what the handler returned last, if it cannot be
     sent.
     """
 
     network: list[str] = field(default_factory=list)
+    writes: list[str] = field(default_factory=list)
     calls: list[dict[str, Any]] = field(default_factory=list)
     loose: list[dict[str, list[str]]] = field(default_factory=list)
     returned: Returned | None = None
@@ -36,6 +39,7 @@ def read_notes(path: Path) -> Notes:
         values = json.loads(lines[-2])  # the last whole one
         return Notes(
             [str(one) for one in values["network"]],
+            [str(one) for one in values["writes"]],
             [dict(one) for one in values["calls"]],
             [
                 {kind: [str(name) for name in one[kind]] for kind in ("missing", "unexpected")}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import struct
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,6 +22,7 @@ _PROGRAMS = Path(__file__).parents[1] / "programs"
 LOG_FILE = "worker.log"  # what the worker and its handler print, beside models/
 _LARGEST_PART = 1 << 20  # bytes; fewer may come than were announced
 _MOMENT = 0.5  # seconds
+_ASK_WHERE = signal.SIGUSR2  # a watched worker prints then where it is
 _CACHES = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE", "HF_DATASETS_CACHE")
 _PAUSE = 0.01  # seconds between two looks for the worker's socket
 
@@ -175,9 +177,22 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:
             return End()
 
-    def log(self) -> str:
-        """Return what the worker and its handler printed and logged."""
-        return self._log.read_text(encoding="utf-8", errors="replace")
+    def ask_where(self) -> None:
+        """Let the worker print where it is, if it is watched; others end."""
+        with suppress(OSError):
+            os.kill(self.pid, _ASK_WHERE)
+            time.sleep(_MOMENT)
+
+    @property
+    def logged(self) -> int:
+        """How many bytes it printed and logged."""
+        return self._log.stat().st_size
+
+    def log(self, start: int = 0) -> str:
+        """Return what the worker and its handler printed and logged after so many bytes."""
+        with self._log.open("rb") as file:
+            file.seek(start)
+            return file.read().decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
 
     def stop(self) -> None:
         """End the worker and whatever it started."""

@@ -8,7 +8,6 @@ front end does for it: unpack, start, load, send batches, read answers (WorkerTh
 from __future__ import annotations
 
 import shutil
-import signal
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -33,9 +32,10 @@ from marsmith.torchserve.worker_protocol import (
 )
 from marsmith.worker.choice import uses_torchserve
 from marsmith.worker.in_process import InProcessWorker
+from marsmith.worker.lost import ended, late
 from marsmith.worker.notes import Notes, read_notes
 from marsmith.worker.process import LOG_FILE, WorkerGoneError, WorkerLateError, WorkerProcess
-from marsmith.worker.sandbox import End, Sandbox, SandboxMissingError, no_sandbox, passed
+from marsmith.worker.sandbox import End, Sandbox, SandboxMissingError, no_sandbox
 
 _LARGEST_BATCH = (1 << 31) - 1  # that a message to the worker can name
 _NOTES = "notes.json"
@@ -99,7 +99,6 @@ class Runtime:
         left behind then.
         """
         manifest = self.archive.manifest
-        refuse_code(self.archive, self._accepted)
         envelope = self._chosen_envelope()
         torchserve = uses_torchserve(self.archive, envelope)
         self._folder = temporary_folder()
@@ -108,6 +107,8 @@ class Runtime:
             model = self._folder.resolve() / "models" / uuid.uuid4().hex
             model.mkdir(parents=True)
             self.archive.unpack(model)
+            # Not before: what is searched is what is loaded, whatever happens to the archive.
+            refuse_code(self.archive, self._accepted, model)
             message = encode_load(
                 self.archive.name,
                 str(model),
@@ -134,7 +135,7 @@ class Runtime:
 
     def _chosen_envelope(self) -> str:
         """Return what wraps requests: the server's setting goes before the manifest's, as there."""
-        project = Project.around(self.archive.path) if self._envelope is None else None
+        project = Project.around(self.archive.shown) if self._envelope is None else None
         envelope = project.envelope if project else self._envelope
         return envelope or self.archive.manifest.envelope or ""
 
@@ -187,11 +188,12 @@ class Runtime:
             raise RuntimeError("stopped")
         self.lost = None
         ids = [str(uuid.uuid4()) for _ in requests]
+        start = self._worker.logged if isinstance(self._worker, WorkerProcess) else 0
         try:
             self._worker.send(encode_batch(requests, ids))
             return read_batch(self._worker.read, ids)
         except WorkerGoneError as error:
-            self.lost = self._end(error, "answer")
+            self.lost = self._end(error, "answer", start)
             self.stop()
             return [refusal(500, "Worker died.") for _ in requests]
 
@@ -212,28 +214,18 @@ class Runtime:
         log = self.log()[start:] if self._worker else self._last_log
         return traceback_lines(log.splitlines(), source_name)
 
-    def _end(self, error: WorkerGoneError, task: str) -> Finding:
-        """Return why a worker did not do its task."""
-        late = isinstance(error, WorkerLateError)
+    def _end(self, error: WorkerGoneError, task: str, start: int = 0) -> Finding:
+        """Return why a worker did not do its task. `start` is where the log of that starts."""
+        process = self._worker if isinstance(self._worker, WorkerProcess) else None
+        if isinstance(error, WorkerLateError):
+            if process and self._watched:
+                process.ask_where()
+            self._last_log = process.log(start) if process else self.log()
+            return late(task, self._timeout, self._last_log)
         # A worker that ends prints why after its socket is closed, so wait for the end first.
-        process = self._worker if isinstance(self._worker, WorkerProcess) and not late else None
         end = process.end if process else End()
-        self._last_log = self.log()
-        if late:
-            message = f"it did not {task} within {self._timeout:g} s"
-            hint = "find out what it waits for, or give it more time: --timeout SECONDS"
-            return Finding(message, hint, rule="worker-timeout")
-        if end.limit:
-            return passed(end.limit)
-        status, found = end.status, self.failure()
-        if status is not None and (status < 0 or find_failure(self.log().splitlines()) is None):
-            how = (
-                f"by {signal.Signals(-status).name}" if status < 0 else f"with exit status {status}"
-            )
-            last = explain(None, None, self.log())
-            message = f"its worker ended {how}, without an error message"
-            return Finding(message, last.hint, rule="worker-ended")
-        return found
+        self._last_log = process.log(start) if process else self.log()
+        return ended(end, self._last_log)
 
     def notes(self) -> Notes:
         """Return what a watched worker has done so far."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from pathlib import Path
 
 import torch
 from convnet import ConvNet
@@ -15,7 +16,8 @@ CARD = """# {name}
 
 Weights of `ConvNet` (`model_defs/convnet.py`, {parameters:,} parameters): which digit, 0 to 9, a
 picture shows. Written by `scripts/train/digits.py` together with the weights; every figure below
-was measured by that run on the weights beside this card.
+was measured on the weights beside this card. The same command with `--measure` does so again, after
+a change of how the handler finds a figure.
 
 ## Data
 
@@ -25,7 +27,8 @@ was measured by that run on the weights beside this card.
   The same data and seed give the same split.
 - {extra:,} pictures made by `scripts/train/digit_scenes.py`: digits of the training part painted
   into scenes, the ten digits printed in {fonts} fonts (Pillow's own and those of the machine),
-  and digits drawn with lines of many widths; all went through `handlers/isolate_figure.py`.
+  and digits drawn with lines of many widths; all went through `handlers/isolate_figure.py` as it
+  was on that day.
 - None of the data is part of this repository.
 
 ## Training
@@ -44,9 +47,10 @@ divided by {std}. The handler lets `isolate_figure` find and frame the digit fir
 
 ## Figures
 
-Right answers on the {held:,} held-out digits; scenes are {scenes} of them each, in pictures of 20
-to 500 pixels (`place and size`: to 2,000), painted by the same code as the training scenes but
-with other digits.
+Right answers on the {held:,} held-out digits, which every framing of
+`scripts/train/digit_framings.py` shows in pictures of 28 to 1,024 pixels. Scenes are {scenes} of
+them each, in pictures of 20 to 500 pixels (`place and size`: to 2,000), painted by the same code as
+the training scenes but with other digits.
 
 | test | right |
 | --- | --- |
@@ -100,6 +104,18 @@ def write_model(
         mean=MEAN,
         std=STD,
         scenes=min(options.scenes, held),
-        table="\n".join(f"| {name} | {value:.2%} |" for name, value in figures.items()),
+        table=_rows(figures),
     )
     write_weights(options.out, state, card)
+
+
+def renew_figures(weights: Path, figures: dict[str, float]) -> None:
+    """Put figures that were measured again into the card beside the weights."""
+    path = weights.with_suffix(".md")
+    before, mark, rest = path.read_text("utf-8").partition("| test | right |\n| --- | --- |\n")
+    _, gap, after = rest.partition("\n\n")
+    path.write_text("".join([before, mark, _rows(figures), gap, after]), "utf-8")
+
+
+def _rows(figures: dict[str, float]) -> str:
+    return "\n".join(f"| {name} | {value:.2%} |" for name, value in figures.items())

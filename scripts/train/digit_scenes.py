@@ -140,7 +140,7 @@ def draw_figures(rng: np.random.Generator, count: int) -> Iterator[tuple[Image.I
             yield mask.crop(box), digit
 
 
-def _colours(
+def choose_colours(
     rng: np.random.Generator, kind: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Choose the colours of figure and ground, each [3] in 0..255."""
@@ -192,7 +192,7 @@ def make_scene(mask: Image.Image, kind: str, rng: np.random.Generator) -> Image.
     alpha = np.zeros((height, width, 1))
     cover = np.asarray(mask, dtype=np.float64)[:, :, None] / 255
     alpha[place[1] : place[1] + mask.height, place[0] : place[0] + mask.width] = cover
-    figure, ground = _colours(rng, kind)
+    figure, ground = choose_colours(rng, kind)
     side = max(mask.size)
     back = _background(kind, ground, figure, (height, width), side, rng)
     if kind == "shadow":

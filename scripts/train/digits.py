@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Train the digit model on handwritten digits and write its weights and its model card.
 
-    scripts/train/digits.py --data DIR [--out weights/convnet.pth]
+    scripts/train/digits.py --data DIR [--out weights/convnet.pth] [--measure]
 
 DIR holds IDX files (MNIST naming, plain or .gz, any number of image/label pairs) or folders named
 0 to 9 with pictures in them.
@@ -22,8 +22,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from convnet import ConvNet
-from digit_card import write_model
+from digit_card import renew_figures, write_model
 from digit_data import MEAN, STD, Labels, Pixels, read_data
+from digit_framings import FRAMINGS
 from digit_scenes import (
     SCENES,
     augment,
@@ -127,17 +128,14 @@ def train(
 def measure(
     model: ConvNet, digits: Pixels, labels: Labels, per_kind: int, seed: int
 ) -> dict[str, float]:
-    """Measure the model on the held-out digits, plain and in every kind of scene."""
+    """Measure the model on the held-out digits, in every framing and every kind of scene."""
     images = [Image.fromarray(digit) for digit in digits]
-    negatives = (Image.fromarray(255 - digit) for digit in digits)
     count = len(images)
-    figures = {
-        "28x28, handed in directly": accuracy(model, digits, labels),
-        "28x28, isolated": accuracy(model, isolated(images, count, "plain"), labels),
-        "28x28 dark on light, isolated": accuracy(
-            model, isolated(negatives, count, "negatives"), labels
-        ),
-    }
+    figures = {"28x28, handed in directly": accuracy(model, digits, labels)}
+    for number, (kind, frame) in enumerate(FRAMINGS.items()):
+        rng = np.random.default_rng([seed, 2, number])
+        found = isolated((frame(image, rng) for image in images), count, kind)
+        figures[f"framing: {kind}"] = accuracy(model, found, labels)
     rng = np.random.default_rng([seed, 1])
     for kind in SCENES:
         chosen = rng.permutation(count)[:per_kind]
@@ -171,6 +169,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the digits")
     parser.add_argument("--out", type=Path, default=environment.ROOT / "weights" / "convnet.pth")
+    parser.add_argument(
+        "--measure", action="store_true", help="measure the weights of --out again; do not train"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the split and all else (0)")
     parser.add_argument("--epochs", type=int, default=70, help="rounds over the data (70)")
     parser.add_argument("--extra", type=float, default=0.6, help="made pictures, 1 is 16,000 (0.6)")
@@ -182,14 +183,20 @@ def main() -> None:
     digits, labels, kind = read_data(options.data)
     order = np.random.default_rng(options.seed).permutation(len(labels))
     held, rest = np.split(order, [min(HELD_OUT, len(labels) // 5)])
+    held_out = digits[held], labels[held]
+    scenes = min(options.scenes, len(held))
+    if options.measure:
+        model = ConvNet()
+        model.load_state_dict(torch.load(options.out, weights_only=True))
+        renew_figures(options.out, measure(model, *held_out, scenes, options.seed))
+        return
     print(f"{len(labels)} digits, {len(held)} held out; making scenes to train on")
     rng = np.random.default_rng([options.seed, 0])
     extra, answers = make_extra(digits[rest], labels[rest], rng, options.extra)
     pixels = np.concatenate([digits[rest], extra])
     targets = np.concatenate([labels[rest], answers])
-    held_out = digits[held], labels[held]
     model = train(pixels, targets, held_out, options.epochs, options.seed)
-    figures = measure(model, *held_out, min(options.scenes, len(held)), options.seed)
+    figures = measure(model, *held_out, scenes, options.seed)
     for name, value in figures.items():
         print(f"{value:8.2%}  {name}")
     write_model(options, model, figures, kind, (len(labels), len(rest), len(held), len(answers)))

@@ -91,7 +91,9 @@ def test_card_states_its_figures() -> None:
     lines = [line.split("|") for line in card.splitlines() if line.endswith("% |")]
     figures = {line[1].strip(): float(line[2].strip(" %")) for line in lines}
     assert figures["28x28, handed in directly"] >= 98.5
-    assert figures["28x28, isolated"] >= 98.5
+    framed = {name: share for name, share in figures.items() if name.startswith("framing: ")}
+    assert len(framed) == 13
+    assert min(framed.values()) >= 99
     assert min(figures.values()) >= 95
 
 

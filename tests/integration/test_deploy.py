@@ -21,8 +21,11 @@ from marsmith.client import Client, Retries
 from marsmith.deploy.parking import can_park, parked
 from marsmith.deploy.scaling import scale
 from marsmith.project.project import Project
+from marsmith.server.change_journal import begin_change, unfinished_change
+from marsmith.server.held_workers import held
 from marsmith.server.lookup import client_of, find_server
 from marsmith.server.state import ServerState
+from marsmith.server.version_record import default_of, read_record
 from marsmith.torchserve.ports import free_ports
 from marsmith.torchserve.worker_lines import TRACEBACK, model_lines
 from tests.integration.asking import Asking
@@ -182,6 +185,39 @@ def test_scaling_again_and_again_refuses_no_request(server: Server) -> None:
     assert (asking.wrong, asking.lost) == ([], [])
     assert asking.answered > 100
     assert not (Path(server.state.folder) / "park.sock").exists()
+
+
+def test_what_scale_has_done_is_recorded_when_it_returns(server: Server) -> None:
+    """A front end that dies right after it comes back with these workers."""
+    project = Project(server.kit.root)
+    for bounds in ((2, 3), (1, 1), (2, 2), (1, 1)):
+        scale(project, server.port, "echo", bounds)
+        recorded = default_of(read_record(project, server.port), "echo")
+        assert recorded is not None
+        assert (recorded.min_workers, recorded.max_workers) == bounds
+
+
+def test_a_scale_after_a_change_that_was_killed_stays(server: Server) -> None:
+    """The change is undone first: nothing undoes the scale with it."""
+    project = Project(server.kit.root)
+    begin_change(project, server.port, read_record(project, server.port))
+    told: list[object] = []
+    scale(project, server.port, "echo", (2, 2), told.append)
+    assert len(told) == 1
+    assert unfinished_change(project, server.port) is None
+    scale(project, server.port, "echo", (1, 1), told.append)
+    assert len(told) == 1
+
+
+def test_workers_that_a_killed_scale_stopped_continue(server: Server) -> None:
+    """`marsmith serve` lets them, if no other change does."""
+    with server.client() as client:
+        (model,) = (one for one in client.describe("echo") if one.default)
+    (worker,) = (psutil.Process(one.pid) for one in model.workers)
+    held(Path(server.state.folder), [worker.pid]).__enter__()  # and never left
+    wait_for(lambda: worker.status() != psutil.STATUS_STOPPED, "it to continue", 10)
+    with server.client() as client:
+        assert client.predict("echo", b"x").ok
 
 
 def test_parked_workers_are_let_go(server: Server) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import re
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
 from PIL import Image
 
-from marsmith.building.export import FORMATS as FORMAT
+from marsmith.building.export_formats import FORMATS as FORMAT
 from tests.integration.kit import ROOT, Kit
 
 INDEX = "samples/samples.json"
@@ -46,6 +48,16 @@ size = [8, 8]
 request = "samples/seven.png"
 response = "samples/decides.json"
 """
+
+
+class Trap:
+    """What makes a folder when it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
 
 
 def exported_archives(kit: Kit) -> list[str]:
@@ -239,3 +251,13 @@ def test_an_unknown_format_is_a_usage_error(kit: Kit) -> None:
     result = kit("export", "digits", "--format", "tflite", check=False)
     assert result.returncode == 2
     assert "torchscript-trace" in result.stderr
+
+
+def test_an_archive_whose_files_hold_code_is_not_exported(kit: Kit) -> None:
+    spec = (kit.root / "archives.toml").read_text()
+    kit.write("archives.toml", spec.replace("extra_files = [", 'extra_files = ["own.pkl", ', 1))
+    (kit.root / "own.pkl").write_bytes(pickle.dumps(Trap(kit.root / "sprung"), 2))
+    failed = kit("export", "digits", "--format", "onnx", check=False)
+    assert "error[weights-execute]" in failed.stderr, failed.stderr
+    assert not (kit.root / "model_store/digits-onnx.mar").exists()
+    assert not (kit.root / "sprung").exists()

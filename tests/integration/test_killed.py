@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from marsmith.project.project import Project
+from marsmith.server.change_journal import unfinished_change
 from marsmith.server.pinned_archives import store_of
 from marsmith.torchserve.ports import free_ports
 from tests.integration.kit import BIN, Kit, leftovers, wait_for
@@ -186,9 +187,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     assert leftovers(f"{server.kit.root}/") == []
 
 
-def _killed_at(server: Server, made: Path, step: str) -> None:
-    arguments = ("deploy", str(made), "--no-check", "--port", str(server.port))
-    process = server.kit.start(*arguments)
+def _killed_at(server: Server, command: tuple[str, ...], step: str) -> None:
+    process = server.kit.start(*command, "--port", server.port)
     assert process.stderr is not None
     for line in process.stderr:
         if step in line:
@@ -204,7 +204,7 @@ def test_a_deployment_that_is_killed_does_not_hinder_the_next(server: Server, st
     version = f"2-{step.split()[0]}"
     made = make(server.kit, version, initialize="import time; time.sleep(1)")
     (before,) = [one for one in server.outline() if one[1]]
-    _killed_at(server, made, step)
+    _killed_at(server, ("deploy", str(made), "--no-check"), step)
     time.sleep(2.5)  # for the supervisor to have looked
     with server.asking() as asking:
         server.kit("deploy", made, "--no-check", "--keep", "0", "--port", server.port)
@@ -218,13 +218,40 @@ def test_a_deployment_that_is_killed_does_not_hinder_the_next(server: Server, st
 def test_a_server_that_is_killed_with_its_deployment_starts_with_what_it_served(
     server: Server,
 ) -> None:
-    (before,) = [one for one in server.outline() if one[1]]
-    made = make(server.kit, "3.0", initialize="import time; time.sleep(1)")
-    _killed_at(server, made, "load ")
+    # Deployed, so that it is served again whatever is in the model store.
+    server.kit("deploy", make(server.kit, f"3-{time.time_ns()}"), "--port", server.port)
+    before = server.outline()
+    made = make(server.kit, "4.0", initialize="import time; time.sleep(1)")
+    _killed_at(server, ("deploy", str(made), "--no-check"), "load ")
     time.sleep(2.5)  # for the supervisor to have looked
     server.kit("stop", "--port", server.port)
     half = store_of(Project(server.kit.root), server.port) / ".echo-0123.mar.4567.tmp"
     half.touch()
     server.kit("serve", "--background", "--secure", "--port", server.port)
-    assert server.outline() == [before]
+    assert server.outline() == before
     assert not half.exists()
+
+
+@pytest.mark.parametrize("step", ["start the workers", "replay ", "make echo ", "drain "])
+@pytest.mark.parametrize("healed_by", ["rollback", "restart"])
+def test_a_rollback_that_is_killed_is_undone(server: Server, step: str, healed_by: str) -> None:
+    kit, port = server.kit, ("--port", str(server.port))
+    first, second = (f"{n}-{time.time_ns()}" for n in (5, 6))
+    kit("deploy", make(kit, first, initialize="import time; time.sleep(1)"), "--no-check", *port)
+    kit("deploy", make(kit, second, handle="time.sleep(0.3)"), "--no-check", *port)
+    before = server.outline()
+    with server.asking(attempts=60) as asking:  # for the drain to take its time
+        _killed_at(server, ("rollback", "echo"), step)
+        time.sleep(2.5)  # for the supervisor to have looked
+        if healed_by == "rollback":
+            kit("rollback", "echo", *port)
+            after = [(first, True, 1), (second, False, 0)]
+    if healed_by == "restart":
+        kit("stop", *port)
+        kit("serve", "--background", "--secure", *port)
+        after = before
+    else:
+        assert asking.lost == []
+    assert asking.wrong == []
+    assert server.outline() == after
+    assert unfinished_change(Project(kit.root), server.port) is None

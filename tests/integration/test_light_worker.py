@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +19,14 @@ from onnx import TensorProto, helper
 
 from marsmith.answers.forms import Field, form
 from marsmith.answers.messages import Request
+from marsmith.core.errors import ClientError
+from marsmith.core.processes import resident_memory
 from marsmith.torchserve.worker_protocol import encode_batch, encode_load, read_batch, read_loaded
 from marsmith.worker.process import WorkerGoneError, WorkerProcess
 from marsmith.worker.runtime import Runtime
+from tests.integration.test_odd_bodies import KINDS, MOST_GROWTH
+
+ODD_BODIES = 480
 
 # What a handler may do, by the request header that asks for it.
 WAYS = {
@@ -126,6 +133,10 @@ class Worker:
         read_batch(self._read, ids)
         return self._taken()
 
+    def memory(self) -> int:
+        """Return how many bytes it holds."""
+        return resident_memory(self._worker.process.pid)
+
     def _read(self, size: int) -> bytes:
         data = self._worker.read(size)
         self._bytes += data
@@ -164,6 +175,25 @@ def test_it_answers_the_same_bytes(both: tuple[Worker, Worker], way: str, kind: 
     requests = [replace(one, headers={**one.headers, "do": way}) for one in REQUESTS[kind]]
     own, theirs = (worker.ask(requests) for worker in both)
     assert own == theirs
+
+
+def test_odd_bodies_neither_end_it_nor_stay_in_memory(both: tuple[Worker, Worker]) -> None:
+    """A body that ends TorchServe's own worker would end this test as well."""
+    own, theirs = both
+
+    def ask(seed: int, *workers: Worker) -> None:
+        chance = random.Random(seed)  # noqa: S311 (made-up bodies)
+        for number in range(ODD_BODIES):
+            content_type, body = KINDS[number % len(KINDS)](chance)
+            request = Request(body, content_type, {"do": "echo"})
+            with suppress(ClientError):  # a broken form, which no worker gets
+                answers = {worker.ask([request]) for worker in workers}
+                assert len(answers) == 1, (content_type, body[:100])
+
+    ask(1, own, theirs)
+    before = own.memory()
+    ask(2, own)
+    assert own.memory() - before < MOST_GROWTH["worker"]
 
 
 @pytest.mark.parametrize(
@@ -255,6 +285,9 @@ def handle(data, context):
 IN_PROCESS = """
 import sys
 from marsmith.worker.runtime import Runtime
+from tests.integration.test_odd_bodies import KINDS, MOST_GROWTH
+
+ODD_BODIES = 480
 with Runtime(sys.argv[1], in_process=True) as run:
     print(run.predict(bytes([1, 2, 3, 4])).json(), run.predict(b"x").status)
 print(sorted({"torch", "ts", "own"} & set(sys.modules)))

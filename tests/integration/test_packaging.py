@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.integration.base_environment import (
     Environment,
@@ -183,6 +184,75 @@ def test_a_missing_extra_is_named(bare: Environment, project: Path, words: str, 
     assert done.returncode == 1
     assert "error[missing-extra]" in done.stderr
     assert f"pip install 'marsmith[{extra}]'" in done.stderr
+
+
+# Says which of the three colours a picture has most of.
+OPENVINO_MODEL = """
+import sys
+import numpy as np, openvino as ov
+from openvino import opset13 as ops
+pictures = ops.parameter([-1, 3, 8, 8], np.float32)
+colours = ops.reduce_mean(pictures, np.array([2, 3]), False)
+ov.save_model(ov.Model([colours], [pictures], "colours"), "model.xml")
+"""
+OPENVINO_HANDLER = """\
+import sys
+from marsmith_handlers.image_classifier import ImageClassifier
+
+
+class Colours(ImageClassifier):
+    def write(self, answer, picture, content_type):
+        torch = any(name.split(".")[0] in ("torch", "ts") for name in sys.modules)
+        return {"label": answer["label"], "torch": torch}
+"""
+OPENVINO_SPEC = """\
+[archives.colours]
+version = "1.0"
+handler = "colours_handler.py"
+serialized_file = "model.xml"
+extra_files = ["model.bin", "index_to_name.json"]
+
+[archives.colours.handler_config]
+size = [8, 8]
+"""
+
+
+def test_an_openvino_archive_needs_no_torch(
+    tmp_path: Path, distributions: tuple[Path, Path]
+) -> None:
+    own = base_environment(tmp_path / "venv", distributions[1], ("openvino",))
+    root = tmp_path / "project"
+    root.mkdir()
+    made = own("python", "-c", OPENVINO_MODEL, cwd=root)
+    assert made.returncode == 0, made.stderr
+    (root / "colours_handler.py").write_text(OPENVINO_HANDLER)
+    (root / "index_to_name.json").write_text('{"0": "red", "1": "green", "2": "blue"}')
+    (root / "archives.toml").write_text(OPENVINO_SPEC)
+    Image.new("RGB", (20, 20), (10, 20, 200)).save(root / "sea.png")
+    for words in ("sample colours sea.png --yes", "build", "check"):
+        done = own("marsmith", *words.split(), cwd=root)
+        assert done.returncode == 0, done.stdout + done.stderr
+    done = own("marsmith", "run", "colours", "sea.png", "--json", cwd=root)
+    assert '"label": "blue"' in done.stdout
+    assert '"torch": false' in done.stdout
+
+
+def test_a_pytorch_archive_needs_neither_torchserve_nor_java(
+    tmp_path: Path, distributions: tuple[Path, Path]
+) -> None:
+    own = base_environment(tmp_path / "venv", distributions[1], ("torch",))
+    root = tmp_path / "project"
+    root.mkdir()
+    for words in (
+        "init a --template classifier --classes x,y",
+        "check",
+        "run a samples/shapes.png",
+    ):
+        done = own("marsmith", *words.split(), cwd=root)
+        assert done.returncode == 0, done.stdout + done.stderr
+    refused = own("marsmith", "serve", cwd=root)
+    assert "error[missing-extra]" in refused.stderr
+    assert "pip install 'marsmith[torchserve]'" in refused.stderr
 
 
 def test_a_clone_stages_no_archive_and_no_key(tmp_path: Path) -> None:

@@ -480,9 +480,15 @@ def test_tls_by_a_keystore(make: Make, tmp_path: Path) -> None:
     port = free_ports(5)
     kit("serve", "--background", "--port", port)
     assert kit.json("predict", "echo", tmp_path / "archives.toml")[0]["answer"] == "right"
-    trusted = trusting(tmp_path / ".marsmith" / "tls" / "keystore.pem")
+    written = tmp_path / ".marsmith" / "tls" / "keystore.pem"
+    trusted = trusting(written)
     answer = httpx.get(f"https://localhost:{port}/ping", verify=trusted, trust_env=False)
     assert answer.json() == {"status": "Healthy"}
+    # A server that somebody else started is asked without writing into the project.
+    written.rename(tmp_path / "aside.pem")
+    connect(Project(tmp_path), port + 5).close()
+    assert not written.exists()
+    (tmp_path / "aside.pem").rename(written)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,24 @@ def test_a_json_file_goes_as_json(tmp_path: Path, name: str, expected: str) -> N
     assert file_request(tmp_path / name, "a/b", {"x": "y"}) == Request(b"{}", "a/b", {"x": "y"})
 
 
+@pytest.mark.parametrize("boundary", ["xYz", "=====12345==", "----WebKitFormBoundaryAbC"])
+def test_a_file_with_the_body_of_a_form_goes_as_a_form(tmp_path: Path, boundary: str) -> None:
+    file = tmp_path / "both.form"
+    part = 'Content-Disposition: form-data; name="a"\r\n\r\nx'
+    file.write_bytes(f"--{boundary}\r\n{part}\r\n--{boundary}--\r\n".encode())
+    request = Input("both.form", file).request()
+    found = boundary_of(request.content_type)
+    assert found == boundary
+    assert [(one.name, one.value) for one in fields_of(request.body, found)] == [("a", b"x")]
+    assert Input("both.form", file, "text/plain").request().content_type == "text/plain"
+
+
+def test_a_file_that_is_only_named_as_a_form_goes_as_its_bytes(tmp_path: Path) -> None:
+    file = tmp_path / "tax.form"
+    file.write_bytes(b"--all of it\n")
+    assert Input("tax.form", file).request().content_type == ""
+
+
 def test_a_form_takes_files_bytes_and_texts(tmp_path: Path) -> None:
     (tmp_path / "cat.png").write_bytes(b"\x89")
     request = form_request({"image": tmp_path / "cat.png", "raw": b"\x00", "text": "ä"})

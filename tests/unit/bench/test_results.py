@@ -34,6 +34,7 @@ def result(*comparisons: Comparison) -> Result:
 def test_ratio_is_the_median_of_the_rounds_ratios_to_the_best() -> None:
     found = compare(GOAL, OURS, [SLOW, QUICK])
     assert (found.theirs, found.ratio, found.reached) == ("quick", 2.0, True)
+    assert found.spread == [2.0, 3.0]
 
 
 def test_where_less_is_better_the_best_is_the_least() -> None:
@@ -74,7 +75,7 @@ def test_a_result_comes_back_from_its_file(tmp_path: Path, monkeypatch: pytest.M
 
 def test_the_document_says_plainly_what_falls_short() -> None:
     text = document.as_markdown([result(compare(Goal("work", "others", 3.0), OURS, [QUICK]))])
-    assert "| work | others (quick) | ≥ 3 x | 2.00 x | **falls short** |" in text
+    assert "| work | others (quick) | ≥ 3 x | 2.00 x (2.00 to 3.00) | **falls short** |" in text
     assert "What falls short:" in text
     assert "| broken | failed | status 503 |" in text
     assert "`scripts/bench trial`, today" in text

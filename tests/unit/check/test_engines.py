@@ -102,7 +102,7 @@ def test_a_package_of_machine_code_is_no_program(tmp_path: Path, engine: str, en
 
 
 def test_a_missing_engine_and_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "find_spec", lambda _: None)
+    monkeypatch.setattr(engines, "is_installed", lambda _: False)
     monkeypatch.setattr(shutil, "which", lambda _: None)
     (found,) = check_engine(archive(tmp_path, {}, {"m.xml": IR, "m.bin": b""}))
     assert found.rule == "engine"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,11 +43,11 @@ def found(project: MakeProject, body: str, handler: str = HANDLER) -> list[Findi
     return findings(root)
 
 
-def findings(root: Path) -> list[Finding]:
+def findings(root: Path, timeout: float = 60) -> list[Finding]:
     from marsmith.project.project import Project
 
     (built,) = build(Project(root), ("tiny",))
-    return list(check(Target("tiny", built.path), timeout=60).findings)
+    return list(check(Target("tiny", built.path), timeout=timeout).findings)
 
 
 def told(found: list[Finding]) -> list[tuple[str, str]]:
@@ -108,6 +109,49 @@ def test_a_broken_picture_handler_that_refuses_other_requests_well_is_an_error(
     )
     (one,) = found(project, body)
     assert (one.rule, one.line) == ("no-answer", 19)
+
+
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        ("sys.exit(3)", "SystemExit: 3"),
+        ("os._exit(0)", "SystemExit: 0"),
+        ("os.abort()", "SIGABRT"),
+        ("ctypes.string_at(8)", "SIGSEGV"),
+        ("time.sleep(99)", "within 3 s"),
+        ("any(iter(int, 1))", "within 3 s"),
+    ],
+)
+def test_a_call_that_ends_or_blocks_the_worker_has_its_place(
+    project: MakeProject, ends: str, said: str
+) -> None:
+    """Another exception, in the request before, is not the reason."""
+    earlier = '        if row["body"][:1] == b"\\x89":\n            raise LookupError("no PNG")\n'
+    calls = f"        import ctypes, os, sys, time\n        {ends}\n        return 1\n"
+    root = project({"handler.py": HANDLER + earlier + calls}, minimal_spec("")).root
+    (one,) = findings(root, timeout=3)
+    assert (one.rule, one.file, one.line) == ("no-answer", "tiny.mar/handler.py", 16)
+    assert said in one.message
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no groups of exceptions")
+def test_a_group_of_exceptions_is_named_with_those_in_it(project: MakeProject) -> None:
+    raised = "raise ExceptionGroup('two', [KeyError('a'), OSError('b')])"
+    (one,) = found(project, f"        {raised}\n")
+    assert (one.rule, one.line) == ("no-answer", 13)
+    assert "KeyError: 'a'\nOSError: b" in one.message
+
+
+def test_a_status_of_the_handlers_own_is_not_said_to_be_the_end_of_its_worker(
+    project: MakeProject,
+) -> None:
+    body = (
+        '        context.set_response_status(500, "Internal", index)\n'
+        '        return "the lamp is off"\n'
+    )
+    (one,) = found(project, body)
+    assert (one.rule, one.line) == ("no-answer", 9)
+    assert "500: the lamp is off" in one.message
 
 
 @pytest.mark.parametrize(
@@ -173,6 +217,12 @@ def found_for(project: MakeProject, returned: str) -> Finding:
         ("[{1, 2}] * len(data)", "type set at [0]"),
         ("[[{(1, 2): 3}]] * len(data)", "key of type tuple at [0][0]"),
         ("[object()] * len(data)", "type object at [0]"),
+        ("range(len(data))", "type range"),
+        ("len(data)", "type int"),
+        ("b'one answer'", "type bytes"),
+        ("__import__('collections').deque(data)", "type collections.deque"),
+        ("[[1, [2j]]] * len(data)", "type complex at [0][1][0]"),
+        ("[{'at': memoryview(b'x')}] * len(data)", "type memoryview at [0]['at']"),
     ],
 )
 def test_what_cannot_be_sent_is_named_with_its_type_and_place(

@@ -8,13 +8,14 @@ import pty
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
 from click.testing import CliRunner
 
 from marsmith.cli import cli
-from marsmith.core.errors import ProjectError
+from marsmith.core.errors import MarsmithError, ProjectError
 from tests.unit.init.networks import torchvision_model
 
 pytestmark = pytest.mark.processes
@@ -39,7 +40,7 @@ def root(tmp_path: Path) -> Path:
     "words",
     [
         "flowers",
-        "flowers --classes a,b --template classifier",
+        "flowers --classes a,b",
         "flowers --model-file {file}",
         "flowers --weights {file} --template classifier",
     ],
@@ -57,6 +58,33 @@ def test_a_wrong_count_of_names_writes_nothing(root: Path, weights: Path) -> Non
     assert isinstance(result.exception, ProjectError)
     assert result.exception.code == "class-count"
     assert list(root.iterdir()) == []
+
+
+def test_a_name_that_is_taken_is_found_first(root: Path, tmp_path: Path) -> None:
+    (root / "archives.toml").write_text('[archives.taken]\nversion = "1.0"\n')
+    (tmp_path / "no.pth").write_text("no weights")
+    words = ["--project", str(root), "init", "taken", "--weights", str(tmp_path / "no.pth")]
+    error = CliRunner().invoke(cli, words).exception
+    assert isinstance(error, MarsmithError)
+    assert error.code == "archive-exists"
+
+
+def test_an_error_names_the_file_of_weights(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "page.pth").write_text("<!DOCTYPE html>")
+    words = ["--project", str(root), "init", "a", "--weights", str(tmp_path / "page.pth")]
+    error = CliRunner().invoke(cli, words).exception
+    assert isinstance(error, MarsmithError)
+    assert error.code == "weights-format"
+    assert error.message.startswith(str(tmp_path / "page.pth"))
+
+
+def test_a_template_takes_names_of_classes(root: Path) -> None:
+    words = ["--project", str(root), "init", "a", "--template", "detector", "--classes", "cat,dog"]
+    with patch("marsmith.cli.init.record_answer"):
+        result = CliRunner().invoke(cli, words)
+    assert result.exit_code == 0, result.output
+    names = json.loads((root / "model_defs/a/index_to_name.json").read_text())
+    assert names == {"0": "cat", "1": "dog"}
 
 
 def test_at_a_terminal_it_asks_what_it_is_not_sure_of(root: Path, weights: Path) -> None:

@@ -63,6 +63,15 @@ def test_nothing_is_shown_where_it_is_not_wanted(
     )
 
 
+def test_without_colours_a_plain_line_says_it(tmp_path: Path) -> None:
+    status, seen = on_terminal("2.6", cwd=tmp_path, code=CODE, env={"NO_COLOR": "1"})
+    assert status == 0
+    assert "\x1b" not in seen
+    first, *rest = seen.splitlines()
+    assert first.startswith("counting\\x1b[2J sheep")
+    assert rest == ["a step", "the result"]
+
+
 def test_nothing_is_shown_in_a_pipe(tmp_path: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-c", CODE, "1.4"],

@@ -78,3 +78,4 @@ def test_colours_are_there_if_the_terminal_and_the_user_want_them(
     seen = on_terminal(cwd=tmp_path, code=code, env=env)[1]
     assert ("\x1b[31mred" in seen) is coloured
     assert seen.count("\x1b[31m") == 2 * coloured
+    assert ("\x1b" in seen) is coloured  # bold headings are no exception

@@ -118,10 +118,59 @@ def test_other_layers_beside_a_model_make_it_another() -> None:
     assert recognised(found | {"decoder.weight": (3, 3)}) == []
 
 
-def test_a_body_without_a_head_is_no_classifier() -> None:
+@pytest.mark.parametrize(
+    ("name", "place", "width"),
+    [
+        ("resnet18", "fc", 512),
+        ("mobilenet_v3_small", "classifier", 576),
+        ("mobilenet_v3_small", "classifier.3", 1024),
+        ("densenet121", "classifier", 1024),
+        ("swin_t", "head", 768),
+    ],
+)
+def test_a_network_without_its_head_gives_vectors(name: str, place: str, width: int) -> None:
+    model: Any = network(name)
+    parent, _, last = place.rpartition(".")
+    setattr(model.get_submodule(parent), last, nn.Identity())
+    match = recognised(shapes(model, "encoder."))[0]
+    assert name in [one.name for one in match.architecture.models]
+    assert (match.task, match.head_place, match.outputs) == ("embedding", place, width)
+
+
+def test_a_network_without_its_head_beside_other_layers_is_not_recognised() -> None:
     model: Any = network("resnet18")
     model.fc = nn.Identity()
-    assert recognised(shapes(model)) == []
+    assert recognised({**shapes(model, "encoder."), "projection.weight": (128, 512)}) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "channels", "side"),
+    [
+        ("resnet18", "conv1", 1, 7),
+        ("resnet18", "conv1", 3, 3),
+        ("densenet121", "features.conv0", 4, 7),
+        ("vit_b_32", "conv_proj", 1, 32),
+        ("efficientnet_b0", "features.0.0", 6, 3),
+    ],
+)
+def test_a_changed_first_layer_is_named(name: str, place: str, channels: int, side: int) -> None:
+    model: Any = network(name, num_classes=3)
+    usual = model.get_submodule(place)
+    own = nn.Conv2d(channels, usual.out_channels, side, bias=usual.bias is not None, device="meta")
+    parent, _, last = place.rpartition(".")
+    setattr(model.get_submodule(parent), last, own)
+    match = recognised(shapes(model, "module."))[0]
+    assert name in [one.name for one in match.architecture.models]
+    assert match.stem is not None
+    assert (match.stem.place, match.stem.channels) == (place, channels)
+    assert match.stem.same_kernel == (side == usual.kernel_size[0])
+    assert match.outputs == 3
+
+
+def test_a_detector_for_grey_pictures_is_not_recognised() -> None:
+    found = shapes(network("ssd300_vgg16", weights_backbone=None))
+    found["backbone.features.0.weight"] = (64, 1, 3, 3)
+    assert recognised(found) == []
 
 
 def linear(*widths: int) -> list[nn.Module]:

@@ -104,14 +104,55 @@ def test_segmenters_and_detectors(
     assert (plan.task, plan.classes) == (task, named)
 
 
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("channels", "side", "colours"),
+    [(1, 7, {"mode": "L", "mean": [0.449], "std": [0.226]}), (4, 5, {"mode": "RGBA"}), (3, 3, {})],
+)
+def test_a_changed_first_layer_is_written(
+    tmp_path: Path, channels: int, side: int, colours: dict[str, Any]
+) -> None:
+    model = torchvision_model("resnet18", num_classes=2)
+    model.conv1 = nn.Conv2d(channels, 64, side, bias=False)
+    plan = saved(tmp_path, model).plan("a", 0, ())
+    prove(plan)
+    assert plan.handler_config.items() >= colours.items()
+    assert any("conv1" in note for note in plan.notes)
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("library", ["torchvision", "timm"])
+def test_a_network_without_its_head_is_written(tmp_path: Path, library: str) -> None:
+    if library == "timm":
+        model = timm_model("mobilenetv3_small_050", num_classes=0, in_chans=1)
+    else:
+        model = torchvision_model("mobilenet_v3_small")
+        model.classifier = nn.Identity()
+    plan = saved(tmp_path, model).plan("a", 0, ())
+    prove(plan)
+    assert plan.handler == ("image_handler", "ImageHandler")
+    assert plan.classes == ()
+    with pytest.raises(ProjectError) as error:
+        saved(tmp_path, model).plan("a", 0, ["one"])
+    assert error.value.code == "class-count"
+
+
+def test_pictures_do_not_have_six_channels(tmp_path: Path) -> None:
+    model = torchvision_model("resnet18", num_classes=2)
+    model.conv1 = nn.Conv2d(6, 64, 7, bias=False)
+    with pytest.raises(ProjectError) as error:
+        saved(tmp_path, model).plan("a", 0, ())
+    assert error.value.code == "input-channels"
+
+
 def test_an_unknown_architecture_names_the_closest(tmp_path: Path) -> None:
     model = torchvision_model("resnet18", num_classes=2)
-    model.conv1 = nn.Conv2d(1, 64, 7, bias=False)
+    model.layer1[0].conv1 = nn.Conv2d(64, 64, 1, bias=False)
     with pytest.raises(WeightsError) as error:
         saved(tmp_path, model)
     assert error.value.code == "architecture-unknown"
     assert "resnet18" in error.value.message
-    assert "conv1.weight is 64 x 1 x 7 x 7" in error.value.message
+    assert "layer1.0.conv1.weight is 64 x 64 x 1 x 1" in error.value.message
     with pytest.raises(WeightsError) as error:
         saved(tmp_path, nn.Linear(2, 2))
     assert error.value.code == "architecture-unknown"

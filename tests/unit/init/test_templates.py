@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from marsmith.core.errors import ProjectError
 from marsmith.init.compare_source import require_fit
 from marsmith.init.templates import TEMPLATES, network_file, random_tensors
 from marsmith.weights.torch_writer import write_torch_zip
@@ -44,6 +45,23 @@ def test_the_detector_answers_as_torchvisions_do(tmp_path: Path) -> None:
     assert (boxes >= 0).all()
     assert (boxes[:, 2] <= 120).all()
     assert (boxes[:, 3] <= 90).all()
+
+
+@pytest.mark.parametrize(("kind", "count"), [("classifier", 2), ("segmenter", 5), ("detector", 1)])
+def test_a_template_with_other_classes_fits_its_network(kind: str, count: int) -> None:
+    template = TEMPLATES[kind].with_classes([f"c{number}" for number in range(count)])
+    with random_tensors(template) as tensors:
+        require_fit(network_file(template, "a", "Net"), tensors)
+    assert len(template.classes) == count
+
+
+@pytest.mark.parametrize(
+    ("kind", "classes"), [("image-to-image", ["a"]), ("classifier", ["a"]), ("segmenter", ["a"])]
+)
+def test_a_template_that_cannot_have_these_classes(kind: str, classes: list[str]) -> None:
+    with pytest.raises(ProjectError) as error:
+        TEMPLATES[kind].with_classes(classes)
+    assert error.value.code == "class-count"
 
 
 def test_random_weights_are_always_the_same(tmp_path: Path) -> None:

@@ -12,15 +12,20 @@ from typing import Any
 
 import pytest
 
+from marsmith.archive.private_copy import PrivateCopy, private_copy
 from marsmith.archive.reader import Archive
 from marsmith.check.checking import check
 from marsmith.check.targets import Target
-from marsmith.core.errors import ArchiveError
+from marsmith.core.errors import ArchiveError, ProjectError
 from marsmith.core.findings import FindingsError
 from marsmith.project.accepted_code import accepted_by, code_problem, refuse_code
 from marsmith.project.project import Project
 from marsmith.project.spec import parse_spec
-from marsmith.server.start_plan import built_archive
+from marsmith.server.lookup import server_properties
+from marsmith.server.options import ServeOptions
+from marsmith.server.pinned_archives import pin
+from marsmith.server.start_plan import built_archive, plan_start
+from marsmith.server.version_record import Version, write_record
 from marsmith.weights.code_search import code_in
 from marsmith.worker.runtime import Runtime
 from tests.codes import coded
@@ -134,6 +139,40 @@ def trapped(folder: Path) -> tuple[Path, Path]:
     return path, folder / "sprung"
 
 
+def test_what_is_searched_is_what_is_loaded(tmp_path: Path) -> None:
+    """Another file that takes the archive's name, once it is open, hides nothing."""
+    path, sprung = trapped(tmp_path)
+    archive = Archive(path)
+    path.rename(tmp_path / "trapped.mar")
+    project(tmp_path, pickle.dumps({}))
+    with pytest.raises(ArchiveError, check=coded("weights-execute")):
+        Runtime(archive).start()
+    assert not sprung.exists()
+
+
+def test_a_private_copy_stays_what_it_was(tmp_path: Path) -> None:
+    path = project(tmp_path)
+    folder = tmp_path / "private"
+    Archive(path).unpack(tmp_path / "unpacked")
+    for source in (path, tmp_path / "unpacked"):
+        (folder / source.name).mkdir(parents=True)
+        copy = private_copy(source, folder / source.name)
+        before = copy.digest, copy.read("encoder.pkl")
+        changed = source / "encoder.pkl" if source.is_dir() else source
+        changed.write_bytes(changed.read_bytes().replace(b"Encoder", b"encodeR"))
+        assert (copy.digest, copy.read("encoder.pkl")) == before
+        assert copy.digest == PrivateCopy(copy.path, "own").digest
+        assert copy.shown == source
+
+
+def test_codes_of_copies_are_accepted_by_the_project_they_were_copied_from(tmp_path: Path) -> None:
+    path = project(tmp_path, more=accepting(OWN))
+    (tmp_path / "private").mkdir()
+    refuse_code(private_copy(path, tmp_path / "private"))
+    with pytest.raises(ArchiveError, check=coded("weights-execute")):
+        refuse_code(Archive(tmp_path / "private" / "archive"))
+
+
 def test_nothing_that_runs_archives_runs_refused_code(tmp_path: Path) -> None:
     path, sprung = trapped(tmp_path)
     place = Project(tmp_path)
@@ -148,6 +187,35 @@ def test_nothing_that_runs_archives_runs_refused_code(tmp_path: Path) -> None:
         "weights-execute"
     ]
     assert not sprung.exists()
+
+
+def test_an_archive_that_asks_for_a_crowd_of_workers_is_not_served(tmp_path: Path) -> None:
+    path = project(tmp_path, b"plain")
+    model = {"modelName": "own", "modelVersion": "1.0", "handler": "own.py"}
+    manifest = {"runtime": "python", "model": model | {"configFile": "config.yaml"}}
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("config.yaml", "minWorkers: 5000\n")
+        archive.writestr("MAR-INF/MANIFEST.json", json.dumps(manifest))
+    with pytest.raises(ProjectError, check=coded("too-many-workers")):
+        built_archive(Project(tmp_path), 80, "own")
+
+
+def test_what_was_deployed_is_searched_before_it_is_served_again(tmp_path: Path) -> None:
+    """Its copy lies elsewhere than in the model store, and may have been built elsewhere."""
+    path, _ = trapped(tmp_path)
+    (found,) = code_in(path)
+    place = Project(tmp_path)
+    copy = pin(place, 80, "own", path)
+    served = Version("own", "1.0", copy.path.name, copy.digest, default=True, deployed=True)
+    write_record(place, 80, (served,))
+    path.unlink()
+    options, properties = ServeOptions(names=("own",)), server_properties(place, 80)
+    with pytest.raises(ArchiveError, check=coded("weights-execute")):
+        plan_start(place, options, properties)
+    accepting_it = f'accepted_code = {{ "encoder.pkl" = "{found.digest}" }}\n'
+    (tmp_path / "archives.toml").write_text(TABLE + accepting_it)
+    (restored,) = plan_start(Project(tmp_path), options, properties).restored
+    assert restored == served
 
 
 @pytest.mark.processes

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from marsmith.archive.private_copy import PrivateCopy
 from marsmith.archive.reader import Archive
 from marsmith.core.errors import ArchiveError, ProjectError, RolloutError
 from marsmith.core.file_lock import locked
 from marsmith.core.hashing import sha256_of
 from marsmith.project.project import Project
 from marsmith.server.pinned_archives import (
-    PinnedArchive,
     keep_deployed,
     offer_built,
     pin,
@@ -49,7 +49,7 @@ def source(project: Project) -> Path:
     return write(project.model_store / "m.mar")
 
 
-def version_of(archive: PinnedArchive) -> Version:
+def version_of(archive: PrivateCopy) -> Version:
     return Version("m", "1.0", archive.path.name, archive.digest, deployed=True)
 
 

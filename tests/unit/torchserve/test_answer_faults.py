@@ -68,6 +68,29 @@ def test_a_note_says_shape_and_place() -> None:
 
 
 @pytest.mark.parametrize(
+    ("whole", "kind", "cure"),
+    [
+        (True, "bytes", "into a list"),
+        (True, "int", "into a list"),
+        (True, "numpy.float32", ".item()"),
+        (True, "coroutine", "`def handle`"),
+        (True, "collections.deque", "list()"),
+        (False, "bytes", "base64"),
+        (False, "uuid.UUID", "str()"),
+        (False, "numpy.bool", ".item()"),
+        (False, "my.Dataclass", "a dict"),
+        (False, "dict with a key of type tuple", "str() on the key"),
+        (False, "dict with a key of type numpy.int64", ".item()"),
+    ],
+)
+def test_the_cure_fits_the_type_and_its_place(whole: bool, kind: str, cure: str) -> None:
+    seen = Returned(1, kind if whole else "list", place="" if whole else "[0]['a']", value=kind)
+    found = answer_fault(failed(NOT_A_LIST if whole else NOT_SENT), "", seen)
+    assert found is not None
+    assert cure in found.hint
+
+
+@pytest.mark.parametrize(
     "answer", [failed("Prediction failed"), failed(COUNT, 500), Response(503, "", {}, b"\xff")]
 )
 def test_other_failures_are_not_of_the_return_value(answer: Response) -> None:

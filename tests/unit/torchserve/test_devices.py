@@ -31,8 +31,9 @@ ERROR, WARNING = Severity.ERROR, Severity.WARNING
         ({"parallelType": "pptp"}, None, [("parallelType", ERROR)]),
         ({"parallelType": "tp", "torchrun": {"nproc-per-node": 2}}, 2, []),
         ({"parallelLevel": 2}, 2, [("parallelLevel", WARNING)]),
-        ({"parallelType": "custom", "parallelLevel": 2}, 1, [("parallelLevel", WARNING)]),
-        ({"parallelType": "custom", "parallelLevel": 2}, 2, []),
+        ({"parallelType": "custom", "parallelLevel": 2}, 1, [("parallelLevel", ERROR)]),
+        ({"parallelType": "custom", "parallelLevel": 2}, 2, [("parallelLevel", ERROR)]),
+        ({"parallelType": "custom", "parallelLevel": 1}, 0, []),
     ],
 )
 def test_what_is_not_here_is_named(

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from marsmith.torchserve.tracebacks import find_failure, missing_module, traceback_lines
+from marsmith.torchserve.tracebacks import (
+    find_failure,
+    find_stack,
+    missing_module,
+    traceback_lines,
+)
 from tests.unit.torchserve.worker_logs import (
     MASKED_IMPORT_ERROR,
     STARTED,
@@ -155,6 +160,71 @@ def test_of_a_default_handler_alone_its_own_failure_is_told() -> None:
     failure = find_failure(own_handler_shadows_a_default_one(""))
     assert failure is not None
     assert failure.exception == "ModuleNotFoundError: No module named 'captum'"
+
+
+GROUP = f"""\
+  + Exception Group Traceback (most recent call last):
+  |   File "/x/ts/service.py", line 134, in predict
+  |     ret = self._entry_point(input_batch, self.context)
+  |   File "{UNPACKED}/own.py", line 8, in handle
+  |     raise ExceptionGroup("several", failed)
+  | ExceptionGroup: several (2 sub-exceptions)
+  +-+---------------- 1 ----------------
+    | ValueError: one
+    +---------------- 2 ----------------
+    | Traceback (most recent call last):
+    |   File "{UNPACKED}/own.py", line 5, in handle
+    |     row["b"]
+    |     ~~~^^^^^
+    | KeyError: 'b'
+    +------------------------------------
+"""
+
+
+def test_a_group_of_exceptions_is_read_with_those_in_it() -> None:
+    failure = find_failure(["Invoking custom service failed.", *GROUP.splitlines(), "[METRICS]a"])
+    assert failure is not None
+    assert failure.exception.splitlines() == [
+        "ExceptionGroup: several (2 sub-exceptions)",
+        "ValueError: one",
+        "KeyError: 'b'",
+    ]
+    assert (failure.file, failure.line) == ("own.py", 8)
+    assert "\n".join(failure.lines) == GROUP.rstrip()
+
+
+# ---- where a process is
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "Fatal Python error: Aborted\n\nCurrent thread 0x00007f8d (most recent call first):",
+        "Fatal Python error: Bus error\n\nThread 0x7f8d [x] (most recent call first):",
+        "Stack (most recent call first):",
+    ],
+)
+def test_a_stack_tells_the_innermost_line_of_the_archive(head: str) -> None:
+    frames = f"""
+  File "/usr/lib/python3.11/socket.py", line 706 in readinto
+  File "{UNPACKED}/lib/far.py", line 4 in fetch
+  File "{UNPACKED}/own.py", line 8 in handle
+  File "/x/ts/service.py", line 134 in predict
+
+Extension modules: numpy.core (total: 1)
+"""
+    found = find_stack(f"before\n{head}{frames}".splitlines())
+    assert found is not None
+    assert (found.file, found.line) == ("lib/far.py", 4)
+    assert found.frames == (
+        "own.py:8 in handle",
+        "lib/far.py:4 in fetch",
+        "socket.py:706 in readinto",
+    )
+
+
+def test_without_a_stack_there_is_no_place() -> None:
+    assert find_stack(GROUP.splitlines()) is None
 
 
 # ---- its lines

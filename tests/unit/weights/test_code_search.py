@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import collections
+import copyreg
 import datetime
 import gzip
 import io
@@ -21,6 +22,7 @@ import zipfile
 import zlib
 from argparse import Namespace
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +149,133 @@ def test_attacks_are_named(tmp_path: Path, name: str) -> None:
     assert found.file == "file"
     assert {"posix.system", "os.system"} & found.names.keys()
     assert found.runs
+
+
+# ---- what loads although something of it is damaged or odd
+
+
+def directory_with(content: bytes, at: int, value: bytes) -> bytes:
+    """Return a zip with a field of each entry of its directory replaced."""
+    found = [match.start() for match in re.finditer(rb"PK\x01\x02", content)]
+    changed = bytearray(content)
+    for place in found:
+        changed[place + at : place + at + len(value)] = value
+    return bytes(changed)
+
+
+def run_by_torch(path: Path) -> None:
+    torch.load(path, weights_only=False)
+
+
+def run_by_gzip(path: Path) -> None:
+    with gzip.open(path) as file:
+        pickle.load(file)  # noqa: S301
+
+
+def run_by_bz2(path: Path) -> None:
+    with bz2.open(path) as file:
+        pickle.load(file)  # noqa: S301
+
+
+class Mark:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.makedirs, (str(self.path),)
+
+
+def _flipped(content: bytes, at: int) -> bytes:
+    return content[:at] + bytes([content[at] ^ 1]) + content[at:][1:]
+
+
+# Each loads with its own library, so the code in it runs.
+ODD: dict[str, tuple[Callable[[Any], bytes], Callable[[Path], None]]] = {
+    "torch, and half an end of a zip behind it": (lambda v: saved(v) + b"PK\5\6", run_by_torch),
+    "torch, and a short end behind it": (lambda v: saved(v) + b"PK\5\6" + b"x" * 9, run_by_torch),
+    "torch, and other bytes behind it": (lambda v: saved(v) + b"x" * 99, run_by_torch),
+    "torch, for a future reader": (lambda v: directory_with(saved(v), 6, b"\x63\0"), run_by_torch),
+    "torch, by another system": (lambda v: directory_with(saved(v), 4, b"\xff\xff"), run_by_torch),
+    "gzip with a wrong checksum": (
+        lambda v: _flipped(gzip.compress(pickle.dumps(v)), -8),
+        run_by_gzip,
+    ),
+    "gzip that is cut off": (lambda v: gzip.compress(pickle.dumps(v))[:-6], run_by_gzip),
+    "gzip with other bytes behind it": (
+        lambda v: gzip.compress(pickle.dumps(v)) + b"other bytes",
+        run_by_gzip,
+    ),
+    "two members of bz2, one damaged": (
+        lambda v: bz2.compress(pickle.dumps(v)) + b"BZh9 damaged",
+        run_by_bz2,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_a_library_loads_all_the_same_is_code(tmp_path: Path, name: str) -> None:
+    make, load = ODD[name]
+    mark = tmp_path / "ran"
+    content = make(Mark(mark))
+    path = tmp_path / "w.pth"
+    path.write_bytes(content)
+    with suppress(Exception):  # behind the code
+        load(path)
+    assert mark.is_dir()
+    assert searched(tmp_path, content).runs
+
+
+class Lie:
+    """A dtype with a field of Python objects that says it has none."""
+
+    def __init__(self, maker: Any, *arguments: Any) -> None:
+        self.maker, self.arguments = maker, arguments
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = (3, "|", None, ("a",), {"a": (np.dtype("O"), 0)}, 8, 1, 0)
+        return self.maker, self.arguments, state
+
+
+ODD_DTYPES = {
+    "fields of objects": Lie(np.dtype, "V8", False, True),
+    "of a list": Lie(np.dtype, [("a", "O")]),
+    "made by copyreg": Lie(copyreg._reconstructor, np.dtype, object, None),  # type: ignore[attr-defined]
+    "made by a class of NumPy's": Lie(np.dtypes.VoidDType, 8),
+}
+
+
+@pytest.mark.parametrize("name", ODD_DTYPES)
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_dtype_that_lies_about_its_fields_is_code(
+    tmp_path: Path, name: str, protocol: int
+) -> None:
+    content = pickle.dumps(ODD_DTYPES[name], protocol)
+    found = searched(tmp_path, content)
+    assert any("numpy.dtype" in one for one in found.names)
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    ["f4", ">i8", "O", "U7", "S3", "M8[ns]", "m8[D]", "bool", [("a", "f4"), ("b", ">i8", (2, 3))]],
+    ids=str,
+)
+@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
+def test_arrays_of_numpys_types_are_harmless(tmp_path: Path, dtype: Any, protocol: int) -> None:
+    array = np.zeros((2, 2), dtype=dtype)
+    assert not searched(tmp_path, pickle.dumps([array, array.dtype], protocol)).runs
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_zips_of_other_methods_cannot_be_searched(tmp_path: Path, method: int) -> None:
+    assert searched(tmp_path, zipped({"a": EVIL}, method)).unsearchable
+
+
+def test_a_zip_with_two_directories_cannot_be_searched(tmp_path: Path) -> None:
+    """PyTorch takes the one that the end names, Python the one before the end."""
+    evil, plain = zipped({"a": EVIL}, 0), zipped({"a": b"plain"}, 0)
+    offset = evil[-6:-2]
+    both = evil + plain[:-6] + offset + plain[-2:]
+    assert searched(tmp_path, both).unsearchable
 
 
 @pytest.mark.parametrize("protocol", [1, 2, 3, 5])

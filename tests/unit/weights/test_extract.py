@@ -104,6 +104,30 @@ def test_a_cyclegan_keeps_its_names_and_loses_its_leftovers(tmp_path: Path) -> N
     generator.load_state_dict(torch.load(tmp_path / "out.pth", weights_only=True))
 
 
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW])
+def test_the_state_of_an_optimizer_is_no_model(tmp_path: Path, optimizer: Any) -> None:
+    layer = torch.nn.Linear(2, 2)
+    made = optimizer(layer.parameters(), lr=0.1)
+    layer(torch.rand(1, 2)).sum().backward()
+    made.step()
+    torch.save(made.state_dict(), tmp_path / "in.pth")
+    with pytest.raises(WeightsError, check=coded("weights-no-state-dict")) as caught:
+        extract(tmp_path / "in.pth", tmp_path / "out.pth")
+    assert "optimizer" in caught.value.message
+
+
+@pytest.mark.parametrize("dtype", [torch.qint8, torch.quint8, torch.qint32])
+@pytest.mark.parametrize("new_zipfile", [True, False])
+def test_quantised_tensors_are_not_called_damaged(
+    tmp_path: Path, dtype: torch.dtype, new_zipfile: bool
+) -> None:
+    made = torch.quantize_per_tensor(torch.rand(2, 2), 0.1, 0, dtype)
+    state = {"layer.weight": made}
+    torch.save(state, tmp_path / "in.pth", _use_new_zipfile_serialization=new_zipfile)
+    with pytest.raises(WeightsError, check=coded("weights-special-tensor")):
+        extract(tmp_path / "in.pth", tmp_path / "out.pth")
+
+
 def test_of_several_one_must_be_chosen(tmp_path: Path) -> None:
     path = tmp_path / "in.pth"
     torch.save({"params": prefixed("module."), "ema": {"params": STATE}, "netD_A": STATE}, path)
@@ -111,10 +135,35 @@ def test_of_several_one_must_be_chosen(tmp_path: Path) -> None:
         extract(path, tmp_path / "out.pth")
     assert caught.value.message.endswith(": params, ema.params")
     assert caught.value.hint.endswith(" --key params")
-    assert extract(path, tmp_path / "out.pth", key="ema.params").kept == "ema.params"
+    assert extract(path, tmp_path / "out.pth", keys=("ema.params",)).kept == "ema.params"
     with pytest.raises(WeightsError, check=coded("weights-key")) as caught:
-        extract(path, tmp_path / "other.pth", key="ema")
+        extract(path, tmp_path / "other.pth", keys=("ema",))
     assert "ema.params" in caught.value.hint
+
+
+def test_parts_of_one_model_are_joined_under_their_places(tmp_path: Path) -> None:
+    path, out = tmp_path / "in.pth", tmp_path / "new" / "folder" / "out.pth"
+    torch.save({"encoder": STATE, "decoder": prefixed("module."), "epoch": 3}, path)
+    with pytest.raises(WeightsError, check=coded("weights-ambiguous")) as caught:
+        extract(path, out)
+    assert caught.value.hint.endswith("--key encoder --key decoder")
+    result = extract(path, out, keys=("encoder", "decoder"))
+    assert result.dropped == ("epoch",)
+    back = torch.load(out, weights_only=True)
+    assert len(back) == 2 * len(STATE)
+    assert all(torch.equal(back[f"encoder.{name}"], one) for name, one in STATE.items())
+
+
+def test_arrays_without_names_and_those_of_numpy_are_named(tmp_path: Path) -> None:
+    torch.save(list(STATE.values()), tmp_path / "list.pth")
+    with pytest.raises(WeightsError, match="list of tensors") as caught:
+        extract(tmp_path / "list.pth", tmp_path / "out.pth")
+    assert caught.value.code == "weights-no-state-dict"
+    np.savez(tmp_path / "in.npz", **{name: one.numpy() for name, one in STATE.items()})
+    with pytest.raises(WeightsError, match="NumPy") as caught:
+        extract(tmp_path / "in.npz", tmp_path / "out.pth")
+    assert caught.value.code == "weights-format"
+    assert not (tmp_path / "out.pth").exists()
 
 
 @pytest.mark.parametrize(
@@ -150,7 +199,7 @@ def test_nothing_is_written_where_something_is_wrong(tmp_path: Path) -> None:
         extract(path, tmp_path / "folder.pth", force=True)
     (tmp_path / "folder.pth").rmdir()
     with pytest.raises(WeightsError, check=coded("output-unwritable")):
-        extract(path, tmp_path / "missing" / "out.pth")
+        extract(path, path / "out.pth")
     out.write_text("mine")
     with pytest.raises(WeightsError, check=coded("output-exists")):
         extract(path, out)
@@ -224,7 +273,7 @@ def test_of_two_generators_one_must_be_chosen(tmp_path: Path) -> None:
     torch.save({name: prefixed("a.") for name in ("G_A", "G_B", "D_A", "D_B")}, path)
     with pytest.raises(WeightsError, match=r": G_A, G_B$", check=coded("weights-ambiguous")):
         extract(path, tmp_path / "out.pth")
-    result = extract(path, tmp_path / "out.pth", key="D_A")
+    result = extract(path, tmp_path / "out.pth", keys=("D_A",))
     assert (result.kept, result.dropped) == ("D_A", ("G_A", "G_B", "D_B"))
 
 

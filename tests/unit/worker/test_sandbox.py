@@ -6,11 +6,13 @@ The handler runs each request's body as Python, and answers with what that gives
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +24,8 @@ import pytest
 
 from marsmith.archive.reader import Archive
 from marsmith.building.building import build
+from marsmith.check.checking import check
+from marsmith.check.targets import Target
 from marsmith.core.errors import ServerError
 from marsmith.worker.runtime import Runtime
 from marsmith.worker.sandbox import Limits, Sandbox
@@ -299,6 +303,79 @@ def test_no_child_outlives_a_killed_caller(archive: Archive) -> None:
     assert not psutil.pid_exists(worker.pid)
 
 
+# Becomes nobody, without any right, in a mount namespace where that user can read Python.
+AS_NOBODY = """\
+set -e
+stash=$(mktemp -d)
+mount --make-rprivate /
+mount --bind "$1" "$stash"
+mount -t tmpfs -o mode=755 none "/$(echo "$1" | cut -d/ -f2)"
+mkdir -p "$1"
+mount --bind "$stash" "$1"
+shift
+exec setpriv --reuid nobody --regid nogroup --clear-groups --inh-caps=-all --bounding-set=-all "$@"
+"""
+ORDINARY = """\
+import sys
+from pathlib import Path
+from marsmith.worker.runtime import Runtime
+from marsmith.worker.sandbox import Sandbox
+with Runtime(Path(sys.argv[1]), timeout=60, sandbox=Sandbox()) as run:
+    print(run.without_sandbox)
+    for source in sys.argv[2:]:
+        print(run.predict(source.encode()).text.replace(chr(10), " "))
+"""
+
+
+def test_an_ordinary_user_has_the_same_sandbox(archive: Archive) -> None:
+    """Where the tests run as root, a child becomes nobody, who has no rights to begin with."""
+    if os.geteuid():
+        pytest.skip("these tests do not run as root: the others are those of an ordinary user")
+    prefix = Path(sys.base_prefix).resolve()
+    become = ["unshare", "-m", "sh", "-c", AS_NOBODY, "sh", str(prefix)]
+    if not prefix.is_relative_to("/root"):  # readable as it is
+        become = ["setpriv", *AS_NOBODY.split("setpriv ")[1].split()[:-1]]
+    if subprocess.run([*become, "true"], check=False).returncode:
+        pytest.skip("this system does not let the tests become another user")
+    home = Path(tempfile.mkdtemp(dir="/tmp"))
+    shutil.copy(archive.path, home / "tiny.mar")
+    (home / "secret").write_text("whole")
+    for path in (home, *home.iterdir()):
+        shutil.chown(path, "nobody", "nogroup")
+    sources = (
+        f"open({str(home / 'secret')!r}, 'w')",
+        f"open({str(Path(sys.prefix, 'x'))!r}, 'w')",
+        "import os; answer = os.listdir('/proc')",
+        "import socket; socket.create_connection(('192.0.2.1', 80), 2)",
+        "import os; os.setuid(0)",
+        "open(model_dir + '/own', 'w').write('x'); answer = 'written'",
+    )
+    try:
+        done = subprocess.run(
+            [*become, sys.executable, "-c", ORDINARY, str(home / "tiny.mar"), *sources],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            env=os.environ | {"HOME": str(home), "TMPDIR": str(home)},
+        )
+        kept = (home / "secret").read_text()
+    finally:
+        shutil.rmtree(home)
+    assert done.returncode == 0, done.stderr
+    without, *lines = done.stdout.splitlines()
+    if without:
+        pytest.skip(f"this system allows ordinary users no sandbox: {without}")
+    found = [json.loads(line) for line in lines]
+    refused = [one.get("errno") for one in found]
+    assert kept == "whole"  # its home is another one, in memory
+    assert refused[1] in (errno.EROFS, errno.EACCES)
+    assert len([name for name in found[2]["answer"] if name.isdecimal()]) < 5
+    assert refused[3] == errno.ENETUNREACH
+    assert refused[4] in (errno.EPERM, errno.EINVAL)  # there is no such user in there
+    assert found[5] == {"answer": "written"}
+
+
 def _wait_for(count: int) -> None:
     deadline = time.monotonic() + 10
     while _sleeping() != count:
@@ -416,3 +493,38 @@ def test_without_a_sandbox_it_says_why_or_refuses(archive: Archive) -> None:
         assert attempt(run, "answer = 4") == {"answer": 4}
     with pytest.raises(ServerError, check=coded("no-sandbox")):
         Runtime(archive, sandbox=Sandbox(required=True, limits=limits)).start()
+
+
+WRITES = """\
+class Handler:
+    def initialize(self, context):
+        folder = context.system_properties["model_dir"]
+        for path in (folder + "/own", "/tmp/own", "/dev/null", {more}):
+            try:
+                with open(path, "w") as file:
+                    file.write("x")
+            except OSError:
+                {refused}
+
+    def handle(self, data, context):
+        return ["right"] * len(data)
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "refused", "rules"),
+    [
+        ("", "pass", []),
+        (f"{sys.prefix}/cache", "pass", ["refused-write"]),
+        (f"{sys.prefix}/cache", "raise", ["load"]),
+    ],
+)
+def test_check_names_what_a_handler_may_not_write(
+    archive: Archive, tmp_path: Path, more: str, refused: str, rules: list[str]
+) -> None:
+    sandboxed(archive).stop()
+    code = WRITES.format(more=repr(more) if more else "", refused=refused)
+    (built,) = build(make_project(tmp_path, {"handler.py": code}, minimal_spec()), ("tiny",))
+    found = check(Target("tiny", built.path), timeout=60, sandbox=Sandbox()).findings
+    assert [one.rule for one in found if one.rule in ("refused-write", "load")] == rules
+    assert all(more in f"{one.message} {one.hint}" for one in found if one.rule in rules)
