@@ -150,10 +150,11 @@ def standard_input(body: bytes, shorter: int, side: int) -> Tensor:
 
 
 def _turn(model: torch.nn.Module, body: bytes) -> int:
-    from bench.stock.rotation import agreed_scores
+    from bench.stock.rotation import RotationHandler, agreed_scores
 
-    with torch.inference_mode():
-        return 90 * int(agreed_scores(model, standard_input(body, 96, 96)[None]).argmax())
+    with Image.open(io.BytesIO(body)) as image, torch.inference_mode():
+        batch = RotationHandler.image_processing(image)[None]
+        return 90 * int(agreed_scores(model, batch).argmax())
 
 
 def _cartoon(model: torch.nn.Module, body: bytes) -> Any:

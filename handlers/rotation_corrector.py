@@ -40,18 +40,23 @@ class RotationCorrector(ImageHandler):
     def infer(self, batch: Array) -> Any:
         """Return logits [N, 4] of [N, C, S, S], maybe as eight views agree on them."""
         if not self.config.agreement:
-            return self._tempered(log_softmax(super().infer(batch)))
+            return log_softmax(super().infer(batch)) / self.config.temperature
+        return self.agreed(self.views(batch)) / self.config.temperature
+
+    def views(self, batch: Array) -> Floats:
+        """Return log-probabilities [4, 2, N, 4]: each turn, of pictures and of mirror images."""
         both = np.concatenate([batch, batch[..., ::-1]])
         turned = np.concatenate([np.rot90(both, turn, (2, 3)) for turn in range(4)])
-        seen = log_softmax(super().infer(turned)).reshape(4, 2, len(batch), 4)
+        seen: Floats = log_softmax(super().infer(turned)).reshape(4, 2, len(batch), 4)
+        return seen
+
+    def agreed(self, seen: Floats) -> Floats:
+        """Return what the views [4, 2, N, 4] agree on, [N, 4]."""
         # A picture already turned by k needs k quarter turns less: class c shows up as c - k.
         agreed = np.mean([np.roll(seen[turn], turn, axis=2) for turn in range(4)], axis=0)
         # What must be turned to the left needs as much to the right in the mirror.
-        return self._tempered((agreed[0] + agreed[1][:, [0, 3, 2, 1]]) / 2)
-
-    def _tempered(self, scores: Floats) -> Floats:
-        tempered: Floats = scores / self.config.temperature
-        return tempered
+        both: Floats = (agreed[0] + agreed[1][:, [0, 3, 2, 1]]) / 2
+        return both
 
     def answers(self, outputs: Any, pictures: list[Picture | None]) -> list[Any]:
         """Turn [N, 4] into {"model_degree", "exif_degree", "confidence", "success"}.

@@ -27,10 +27,9 @@ class RotationHandler(VisionHandler):  # type: ignore[misc]
     image_processing = transforms.Compose(
         [
             transforms.Lambda(lambda image: image.convert("RGB")),
-            transforms.Resize(96),
-            transforms.CenterCrop(96),
+            transforms.Resize((160, 160)),
             transforms.ToTensor(),
-            transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+            transforms.Normalize([0.5], [0.5]),
         ]
     )
 
@@ -41,6 +40,6 @@ class RotationHandler(VisionHandler):  # type: ignore[misc]
 
     def postprocess(self, data: Tensor) -> list[dict[str, float]]:
         """Name the turn and how sure it is."""
-        confidences, classes = data.div(0.65).softmax(1).max(1)
+        confidences, classes = data.div(0.5).softmax(1).max(1)
         rows = zip(classes.tolist(), confidences.tolist(), strict=True)
         return [{"model_degree": 90 * turn, "confidence": sure} for turn, sure in rows]

@@ -10,11 +10,15 @@ import re
 import struct
 from collections.abc import Iterator
 
+from marsmith_handlers.av1_size import coded_pixels
 from marsmith_handlers.image_request import RequestError
 
 _MOST_PARTS = 65_536  # segments, chunks, blocks, strips; a photo has thousands at most
 _MOST_COMMENT = 1 << 20  # bytes; Pillow joins its blocks anew for each one
 _MOST_DIGITS = 4 << 20  # bytes of numbers as text, each of which Pillow reads in Python
+_CODED_TIMES = (
+    4  # an AVIF's pixels, its transparency, both again as a track or of a size rounded up
+)
 _LEAST_SCAN = 4096  # pixels: what a scan costs in any case, to set up its tables
 _SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # the next marker that is none of a scan's own
 _ALONE = {0x01, 0xD8, *range(0xD0, 0xD8)}  # markers without a length
@@ -28,6 +32,19 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _TOO_MANY = RequestError(
     413, "too_many_parts", "the image has too many parts", "save it anew, and send that"
 )
+
+
+def decoded_pixels(body: bytes, max_scans: int) -> int:
+    """Return how many pixels a file makes its decoder go over, where its size may hide that.
+
+    Raises RequestError (413) for files that cannot be opened cheaply, whatever their size.
+    """
+    if body[4:8] != b"ftyp":
+        return scanned_pixels(body) // max_scans
+    try:
+        return coded_pixels(body, _MOST_PARTS) // _CODED_TIMES
+    except ValueError:
+        raise _TOO_MANY from None
 
 
 def scanned_pixels(body: bytes) -> int:

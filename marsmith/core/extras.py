@@ -6,7 +6,7 @@ from typing import Literal
 
 from marsmith.core.errors import MarsmithError
 
-Extra = Literal["torch", "torchserve", "grpc", "openvino", "tune"]
+Extra = Literal["torch", "torchserve", "grpc", "openvino", "tune", "heif"]
 # The modules that each extra of pyproject.toml brings, by the names that Python imports.
 MODULES: dict[Extra, tuple[str, ...]] = {
     "torch": ("torch", "torchvision", "safetensors", "onnxscript"),
@@ -14,6 +14,7 @@ MODULES: dict[Extra, tuple[str, ...]] = {
     "grpc": ("grpc", "google.protobuf"),
     "openvino": ("openvino", "nncf"),
     "tune": ("optuna",),
+    "heif": ("pillow_heif",),
 }
 
 

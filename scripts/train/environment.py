@@ -18,6 +18,9 @@ def enter() -> None:
     Also lets the script import what ships in archives: handlers and model definitions.
     """
     signal.signal(signal.SIGINT, _stop)
+    os.environ.setdefault(
+        "OMP_WAIT_POLICY", "passive"
+    )  # threads that wait leave the cores to others
     python = ROOT / ".venv" / "bin" / "python"
     if Path(sys.prefix) != ROOT / ".venv":
         if subprocess.run([ROOT / "scripts" / "setup"], check=False).returncode:

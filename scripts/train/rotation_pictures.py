@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import math
+
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN, STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+_TILT = 10  # degrees; a photo is hardly ever held straighter
 
 
 def parts_of(photos: list[Image.Image], side: int, rng: np.random.Generator) -> Tensor:
@@ -16,21 +20,46 @@ def parts_of(photos: list[Image.Image], side: int, rng: np.random.Generator) -> 
     Returns [N, 3, S, S] in 0…1, upright, varied in light and colour and mixed with one another: a
     mixture of upright pictures is upright.
     """
-    pixels = np.stack([np.asarray(_cut(photo, side, rng)) for photo in photos])
+    pixels = np.stack([np.asarray(_noisy(_cut(photo, side, rng), rng)) for photo in photos])
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
     return _mix(_vary(images, rng), rng)
 
 
 def _cut(photo: Image.Image, side: int, rng: np.random.Generator) -> Image.Image:
-    area = rng.uniform(0.3, 1.0) * photo.width * photo.height
-    shape = np.exp(rng.uniform(-0.4, 0.4))
-    width = min(photo.width, round((area * shape) ** 0.5))
-    height = min(photo.height, round((area / shape) ** 0.5))
-    left = rng.integers(photo.width - width + 1)
-    top = rng.integers(photo.height - height + 1)
-    box = (left, top, left + width, top + height)
-    image = photo.resize((side, side), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0)
-    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else image
+    """Return a part, tilted a little; what lies outside the photo gets one plain tone."""
+    if rng.random() < 0.15:  # all of it, with borders
+        width, height = photo.width * rng.uniform(1, 1.6), photo.height * rng.uniform(1, 1.6)
+    else:
+        area = rng.uniform(0.35, 1.0) * photo.width * photo.height
+        shape = math.exp(rng.uniform(-0.35, 0.35))
+        middle = math.sqrt(photo.width / photo.height)  # a part of the photo's shape, or near it
+        width = min(photo.width, math.sqrt(area) * middle * shape)
+        height = min(photo.height, math.sqrt(area) / middle / shape)
+    left, top = (photo.width - width) * rng.random(), (photo.height - height) * rng.random()
+    tilt = math.radians(rng.normal(0, _TILT / 2)) if rng.random() < 0.5 else 0.0
+    across = width / side * (-1 if rng.random() < 0.5 else 1)  # a mirror image at times
+    down = height / side
+    cosine, sine = math.cos(tilt), math.sin(tilt)
+    # x = a X + b Y + c, y = d X + e Y + f: from the part's pixels to the photo's.
+    turn = np.array([[cosine * across, -sine * down], [sine * across, cosine * down]])
+    start = np.array([left + width / 2, top + height / 2]) - turn @ np.full(2, side / 2)
+    tone = (0, 255, int(rng.integers(256)))[rng.integers(3)]
+    return photo.transform(
+        (side, side),
+        Image.Transform.AFFINE,
+        (*turn[0], start[0], *turn[1], start[1]),
+        Image.Resampling.BILINEAR,
+        fillcolor=(tone, tone, tone),
+    )
+
+
+def _noisy(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Save some pictures as poor JPEGs and read them again."""
+    if rng.random() > 0.2:
+        return image
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=int(rng.integers(15, 80)))
+    return Image.open(stream).convert("RGB")
 
 
 def _vary(images: Tensor, rng: np.random.Generator) -> Tensor:
@@ -41,10 +70,11 @@ def _vary(images: Tensor, rng: np.random.Generator) -> Tensor:
         return torch.from_numpy(rng.uniform(low, high, (count, channels, 1, 1))).float()
 
     middle = images.mean(dim=(1, 2, 3), keepdim=True)
-    images = ((images - middle) * drawn(0.5, 1.5) + middle) * drawn(0.8, 1.2, 3) + drawn(-0.2, 0.2)
+    images = ((images - middle) * drawn(0.6, 1.4) + middle) * drawn(0.85, 1.15, 3)
+    images = images + drawn(-0.15, 0.15)
     grey = torch.from_numpy(rng.random(count) < 0.2)
     images[grey] = images[grey].mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)
-    return images
+    return images.clamp(0, 1)
 
 
 def _mix(images: Tensor, rng: np.random.Generator) -> Tensor:
@@ -56,13 +86,13 @@ def _mix(images: Tensor, rng: np.random.Generator) -> Tensor:
     mixed = images.clone()
     side = images.shape[2]
     for place, kind in enumerate(rng.random(len(images))):
-        if kind < 0.3:
+        if kind < 0.2:
             mixed[place].lerp_(others[place], float(rng.uniform(0, 0.4)))
-        elif kind < 0.7:
-            height, width = rng.integers(side // 6, round(0.7 * side), 2)
+        elif kind < 0.5:
+            height, width = rng.integers(side // 6, round(0.6 * side), 2)
             top, left = rng.integers(side - height + 1), rng.integers(side - width + 1)
             part = (slice(None), slice(top, top + height), slice(left, left + width))
-            mixed[place][part] = others[place][part] if kind < 0.55 else float(rng.random())
+            mixed[place][part] = others[place][part] if kind < 0.35 else float(rng.random())
     return mixed
 
 
@@ -71,7 +101,8 @@ def normalise(images: Tensor) -> Tensor:
     return (images - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
 
 
-def all_turns(images: Tensor) -> Tensor:
-    """Return [4 N, 3, S, S]: all pictures turned by 0, 90, 180 and 270 degrees."""
-    turned = torch.cat([images.rot90(turn, (2, 3)) for turn in range(4)])
-    return turned.contiguous(memory_format=torch.channels_last)
+def turned(images: Tensor, turns: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Tensor:
+    """Return [N, 3, S, S], each picture turned counter-clockwise by its own number of quarters."""
+    pairs = zip(images, turns.tolist(), strict=True)
+    pictures = torch.stack([image.rot90(turn, (1, 2)) for image, turn in pairs])
+    return pictures.contiguous(memory_format=torch.channels_last)

@@ -43,7 +43,11 @@ def train(
     """
     steps = options.steps
     resume = options.out.with_name(options.out.name + ".resume")
-    known = {"images": str(options.images.resolve()), "seed": options.seed, "steps": steps}
+    known = {
+        "images": [str(folder.resolve()) for folder in options.images],
+        "seed": options.seed,
+        "steps": steps,
+    }
     average = copy.deepcopy(model)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.02)

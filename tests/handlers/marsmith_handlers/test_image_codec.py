@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import io
+import sys
 from typing import Any
 
 import numpy as np
 import pytest
+from marsmith_handlers import image_codec
 from marsmith_handlers.image_codec import IMAGE_TYPES, encode_image, open_picture
 from marsmith_handlers.image_request import RequestError
 from PIL import Image, ImageDraw
+from pillow_heif import register_heif_opener
 
 from tests.handlers.asking import SEVEN, decoded, encoded
 
 EXIF_ORIENTATION = 0x0112
+
+register_heif_opener()  # so that the tests can write HEIC
 
 
 def scene(mode: str, size: tuple[int, int] = (48, 32)) -> Image.Image:
@@ -49,6 +54,9 @@ KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "TIFF F": ("F", "TIFF", {}),
     "PPM": ("RGB", "PPM", {}),
     "AVIF": ("RGB", "AVIF", {"quality": 90}),
+    "AVIF RGBA": ("RGBA", "AVIF", {"quality": 90}),
+    "HEIC": ("RGB", "HEIF", {"quality": 90}),
+    "HEIC L": ("L", "HEIF", {"quality": 90}),
 }
 
 
@@ -104,7 +112,7 @@ BACK = {
 
 
 @pytest.mark.parametrize("orientation", BACK)
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF"])
 def test_exif_orientation_is_honoured(orientation: int, kind: str) -> None:
     upright = scene("RGB")
     back, degree = BACK[orientation]
@@ -116,6 +124,43 @@ def test_exif_orientation_is_honoured(orientation: int, kind: str) -> None:
     assert picture.exif_degree == degree
     distance = np.asarray(picture.image, dtype=int) - np.asarray(upright, dtype=int)
     assert np.abs(distance).mean() < 8
+
+
+@pytest.mark.parametrize("orientation", BACK)
+def test_heic_comes_upright_from_its_decoder(orientation: int) -> None:
+    """Its own box says how it lies; EXIF says the same again."""
+    upright = scene("RGB")
+    back, _ = BACK[orientation]
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = orientation
+    stored = upright if back is None else upright.transpose(back)
+    picture = open_picture(encoded(stored, "HEIF", exif=exif.tobytes()), 10_000)
+    assert (picture.size, picture.image.size, picture.exif_degree) == ((48, 32), (48, 32), 0)
+    distance = np.asarray(picture.image, dtype=int) - np.asarray(upright, dtype=int)
+    assert np.abs(distance).mean() < 8
+
+
+def test_heic_without_its_reader_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = encoded(scene("RGB"), "HEIF")
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    image_codec._reads_heif.cache_clear()
+    try:
+        with pytest.raises(RequestError) as caught:
+            open_picture(body, 10_000)
+    finally:
+        image_codec._reads_heif.cache_clear()
+    assert (caught.value.status, caught.value.code) == (415, "unsupported_type")
+    assert "HEIC" in caught.value.message
+    assert "marsmith[heif]" in caught.value.hint
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
+def test_too_many_pixels_of_the_newer_kinds_are_refused(kind: str) -> None:
+    body = encoded(scene("RGB", (480, 320)), kind)
+    with pytest.raises(RequestError) as caught:
+        open_picture(body, 480 * 320 - 1)
+    assert (caught.value.status, caught.value.code) == (413, "too_many_pixels")
+    assert open_picture(body, 480 * 320).cost == 480 * 320
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 600])
@@ -180,7 +225,8 @@ def test_a_cut_image_is_the_senders_fault(length: int) -> None:
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415),
         (b" <?xml version='1.0'?>", 415),
         (b"8BPS\0\1", 415),
-        (b"\0\0\0\x18ftypheic\0\0\0\0", 415),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", 400),
+        (b"\0\0\0\x18ftypqt  \0\0\0\0", 415),
         (b"PK\3\4 and so on", 415),
         (b"\x93NUMPY\1\0", 415),
         (b"words", 400),

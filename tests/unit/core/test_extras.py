@@ -18,7 +18,12 @@ else:
 
 ROOT = Path(__file__).parents[3]
 # The distribution of each module that has another name.
-DISTRIBUTIONS = {"ts": "torchserve", "google.protobuf": "protobuf", "grpc": "grpcio"}
+DISTRIBUTIONS = {
+    "ts": "torchserve",
+    "google.protobuf": "protobuf",
+    "grpc": "grpcio",
+    "pillow_heif": "pillow-heif",
+}
 
 
 def test_each_extra_names_the_modules_that_pyproject_brings() -> None:
