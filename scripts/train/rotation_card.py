@@ -19,10 +19,10 @@ measured by that run on the weights beside this card.
 ## What it started from
 
 The ImageNet weights in the package `{package}` 0.1.0 (Copyright 2020 ML
-Illustrated, Apache License 2.0), which are EfficientNet-Lite0 (Tan and Le, ICML 2019; Copyright 2020
-Google, Apache License 2.0) in PyTorch's form. They were changed: the classifier has four classes,
-and the layers after the fifth block were trained further. The training script reads them from the
-installed package.
+Illustrated, Apache License 2.0), which are EfficientNet-Lite0 (Tan and Le, ICML 2019; Copyright
+2020 Google, Apache License 2.0) in PyTorch's form. They were changed: the classifier has four
+classes, and the layers after the fifth block were trained further. The training script reads them
+from the installed package.
 
 ## Data
 
