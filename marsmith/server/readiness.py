@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -170,6 +170,11 @@ class Start:
         if failure is None:
             return None
         finding = explain(failure, self._log_path)
+        required = archive.manifest.requirements_file
+        if finding.rule == "missing-module" and required:
+            hint = f"TorchServe installs what {required} names only if config.properties has"
+            hint += " install_py_dep_per_model=true; set that, or install the module here"
+            finding = replace(finding, hint=hint)
         if finding.file is None:
             return finding
         place = f"{self.source_name(archive.name, finding.file)}:{finding.line}"

@@ -33,6 +33,7 @@ _INSTALLED = re.compile(r"(?<=[\"'\s])/[^\s'\"]*?/(site|dist)-packages/")
 _NO_CAUSE = re.compile(r"nvidia-smi|xpu-smi|^WARNING:")
 _CAUSE = re.compile(r"Invalid|Exception|Error|[Ff]ailed")
 _PIP_ERROR = re.compile(r"\s*(ERROR|error):")
+_PIP_COLLECTS = re.compile(r"\s*(?:Collecting|Processing) (\S+)")
 
 
 def refusal_of(server_log: str, file: str) -> str | None:
@@ -47,11 +48,13 @@ def pip_problem(server_log: str, model: str) -> str | None:
     printed = server_log.rpartition(start)[2] if start in server_log else ""
     lines = printed.partition("\n\n")[0].splitlines()
     errors = [line for line in lines if _PIP_ERROR.match(line)]
-    package = next((line.partition("╰─> ")[2] for line in lines if "╰─> " in line), "")
     if not lines:
         return None
     last = _PIP_ERROR.sub("", (errors or lines)[-1]).strip()
-    return f"{package}: {last}" if package else last
+    collected = [found[1] for line in lines if (found := _PIP_COLLECTS.match(line))]
+    # An error of a program that pip ran does not name the requirement, as pip's own do.
+    of_program = errors and errors[-1].lstrip().startswith("error:")
+    return f"{collected[-1]}: {last}" if collected and of_program else last
 
 
 def last_words(lines: list[str]) -> str:

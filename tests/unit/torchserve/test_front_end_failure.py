@@ -48,14 +48,27 @@ def test_another_model_and_another_end_say_nothing() -> None:
 MISSING = """\
 2026-11-28T05:30:43,568 main ERROR ModelManager Custom pip package installation failed for model m:
 Looking in indexes: https://index.test/simple
+Collecting pillow==12
 ERROR: Could not find a version that satisfies the requirement no-such==1.0 (from versions: none)
 ERROR: No matching distribution found for no-such==1.0
 
 2026-11-28T05:30:43,582 main WARN ModelServer Failed to load model: m.mar
 """
 NOT_BUILT = MISSING.replace(
-    "ERROR: No matching distribution found for no-such==1.0",
-    "error: metadata-generation-failed\n╰─> old-cv\nnote: This is an issue with the package",
+    """\
+ERROR: Could not find a version that satisfies the requirement no-such==1.0 (from versions: none)
+ERROR: No matching distribution found for no-such==1.0
+""",
+    """\
+Collecting old-cv==3.4 (from -r requirements.txt (line 2))
+  error: metadata-generation-failed
+  ╰─> old-cv
+note: This is an issue with the package
+""",
+)
+NOT_CLONED = NOT_BUILT.replace("old-cv==3.4", "lib@").replace(
+    "metadata-generation-failed\n  ╰─> old-cv",
+    "subprocess-exited-with-error\n  ╰─> See above for output.",
 )
 
 
@@ -63,7 +76,8 @@ NOT_BUILT = MISSING.replace(
     ("log", "problem"),
     [
         (MISSING, "No matching distribution found for no-such==1.0"),
-        (NOT_BUILT, "old-cv: metadata-generation-failed"),
+        (NOT_BUILT, "old-cv==3.4: metadata-generation-failed"),
+        (NOT_CLONED, "lib@: subprocess-exited-with-error"),
         (MISSING.replace("model m:", "model other:"), None),
     ],
 )
