@@ -11,15 +11,13 @@ from marsmith.check.file_kinds import kind_by_content, something_else
 from marsmith.check.subject import Subject
 from marsmith.core.errors import WeightsError
 from marsmith.core.findings import Finding, Severity
-from marsmith.weights.checkpoint import SAVE_STATE_DICT, Checkpoint, parts_of, read_checkpoint
+from marsmith.weights.checkpoint import SAVE_STATE_DICT, Checkpoint, read_checkpoint
+from marsmith.weights.find_state_dict import training_checkpoint
 from marsmith.weights.onnx_graph import outside_values
 from marsmith.weights.pickle_names import shown
 from marsmith.weights.state_dict_differences import extraction
-from marsmith.weights.state_dict_names import is_training_state
-from marsmith.weights.tensors import Tensor
 
 _PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".tar", ".pkl", ".pt2", ".safetensors", ".onnx", "")
-_SHOWN = 6  # parts of a training checkpoint
 _REPEATED = 1 << 26  # bytes that tensors may have in any case
 _OF_TORCH = (".pt", ".pth", ".ckpt", ".safetensors")  # other frameworks use .bin too
 
@@ -117,7 +115,7 @@ def _as_script(name: str) -> str:
 def _check_loader(subject: Subject, name: str, checkpoint: Checkpoint) -> Iterator[Finding]:
     """Yield why TorchServe's BaseHandler cannot load tensors; a handler may do it by itself."""
     if subject.manifest.model_file is None:
-        kind = "a training checkpoint" if _training_parts(checkpoint) else "a state_dict"
+        kind = "a training checkpoint" if training_checkpoint(checkpoint) else "a state_dict"
         message = f"{name!r} is {kind}, and there is no model_file with the class to load it into"
         hint = "set model_file to the file of the model's class, or use TorchScript"
     elif checkpoint.kind == "safetensors":
@@ -129,18 +127,11 @@ def _check_loader(subject: Subject, name: str, checkpoint: Checkpoint) -> Iterat
     yield replace(found, presumed=subject.default_handler is None)
 
 
-def _training_parts(checkpoint: Checkpoint) -> list[str]:
-    parts = parts_of(checkpoint.value)
-    return [key for key, one in parts if is_training_state(key) and not isinstance(one, Tensor)]
-
-
 def _check_training_state(subject: Subject, name: str, checkpoint: Checkpoint) -> Iterator[Finding]:
-    if training := _training_parts(checkpoint):
-        listed = ", ".join(map(shown, training[:_SHOWN]))
-        message = f"it is a training checkpoint: beside the model it holds {listed}"
+    if kind := training_checkpoint(checkpoint):
         hint = extraction(subject.place(name))
         yield subject.finding(
-            message, hint, name, severity=Severity.WARNING, rule="weights-training-state"
+            f"it is {kind}", hint, name, severity=Severity.WARNING, rule="weights-training-state"
         )
 
 

@@ -97,6 +97,8 @@ def _plan(
     else:
         with naming(weights), working(f"recognising the architecture of {weights}"):
             found = recognise(weights, key)
+        if found.weights.kind:
+            click.echo(f"{weights} is {found.weights.kind}; the model alone is taken")
         choice = _chosen(found)
         named = classes or _asked_classes(found)
         plan = found.plan(name, choice, named)

@@ -20,6 +20,7 @@ from marsmith.weights.checkpoint import (
     tensors_within,
 )
 from marsmith.weights.extract import extract as extract_state_dict
+from marsmith.weights.find_state_dict import training_checkpoint
 from marsmith.weights.pickle_names import shown
 from marsmith.weights.pickle_stand_ins import Inert
 from marsmith.weights.state_dict_names import dotted, is_training_state
@@ -149,6 +150,8 @@ def _print(checkpoint: Checkpoint, described: dict[str, dict[str, Any]]) -> None
     click.echo(text)
     if any(one["notFinite"] is None for one in described.values()):
         click.echo(f"not searched for NaN: it has more than {file_size(_LOOKED_AT)}")
+    if kind := training_checkpoint(checkpoint):
+        click.echo(f"it is {kind}")
     for name, value in _others(checkpoint):
         click.echo(f"also: {shown(name)}: {_text(value)}")
     if checkpoint.kind == "TorchScript":

@@ -11,7 +11,7 @@ from marsmith.core.errors import WeightsError
 from marsmith.init.architectures import Shape
 from marsmith.init.recognise import NOT_COMPARED, without_wrappers
 from marsmith.weights.checkpoint import Checkpoint, read_checkpoint
-from marsmith.weights.find_state_dict import choose
+from marsmith.weights.find_state_dict import choose, training_checkpoint
 from marsmith.weights.tensors import Tensor
 
 _CLASSES = ("classes", "class_names", "class_to_idx", "idx_to_class", "names", "labels")
@@ -27,6 +27,7 @@ class Weights:
     tensors: dict[str, Tensor]
     architecture: str  # as the checkpoint calls it; "" if it does not say
     classes: tuple[str, ...]  # as the checkpoint names them
+    kind: str = ""  # what the file is, if it is a training checkpoint
 
     @property
     def shapes(self) -> dict[str, Shape]:
@@ -46,7 +47,8 @@ def read_weights(path: Path, key: str | None = None) -> Weights:
     facts = [] if checkpoint.is_module else list(_facts(checkpoint.value))
     architecture = next((v for k, v in facts if k in _ARCHITECTURES and isinstance(v, str)), "")
     classes = next((c for k, v in facts if k in _CLASSES and (c := _names(v))), ())
-    return Weights(path, tensors, architecture, classes)
+    kind = "" if checkpoint.is_module else training_checkpoint(checkpoint)
+    return Weights(path, tensors, architecture, classes, kind)
 
 
 def _refuse(checkpoint: Checkpoint) -> None:

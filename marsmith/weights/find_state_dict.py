@@ -21,8 +21,19 @@ from marsmith.weights.state_dict_names import is_discriminator, is_training_stat
 from marsmith.weights.tensors import Tensor
 
 _DEEPEST = 3  # levels of dicts above a state_dict
+_SHOWN = 6  # parts of a training checkpoint
 _MOST = 1_000_000  # values that are visited
 _OPTIMIZER = {"state", "param_groups"}  # the parts of its state_dict
+
+
+def training_checkpoint(checkpoint: Checkpoint) -> str:
+    """Say that a file is a training checkpoint, and by which parts; "" if it is none."""
+    parts = parts_of(checkpoint.value)
+    beside = [key for key, one in parts if is_training_state(key) and not isinstance(one, Tensor)]
+    if not beside:
+        return ""
+    named = ", ".join(map(shown, beside[:_SHOWN]))
+    return f"a training checkpoint: beside the model it holds {named}"
 
 
 def left_behind(checkpoint: Checkpoint, place: str) -> list[str]:

@@ -76,7 +76,8 @@ def test_inspect_keeps_trainings_tensors_out_of_the_table(tmp_path: Path) -> Non
         "tensor",
         "model.w",
     ]
-    total, *others = run("inspect", path).splitlines()[3:]
+    total, kind, *others = run("inspect", path).splitlines()[3:]
+    assert tells(kind, "training checkpoint", "optimizer")
     assert tells(total, 3, 6, "24 B", 2, "--json")
     values = [("model", 1, "4 B"), ("optimizer", 1, "16 B"), ("loss", 1, "4 B")]
     assert all(tells(line, *told) for line, told in zip(others, values, strict=True))
