@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from marsmith.archive.reader import Archive
 from marsmith.client import ONCE
 from marsmith.core.errors import ProjectError, ServerError
 from marsmith.core.file_lock import locked_within
+from marsmith.core.findings import Finding, Severity
 from marsmith.core.interrupts import Stop, stop_signals
 from marsmith.core.processes import identity, this_system
 from marsmith.project.entries import source_names
@@ -43,6 +45,7 @@ from marsmith.server.state import (
 )
 from marsmith.server.supervisor import Supervisor
 from marsmith.server.version_record import Record, recording, write_record
+from marsmith.torchserve.devices import device_problems, gpus_here
 from marsmith.torchserve.properties import addresses
 
 _ANSWER = 5.0  # seconds for the supervisor's requests
@@ -182,8 +185,18 @@ def _state(
         secure=asks_for_tokens(guarded.properties),
         certificate=str(guarded.certificate) if guarded.certificate else None,
         warnings=[
-            {"rule": one.rule, "message": one.message, "hint": one.hint} for one in guarded.warnings
+            {"rule": one.rule, "message": one.message, "hint": one.hint}
+            for one in (*guarded.warnings, *_missing_devices(archives))
         ],
         restored=plan.restored_words(),
         public_key=str(options.public_key.absolute()) if options.public_key else None,
     )
+
+
+def _missing_devices(archives: Iterable[Archive]) -> Iterator[Finding]:
+    """Yield what the models want of GPUs that are not here, and get from the CPU."""
+    gpus = gpus_here()
+    for archive in archives:
+        for _, message, hint, severity in device_problems(archive.model_config, gpus):
+            if severity is Severity.WARNING:
+                yield Finding(f"{archive.name}: {message}", hint, rule="serving-device")

@@ -21,7 +21,7 @@ STATE = {"w": torch.ones(2)}
         (STATE, ()),
         ({"model": STATE}, ()),
         ({"model": STATE, "optimizer": {"state": {}, "param_groups": []}}, ("optimizer",)),
-        ({"state_dict": STATE, "lr_schedulers": [1], "optimizer_states": [2]}, ("optimizer_states",)),
+        ({"state_dict": STATE, "optimizer_states": [2]}, ("optimizer_states",)),
         ({"model": STATE, "scaler": {"scale": 2.0}}, ("scaler",)),
     ],
 )
