@@ -45,9 +45,9 @@ _METHODS = """
   function. TorchServe scales those pictures as a tutorial does, so it reads many of them wrong,
   and only the form of its answers is checked. All other answers must be within 0.01 of eager's, as
   a share of its largest probability.
-- TorchServe at its best settings: the best that the trial `stock` has found, one thread a worker
-  and batches of 32. Out of the box it starts a worker for each core, and each of them as many
-  threads as there are cores. Threads that wait for each other at the end of every operation spin,
+- TorchServe at its best settings: one thread a worker and batches of 32, which the trial `stock`
+  holds beside other settings. Out of the box it starts a worker for each core, and each of them as
+  many threads as there are cores. Threads that wait for each other at the end of every operation spin,
   and take the core from those they wait for. How much that costs depends on how the threads are
   scheduled, so the rate out of the box differs from machine to machine and from minute to minute.
   The trial `stock` tells it by the time of cores that a request costs the workers: the same work

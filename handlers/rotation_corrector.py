@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from marsmith_handlers.arrays import Array, Floats, log_softmax, softmax
 from marsmith_handlers.image_codec import IMAGE_TYPES, Picture
-from marsmith_handlers.image_handler import ImageConfig, ImageHandler
+from marsmith_handlers.image_config import ImageConfig
+from marsmith_handlers.image_handler import ImageHandler
 from marsmith_handlers.image_response import JSON, TEXT, write_image
 from PIL import Image
 

@@ -9,7 +9,8 @@ from PIL import Image
 
 from marsmith_handlers.arrays import Array
 from marsmith_handlers.image_codec import Picture
-from marsmith_handlers.image_handler import ImageConfig, ImageHandler
+from marsmith_handlers.image_config import ImageConfig
+from marsmith_handlers.image_handler import ImageHandler
 
 
 class ScaledHandler(ImageHandler):

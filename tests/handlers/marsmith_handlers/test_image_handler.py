@@ -12,7 +12,8 @@ import torch
 from convnet import ConvNet
 from marsmith_handlers.image_classifier import ImageClassifier
 from marsmith_handlers.image_codec import Picture
-from marsmith_handlers.image_handler import ImageConfig, ImageHandler
+from marsmith_handlers.image_config import ImageConfig
+from marsmith_handlers.image_handler import ImageHandler
 from marsmith_handlers.model_loader import load_model
 from marsmith_handlers.torch_engines import TorchEngine
 from PIL import Image
