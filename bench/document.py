@@ -49,7 +49,7 @@ _METHODS = """
   holds beside other settings. Out of the box it starts a worker for each core, and each of them as
   many threads as there are cores. Threads that wait for each other at the end of every operation
   spin, and take the core from those they wait for. How much that costs depends on how the threads
-  are scheduled, so the rate out of the box differs from machine to machine and from minute to minute.
+  are scheduled, so the rate out of the box differs from machine to machine and minute to minute.
   The trial `stock` tells it by the time of cores that a request costs the workers: the same work
   costs a fraction of it as soon as waiting threads sleep (`OMP_WAIT_POLICY=PASSIVE`) or a worker
   has one thread (`OMP_NUM_THREADS=1`).
