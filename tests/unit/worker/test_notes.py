@@ -20,6 +20,7 @@ RETURNED = {
 }
 WHOLE = {
     "network": ["a.example:443"],
+    "writes": ["/etc/hosts"],
     "calls": [{"batch": 1}],
     "loose": [{"missing": ["a"], "unexpected": []}],
     "returned": RETURNED,
@@ -37,6 +38,7 @@ def test_the_last_whole_line_counts(tmp_path: Path) -> None:
     path.write_text(path.read_text() + '{"network": ["cut o')
     notes = read_notes(path)
     assert notes.network == ["a.example:443"]
+    assert notes.writes == ["/etc/hosts"]
     assert notes.calls == [{"batch": 1}]
     assert notes.loose == [{"missing": ["a"], "unexpected": []}]
     assert notes.returned == Returned(2, "list", 2, (1, 3), "[0]", "set")
@@ -50,6 +52,7 @@ def test_what_can_be_sent_has_no_note(tmp_path: Path) -> None:
     "changed",
     [
         {"network": None},
+        {"writes": None},
         {"calls": [1]},
         {"loose": [{"missing": ["a"]}]},
         {"loose": [["a", "b"]]},
