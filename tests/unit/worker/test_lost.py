@@ -31,9 +31,9 @@ def test_a_late_worker_is_where_its_stack_says() -> None:
 @pytest.mark.parametrize(
     ("status", "log", "rule", "line"),
     [
-        (3, RAISED, "worker-exception", 5),
+        (3, RAISED, "handler-exits", 5),
         (3, "", "worker-ended", None),
-        (None, RAISED, "worker-exception", 5),
+        (None, RAISED, "handler-exits", 5),
         (None, "", "worker-ended", None),
         (-signal.SIGKILL, RAISED, "worker-ended", None),
         (-signal.SIGABRT, RAISED + STACK, "worker-ended", 8),
