@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -575,10 +576,10 @@ def test_a_server_that_dies_again_and_again_is_given_up(tmp_path: Path) -> None:
     while "error[keeps-ending]" not in log.read_text():
         assert time.monotonic() < end
         for state in server.kit.json("status"):
-            try:
-                os.kill(state["front_end_pid"], signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+            if not (front_end := state.get("front_end_pid")):
+                continue  # it is just being started, or given up
+            with suppress(ProcessLookupError):
+                os.kill(front_end, signal.SIGKILL)
         time.sleep(0.2)
     wait_for(lambda: server.kit.json("status") == [], "its state to be forgotten")
     assert leftovers(f"{tmp_path}/model_store") == []
