@@ -29,8 +29,8 @@ from training import train
 
 HELD_OUT = 0.15  # of each kind of photo
 CALIBRATION = 0.05  # likewise: the temperature is fitted to these
-SIDE = 128  # pixels
-PHOTOS_AT_ONCE = 24
+SIDE = 160  # pixels
+PHOTOS_AT_ONCE = 32
 
 
 def parts(names: list[str], seed: int) -> tuple[list[str], list[str], list[str]]:
@@ -59,7 +59,7 @@ def loss_on(
 
 def main() -> None:
     """Read, split, train, measure, write."""
-    options = parse_options(__doc__.splitlines()[0], "rotation.pth", steps=800)
+    options = parse_options(__doc__.splitlines()[0], "rotation.pth", steps=1500)
     photos = read_photos(options.images, shorter_side=256)
     chosen = parts(list(photos), options.seed)
     print(

@@ -35,7 +35,7 @@ training, but the first weights may have seen some of them, upright.
 
     scripts/train/rotation.py --images DIR [DIR…] --seed {seed} --steps {steps}
 
-AdamW, one-cycle rate, 24 photos a step, of 128 pixels a side; the weights are a running average.
+AdamW, one-cycle rate, 32 photos a step, of 160 pixels a side; the weights are a running average.
 The statistics of the normalisations stay those of ImageNet. Each picture is a random part of random
 shape, or the whole with borders of one tone. Some are tilted, mirrored, grey, saved as poor JPEGs,
 mixed with another or covered in part; all change light, contrast and colour, and each is turned at
@@ -60,6 +60,7 @@ held-out photos; {before:.1%} without it).
 
 ## Limits
 
+- It is right less often on photos of single things (`photos`), many of them close-ups.
 - Close-ups, patterns, and pictures from above may have no upright at all. `confidence` tells: see
   the rows for answers of at least that confidence.
 - Drawings, scanned pages and text were not trained on.

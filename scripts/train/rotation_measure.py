@@ -20,9 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 Photos = dict[str, Image.Image]
-# What the archive's handler_config says. Larger than trained on, since random parts are seen larger
-# than whole pictures (Touvron et al., Fixing the train-test resolution discrepancy, NeurIPS 2019).
-SIDE = 160
+SIDE = 160  # what the archive's handler_config says
 TEMPERATURES = [step / 20 for step in range(2, 61)]
 LEAST = (0.5, 0.7, 0.9)  # of confidence
 
