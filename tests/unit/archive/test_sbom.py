@@ -21,6 +21,8 @@ from tests.codes import coded
 from tests.projects import FILES, SPEC
 from tests.unit.conftest import MakeProject
 
+pytestmark = pytest.mark.processes
+
 WITH_REQUIREMENTS = SPEC.replace("extra_files", 'requirements_file = "needs.txt"\nextra_files')
 NEEDS = "numpy\nPillow==1.0 --hash=sha256:00\nhttps://me:secret@host/a.whl\n-r labels.txt\nnumpy\n"
 NEEDED = FILES | {"needs.txt": NEEDS, "extra/labels.txt": "click>=8\n-r needs.txt\n"}

@@ -19,6 +19,8 @@ from tests.codes import coded, tells
 from tests.projects import FILES, run_marsmith
 from tests.unit.conftest import MakeProject
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 def root(project: MakeProject) -> Path:

@@ -12,6 +12,8 @@ import pytest
 
 from tests.unit.cli.terminal import on_terminal
 
+pytestmark = pytest.mark.processes
+
 CODE = """
 import sys, time
 import click

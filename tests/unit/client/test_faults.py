@@ -23,6 +23,8 @@ from marsmith.core.errors import ClientError, DeadlineError, RefusedError, Unrea
 from tests.codes import coded
 from tests.unit.answering import Reply, Server
 
+pytestmark = pytest.mark.processes
+
 QUICK = Retries(attempts=4, first=0.001, longest=0.001)
 ASK = "/predictions/digits"
 

@@ -19,6 +19,8 @@ from tests.unit.init.networks import (
     titles,
 )
 
+pytestmark = pytest.mark.processes
+
 # One of each family of torchvision's classifiers.
 FAMILIES = """
 alexnet convnext_tiny densenet121 efficientnet_b0 efficientnet_v2_s maxvit_t mnasnet0_5

@@ -12,6 +12,8 @@ from marsmith.init.start import Recognised, prove, recognise
 from tests.codes import tells
 from tests.unit.init.networks import timm_model, torchvision_model
 
+pytestmark = pytest.mark.processes
+
 
 def saved(path: Path, model: nn.Module, **more: Any) -> Recognised:
     state = {f"module.{name}": one for name, one in model.state_dict().items()}
