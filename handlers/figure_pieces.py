@@ -1,4 +1,4 @@
-"""The connected pieces of a mask, found by its runs: what a library in C does as fast, in NumPy."""
+"""Find the connected pieces of a mask by its runs, in NumPy alone."""
 
 from __future__ import annotations
 

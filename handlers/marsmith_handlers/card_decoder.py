@@ -1,7 +1,7 @@
 """JPEGs decoded, scaled and normalised on a GPU, all those of a batch at once.
 
-Only the kind that the card's decoder takes: baseline, grey or colour, upright. All others, and all
-other formats, take the way over the CPU; so does a whole batch of which one cannot be decoded.
+The card takes baseline JPEGs that are grey or RGB, and upright without EXIF. The CPU decodes all
+other pictures. If the card fails on one JPEG, the CPU decodes the whole batch.
 """
 
 from __future__ import annotations
@@ -17,25 +17,27 @@ from PIL import Image
 from torchvision.io import ImageReadMode, decode_jpeg
 
 from marsmith_handlers.image_codec import Picture, opened, orientation
+from marsmith_handlers.image_config import ImageConfig
 from marsmith_handlers.image_request import RequestError
 from marsmith_handlers.picture_cost import lacks_end_mark, scanned_pixels
 
 logger = logging.getLogger(__name__)
 
 _MODES = {"L": ImageReadMode.GRAY, "RGB": ImageReadMode.RGB}
-# Stands for a picture whose pixels lie on the card alone; whoever uses them decodes on the CPU.
+# The image of a picture whose pixels lie on the card alone. No hook sees it: handlers whose hooks
+# look at pictures have no CardDecoder (ImageHandler.looks_at_pictures).
 _UNSEEN = Image.new("L", (1, 1))
 Decoded = dict[int, tuple[Picture, torch.Tensor]]  # by the id() of the JPEG's bytes
 
 
 class CardDecoder:
-    """Prepares pictures for a model whose input is `config`'s (image_handler.py)."""
+    """Prepares JPEGs as a handler with this `config` prepares pictures on the CPU."""
 
     def __init__(
-        self, config: Any, device: torch.device, turn: AbstractContextManager[Any]
+        self, config: ImageConfig, device: torch.device, stream: AbstractContextManager[Any]
     ) -> None:
-        """`turn` is entered for each batch: the stream that the model's batches use, too."""
-        self._config, self._device, self._turn = config, device, turn
+        """`stream` is entered for each batch; it is the one that the model computes on."""
+        self._config, self._device, self._stream = config, device, stream
         self._mean = torch.tensor(config.mean, device=device).reshape(-1, 1, 1)
         self._std = torch.tensor(config.std, device=device).reshape(-1, 1, 1)
 
@@ -46,7 +48,7 @@ class CardDecoder:
         if not given:
             return {}
         try:
-            with torch.inference_mode(), self._turn:
+            with torch.inference_mode(), self._stream:
                 pixels = decode_jpeg(given, _MODES[self._config.mode], self._device)
                 inputs = [self._prepared(one) for one in pixels]
         except RuntimeError as error:  # one is damaged, or the card's memory is full
@@ -58,7 +60,7 @@ class CardDecoder:
         }
 
     def _taken(self, items: Iterable[Any]) -> Iterator[tuple[bytes, tuple[int, int]]]:
-        """Yield a request's JPEGs and their sizes, up to the first one that is too much."""
+        """Yield a request's JPEGs and their sizes, up to the first item for the CPU."""
         pixels_left = self._config.max_pixels
         for item in items:
             if not isinstance(item, bytes) or not (size := self._size(item, pixels_left)):
@@ -74,7 +76,7 @@ class CardDecoder:
             image = opened(body, max_pixels)
             cheap = scanned_pixels(body) // self._config.max_scans <= max_pixels
             whole = cheap and not lacks_end_mark(body)
-        except RequestError:  # the CPU's way says it
+        except RequestError:  # the CPU meets it as well, and says so
             return None
         plain = image.format == "JPEG" and image.mode in _MODES and orientation(image) == 1
         return image.size if whole and plain and "progressive" not in image.info else None

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from marsmith_handlers.arrays import Array
+from marsmith_handlers.image_config import ImageConfig
 from marsmith_handlers.torch_engines import TorchEngine, as_array, as_tensor, mapped
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ class CudaEngine(TorchEngine):
         self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._graphs: dict[tuple[int, ...], Network] | None = {} if graphs else None
 
-    def card_decoder(self, config: Any) -> Any:
+    def card_decoder(self, config: ImageConfig) -> Any:
         """Return what decodes JPEGs on this GPU, or None without torchvision."""
         if importlib.util.find_spec("torchvision") is None:
             return None

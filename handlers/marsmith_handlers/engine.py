@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from marsmith_handlers.arrays import Array
+from marsmith_handlers.image_config import ImageConfig
 
 
 class Engine(ABC):
@@ -23,7 +24,7 @@ class Engine(ABC):
         Returns an array, or where the model returns a dict, a list or a tuple, the same of arrays.
         """
 
-    def card_decoder(self, config: Any) -> Any:
+    def card_decoder(self, config: ImageConfig) -> Any:
         """Return what decodes JPEGs where the model is computed, or None."""
         return None
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from marsmith.core.errors import ProjectError
-from marsmith.init.compare_source import require_fit
+from marsmith.init.compare_source import network_shapes
 from marsmith.init.templates import TEMPLATES, network_file, random_tensors
 from marsmith.weights.torch_writer import write_torch_zip
 
@@ -51,7 +51,8 @@ def test_the_detector_answers_as_torchvisions_do(tmp_path: Path) -> None:
 def test_a_template_with_other_classes_fits_its_network(kind: str, count: int) -> None:
     template = TEMPLATES[kind].with_classes([f"c{number}" for number in range(count)])
     with random_tensors(template) as tensors:
-        require_fit(network_file(template, "a", "Net"), tensors)
+        shapes = {name: one.shape for name, one in tensors.items()}
+        assert network_shapes(network_file(template, "a", "Net")) == shapes
     assert len(template.classes) == count
 
 
@@ -73,4 +74,5 @@ def test_random_weights_are_always_the_same(tmp_path: Path) -> None:
 def test_a_template_is_what_its_class_says() -> None:
     kind = TEMPLATES["segmenter"]
     with random_tensors(kind) as tensors:
-        require_fit(network_file(kind, "a", "Net"), tensors)
+        shapes = {name: one.shape for name, one in tensors.items()}
+        assert network_shapes(network_file(kind, "a", "Net")) == shapes
