@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 # A module imports from its own room and from rooms above it in this list.
 ROOM_ORDER = """
 core answers archive weights torchserve project client security worker building init inspect check
-server deploy tune cli programs
+server deploy gateway tune cli programs
 """
 ROOMS = ROOM_ORDER.split()
 TOP = {"__init__", "__main__", "pytest_plugin"}
@@ -28,7 +28,7 @@ project/toml_lines project/spec_schema project/spec project/lockfile project/pyt
 project/python_imports project/toml_editor
 client/canary_routes security/exposure_rules
 inspect/answer_differences inspect/describe_body inspect/model_layers
-check/downloads tune/space tune/load_result tune/pareto
+check/downloads gateway/refusals tune/space tune/load_result tune/pareto
 """
 NO_IO = NO_IO_MODULES.split()
 # All that they import.
