@@ -7,12 +7,16 @@ from collections.abc import Callable
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
-from marsmith.gateway import predicting
+from marsmith.gateway import predicting, torchserve_inference, torchserve_management
 from marsmith.gateway.backend import Backend
 
 Face = Callable[[Backend], list[BaseRoute]]
 # In the order in which they are looked through.
-FACES: list[Face] = [predicting.routes]
+FACES: list[Face] = [
+    predicting.routes,
+    torchserve_inference.routes,
+    torchserve_management.routes,
+]
 
 
 def application(backend: Backend) -> Starlette:

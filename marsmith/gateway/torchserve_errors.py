@@ -29,53 +29,49 @@ _CLASSES = {
 _NO_WORKER = {"queue-full", "no-worker-up"}
 
 
-class TorchServeError(GatewayError):
-    """A refusal that TorchServe has its own class of exception and its own words for."""
+class Refused(Exception):  # noqa: N818 (an answer)
+    """What TorchServe answers where there is no result: the class of its exception, and a text."""
 
-    def __init__(self, status: int, kind: str, message: str) -> None:
-        super().__init__(message, "see TorchServe's API", code="torchserve-refused", status=status)
-        self.kind = kind
+    def __init__(
+        self, status: int, message: str, kind: str = "", retry_after: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.kind = kind or _CLASSES.get(status, "InternalServerException")
+        self.retry_after = retry_after
 
 
-def nothing_here() -> TorchServeError:
+def nothing_here() -> Refused:
     """No such path."""
-    words = "Requested resource is not found, please refer to API document."
-    return TorchServeError(404, _CLASSES[404], words)
+    return Refused(404, "Requested resource is not found, please refer to API document.")
 
 
-def wrong_method() -> TorchServeError:
+def wrong_method() -> Refused:
     """A path that does not take this method."""
-    words = "Requested method is not allowed, please refer to API document."
-    return TorchServeError(405, _CLASSES[405], words)
+    return Refused(405, "Requested method is not allowed, please refer to API document.")
 
 
-def bad_request(message: str) -> TorchServeError:
-    """A parameter that is missing or wrong."""
-    return TorchServeError(400, _CLASSES[400], message)
-
-
-def as_torchserve(
+def refused(
     error: MarsmithError, model: str = "", version: str | None = None, task: str = "inference"
-) -> TorchServeError:
+) -> Refused:
     """Return an error in TorchServe's words, as far as it has some for it."""
-    if isinstance(error, TorchServeError):
-        return error
-    usual = 400 if isinstance(error, ClientError) else 500
-    status = error.status if isinstance(error, GatewayError) else usual
     if error.code == "model-unknown":
-        return TorchServeError(404, "ModelNotFoundException", f"Model not found: {model}")
+        return Refused(404, f"Model not found: {model}", "ModelNotFoundException")
     if error.code == "version-unknown":
         words = f"Model version: {version} does not exist for model: {model}"
-        return TorchServeError(404, "ModelVersionNotFoundException", words)
-    if error.code == "archive-not-in-store":
-        return TorchServeError(404, "ModelNotFoundException", error.message)
+        return Refused(404, words, "ModelVersionNotFoundException")
+    if error.code == "not-in-store":
+        return Refused(404, f"{error.message}; {error.hint}", "ModelNotFoundException")
     if error.code == "default-version":
         words = f"Cannot remove default version for model {model}"
-        return TorchServeError(403, "InvalidModelVersionException", words)
+        return Refused(403, words, "InvalidModelVersionException")
     words = f"{error.message}; {error.hint}"
     if error.code in _NO_WORKER:
-        words = f"{_no_worker(model, version, task)}. {words}"
-    return TorchServeError(status, _CLASSES.get(status, "InternalServerException"), words)
+        words = f"{_no_worker(model, version, task)}; {words}"
+    if not isinstance(error, GatewayError):
+        return Refused(400 if isinstance(error, ClientError) else 500, words)
+    return Refused(error.status, words, retry_after=error.retry_after)
 
 
 def _no_worker(model: str, version: str | None, task: str) -> str:
@@ -91,17 +87,17 @@ def json_text(values: Any) -> str:
     return json.dumps(values, indent=2, ensure_ascii=False)
 
 
-def said(values: Any, request_id: str, status: int = 200) -> Response:
+def json_response(values: Any, request_id: str, status: int = 200) -> Response:
     """Return JSON as TorchServe sends it."""
     headers = {"x-request-id": request_id, **NEVER_CACHED}
-    text = json_text(values) + "\n"
-    return Response(text.encode(errors="replace"), status, headers, JSON)
+    body = (json_text(values) + "\n").encode(errors="replace")
+    return Response(body, status, headers, JSON)
 
 
-def refused(error: TorchServeError, request_id: str, retry_after: int | None = None) -> Response:
+def error_response(error: Refused, request_id: str) -> Response:
     """Return an error as TorchServe sends it."""
     values = {"code": error.status, "type": error.kind, "message": error.message}
-    response = said(values, request_id, error.status)
-    if retry_after is not None:
-        response.headers["retry-after"] = str(retry_after)
+    response = json_response(values, request_id, error.status)
+    if error.retry_after is not None:
+        response.headers["retry-after"] = str(error.retry_after)
     return response
