@@ -34,7 +34,7 @@ from marsmith.server.pinned_archives import (
 )
 from marsmith.server.process import KEY_FILE
 from marsmith.server.readiness import Start
-from marsmith.server.start_plan import StartPlan, plan_start
+from marsmith.server.start_plan import StartPlan
 from marsmith.server.state import (
     NOT_STARTED,
     SERVING_LOCK,
@@ -74,7 +74,7 @@ def serve(
         tidy_up(project, port)
         aside: Record = ()
         try:
-            plan = plan_start(project, options, properties)
+            plan = hosting.plan(project, options, properties)
             aside = plan.aside
             if options.public_key is not None:
                 plan = plan.verified(options.public_key)
@@ -187,6 +187,7 @@ def _state(server: Host, options: ServeOptions, plan: StartPlan, guarded: Guard)
         ],
         restored=plan.restored_words(),
         kind=options.kind,
+        in_front=server.in_front,
         public_key=str(options.public_key.absolute()) if options.public_key else None,
     )
 
