@@ -25,6 +25,7 @@ from marsmith.server.change_journal import settle_before_start
 from marsmith.server.hosting import TORCHSERVE, Host, Hosting
 from marsmith.server.leftovers import clear_crashed, require_none_abandoned
 from marsmith.server.lookup import client_of
+from marsmith.server.notify import notify
 from marsmith.server.options import ServeOptions
 from marsmith.server.pinned_archives import (
     discard_all_but,
@@ -135,7 +136,9 @@ def _run(
         supervisor.look()
         write_state(project, state)
         ready(state)
+        notify("READY=1")
         supervisor.watch()
+        notify("STOPPING=1")
     return True
 
 
