@@ -7,7 +7,13 @@ from collections.abc import Callable
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
-from marsmith.gateway import predicting, torchserve_inference, torchserve_management
+from marsmith.gateway import (
+    kserve_v1,
+    oip,
+    predicting,
+    torchserve_inference,
+    torchserve_management,
+)
 from marsmith.gateway.backend import Backend
 
 Face = Callable[[Backend], list[BaseRoute]]
@@ -16,6 +22,8 @@ FACES: list[Face] = [
     predicting.routes,
     torchserve_inference.routes,
     torchserve_management.routes,
+    kserve_v1.routes,
+    oip.routes,
 ]
 
 
