@@ -7,12 +7,24 @@ from collections.abc import Callable
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
-from marsmith.gateway import kserve_v1, oip, predicting
+from marsmith.gateway import (
+    kserve_v1,
+    oip,
+    predicting,
+    torchserve_inference,
+    torchserve_management,
+)
 from marsmith.gateway.backend import Backend
 
 Face = Callable[[Backend], list[BaseRoute]]
 # In the order in which they are looked through.
-FACES: list[Face] = [predicting.routes, kserve_v1.routes, oip.routes]
+FACES: list[Face] = [
+    predicting.routes,
+    torchserve_inference.routes,
+    torchserve_management.routes,
+    kserve_v1.routes,
+    oip.routes,
+]
 
 
 def application(backend: Backend) -> Starlette:

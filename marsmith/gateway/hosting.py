@@ -13,7 +13,7 @@ from marsmith.server.hosting import Host
 from marsmith.server.lookup import server_properties
 from marsmith.server.options import ServeOptions
 from marsmith.server.pinned_archives import store_of
-from marsmith.server.start_plan import StartPlan
+from marsmith.server.start_plan import StartPlan, plan_start
 from marsmith.server.state import running_servers, server_folder
 from marsmith.torchserve.ports import free_ports
 from marsmith.torchserve.properties import addresses
@@ -37,6 +37,14 @@ class GatewayHosting:
             "grpc_management_port": str(port + 1),
         }
 
+    def plan(
+        self, project: Project, options: ServeOptions, properties: dict[str, str]
+    ) -> StartPlan:
+        """Return what it will serve; nothing of its own in front of TorchServes."""
+        if _backend(project, _own(options)) == "torchserve":
+            return StartPlan(project, properties, [])
+        return plan_start(project, options, properties)
+
     def host(self, plan: StartPlan, guarded: Guard, options: ServeOptions) -> Host:
         """Prepare one. Raises MissingExtraError without the packages that it needs."""
         require("a gateway", "gateway", "starlette")
@@ -53,7 +61,7 @@ class GatewayHosting:
             plan.files,
             server_folder(project, port),
             listeners,
-            backend=chosen.backend or _backend(project),
+            backend=_backend(project, chosen),
             options=asdict(chosen) | {"public_key": str(chosen.public_key or "")},
         )
 
@@ -64,8 +72,10 @@ def _own(options: ServeOptions) -> GatewayOptions:
     return options
 
 
-def _backend(project: Project) -> str:
-    """Return the back end for a project: its TorchServe if one runs, or local workers."""
+def _backend(project: Project, options: GatewayOptions) -> str:
+    """Return the back end: the one that is named, or the project's TorchServe if one runs."""
+    if options.backend or options.urls:
+        return options.backend or "torchserve"
     runs = any(one.kind == "torchserve" for one in running_servers(project))
     return "torchserve" if runs else "local"
 

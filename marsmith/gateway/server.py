@@ -59,6 +59,7 @@ class GatewayServer:
         self._files = files
         self._addresses = listeners
         self._backend = backend
+        self.in_front = backend == "torchserve"
         self._options = options
         self._sockets: dict[str, socket.socket] = {}
         self._process: subprocess.Popen[bytes] | None = None

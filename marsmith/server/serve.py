@@ -25,6 +25,7 @@ from marsmith.server.change_journal import settle_before_start
 from marsmith.server.hosting import TORCHSERVE, Host, Hosting
 from marsmith.server.leftovers import clear_crashed, require_none_abandoned
 from marsmith.server.lookup import client_of
+from marsmith.server.notify import notify
 from marsmith.server.options import ServeOptions
 from marsmith.server.pinned_archives import (
     discard_all_but,
@@ -34,7 +35,7 @@ from marsmith.server.pinned_archives import (
 )
 from marsmith.server.process import KEY_FILE
 from marsmith.server.readiness import Start
-from marsmith.server.start_plan import StartPlan, plan_start
+from marsmith.server.start_plan import StartPlan
 from marsmith.server.state import (
     NOT_STARTED,
     SERVING_LOCK,
@@ -74,7 +75,7 @@ def serve(
         tidy_up(project, port)
         aside: Record = ()
         try:
-            plan = plan_start(project, options, properties)
+            plan = hosting.plan(project, options, properties)
             aside = plan.aside
             if options.public_key is not None:
                 plan = plan.verified(options.public_key)
@@ -135,7 +136,9 @@ def _run(
         supervisor.look()
         write_state(project, state)
         ready(state)
+        notify("READY=1")
         supervisor.watch()
+        notify("STOPPING=1")
     return True
 
 
@@ -187,6 +190,7 @@ def _state(server: Host, options: ServeOptions, plan: StartPlan, guarded: Guard)
         ],
         restored=plan.restored_words(),
         kind=options.kind,
+        in_front=server.in_front,
         public_key=str(options.public_key.absolute()) if options.public_key else None,
     )
 

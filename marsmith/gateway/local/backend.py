@@ -22,6 +22,7 @@ class LocalBackend:
     name = "local"
 
     def __init__(self, settings: Settings) -> None:
+        self.model_api = settings.properties.get("enable_model_api") == "true"
         archives = [
             PrivateCopy(Path(settings.store) / one.file, one.name) for one in settings.served
         ]

@@ -1,0 +1,90 @@
+"""TorchServe's inference API over HTTP (InferenceRequestHandler.java)."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from marsmith.core.errors import MarsmithError
+from marsmith.gateway.answering import answer_response
+from marsmith.gateway.backend import Backend
+from marsmith.gateway.reading import read_call, request_id
+from marsmith.gateway.torchserve_errors import (
+    NEVER_CACHED,
+    Refused,
+    json_response,
+    nothing_here,
+    refused,
+    wrong_method,
+)
+from marsmith.gateway.torchserve_paths import Parameters, TorchServeEndpoint, segments_of
+
+_PATHS = """
+/ping /ping/{rest:path} /predictions /predictions/{rest:path} /explanations
+/explanations/{rest:path} /invocations /models/{model}/invoke /{model}/predict
+/{model}/{version}/predict
+"""
+
+
+def routes(backend: Backend) -> list[BaseRoute]:
+    """Return the routes of this face."""
+    endpoint = TorchServeEndpoint(InferenceAPI(backend).answer)
+    return [Route(path, endpoint) for path in _PATHS.split()]
+
+
+class InferenceAPI:
+    """Reads a request, and asks the back end."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def answer(self, http: Request) -> Response:
+        """Answer any request of _PATHS. Raises Refused."""
+        match segments_of(http):
+            case ["ping", *_]:
+                return await self._ping(http)
+            case ["predictions" | "explanations" as task, model, *rest]:
+                version = rest[0] if rest else None
+                path = "/".join(rest[1:])
+                explain = task == "explanations"
+                return await self._predict(http, model, version, path=path, explain=explain)
+            case ["invocations"]:
+                return await self._predict(http, await self._only_model(http), None)
+            case ["models", model, "invoke"] | [model, "predict"]:
+                return await self._predict(http, model, None)
+            case [model, version, "predict"]:
+                return await self._predict(http, model, version)
+        raise nothing_here()
+
+    async def _ping(self, http: Request) -> Response:
+        healthy = await self._backend.health() == "Healthy"
+        said = {"status": "Healthy" if healthy else "Unhealthy"}
+        return json_response(said, request_id(http), 200 if healthy else 500)
+
+    async def _predict(
+        self,
+        http: Request,
+        model: str,
+        version: str | None,
+        *,
+        path: str = "",
+        explain: bool = False,
+    ) -> Response:
+        if http.method == "OPTIONS":
+            raise wrong_method()
+        call = await read_call(http, model, version, explain=explain, path=path)
+        try:
+            answer = await self._backend.predict(call)
+        except MarsmithError as error:
+            raise refused(error, model, version) from error
+        return answer_response(answer, {"x-request-id": call.id, **NEVER_CACHED})
+
+    async def _only_model(self, http: Request) -> str:
+        """Return the model that /invocations means: the named one, or the only one."""
+        if named := Parameters.of_query(http).text("model_name"):
+            return named
+        names = {one.name for one in await self._backend.models()}
+        if len(names) == 1:
+            return names.pop()
+        raise Refused(400, "Parameter model_name is required.")
