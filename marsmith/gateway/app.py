@@ -8,13 +8,12 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
 from marsmith.gateway import (
-    kserve_v1,
-    oip,
     predicting,
     torchserve_inference,
     torchserve_management,
 )
 from marsmith.gateway.backend import Backend
+from marsmith.gateway.kserve import oip, v1
 
 Face = Callable[[Backend], list[BaseRoute]]
 # In the order in which they are looked through.
@@ -22,7 +21,7 @@ FACES: list[Face] = [
     predicting.routes,
     torchserve_inference.routes,
     torchserve_management.routes,
-    kserve_v1.routes,
+    v1.routes,
     oip.routes,
 ]
 
