@@ -19,15 +19,21 @@ _UV = Path(sys.executable).parent / "uv"
 def environment(peer: str) -> Path:
     """Return the folder of programs of a peer's environment, made if it is not there.
 
+    Raises SystemFailedError if it cannot be installed.
+    """
+    return installed(BENCH / "peers" / peer / "requirements.txt", WORK / "venvs" / peer)
+
+
+def installed(requirements: Path, folder: Path) -> Path:
+    """Return the folder of programs of an environment with locked requirements, made if needed.
+
     uv links files from its cache: a second environment with PyTorch costs seconds and little disk.
     Raises SystemFailedError if it cannot be installed.
     """
-    requirements = BENCH / "peers" / peer / "requirements.txt"
-    folder = WORK / "venvs" / peer
     digest = hashlib.sha256(requirements.read_bytes()).hexdigest()
     done = folder / "installed.sha256"
     if not done.exists() or done.read_text() != digest:
-        click.echo(f"installing {peer} into {folder}…", err=True)
+        click.echo(f"installing {folder.name} into {folder}…", err=True)
         shutil.rmtree(folder, ignore_errors=True)
         _uv("venv", "--python", sys.executable, str(folder))
         install = ["pip", "install", "--python", str(folder), "--require-hashes"]

@@ -138,7 +138,8 @@ def _column(name: str, values: list[Any]) -> Tensor:
     if types in ({bool}, {int}, {float}, {int, float}):
         with suppress(OverflowError):  # Python's integers have no end
             numbers = np.array(flat, DTYPES[datatype]).reshape(shape)
-            return Tensor(name, datatype, tuple(shape), numbers)
+            if np.isfinite(numbers).all():  # JSON has no other numbers
+                return Tensor(name, datatype, tuple(shape), numbers)
     if not types <= {str, bytes}:
         flat, shape = values, [len(values)]
     return Tensor(name, BYTES, tuple(shape), [_bytes(one, types) for one in flat])
