@@ -7,7 +7,7 @@ from collections.abc import Callable
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
-from marsmith.gateway import predicting, torchserve_inference, torchserve_management
+from marsmith.gateway import predicting, torchserve_api, torchserve_inference, torchserve_management
 from marsmith.gateway.backend import Backend
 
 Face = Callable[[Backend], list[BaseRoute]]
@@ -16,6 +16,7 @@ FACES: list[Face] = [
     predicting.routes,
     torchserve_inference.routes,
     torchserve_management.routes,
+    lambda _: torchserve_api.routes("inference", "management"),
 ]
 
 

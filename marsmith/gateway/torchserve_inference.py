@@ -10,13 +10,13 @@ from marsmith.core.errors import MarsmithError
 from marsmith.gateway.answering import answer_response
 from marsmith.gateway.backend import Backend
 from marsmith.gateway.reading import read_call, request_id
+from marsmith.gateway.torchserve_api import inference_description
 from marsmith.gateway.torchserve_errors import (
     NEVER_CACHED,
     Refused,
     json_response,
     nothing_here,
     refused,
-    wrong_method,
 )
 from marsmith.gateway.torchserve_paths import Parameters, TorchServeEndpoint, segments_of
 
@@ -71,10 +71,11 @@ class InferenceAPI:
         path: str = "",
         explain: bool = False,
     ) -> Response:
-        if http.method == "OPTIONS":
-            raise wrong_method()
         call = await read_call(http, model, version, explain=explain, path=path)
         try:
+            if http.method == "OPTIONS":
+                await self._backend.describe(model, version)
+                return json_response(inference_description(model), call.id)
             answer = await self._backend.predict(call)
         except MarsmithError as error:
             raise refused(error, model, version) from error

@@ -14,6 +14,7 @@ from marsmith.answers.messages import Request as Asked
 from marsmith.gateway.answering import header_pairs
 from marsmith.gateway.backend import Backend, Registration
 from marsmith.gateway.reading import read_call, request_id
+from marsmith.gateway.torchserve_api import management_description
 from marsmith.gateway.torchserve_errors import (
     Refused,
     json_response,
@@ -40,27 +41,38 @@ class ManagementAPI:
 
     async def answer(self, http: Request) -> Response:
         """Answer any request below /models. Raises Refused."""
-        match http.method, segments_of(http)[1:]:
-            case "GET", []:
-                return await self._list(http)
-            case "POST", [] if self._managing.may_register:
-                return _told(await self._register(http), http)
-            case "GET", [model]:
-                return await self._describe(http, model, None)
-            case "GET", [model, version]:
-                return await self._describe(http, model, version)
-            case "PUT", [model]:
-                return _told(await self._scale(http, model, None), http)
-            case "PUT", [model, version]:
-                return _told(await self._scale(http, model, version), http)
-            case "PUT", [model, version, "set-default"]:
+        match segments_of(http)[1:]:
+            case []:
+                return await self._of_all(http)
+            case [model]:
+                return await self._of_version(http, model, None)
+            case [model, version]:
+                return await self._of_version(http, model, version)
+            case [model, version, "set-default"]:
+                if http.method != "PUT":
+                    raise wrong_method()
                 return _told(await self._managing.set_default(model, version), http)
-            case "DELETE", [model, *version] if self._managing.may_register and len(version) < 2:
-                named = version[0] if version else None
-                return _told(await self._managing.unregister(model, named), http)
-            case _, [] | [_] | [_, _] | [_, _, "set-default"]:
-                raise wrong_method()
         raise nothing_here()
+
+    async def _of_all(self, http: Request) -> Response:
+        if http.method == "GET":
+            return await self._list(http)
+        if http.method == "POST" and self._managing.may_register:
+            return _told(await self._register(http), http)
+        raise wrong_method()
+
+    async def _of_version(self, http: Request, model: str, version: str | None) -> Response:
+        match http.method:
+            case "GET":
+                return await self._describe(http, model, version)
+            case "PUT":
+                return _told(await self._scale(http, model, version), http)
+            case "DELETE" if self._managing.may_register:
+                return _told(await self._managing.unregister(model, version), http)
+            case "OPTIONS":
+                await self._managing.describe(model, version)
+                return json_response(management_description(model), request_id(http))
+        raise wrong_method()
 
     async def _list(self, http: Request) -> Response:
         query = Parameters.of_query(http)

@@ -88,10 +88,15 @@ class Managing:
 
     async def set_default(self, model: str, version: str) -> Outcome:
         """Let a version answer the requests that name none."""
-        with _refusing(model, version):
+        try:
             await self._backend.set_default(model, version)
-        words = f'Default version successfully updated for model "{model}" to "{version}"'
-        return 200, words
+        except MarsmithError as error:
+            refusal = refused(error, model, version)
+            if error.code == "version-unknown":  # TorchServe has other words for it here
+                words = f"Model version {version} does not exist for model {model}"
+                refusal = Refused(refusal.status, words, refusal.kind)
+            raise refusal from error
+        return 200, f'Default version successfully updated for model "{model}" to "{version}"'
 
     async def unregister(self, model: str, version: str | None) -> Outcome:
         """Unregister a version."""
