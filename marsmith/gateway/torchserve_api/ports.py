@@ -8,10 +8,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from marsmith.gateway import torchserve_api, torchserve_inference, torchserve_management
 from marsmith.gateway.backend import Backend
-from marsmith.gateway.torchserve_errors import nothing_here
-from marsmith.gateway.torchserve_paths import TorchServeEndpoint
+from marsmith.gateway.torchserve_api import inference, management, openapi
+from marsmith.gateway.torchserve_api.errors import nothing_here
+from marsmith.gateway.torchserve_api.messages import TorchServeEndpoint
 
 
 def listeners(
@@ -19,14 +19,17 @@ def listeners(
 ) -> dict[str, list[BaseRoute]]:
     """Return the routes of each listener by its name in Settings.listeners.
 
-    `kserve` are what TorchServe has of KServe's protocols, at its inference port.
+    `kserve` are KServe's protocols, which TorchServe has at its inference port.
     """
-    inference = [*torchserve_api.routes("inference"), *torchserve_inference.routes(backend)]
-    management = [*torchserve_api.routes("management"), *torchserve_management.routes(backend)]
     others = Route("/{rest:path}", TorchServeEndpoint(_nothing_here))
     return {
-        "inference": [*inference, *kserve, others],
-        "management": [*management, others],
+        "inference": [
+            *openapi.routes("inference"),
+            *inference.routes(backend),
+            *kserve,
+            others,
+        ],
+        "management": [*openapi.routes("management"), *management.routes(backend), others],
         "metrics": [*metrics, others],
     }
 

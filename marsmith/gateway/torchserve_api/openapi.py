@@ -11,12 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from marsmith.gateway.reading import request_id
-from marsmith.gateway.torchserve_errors import json_response, wrong_method
-from marsmith.gateway.torchserve_paths import TorchServeEndpoint
+from marsmith.gateway.torchserve_api.errors import wrong_method
+from marsmith.gateway.torchserve_api.messages import TorchServeEndpoint, json_response
 
 Api = Literal["inference", "management"]
-_RECORDED = Path(__file__).with_name("torchserve_api.json")
+_RECORDED = Path(__file__).with_name("openapi.json")
 _VERSION = "0.12.0"
 
 
@@ -26,7 +25,7 @@ def routes(*apis: Api) -> list[BaseRoute]:
     async def describe(http: Request) -> Response:
         if http.scope["path"] == "/" and http.method != "OPTIONS":
             raise wrong_method()
-        return json_response(api_description(*apis), request_id(http))
+        return json_response(api_description(*apis), http)
 
     endpoint = TorchServeEndpoint(describe)
     return [Route("/", endpoint), Route("/api-description", endpoint)]
