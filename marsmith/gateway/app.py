@@ -1,24 +1,75 @@
-"""The ASGI application: faces over one back end."""
+"""The ASGI application: faces over one back end, behind what lets requests in."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
 
-from marsmith.gateway import predicting, torchserve_inference, torchserve_management
+from marsmith.core.errors import MarsmithError
+from marsmith.gateway import metrics_page, predicting
+from marsmith.gateway.access import Access
+from marsmith.gateway.admitted import Admitted
 from marsmith.gateway.backend import Backend
+from marsmith.gateway.facts import Facts
+from marsmith.gateway.guards import Guards
+from marsmith.gateway.observe import Observe
+from marsmith.gateway.problems import problem
+from marsmith.gateway.reading import request_id
+from marsmith.gateway.refusals import GatewayError
 
 Face = Callable[[Backend], list[BaseRoute]]
+Form = Callable[[MarsmithError, str], Response]
 # In the order in which they are looked through.
-FACES: list[Face] = [
-    predicting.routes,
-    torchserve_inference.routes,
-    torchserve_management.routes,
-]
+FACES: list[Face] = [predicting.routes]
+# How a face (Facts.face) tells that a request was not let in; others by problem details.
+FORMS: dict[str, Form] = {}
 
 
-def application(backend: Backend) -> Starlette:
-    """Return the application of the gateway's own port."""
-    return Starlette(routes=[route for face in FACES for route in face(backend)])
+def application(
+    backend: Backend, guards: Guards | None = None, faces: list[Face] | None = None
+) -> ASGIApp:
+    """Return the application of one listener, by default the gateway's own port with all faces."""
+    guards = guards or Guards()
+    admitted = Admitted(backend, guards.metrics, needs_keys=guards.rules.needs_keys)
+    routes = [route for face in faces or FACES for route in face(admitted)]
+    routes += metrics_page.routes(backend, guards.metrics)
+    app: ASGIApp = Starlette(
+        routes=routes, exception_handlers={HTTPException: _no_route, Exception: _bug}
+    )
+    app = Access(app, guards.rules, guards.keys, _refused)
+    return Observe(app, guards.metrics, guards.log, guards.spans)
+
+
+def _refused(error: GatewayError, facts: Facts) -> Response:
+    return FORMS.get(facts.face, problem)(error, facts.id)
+
+
+async def _no_route(http: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    headers = error.headers if isinstance(error, HTTPException) else None
+    refusal = GatewayError(
+        f"nothing answers {http.method} {http.url.path}",
+        "see the paths of the gateway in its documentation",
+        code="no-such-path",
+        status=status,
+    )
+    response = problem(refusal, request_id(http))
+    response.headers.update(headers or {})
+    return response
+
+
+async def _bug(http: Request, error: Exception) -> Response:
+    """Answer; uvicorn writes the traceback into the server's log."""
+    refusal = GatewayError(
+        f"{type(error).__name__} in the gateway",
+        "this is a bug in Marsmith: report what marsmith logs shows of this request",
+        code="bug",
+        status=500,
+    )
+    return problem(refusal, request_id(http))
