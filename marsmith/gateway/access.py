@@ -31,9 +31,7 @@ _OPEN_HERE = frozenset({"/ping", "/metrics", "/v2/health/live", "/v2/health/read
 class Access:
     """Lets requests in, or refuses them."""
 
-    def __init__(
-        self, app: ASGIApp, rules: AccessRules, keys: KeyRing, refusing: Refusing
-    ) -> None:
+    def __init__(self, app: ASGIApp, rules: AccessRules, keys: KeyRing, refusing: Refusing) -> None:
         """Stand before `app`. Observe, before this, has put the request's Facts into its state."""
         self._app = app
         self._rules = rules

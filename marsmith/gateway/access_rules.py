@@ -13,7 +13,9 @@ from marsmith.core.errors import ProjectError
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 ANY = ("0.0.0.0", "::")  # noqa: S104
-_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?\.?)(?::\d{1,5})?", re.ASCII)
+_HOST = re.compile(
+    r"(\[[0-9a-f:.]+\]|[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?\.?)(?::\d{1,5})?", re.ASCII
+)
 # Encoded slashes, backslashes and null bytes: a proxy may read another path than we do.
 _AMBIGUOUS = re.compile(rb"%(?:2f|5c|00)", re.IGNORECASE)
 _DEFAULT_BODY = 6_553_500  # bytes (ConfigManager.java)

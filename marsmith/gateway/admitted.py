@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
-from marsmith.archive.reader import Archive
 from marsmith.client.description import Model
 from marsmith.core.errors import MarsmithError
 from marsmith.gateway.access_refusals import key_missing
-from marsmith.gateway.backend import Answer, Backend, Call, Event, Health, Registration
+from marsmith.gateway.backend import Answer, Backend, Call, Event, Registration
 from marsmith.gateway.facts import CURRENT, Facts
 from marsmith.gateway.keys import ScopeKind
 from marsmith.gateway.metrics import Metrics

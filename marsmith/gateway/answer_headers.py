@@ -21,7 +21,13 @@ _OWN_PAGE = (
 )
 # What a model answers may run nothing, and is of no origin.
 _ANSWER = (b"content-security-policy", b"sandbox; default-src 'none'; frame-ancestors 'none'")
-_RUNS_IN_BROWSERS = (b"text/html", b"image/svg", b"application/xhtml", b"text/xml", b"application/xml")
+_RUNS_IN_BROWSERS = (
+    b"text/html",
+    b"image/svg",
+    b"application/xhtml",
+    b"text/xml",
+    b"application/xml",
+)
 _METHODS = b"GET, POST, PUT, DELETE"
 _REQUEST_HEADERS = b"authorization, content-type, traceparent, x-api-key"
 _READABLE = (b"access-control-expose-headers", b"retry-after, x-request-id")

@@ -141,7 +141,9 @@ class ConnectionGuard(HttpToolsProtocol):
         return self._of_framing()
 
     def _of_framing(self) -> GatewayError | None:
-        framed = [one for one in self.headers if one[0] in (b"transfer-encoding", b"content-length")]
+        framed = [
+            one for one in self.headers if one[0] in (b"transfer-encoding", b"content-length")
+        ]
         for name, value in framed:
             if name == b"transfer-encoding" and (
                 value.lower() != b"chunked" or self.parser.get_http_version() == "1.0"

@@ -46,7 +46,7 @@ def guards_of(settings: Settings, hosts: Iterable[str]) -> Guards:
         origins=options.get("cors_origins", ()),
         proxies=options.get("behind_proxy", ()),
         needs_keys=asks_for_tokens(settings.properties),
-        encrypted=bool(settings.properties.get("certificate_file")),
+        encrypted=settings.properties["inference_address"].startswith("https:"),
         properties=settings.properties,
     )
     return Guards(

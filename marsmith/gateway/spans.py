@@ -98,5 +98,7 @@ def _parent(trace: Trace):  # type: ignore[no-untyped-def]
     if not trace.parent:
         return None
     flags = api.TraceFlags(int(trace.flags, 16))
-    caller = api.SpanContext(int(trace.id, 16), int(trace.parent, 16), is_remote=True, trace_flags=flags)
+    caller = api.SpanContext(
+        int(trace.id, 16), int(trace.parent, 16), is_remote=True, trace_flags=flags
+    )
     return api.set_span_in_context(api.NonRecordingSpan(caller))

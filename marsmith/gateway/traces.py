@@ -28,16 +28,18 @@ class Trace:
 def trace_of(traceparent: str) -> Trace:
     """Continue a caller's trace; begin one, not sampled, if there is none or it is malformed."""
     # Ids are no secrets.
-    span = f"{random.getrandbits(64) or 1:016x}"  # noqa: S311
+    span = f"{random.getrandbits(64) or 1:016x}"
     found = _TRACEPARENT.fullmatch(traceparent) if traceparent else None
     if found is None or not _is_valid(found):
-        return Trace(f"{random.getrandbits(128) or 1:032x}", span, "00")  # noqa: S311
+        return Trace(f"{random.getrandbits(128) or 1:032x}", span, "00")
     return Trace(found[2], span, found[4], found[3])
 
 
 def _is_valid(found: re.Match[str]) -> bool:
     version, trace, span, _, rest = found.groups()
     later = version not in ("00", "ff")
-    return (not rest or later) and version != "ff" and not (
-        _NOTHING.fullmatch(trace) or _NOTHING.fullmatch(span)
+    return (
+        (not rest or later)
+        and version != "ff"
+        and not (_NOTHING.fullmatch(trace) or _NOTHING.fullmatch(span))
     )

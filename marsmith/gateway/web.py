@@ -15,11 +15,11 @@ from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import MarsmithError
 from marsmith.gateway.app import application
 from marsmith.gateway.backend import Backend
+from marsmith.gateway.guards import guards_of
+from marsmith.gateway.http_server import server_config
 from marsmith.gateway.local.backend import LocalBackend
 from marsmith.gateway.served import Settings
 from marsmith.gateway.server import PROBLEM_FILE
-
-_DRAIN = 30  # seconds for open requests to end
 
 
 def run(settings: Settings) -> int:
@@ -34,7 +34,10 @@ def backend_of(settings: Settings) -> Backend:
 
 async def _serve(settings: Settings) -> int:
     backend = backend_of(settings)
-    servers = [_Server(_config(backend), one) for one in _sockets(settings)]
+    listeners = _sockets(settings)
+    guards = guards_of(settings, [one.getsockname()[0] for one in listeners])
+    app = application(backend, guards)
+    servers = [_Server(server_config(app, guards, settings.properties), one) for one in listeners]
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -48,6 +51,7 @@ async def _serve(settings: Settings) -> int:
         one.should_exit = True
     await asyncio.gather(*listening)
     await backend.stop()
+    guards.close()
     return 0
 
 
@@ -61,20 +65,6 @@ class _Server(uvicorn.Server):
         from contextlib import nullcontext
 
         return nullcontext()
-
-
-def _config(backend: Backend) -> uvicorn.Config:
-    return uvicorn.Config(
-        application(backend),
-        http="httptools",
-        loop="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=_DRAIN,
-        backlog=1024,
-    )
 
 
 def _sockets(settings: Settings) -> list[socket.socket]:
