@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -59,8 +58,8 @@ class AccessLog:
         with suppress(OSError):
             for number in range(_KEPT - 1, 0, -1):
                 with suppress(FileNotFoundError):
-                    os.replace(self._numbered(number), self._numbered(number + 1))
-            os.replace(self._path, self._numbered(1))
+                    self._numbered(number).replace(self._numbered(number + 1))
+            self._path.replace(self._numbered(1))
 
     def _numbered(self, number: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{number}")

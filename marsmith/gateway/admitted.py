@@ -25,6 +25,7 @@ class Admitted:
         self._metrics = metrics
         self._needs_keys = needs_keys
         self.name = backend.name
+        self.model_api = backend.model_api
         self.start = backend.start
         self.stop = backend.stop
         self.health = backend.health

@@ -12,23 +12,42 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from marsmith.core.errors import MarsmithError
-from marsmith.gateway import metrics_page, predicting
+from marsmith.gateway import (
+    kserve_v1,
+    metrics_page,
+    oip,
+    predicting,
+    torchserve_errors,
+    torchserve_inference,
+    torchserve_management,
+)
 from marsmith.gateway.access import Access
 from marsmith.gateway.admitted import Admitted
 from marsmith.gateway.backend import Backend
 from marsmith.gateway.facts import Facts
 from marsmith.gateway.guards import Guards
+from marsmith.gateway.kserve_answers import refusal as kserve_refusal
 from marsmith.gateway.observe import Observe
 from marsmith.gateway.problems import problem
 from marsmith.gateway.reading import request_id
 from marsmith.gateway.refusals import GatewayError
 
 Face = Callable[[Backend], list[BaseRoute]]
-Form = Callable[[MarsmithError, str], Response]
+Form = Callable[[MarsmithError], Response]
 # In the order in which they are looked through.
-FACES: list[Face] = [predicting.routes]
-# How a face (Facts.face) tells that a request was not let in; others by problem details.
-FORMS: dict[str, Form] = {}
+FACES: list[Face] = [
+    predicting.routes,
+    torchserve_inference.routes,
+    torchserve_management.routes,
+    kserve_v1.routes,
+    oip.routes,
+]
+# How a face (Facts.face) says that a request was not let in; others by problem details.
+FORMS: dict[str, Form] = {
+    "torchserve": torchserve_errors.refusal,
+    "kserve": kserve_refusal,
+    "oip": kserve_refusal,
+}
 
 
 def application(
@@ -47,7 +66,12 @@ def application(
 
 
 def _refused(error: GatewayError, facts: Facts) -> Response:
-    return FORMS.get(facts.face, problem)(error, facts.id)
+    form = FORMS.get(facts.face)
+    if form is None:
+        return problem(error, facts.id)
+    response = form(error)
+    response.headers["x-request-id"] = facts.id
+    return response
 
 
 async def _no_route(http: Request, error: Exception) -> Response:

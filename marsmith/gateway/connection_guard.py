@@ -236,7 +236,8 @@ class ConnectionGuard(HttpToolsProtocol):
         self._refusal = refusal
         self._cancel()
         self.config.refused(refusal.code)
-        cycle, running = self.cycle, self._running
+        running = self._running
+        cycle: RequestResponseCycle | None = self.cycle
         arriving = cycle is not None and self._step % 3 == _BODY
         if arriving and self.pipeline:
             self.pipeline.popleft()

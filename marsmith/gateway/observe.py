@@ -17,13 +17,13 @@ from marsmith.gateway.traces import trace_of
 
 # By the first part of the path: who speaks the protocol that a request is in.
 _FACES = {
-    "models": "models",
+    "models": "torchserve",
     "predictions": "torchserve",
     "explanations": "torchserve",
     "v1": "kserve",
     "v2": "oip",
+    "ping": "torchserve",
     "metrics": "metrics",
-    "ping": "ping",
 }
 _GONE = 499  # the caller did not wait for its answer
 _PARENT, _STATE = b"traceparent", b"tracestate"
@@ -69,7 +69,7 @@ class Observe:
     def _facts(self, scope: Scope) -> Facts:
         path = scope["path"]
         head = head_of(scope["headers"])
-        face = _FACES.get(path[1:].partition("/")[0], "other")
+        face = _face_of(path)
         facts = Facts(scope["method"], path, face, head, trace_of(head.text(b"traceparent")))
         if self._spans is not None:
             self._spans.begin(facts)
@@ -85,6 +85,12 @@ class Observe:
             self._log.note(facts, seconds)
         if self._spans is not None:
             self._spans.end(facts)
+
+
+def _face_of(path: str) -> str:
+    if path.endswith("/predict") and path.startswith("/models/"):
+        return "marsmith"
+    return _FACES.get(path[1:].partition("/")[0], "other")
 
 
 def _traced(headers: Headers, facts: Facts) -> list[tuple[bytes, bytes]]:

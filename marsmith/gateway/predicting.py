@@ -12,7 +12,7 @@ from marsmith.core.errors import MarsmithError
 from marsmith.gateway.backend import Answer, Backend
 from marsmith.gateway.problems import problem
 from marsmith.gateway.reading import read_call, request_id
-from marsmith.gateway.refusals import GatewayError
+from marsmith.gateway.refusals import handler_refused
 
 
 def routes(backend: Backend) -> list[BaseRoute]:
@@ -25,7 +25,7 @@ def routes(backend: Backend) -> list[BaseRoute]:
         except MarsmithError as error:
             return problem(error, request_id(http))
         if not answer.response.ok:
-            return problem(_of_handler(answer), request_id(http))
+            return problem(handler_refused(answer.response), request_id(http))
         return responded(answer, request_id(http))
 
     return [
@@ -49,13 +49,3 @@ async def _parts(answer: Answer) -> AsyncIterator[bytes]:
     if answer.rest is not None:
         async for part in answer.rest:
             yield part
-
-
-def _of_handler(answer: Answer) -> GatewayError:
-    said = answer.response
-    return GatewayError(
-        said.complaint,
-        "correct the request: the model's handler refused it",
-        code="handler-refused",
-        status=said.status,
-    )

@@ -6,6 +6,7 @@ TorchServe's own.
 
 from __future__ import annotations
 
+from marsmith.answers.messages import Response
 from marsmith.core.errors import ClientError
 
 
@@ -82,3 +83,18 @@ def too_late(model: str, seconds: float) -> GatewayError:
         code="answer-late",
         status=504,
     )
+
+
+def handler_refused(said: Response) -> GatewayError:
+    """A handler gave the request a status of its own."""
+    return GatewayError(
+        said.complaint,
+        "correct the request: the model's handler refused it",
+        code="handler-refused",
+        status=said.status,
+    )
+
+
+def malformed(message: str, hint: str) -> GatewayError:
+    """A request is not one of the protocol that it is sent in."""
+    return GatewayError(message, hint, code="malformed-request", status=400)

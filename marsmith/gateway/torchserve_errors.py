@@ -101,3 +101,8 @@ def error_response(error: Refused, request_id: str) -> Response:
     if error.retry_after is not None:
         response.headers["retry-after"] = str(error.retry_after)
     return response
+
+
+def refusal(error: MarsmithError) -> Response:
+    """Return an error before any model is asked for, as TorchServe would send it."""
+    return error_response(refused(error), "")

@@ -5,7 +5,7 @@ What TorchServe 0.12.0 leaves open is closed here, by its settings: docs/explana
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from marsmith.core.errors import ProjectError
@@ -64,7 +64,7 @@ def with_safe_settings(values: dict[str, str]) -> dict[str, str]:
     return values
 
 
-def asks_for_tokens(values: dict[str, str]) -> bool:
+def asks_for_tokens(values: Mapping[str, str]) -> bool:
     """Whether requests need tokens: they do unless that is turned off."""
     return values.get("disable_token_authorization", "").strip().lower() != "true"
 
