@@ -93,7 +93,7 @@ def add(
 @click.pass_context
 def list_(context: click.Context, keys: Path | None, as_json: bool) -> None:
     """List the keys: names, scopes, limits, and until when they are good."""
-    found = _store(context, keys).keys()
+    found = _store(context, keys).read()
     if as_json:
         print_json([_shown(one) for one in found])
         return

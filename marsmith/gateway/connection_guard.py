@@ -173,7 +173,7 @@ class ConnectionGuard(HttpToolsProtocol):
             self._refuse(too_slow())
 
     def _pace(self) -> None:
-        """End a connection whose body stops, or takes too long. We may have stopped it: then not."""
+        """End a connection whose body stops or takes too long, unless we stopped it."""
         arrived, self._paced = self._body - self._paced, self._body
         took = self.loop.time() - self._body_since
         slow = arrived < self._limits.body_least or took > self._limits.body_time

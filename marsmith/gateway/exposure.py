@@ -39,7 +39,7 @@ def guard_gateway(
             code="open-without-tls",
         )
     others = bool(exposed or options.behind_proxy)
-    if others and not KeyStore(key_file(project, options.keys)).keys():
+    if others and not KeyStore(key_file(project, options.keys)).read():
         raise ProjectError(
             "other machines can reach the gateway, and there is no key to tell who may",
             "make one: marsmith gateway key add NAME --scope predict",

@@ -1,4 +1,4 @@
-"""What is known of a request while it is answered: for access, metrics, the log and traces; no IO."""
+"""What is known of a request while it is answered, for access, metrics, log and traces; no IO."""
 
 from __future__ import annotations
 

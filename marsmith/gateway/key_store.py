@@ -36,7 +36,7 @@ class KeyStore:
         """Name the file; a missing one has no keys."""
         self.path = path
 
-    def keys(self) -> tuple[Key, ...]:
+    def read(self) -> tuple[Key, ...]:
         """Read all keys. Raises ProjectError if they cannot be trusted or read."""
         try:
             with self.path.open("rb") as file:
@@ -58,7 +58,7 @@ class KeyStore:
     def add(self, key: Key) -> None:
         """Add a key. Raises ProjectError if its name is taken, or the file cannot be written."""
         with self._changing():
-            keys = self.keys()
+            keys = self.read()
             if any(one.name == key.name for one in keys):
                 raise ProjectError(
                     f"there is a key named {key.name}",
@@ -70,7 +70,7 @@ class KeyStore:
     def revoke(self, name: str) -> Key:
         """Remove the key with this name or id. Raises ProjectError if there is none."""
         with self._changing():
-            keys = self.keys()
+            keys = self.read()
             for key in keys:
                 if name in (key.name, key.id):
                     self._write(tuple(one for one in keys if one is not key))
@@ -145,7 +145,7 @@ class KeyRing:
             return
         self._seen = seen
         try:
-            self._keys, self._problem = {key.id: key for key in self._store.keys()}, None
+            self._keys, self._problem = {key.id: key for key in self._store.read()}, None
         except ProjectError as error:
             # Nobody knows what has been revoked.
             self._keys, self._problem = {}, keys_unreadable(error.message)

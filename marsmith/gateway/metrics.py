@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from marsmith.client.description import Model
 from marsmith.gateway.backend import Answer
+from marsmith.gateway.torchserve_counts import ServerCounts, VersionCounts
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -33,8 +34,8 @@ class Metrics:
         )
         self._seconds = Histogram(
             "marsmith_gateway_seconds",
-            "Seconds of a request: total from its head to the end of its answer, of which it waited "
-            "in the queue, and was computed",
+            "Seconds from the head of a request to the end of its answer (total), of which it "
+            "waited for a worker (queue) and was computed (compute)",
             (*_MODEL, "stage"),
             buckets=_SECONDS,
             registry=registry,
@@ -64,9 +65,9 @@ class Metrics:
         self._workers = Gauge(
             "marsmith_gateway_workers", "Workers, by state", (*_MODEL, "state"), registry=registry
         )
+        self._server = ServerCounts(registry)
         self._by_request: dict[tuple[str, str, str, int], Counter] = {}
-        self._by_stage: dict[tuple[str, str, str], Histogram] = {}
-        self._by_batch: dict[tuple[str, str], Histogram] = {}
+        self._by_version: dict[tuple[str, str], _Version] = {}
 
     def begun(self) -> None:
         """Count a request that begins."""
@@ -80,19 +81,17 @@ class Metrics:
         if counter is None:
             counter = self._by_request[place] = self._requests.labels(*place)
         counter.inc()
-        if model:
-            self._stage(model, version, "total").observe(seconds)
+        self._server.ended(status)
+        if version:
+            self._of(model, version).total.observe(seconds)
 
     def answered(self, model: str, answer: Answer) -> None:
         """Count a model's answer: a request of some faces asks for several."""
-        version = answer.version
-        self._stage(model, version, "queue").observe(answer.queued)
-        self._stage(model, version, "compute").observe(answer.computed)
-        batches = self._by_batch.get((model, version))
-        if batches is None:
-            batches = self._batches.labels(model, version)
-            self._by_batch[model, version] = batches
-        batches.observe(answer.batch)
+        counts = self._of(model, answer.version)
+        counts.queue.observe(answer.queued)
+        counts.compute.observe(answer.computed)
+        counts.batch.observe(answer.batch)
+        counts.torchserve.answered(answer)
 
     def refused(self, code: str) -> None:
         """Count a connection that was ended."""
@@ -109,9 +108,28 @@ class Metrics:
                 self._workers.labels(*place, worker.state.lower()).inc()
         return generate_latest(self._registry)
 
-    def _stage(self, model: str, version: str, stage: str) -> Histogram:
-        place = (model, version, stage)
-        found = self._by_stage.get(place)
+    def _of(self, model: str, version: str) -> _Version:
+        place = (model, version)
+        found = self._by_version.get(place)
         if found is None:
-            found = self._by_stage[place] = self._seconds.labels(*place)
+            torchserve = self._server.of(model, version)
+            batch = self._batches.labels(*place)
+            found = self._by_version[place] = _Version(self._seconds, batch, torchserve, place)
         return found
+
+
+class _Version:
+    """What is counted of one version: looking a metric up by its labels takes longer than adding."""
+
+    def __init__(
+        self,
+        seconds: Histogram,
+        batch: Histogram,
+        torchserve: VersionCounts,
+        place: tuple[str, str],
+    ) -> None:
+        self.total, self.queue, self.compute = (
+            seconds.labels(*place, stage) for stage in ("total", "queue", "compute")
+        )
+        self.batch = batch
+        self.torchserve = torchserve
