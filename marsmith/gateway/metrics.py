@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 
 from marsmith.client.description import Model
 from marsmith.gateway.backend import Answer
@@ -25,6 +32,7 @@ class Metrics:
 
     def __init__(self) -> None:
         """Begin at zero."""
+        disable_created_metrics()  # a series more for each, which nobody reads
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
             "marsmith_gateway_requests",
@@ -119,7 +127,7 @@ class Metrics:
 
 
 class _Version:
-    """What is counted of one version: looking a metric up by its labels takes longer than adding."""
+    """What is counted of one version, so that nothing is looked up by its labels."""
 
     def __init__(
         self,
