@@ -1,7 +1,7 @@
 """What TorchServe and Marsmith's handlers count there, by the same names (metrics.yaml).
 
-So dashboards, alerts and `marsmith top` read a gateway as a TorchServe. The gateway counts for every
-handler, also for those that count nothing themselves.
+So dashboards, alerts and `marsmith top` read a gateway as a TorchServe. The gateway counts for
+every handler, also for those that count nothing themselves.
 """
 
 from __future__ import annotations
