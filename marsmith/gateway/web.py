@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import signal
 import socket
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ async def _serve(settings: Settings) -> int:
 async def _start_grpc(settings: Settings, backend: Backend, guards: Guards) -> list[Any]:
     """Return the servers; none without the extra, whose absence the log tells."""
     if not is_installed("grpc"):
-        sys.stderr.write(f"no gRPC: {install_hint('grpc')}\n")
+        logging.getLogger(__name__).warning("no gRPC: %s", install_hint("grpc"))
         return []
     from marsmith.gateway.grpc_server import start_grpc
 
