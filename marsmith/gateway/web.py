@@ -13,10 +13,10 @@ import uvloop
 
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import MarsmithError
+from marsmith.gateway.access.guards import guards_of
+from marsmith.gateway.access.http_server import server_config
 from marsmith.gateway.app import application
 from marsmith.gateway.backend import Backend
-from marsmith.gateway.guards import guards_of
-from marsmith.gateway.http_server import server_config
 from marsmith.gateway.local.backend import LocalBackend
 from marsmith.gateway.served import Settings
 from marsmith.gateway.server import PROBLEM_FILE
