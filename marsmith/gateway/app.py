@@ -12,14 +12,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from marsmith.core.errors import MarsmithError
-from marsmith.gateway import (
-    kserve_v1,
-    oip,
-    predicting,
-    torchserve_errors,
-    torchserve_inference,
-    torchserve_management,
-)
+from marsmith.gateway import kserve_v1, oip, predicting
 from marsmith.gateway.access import metrics_page
 from marsmith.gateway.access.admitted import Admitted
 from marsmith.gateway.access.facts import Facts
@@ -31,20 +24,24 @@ from marsmith.gateway.kserve_answers import refusal as kserve_refusal
 from marsmith.gateway.problems import problem
 from marsmith.gateway.reading import request_id
 from marsmith.gateway.refusals import GatewayError
+from marsmith.gateway.torchserve_api import inference, management, openapi
+from marsmith.gateway.torchserve_api.errors import refused
+from marsmith.gateway.torchserve_api.messages import error_response
 
 Face = Callable[[Backend], list[BaseRoute]]
 Form = Callable[[MarsmithError], Response]
 # In the order in which they are looked through.
 FACES: list[Face] = [
     predicting.routes,
-    torchserve_inference.routes,
-    torchserve_management.routes,
+    inference.routes,
+    management.routes,
     kserve_v1.routes,
     oip.routes,
+    lambda _: openapi.routes("inference", "management"),
 ]
 # How a face (Facts.face) says that a request was not let in; others by problem details.
 FORMS: dict[str, Form] = {
-    "torchserve": torchserve_errors.refusal,
+    "torchserve": lambda error: error_response(refused(error), ""),
     "kserve": kserve_refusal,
     "oip": kserve_refusal,
 }
