@@ -11,9 +11,16 @@ import click
 from marsmith.cli.options import Number, json_option, project_of
 from marsmith.cli.output import echo, examples, print_json
 from marsmith.core.errors import ProjectError
-from marsmith.gateway.exposure import key_file
-from marsmith.gateway.key_store import KeyStore
-from marsmith.gateway.keys import Key, Limits, key_values, new_key, parse_lifetime, parse_scope
+from marsmith.gateway.access.exposure import key_file
+from marsmith.gateway.access.key_store import KeyStore
+from marsmith.gateway.access.keys import (
+    Key,
+    Limits,
+    key_values,
+    new_key,
+    parse_lifetime,
+    parse_scope,
+)
 
 keys_option = click.option(
     "--keys",

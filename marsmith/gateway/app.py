@@ -12,14 +12,15 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from marsmith.core.errors import MarsmithError
-from marsmith.gateway import kserve_v1, metrics_page, oip, predicting
-from marsmith.gateway.access import Access
-from marsmith.gateway.admitted import Admitted
+from marsmith.gateway import kserve_v1, oip, predicting
+from marsmith.gateway.access import metrics_page
+from marsmith.gateway.access.admitted import Admitted
+from marsmith.gateway.access.facts import Facts
+from marsmith.gateway.access.guards import Guards
+from marsmith.gateway.access.let_in import Access
+from marsmith.gateway.access.observe import Observe
 from marsmith.gateway.backend import Backend
-from marsmith.gateway.facts import Facts
-from marsmith.gateway.guards import Guards
 from marsmith.gateway.kserve_answers import refusal as kserve_refusal
-from marsmith.gateway.observe import Observe
 from marsmith.gateway.problems import problem
 from marsmith.gateway.reading import request_id
 from marsmith.gateway.refusals import GatewayError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from marsmith.core.installed import require
-from marsmith.gateway.exposure import guard_gateway, key_file
+from marsmith.gateway.access.exposure import guard_gateway, key_file
 from marsmith.gateway.options import DEFAULT_PORT, GatewayOptions
 from marsmith.gateway.server import GatewayServer
 from marsmith.project.project import Project

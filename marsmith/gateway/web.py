@@ -17,10 +17,10 @@ from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import MarsmithError
 from marsmith.core.extras import install_hint
 from marsmith.core.installed import is_installed
+from marsmith.gateway.access.guards import Guards, guards_of
+from marsmith.gateway.access.http_server import DRAIN, server_config
 from marsmith.gateway.app import admitted, application
 from marsmith.gateway.backend import Backend
-from marsmith.gateway.guards import Guards, guards_of
-from marsmith.gateway.http_server import DRAIN, server_config
 from marsmith.gateway.local.backend import LocalBackend
 from marsmith.gateway.served import Settings
 from marsmith.gateway.server import PROBLEM_FILE

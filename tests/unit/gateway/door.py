@@ -16,11 +16,11 @@ import uvicorn
 from marsmith.answers.messages import Response
 from marsmith.archive.reader import Archive
 from marsmith.client.description import Model, Worker
+from marsmith.gateway.access.connection_guard import ConnectionLimits
+from marsmith.gateway.access.guards import Guards
+from marsmith.gateway.access.http_server import server_config
 from marsmith.gateway.app import application
 from marsmith.gateway.backend import Answer, Call, Event, Health, Registration
-from marsmith.gateway.connection_guard import ConnectionLimits
-from marsmith.gateway.guards import Guards
-from marsmith.gateway.http_server import server_config
 from marsmith.gateway.refusals import model_unknown
 
 HTTP = {"inference_address": "http://127.0.0.1"}

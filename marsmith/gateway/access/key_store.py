@@ -18,8 +18,8 @@ from typing import NoReturn
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import MarsmithError, ProjectError
 from marsmith.core.file_lock import locked
-from marsmith.gateway.access_refusals import key_expired, key_unknown, keys_unreadable
-from marsmith.gateway.keys import Key, digest_of, id_of, key_from, key_values
+from marsmith.gateway.access.keys import Key, digest_of, id_of, key_from, key_values
+from marsmith.gateway.access.refusals import key_expired, key_unknown, keys_unreadable
 from marsmith.gateway.refusals import GatewayError
 
 KEYS_FILE = "keys.json"  # in .marsmith/gateway

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from starlette.types import Message, Send
 
-from marsmith.gateway.facts import Facts
-from marsmith.gateway.heads import Head
+from marsmith.gateway.access.facts import Facts
+from marsmith.gateway.access.heads import Head
 
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 _BEARER = (b"www-authenticate", b'Bearer realm="marsmith"')

@@ -6,7 +6,12 @@ from collections.abc import Callable, Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from marsmith.gateway.access_refusals import (
+from marsmith.gateway.access.answer_headers import AnswerHeaders
+from marsmith.gateway.access.facts import Facts
+from marsmith.gateway.access.key_store import KeyRing
+from marsmith.gateway.access.keys import id_of
+from marsmith.gateway.access.limits import Allowance, Allowances
+from marsmith.gateway.access.refusals import (
     bad_request,
     body_too_large,
     host_unknown,
@@ -14,12 +19,7 @@ from marsmith.gateway.access_refusals import (
     not_through_proxy,
     origin_refused,
 )
-from marsmith.gateway.access_rules import AccessRules, ambiguous_path, is_loopback, same_origin
-from marsmith.gateway.answer_headers import AnswerHeaders
-from marsmith.gateway.facts import Facts
-from marsmith.gateway.key_store import KeyRing
-from marsmith.gateway.keys import id_of
-from marsmith.gateway.limits import Allowance, Allowances
+from marsmith.gateway.access.rules import AccessRules, ambiguous_path, is_loopback, same_origin
 from marsmith.gateway.refusals import GatewayError
 
 # Turns a refusal into an answer in the form of the face that the path belongs to.

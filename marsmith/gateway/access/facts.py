@@ -6,10 +6,10 @@ import random
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-from marsmith.gateway.access_refusals import key_missing, not_allowed
-from marsmith.gateway.heads import Head
-from marsmith.gateway.keys import Key, ScopeKind
-from marsmith.gateway.traces import Trace
+from marsmith.gateway.access.heads import Head
+from marsmith.gateway.access.keys import Key, ScopeKind
+from marsmith.gateway.access.refusals import key_missing, not_allowed
+from marsmith.gateway.access.traces import Trace
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span

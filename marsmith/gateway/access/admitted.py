@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from marsmith.client.description import Model
 from marsmith.core.errors import MarsmithError
-from marsmith.gateway.access_refusals import key_missing
+from marsmith.gateway.access.facts import CURRENT, Facts
+from marsmith.gateway.access.keys import ScopeKind
+from marsmith.gateway.access.metrics import Metrics
+from marsmith.gateway.access.refusals import key_missing
 from marsmith.gateway.backend import Answer, Backend, Call, Event, Registration
-from marsmith.gateway.facts import CURRENT, Facts
-from marsmith.gateway.keys import ScopeKind
-from marsmith.gateway.metrics import Metrics
 
 _UNKNOWN = frozenset({"model-unknown", "version-unknown"})
 

@@ -6,8 +6,8 @@ import os
 import time
 
 from marsmith.core.installed import require
-from marsmith.gateway.facts import Facts
-from marsmith.gateway.traces import Trace
+from marsmith.gateway.access.facts import Facts
+from marsmith.gateway.access.traces import Trace
 
 _FLUSH = 2000  # ms for what waits to be sent when the gateway ends
 _NAMED = ("OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES")

@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from marsmith.gateway.access_log import AccessLog
-from marsmith.gateway.access_rules import OPEN_RULES, AccessRules, access_rules
-from marsmith.gateway.key_store import KeyRing, KeyStore
-from marsmith.gateway.keys import Key, Scope, digest_of
-from marsmith.gateway.metrics import Metrics
+from marsmith.gateway.access.access_log import AccessLog
+from marsmith.gateway.access.key_store import KeyRing, KeyStore
+from marsmith.gateway.access.keys import Key, Scope, digest_of
+from marsmith.gateway.access.metrics import Metrics
+from marsmith.gateway.access.rules import OPEN_RULES, AccessRules, access_rules
+from marsmith.gateway.access.spans import Spans
 from marsmith.gateway.served import Settings
 from marsmith.gateway.server import ACCESS_LOG
-from marsmith.gateway.spans import Spans
 from marsmith.security.exposure_rules import asks_for_tokens
 from marsmith.server.process import KEY_FILE
 

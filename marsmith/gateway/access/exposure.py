@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from marsmith.core.errors import ProjectError
-from marsmith.gateway.access_rules import access_rules
-from marsmith.gateway.key_store import KEYS_FILE, KeyStore
+from marsmith.gateway.access.key_store import KEYS_FILE, KeyStore
+from marsmith.gateway.access.rules import access_rules
+from marsmith.gateway.access.spans import require_tracing
 from marsmith.gateway.options import GatewayOptions
-from marsmith.gateway.spans import require_tracing
 from marsmith.project.project import Project
 from marsmith.security.exposure_rules import with_safe_settings
 from marsmith.security.hardening import Guard, certificate_of, with_tls, with_whole_paths

@@ -6,8 +6,8 @@ import math
 import time
 from collections.abc import Callable
 
-from marsmith.gateway.access_refusals import too_many
-from marsmith.gateway.keys import NO_LIMITS, Key, Limits
+from marsmith.gateway.access.keys import NO_LIMITS, Key, Limits
+from marsmith.gateway.access.refusals import too_many
 
 Clock = Callable[[], float]
 

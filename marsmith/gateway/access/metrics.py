@@ -18,8 +18,8 @@ from prometheus_client import (
 )
 
 from marsmith.client.description import Model
+from marsmith.gateway.access.torchserve_counts import ServerCounts, VersionCounts
 from marsmith.gateway.backend import Answer
-from marsmith.gateway.torchserve_counts import ServerCounts, VersionCounts
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)

@@ -16,13 +16,13 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from marsmith.core.errors import MarsmithError
-from marsmith.gateway.access_refusals import (
+from marsmith.gateway.access.facts import new_request_id
+from marsmith.gateway.access.refusals import (
     bad_request,
     head_too_large,
     too_many_connections,
     too_slow,
 )
-from marsmith.gateway.facts import new_request_id
 from marsmith.gateway.problems import problem
 from marsmith.gateway.refusals import GatewayError
 

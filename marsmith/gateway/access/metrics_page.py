@@ -11,8 +11,8 @@ from starlette.routing import BaseRoute, Route
 
 from marsmith.client.description import Model
 from marsmith.core.errors import MarsmithError
+from marsmith.gateway.access.metrics import CONTENT_TYPE, Metrics
 from marsmith.gateway.backend import Backend
-from marsmith.gateway.metrics import CONTENT_TYPE, Metrics
 
 
 def routes(backend: Backend, metrics: Metrics) -> list[BaseRoute]:

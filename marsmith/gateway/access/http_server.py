@@ -9,8 +9,12 @@ from dataclasses import replace
 
 from starlette.types import ASGIApp
 
-from marsmith.gateway.connection_guard import ConnectionGuard, ConnectionLimits, GuardedConfig
-from marsmith.gateway.guards import Guards
+from marsmith.gateway.access.connection_guard import (
+    ConnectionGuard,
+    ConnectionLimits,
+    GuardedConfig,
+)
+from marsmith.gateway.access.guards import Guards
 
 DRAIN = 30  # seconds for open requests to end
 _BACKLOG = 1024

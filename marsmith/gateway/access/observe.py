@@ -8,12 +8,12 @@ from time import perf_counter
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from marsmith.gateway.access_log import AccessLog
-from marsmith.gateway.facts import CURRENT, Facts
-from marsmith.gateway.heads import head_of
-from marsmith.gateway.metrics import Metrics
-from marsmith.gateway.spans import Spans
-from marsmith.gateway.traces import trace_of
+from marsmith.gateway.access.access_log import AccessLog
+from marsmith.gateway.access.facts import CURRENT, Facts
+from marsmith.gateway.access.heads import head_of
+from marsmith.gateway.access.metrics import Metrics
+from marsmith.gateway.access.spans import Spans
+from marsmith.gateway.access.traces import trace_of
 
 # By the first part of the path: who speaks the protocol that a request is in.
 _FACES = {
