@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from marsmith.core.errors import MarsmithError
-from marsmith.gateway import kserve_v1, oip, predicting
+from marsmith.gateway import predicting
 from marsmith.gateway.access import metrics_page
 from marsmith.gateway.access.admitted import Admitted
 from marsmith.gateway.access.facts import Facts
@@ -20,7 +20,8 @@ from marsmith.gateway.access.guards import Guards
 from marsmith.gateway.access.let_in import Access
 from marsmith.gateway.access.observe import Observe
 from marsmith.gateway.backend import Backend
-from marsmith.gateway.kserve_answers import refusal as kserve_refusal
+from marsmith.gateway.kserve import oip, v1
+from marsmith.gateway.kserve.answers import refusal as kserve_refusal
 from marsmith.gateway.problems import problem
 from marsmith.gateway.reading import request_id
 from marsmith.gateway.refusals import GatewayError
@@ -28,7 +29,7 @@ from marsmith.gateway.torchserve_api import inference, management, messages, ope
 
 Face = Callable[[Backend], list[BaseRoute]]
 Form = Callable[[MarsmithError, str], Response]
-KSERVE: list[Face] = [kserve_v1.routes, oip.routes]
+KSERVE: list[Face] = [v1.routes, oip.routes]
 # In the order in which they are looked through.
 FACES: list[Face] = [
     predicting.routes,
