@@ -7,23 +7,19 @@ from collections.abc import Callable
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
-from marsmith.gateway import (
-    kserve_v1,
-    oip,
-    predicting,
-    torchserve_inference,
-    torchserve_management,
-)
+from marsmith.gateway import kserve_v1, oip, predicting
 from marsmith.gateway.backend import Backend
+from marsmith.gateway.torchserve_api import inference, management, openapi
 
 Face = Callable[[Backend], list[BaseRoute]]
 # In the order in which they are looked through.
 FACES: list[Face] = [
     predicting.routes,
-    torchserve_inference.routes,
-    torchserve_management.routes,
+    inference.routes,
+    management.routes,
     kserve_v1.routes,
     oip.routes,
+    lambda _: openapi.routes("inference", "management"),
 ]
 
 

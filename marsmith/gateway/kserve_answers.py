@@ -48,10 +48,11 @@ def _refuse_compressed(http: HttpRequest) -> None:
 
 def refusal(error: MarsmithError) -> Response:
     """Return an error as an answer."""
-    own = isinstance(error, GatewayError)
-    response = said({"error": sentence(error), "code": error.code}, error.status if own else 500)
-    if own and error.retry_after is not None:
-        response.headers["retry-after"] = str(error.retry_after)
+    own = error if isinstance(error, GatewayError) else None
+    status = own.status if own else 500
+    response = said({"error": sentence(error), "code": error.code}, status)
+    if own and own.retry_after is not None:
+        response.headers["retry-after"] = str(own.retry_after)
     return response
 
 

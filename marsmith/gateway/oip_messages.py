@@ -80,7 +80,7 @@ def selected(
     if len(set(names)) != len(names):
         raise malformed("two inputs have one name", "give each input a name of its own")
     for _, own in outputs:
-        _refuse_extensions(own)
+        refuse_extensions(own)
     wanted = tuple(Wanted(name, bool(own.get("binary_data", binary))) for name, own in outputs)
     return InferRequest(tuple(inputs), wanted or None, binary, request_id)
 
@@ -130,7 +130,7 @@ def _length(text: str, most: int) -> int:
 def _input(given: dict[str, Any], left: memoryview) -> tuple[Tensor, memoryview]:
     """Return a tensor, and the bytes that follow its own."""
     name, parameters = _name(given), _parameters(given)
-    _refuse_extensions(parameters)
+    refuse_extensions(parameters)
     datatype, shape = given.get("datatype"), given.get("shape")
     if not isinstance(datatype, str):
         raise malformed(f"{name}: its datatype is no text", _EXAMPLE)
@@ -169,7 +169,8 @@ def _parameters(given: dict[str, Any]) -> dict[str, Any]:
     return parameters
 
 
-def _refuse_extensions(parameters: dict[str, Any]) -> None:
+def refuse_extensions(parameters: dict[str, Any]) -> None:
+    """Refuse what parameters of a tensor ask for and nobody here does. Raises GatewayError."""
     for name in ("shared_memory_region", "classification"):
         if parameters.get(name):
             hint = "send the tensor itself" if "shared" in name else "take the whole output"

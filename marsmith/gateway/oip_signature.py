@@ -71,8 +71,8 @@ def read_signature(archive: Archive) -> Signature:
     outputs = _outputs(archive, ours=ours)
     envelope = archive.manifest.envelope or ""
     if not archive.samples:
-        inputs = (Spec("image" if ours else "input"),)
-        return Signature(inputs, outputs, ours, ours, envelope=envelope)
+        name = "image" if ours else "input"
+        return Signature((Spec(name),), outputs, ours, ours, envelope=envelope)
     sample = archive.samples[0]
     body = archive.read(sample.request, _MOST)
     if ours or picture_kind(body):

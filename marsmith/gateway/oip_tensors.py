@@ -144,7 +144,8 @@ def _encoded(name: str, value: str | bytes) -> bytes:
 
 
 def _elements(name: str, dims: tuple[int, ...], count: int, data: memoryview) -> list[bytes]:
-    found, place = [], 0
+    found: list[bytes] = []
+    place = 0
     while place < len(data) and len(found) < count:
         start = place + _LENGTH.size
         if start > len(data):

@@ -1,7 +1,8 @@
-"""What TorchServe's HTTP faces share: paths and queries as its Java reads them."""
+"""HTTP as TorchServe's Java reads and writes it."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -12,9 +13,14 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from marsmith.gateway.reading import request_id
-from marsmith.gateway.torchserve_errors import Refused, error_response
+from marsmith.gateway.torchserve_api.errors import Refused
 
-Answering = Callable[[Request], Awaitable[Response]]
+# What it sends with every answer, so that no cache keeps one.
+NEVER_CACHED = {
+    "pragma": "no-cache",
+    "cache-control": "no-cache; no-store, must-revalidate, private",
+    "expires": "Thu, 01 Jan 1970 00:00:00 UTC",
+}
 _NUMBER = re.compile(r"[+-]?[0-9]{1,10}", re.ASCII)
 _LARGEST = (1 << 31) - 1
 
@@ -22,7 +28,7 @@ _LARGEST = (1 << 31) - 1
 class TorchServeEndpoint:
     """An ASGI application for all methods; what it refuses is answered in TorchServe's form."""
 
-    def __init__(self, answering: Answering) -> None:
+    def __init__(self, answering: Callable[[Request], Awaitable[Response]]) -> None:
         self._answering = answering
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -31,20 +37,37 @@ class TorchServeEndpoint:
         try:
             response = await self._answering(http)
         except Refused as error:
-            response = error_response(error, request_id(http))
+            response = _error_response(error, http)
         await response(scope, receive, send)
+
+
+def json_text(values: Any) -> str:
+    """Return JSON as TorchServe's Gson prints it."""
+    return json.dumps(values, indent=2, ensure_ascii=False)
+
+
+def json_response(values: Any, http: Request, status: int = 200) -> Response:
+    """Return JSON as TorchServe sends it."""
+    headers = {"x-request-id": request_id(http), **NEVER_CACHED}
+    body = (json_text(values) + "\n").encode(errors="replace")
+    return Response(body, status, headers, "application/json")
+
+
+def _error_response(error: Refused, http: Request) -> Response:
+    values = {"code": error.status, "type": error.kind, "message": error.message}
+    response = json_response(values, http, error.status)
+    if error.retry_after is not None:
+        response.headers["retry-after"] = str(error.retry_after)
+    return response
 
 
 def segments_of(http: Request) -> list[str]:
     """Return what stands between a path's slashes, as String.split does: without empty ends."""
-    parts: list[str] = http.scope["path"].split("/")
-    while parts and not parts[-1]:
-        parts.pop()
-    return parts[1:]
+    return str(http.scope["path"]).rstrip("/").split("/")[1:]
 
 
 class Parameters:
-    """Parameters by name, of a URL's query or of a JSON body."""
+    """Parameters by name: of a URL's query, of a JSON body, of a message of gRPC."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = values
@@ -53,8 +76,7 @@ class Parameters:
     def of_query(cls, http: Request) -> Parameters:
         """Read a URL's query: the first of each name counts."""
         text = http.scope["query_string"].decode("latin-1")
-        pairs = parse_qsl(text, keep_blank_values=True) if text else []
-        return cls(dict(reversed(pairs)))
+        return cls(dict(reversed(parse_qsl(text, keep_blank_values=True))))
 
     def text(self, name: str) -> str | None:
         """Return a parameter as text, None if it is missing."""
@@ -64,9 +86,8 @@ class Parameters:
     def number(self, name: str) -> int | None:
         """Return a number; one that is none counts as missing, as in NettyUtils.getIntParameter."""
         text = self.text(name) or ""
-        if not _NUMBER.fullmatch(text) or abs(int(text)) > _LARGEST:
-            return None
-        return int(text)
+        is_number = _NUMBER.fullmatch(text) and abs(int(text)) <= _LARGEST
+        return int(text) if is_number else None
 
     def flag(self, name: str, *, default: bool = False) -> bool:
         """Return a truth value, as Boolean.parseBoolean reads it."""
