@@ -24,6 +24,7 @@ from marsmith.gateway.backend import Backend
 from marsmith.gateway.local.backend import LocalBackend
 from marsmith.gateway.served import Settings
 from marsmith.gateway.server import PROBLEM_FILE
+from marsmith.gateway.torchserve.backend import TorchServeBackend
 
 
 def run(settings: Settings) -> int:
@@ -33,7 +34,9 @@ def run(settings: Settings) -> int:
 
 def backend_of(settings: Settings) -> Backend:
     """Return the back end that the settings name."""
-    return LocalBackend(settings)
+    return (
+        TorchServeBackend(settings) if settings.backend == "torchserve" else LocalBackend(settings)
+    )
 
 
 async def _serve(settings: Settings) -> int:
