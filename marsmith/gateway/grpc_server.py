@@ -9,7 +9,7 @@ import grpc
 
 from marsmith.core.errors import PortInUseError
 from marsmith.gateway.backend import Backend
-from marsmith.gateway.kserve import grpc as kserve_grpc
+from marsmith.gateway.kserve import oip_grpc
 from marsmith.gateway.torchserve_api import grpc as torchserve_grpc
 
 _LARGEST = 64 << 20  # bytes of a message
@@ -18,7 +18,7 @@ AddServices = Callable[[grpc.aio.Server, Backend], None]
 
 def _all_services(server: grpc.aio.Server, backend: Backend) -> None:
     torchserve_grpc.add_services(server, backend)
-    kserve_grpc.add_services(server, backend)
+    oip_grpc.add_services(server, backend)
 
 
 SERVICES: Mapping[str, AddServices] = {
