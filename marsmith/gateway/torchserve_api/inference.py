@@ -9,21 +9,20 @@ from starlette.routing import BaseRoute, Route
 from marsmith.core.errors import MarsmithError
 from marsmith.gateway.answering import answer_response
 from marsmith.gateway.backend import Backend
-from marsmith.gateway.reading import read_call, request_id
-from marsmith.gateway.torchserve_errors import (
+from marsmith.gateway.reading import read_call
+from marsmith.gateway.torchserve_api.errors import Refused, nothing_here, refused
+from marsmith.gateway.torchserve_api.messages import (
     NEVER_CACHED,
-    Refused,
+    Parameters,
+    TorchServeEndpoint,
     json_response,
-    nothing_here,
-    refused,
-    wrong_method,
+    segments_of,
 )
-from marsmith.gateway.torchserve_paths import Parameters, TorchServeEndpoint, segments_of
+from marsmith.gateway.torchserve_api.openapi import inference_description
 
 _PATHS = """
-/ping /ping/{rest:path} /predictions /predictions/{rest:path} /explanations
-/explanations/{rest:path} /invocations /models/{model}/invoke /{model}/predict
-/{model}/{version}/predict
+/predictions/{rest:path} /predictions /explanations/{rest:path} /explanations /ping
+/ping/{rest:path} /invocations /models/{model}/invoke /{model}/predict /{model}/{version}/predict
 """
 
 
@@ -42,39 +41,35 @@ class InferenceAPI:
     async def answer(self, http: Request) -> Response:
         """Answer any request of _PATHS. Raises Refused."""
         match segments_of(http):
-            case ["ping", *_]:
-                return await self._ping(http)
             case ["predictions" | "explanations" as task, model, *rest]:
                 version = rest[0] if rest else None
                 path = "/".join(rest[1:])
-                explain = task == "explanations"
-                return await self._predict(http, model, version, path=path, explain=explain)
+                return await self._predict(http, model, version, path, task == "explanations")
+            case ["ping", *_]:
+                healthy = await self._backend.health() == "Healthy"
+                said = {"status": "Healthy" if healthy else "Unhealthy"}
+                return json_response(said, http, 200 if healthy else 500)
             case ["invocations"]:
-                return await self._predict(http, await self._only_model(http), None)
+                return await self._predict(http, await self._only_model(http))
             case ["models", model, "invoke"] | [model, "predict"]:
-                return await self._predict(http, model, None)
+                return await self._predict(http, model)
             case [model, version, "predict"]:
                 return await self._predict(http, model, version)
         raise nothing_here()
-
-    async def _ping(self, http: Request) -> Response:
-        healthy = await self._backend.health() == "Healthy"
-        said = {"status": "Healthy" if healthy else "Unhealthy"}
-        return json_response(said, request_id(http), 200 if healthy else 500)
 
     async def _predict(
         self,
         http: Request,
         model: str,
-        version: str | None,
-        *,
+        version: str | None = None,
         path: str = "",
         explain: bool = False,
     ) -> Response:
-        if http.method == "OPTIONS":
-            raise wrong_method()
         call = await read_call(http, model, version, explain=explain, path=path)
         try:
+            if http.method == "OPTIONS":
+                await self._backend.describe(model, version)
+                return json_response(inference_description(model), http)
             answer = await self._backend.predict(call)
         except MarsmithError as error:
             raise refused(error, model, version) from error
@@ -85,6 +80,6 @@ class InferenceAPI:
         if named := Parameters.of_query(http).text("model_name"):
             return named
         names = {one.name for one in await self._backend.models()}
-        if len(names) == 1:
-            return names.pop()
-        raise Refused(400, "Parameter model_name is required.")
+        if len(names) != 1:
+            raise Refused(400, "Parameter model_name is required.")
+        return names.pop()
