@@ -24,9 +24,10 @@ def environment(peer: str) -> Path:
     return installed(BENCH / "peers" / peer / "requirements.txt", WORK / "venvs" / peer)
 
 
-def installed(requirements: Path, folder: Path) -> Path:
+def installed(requirements: Path, folder: Path, *, compiled: bool = True) -> Path:
     """Return the folder of programs of an environment with locked requirements, made if needed.
 
+    `compiled`: as pip does it by itself, so that no start is slower for compiling what it imports.
     uv links files from its cache: a second environment with PyTorch costs seconds and little disk.
     Raises SystemFailedError if it cannot be installed.
     """
@@ -37,8 +38,7 @@ def installed(requirements: Path, folder: Path) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         _uv("venv", "--python", sys.executable, str(folder))
         install = ["pip", "install", "--python", str(folder), "--require-hashes"]
-        # As pip does by itself: no start is slower for compiling what it imports.
-        _uv(*install, "--compile-bytecode", "-r", str(requirements))
+        _uv(*install, *["--compile-bytecode"] * compiled, "-r", str(requirements))
         done.write_text(digest)
     return folder / "bin"
 
