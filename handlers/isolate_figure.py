@@ -15,7 +15,7 @@ import numpy as np
 from figure_contrast import contrast_of
 from figure_pieces import Floats, Mask, pieces_of
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 LOOK_SIDE = 92  # pixels of the side of what is looked at; if it is no square, its area is the same
 LOOKS = 3  # beyond the first one
@@ -23,6 +23,7 @@ WORTH = 0.6  # a closer look must look at less than this share of the pixels
 MARGIN = 0.34  # ground kept around the figure for a closer look, in figure sides
 FADED = 0.25  # a closer look that finds less than this part of the contrast has found nothing
 FAINTEST = 0.02  # a colour distance that is still a figure, 1 is black to white
+_ROOM = 8  # pixels around a figure that is drawn, where it may get wider
 MIN_STROKE = 0.10  # thinnest stroke in the result, in figure sides: 2 of 20 pixels
 
 
@@ -68,7 +69,9 @@ class _Look(NamedTuple):
     @property
     def strength(self) -> float:
         """The contrast of the figure, where it is not at its faintest."""
-        return float(np.percentile(self.contrast[self.figure], 75))
+        found = self.contrast[self.figure]
+        high = len(found) * 3 // 4
+        return float(np.partition(found, high)[high])
 
     def place(self, box: _Box) -> _Box:
         """Return where a box of the look is in the picture."""
@@ -99,10 +102,9 @@ def _ready(image: Image.Image, size: int) -> Image.Image | None:
     grey = image if image.mode == "L" else image.convert("L")
     if grey.width != size:
         grey = grey.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=1.0)
-    for one in (grey, ImageOps.invert(grey)):
-        if _is_framed(np.asarray(one)):
-            return one
-    return None
+    pixels = np.asarray(grey)
+    framed = (one for one in (pixels, 255 - pixels) if _is_framed(one))
+    return next(map(Image.fromarray, framed), None)
 
 
 def _is_framed(pixels: NDArray[np.uint8]) -> bool:
@@ -137,9 +139,11 @@ def _look(image: Image.Image, part: _Box) -> _Look | None:
     target = (max(8, round(part.size[0] * scale)), max(8, round(part.size[1] * scale)))
     small = image.resize(target, Image.Resampling.BICUBIC, box=part, reducing_gap=1.0)
     for _ in range(2):  # ground around a frame counts as one more frame
-        if edge := _frame_width(small):
-            small = small.crop((edge, edge, small.width - edge, small.height - edge))
-            part = part.grown(-edge / scale)
+        edge = _frame_width(small)
+        if not edge:
+            break
+        small = small.crop((edge, edge, small.width - edge, small.height - edge))
+        part = part.grown(-edge / scale)
     # Where ground is left on either side, a single line across is a rule; else a stroke may be.
     wide = part.size[0] < image.width, part.size[1] < image.height
     contrast = contrast_of(small, (1 if wide[0] else 2, 1 if wide[1] else 2))
@@ -149,16 +153,21 @@ def _look(image: Image.Image, part: _Box) -> _Look | None:
 
 def _frame_width(image: Image.Image) -> int:
     """Return how wide a frame of one colour runs along all four borders, or 0."""
-    pixels = np.asarray(image, dtype=np.float32).reshape(image.height, image.width, -1)
-    border = [pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]
-    ring = np.concatenate(border)
-    colour = np.median(ring[::2], axis=0)
-    if (np.abs(ring - colour).max(axis=1) < 20).mean() < 0.95:
+    pixels = np.asarray(image).reshape(image.height, image.width, -1)
+    turned = pixels.transpose(1, 0, 2)
+    ring = np.concatenate([pixels[0], pixels[-1], turned[0], turned[-1]]).astype(np.float32)
+    colour = np.partition(ring[::2], len(ring) // 4, axis=0)[len(ring) // 4]
+    same = (np.abs(ring - colour) < 20).all(axis=1)
+    if np.count_nonzero(same) < 0.95 * len(same):
         return 0
-    rows, columns = (np.abs(pixels.mean(axis=axis) - colour).max(axis=1) > 20 for axis in (1, 0))
     depth = min(image.size) // 10 + 2
-    sides = [line[:depth] for line in (rows, rows[::-1], columns, columns[::-1])]
-    return 1 + max(int(one.argmax()) for one in sides) if all(map(np.any, sides)) else 0
+    width = 0
+    for side in (pixels, pixels[::-1], turned, turned[::-1]):
+        other = (np.abs(side[:depth].mean(axis=1) - colour) > 20).any(axis=1)
+        if not other.any():
+            return 0
+        width = max(width, 1 + int(other.argmax()))
+    return width
 
 
 def _closer(look: _Look) -> _Box | None:
@@ -229,10 +238,11 @@ def _bounds(mask: Mask) -> _Box:
 
 def _draw(look: _Look, size: int) -> Image.Image:
     """Draw what was found light on dark, size by size."""
+    whole = _Box(0, 0, *look.figure.shape[::-1])
+    left, top, right, bottom = map(int, _bounds(look.figure).grown(_ROOM).within(whole))
+    figure, contrast = (one[top:bottom, left:right] for one in (look.figure, look.contrast))
     # The slope keeps soft edges soft; the widened figure keeps them and drops the specks.
-    light = np.clip((look.contrast / look.strength - 0.25) / 0.5, 0, 1) * _widen(
-        _widen(look.figure)
-    )
+    light = np.clip((contrast / look.strength - 0.25) / 0.5, 0, 1) * _widen(_widen(figure))
     return _frame(_thicken(light), size)
 
 
