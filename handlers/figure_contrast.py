@@ -28,19 +28,12 @@ def contrast_of(image: Image.Image, rules: tuple[int, int]) -> Floats:
     planes = _planes(image)
     fit = _ground(planes)
     axis, noise = _direction(planes, fit)
-    height, width = planes.shape[1:]
-    y, x = _sides(height, width)
-    one, right, down, right2, both, down2 = axis @ fit
-    along = np.multiply(x, right + right2 * x) + (one + y * (down + down2 * y))
-    along += (both * y) * x
-    np.negative(along, out=along)
-    for share, plane in zip(axis, planes, strict=True):
-        along += share * plane
+    # Sums of einsum, since a product of matrices starts threads that wait for each other.
+    along = np.einsum("c,chw->hw", axis, planes)
+    along -= np.einsum("t,thw->hw", axis @ fit, _terms(*along.shape))
     along = _without_rules(along, rules)
     # Noise alone has a distance too; taking it off leaves the ground near 0.
-    along -= np.float32(1.5 * noise**0.5)
-    result: Floats = np.maximum(along, 0, out=along)
-    result *= np.float32(len(axis) ** -0.5)
+    result: Floats = np.maximum(along - 1.5 * noise**0.5, 0) / len(axis) ** 0.5
     return result
 
 
@@ -53,9 +46,8 @@ def _planes(image: Image.Image) -> Floats:
 
 def _direction(planes: Floats, fit: Floats) -> tuple[Floats, float]:
     """Return in which direction of colour [C] the figure differs, and the square of the noise."""
-    _, height, width = planes.shape
-    some = planes[:, ::2, ::2].reshape(len(planes), -1)
-    difference = some - fit @ _terms(height, width, 2)
+    some, terms = planes[:, ::2, ::2], _terms(*planes.shape[1:])[:, ::2, ::2]
+    difference = some.reshape(len(some), -1) - fit @ terms.reshape(6, -1)
     energy = np.einsum("cn,cn->n", difference, difference)
     # Less than half of a picture may be ground, so the noise is judged by the quietest part.
     quiet = len(energy) // 5
@@ -82,7 +74,7 @@ def _ground(planes: Floats) -> Floats:
     small = planes[:, rows[:, None], columns]
     colour, filled = _ground_colour(small)
     sample = small.reshape(channels, -1)
-    terms = _terms(len(rows), len(columns))
+    terms = _terms(len(rows), len(columns)).reshape(6, -1)
     difference = sample - colour[:, None]
     quantile = sample.shape[1] * (3 if filled else 7) // 20
     fit = np.zeros((channels, 6), dtype=np.float32)
@@ -101,21 +93,13 @@ def _ground(planes: Floats) -> Floats:
     return fit
 
 
-@lru_cache(maxsize=8)  # most looks are square
-def _sides(height: int, width: int) -> tuple[Floats, Floats]:
-    """Return where each row [H, 1] and each column [W] is, -1 to 1."""
+@lru_cache(maxsize=16)  # most looks are square
+def _terms(height: int, width: int) -> Floats:
+    """Return the terms of a quadratic surface, [6, H, W], plainest first."""
     y, x = (np.linspace(-1, 1, side, dtype=np.float32) for side in (height, width))
-    return y[:, None], x
-
-
-@lru_cache(maxsize=16)
-def _terms(height: int, width: int, step: int = 1) -> Floats:
-    """Return the terms of a quadratic surface at every so many pixels, [6, N], plainest first."""
-    y, x = _sides(height, width)
-    down, right = np.broadcast_arrays(y[::step], x[::step])
+    down, right = np.meshgrid(y, x, indexing="ij")
     one = np.ones_like(down)
-    terms = np.stack([one, right, down, right * right, right * down, down * down])
-    return terms.reshape(6, -1)
+    return np.stack([one, right, down, right * right, right * down, down * down])
 
 
 def _ground_colour(sample: Floats) -> tuple[Floats, bool]:

@@ -114,8 +114,9 @@ def _is_framed(pixels: NDArray[np.uint8]) -> bool:
     if max(int(line[end]) for line in lines for end in (0, -1)) > 25 or int(lines[0].max()) < 200:
         return False
     strong = [np.flatnonzero(line > 60) for line in lines]
-    if not 0.6 < max(int(places[-1] - places[0]) + 1 for places in strong) / size < 0.8:
-        return False
+    longest = max(int(places[-1] - places[0]) + 1 for places in strong)
+    if not 0.6 < longest / size < 0.8 or np.count_nonzero(pixels > 12) > 0.6 * longest * longest:
+        return False  # the latter is a card, or a grey ground
     steps = np.arange(size) - (size - 1) / 2
     offsets = (abs(float(pixels.sum(axis=axis).dot(steps))) for axis in (0, 1))
     return max(offsets) < 0.07 * size * float(pixels.sum(dtype=np.int64))
@@ -161,13 +162,15 @@ def _frame_width(image: Image.Image) -> int:
     if np.count_nonzero(same) < 0.95 * len(same):
         return 0
     depth = min(image.size) // 10 + 2
-    width = 0
-    for side in (pixels, pixels[::-1], turned, turned[::-1]):
-        other = (np.abs(side[:depth].mean(axis=1) - colour) > 20).any(axis=1)
-        if not other.any():
-            return 0
-        width = max(width, 1 + int(other.argmax()))
-    return width
+    bands = [side[:depth] for side in (pixels, pixels[::-1], turned, turned[::-1])]
+    other = [(np.abs(band.mean(axis=1) - colour) > 20).any(axis=1) for band in bands]
+    if not all(map(np.any, other)):
+        return 0
+    width = 1 + max(int(one.argmax()) for one in other)
+    # A line is soft in a small copy: its other half would be taken for a part of the ground.
+    lines = [(np.abs(band - colour) > 20).any(axis=2).mean(axis=1) > 0.75 for band in bands]
+    ends = np.flatnonzero(~np.all(lines, axis=0)[width:])
+    return width + int(ends[0]) if len(ends) else width
 
 
 def _closer(look: _Look) -> _Box | None:
@@ -192,9 +195,11 @@ def _inside(figure: Mask) -> _Box | None:
     if min(float(side.mean()) for side in sides) < 0.88:
         return None
     middle = piece[height // 4 : -(height // 4)]
-    runs = np.where(middle.all(axis=1), width, (~middle).argmax(axis=1))
-    run = int(np.median(runs))
-    inset = rim + 1 if run > width // 6 else run + 2
+    # A frame is as wide on both sides. On a card the figure may lie near one side, not near both.
+    holes = ~np.stack([middle, middle[:, ::-1]])
+    runs = np.where(holes.any(axis=2), holes.argmax(axis=2), width).max(axis=0)
+    run = int(np.sort(runs)[len(runs) * 3 // 4])
+    inset = 3 if run > width // 6 else run + 2
     if 2 * inset > min(height, width) - 12:
         return None
     return _Box(left + inset, top + inset, right - inset, bottom - inset)
