@@ -103,8 +103,10 @@ def _ready(image: Image.Image, size: int) -> Image.Image | None:
     if grey.width != size:
         grey = grey.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=1.0)
     pixels = np.asarray(grey)
-    framed = (one for one in (pixels, 255 - pixels) if _is_framed(one))
-    return next(map(Image.fromarray, framed), None)
+    if _is_framed(pixels):
+        return grey
+    dark = 255 - pixels
+    return Image.fromarray(dark) if _is_framed(dark) else None
 
 
 def _is_framed(pixels: NDArray[np.uint8]) -> bool:
@@ -166,9 +168,12 @@ def _frame_width(image: Image.Image) -> int:
     other = [(np.abs(band.mean(axis=1) - colour) > 20).any(axis=1) for band in bands]
     if not all(map(np.any, other)):
         return 0
+    # A figure that fills the picture also differs near all borders, but not from end to end.
+    lines = [(np.abs(band - colour) > 20).any(axis=2).mean(axis=1) > 0.7 for band in bands]
+    if not all(map(np.any, lines)):
+        return 0
     width = 1 + max(int(one.argmax()) for one in other)
     # A line is soft in a small copy: its other half would be taken for a part of the ground.
-    lines = [(np.abs(band - colour) > 20).any(axis=2).mean(axis=1) > 0.75 for band in bands]
     ends = np.flatnonzero(~np.all(lines, axis=0)[width:])
     return width + int(ends[0]) if len(ends) else width
 
