@@ -91,6 +91,7 @@ def gateway() -> None:
 @click.pass_context
 def run(
     context: click.Context,
+    /,
     names: tuple[str, ...],
     backend: BackendName | None,
     urls: tuple[str, ...],

@@ -9,13 +9,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 
 from marsmith.core.errors import MarsmithError
 from marsmith.gateway import kserve_v1, oip, predicting
-from marsmith.gateway.access import metrics_page
-from marsmith.gateway.access.admitted import Admitted
-from marsmith.gateway.access.facts import Facts
+from marsmith.gateway.access.admitted import admitted
 from marsmith.gateway.access.guards import Guards
 from marsmith.gateway.access.let_in import Access
 from marsmith.gateway.access.observe import Observe
@@ -29,7 +27,7 @@ from marsmith.gateway.torchserve_api.errors import refused
 from marsmith.gateway.torchserve_api.messages import error_response
 
 Face = Callable[[Backend], list[BaseRoute]]
-Form = Callable[[MarsmithError], Response]
+Form = Callable[[MarsmithError, Request], Response]
 # In the order in which they are looked through.
 FACES: list[Face] = [
     predicting.routes,
@@ -41,9 +39,9 @@ FACES: list[Face] = [
 ]
 # How a face (Facts.face) says that a request was not let in; others by problem details.
 FORMS: dict[str, Form] = {
-    "torchserve": lambda error: error_response(refused(error), ""),
-    "kserve": kserve_refusal,
-    "oip": kserve_refusal,
+    "torchserve": lambda error, http: error_response(refused(error), http),
+    "kserve": lambda error, _: kserve_refusal(error),
+    "oip": lambda error, _: kserve_refusal(error),
 }
 
 
@@ -52,31 +50,34 @@ def application(
 ) -> ASGIApp:
     """Return the application of one listener, by default the gateway's own port with all faces."""
     guards = guards or Guards()
-    admitted = Admitted(backend, guards.metrics, needs_keys=guards.rules.needs_keys)
-    routes = [route for face in faces or FACES for route in face(admitted)]
-    routes += metrics_page.routes(backend, guards.metrics)
-    app: ASGIApp = Starlette(
-        routes=routes, exception_handlers={HTTPException: _no_route, Exception: _bug}
-    )
-    app = Access(app, guards.rules, guards.keys, _refused)
+    seen = admitted(backend, guards.metrics, needs_keys=guards.rules.needs_keys)
+    routes = [route for face in faces or FACES for route in face(seen)]
+    routes += guards.metrics.routes(backend)
+    handlers = {HTTPException: _no_route, MarsmithError: _refused, Exception: _bug}
+    app: ASGIApp = Starlette(routes=routes, exception_handlers=handlers)
+    app = Access(app, guards.rules, guards.keys, _not_let_in)
     return Observe(app, guards.metrics, guards.log, guards.spans)
 
 
-def _refused(error: GatewayError, facts: Facts) -> Response:
-    form = FORMS.get(facts.face)
-    if form is None:
-        return problem(error, facts.id)
-    response = form(error)
-    response.headers["x-request-id"] = facts.id
+def _not_let_in(error: GatewayError, scope: Scope) -> Response:
+    http = Request(scope)
+    face = scope["state"]["facts"].face
+    response = FORMS[face](error, http) if face in FORMS else problem(error, request_id(http))
+    response.headers["x-request-id"] = request_id(http)
     return response
 
 
+async def _refused(http: Request, error: Exception) -> Response:
+    if not isinstance(error, GatewayError):
+        return await _bug(http, error)
+    return _not_let_in(error, http.scope)
+
+
 async def _no_route(http: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    headers = error.headers if isinstance(error, HTTPException) else None
+    status, headers = getattr(error, "status_code", 500), getattr(error, "headers", None)
     refusal = GatewayError(
         f"nothing answers {http.method} {http.url.path}",
-        "see the paths of the gateway in its documentation",
+        "see GET /models for what is served, and docs for the paths",
         code="no-such-path",
         status=status,
     )

@@ -13,8 +13,7 @@ import uvloop
 
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import MarsmithError
-from marsmith.gateway.access.guards import guards_of
-from marsmith.gateway.access.http_server import server_config
+from marsmith.gateway.access.guards import guards_of, server_config
 from marsmith.gateway.app import application
 from marsmith.gateway.backend import Backend
 from marsmith.gateway.local.backend import LocalBackend

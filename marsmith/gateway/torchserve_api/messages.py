@@ -37,7 +37,7 @@ class TorchServeEndpoint:
         try:
             response = await self._answering(http)
         except Refused as error:
-            response = _error_response(error, http)
+            response = error_response(error, http)
         await response(scope, receive, send)
 
 
@@ -53,7 +53,7 @@ def json_response(values: Any, http: Request, status: int = 200) -> Response:
     return Response(body, status, headers, "application/json")
 
 
-def _error_response(error: Refused, http: Request) -> Response:
+def error_response(error: Refused, http: Request) -> Response:
     values = {"code": error.status, "type": error.kind, "message": error.message}
     response = json_response(values, http, error.status)
     if error.retry_after is not None:
