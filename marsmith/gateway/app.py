@@ -9,68 +9,70 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp, Scope
+from starlette.types import ASGIApp
 
 from marsmith.core.errors import MarsmithError
-from marsmith.gateway import kserve_v1, oip, predicting
+from marsmith.gateway import predicting
 from marsmith.gateway.access.admitted import admitted
 from marsmith.gateway.access.guards import Guards
 from marsmith.gateway.access.let_in import Access
-from marsmith.gateway.access.observe import Observe
 from marsmith.gateway.backend import Backend
-from marsmith.gateway.kserve_answers import refusal as kserve_refusal
+from marsmith.gateway.kserve import oip, v1
+from marsmith.gateway.kserve.answers import refusal as kserve_refusal
+from marsmith.gateway.observe.facts import Facts
+from marsmith.gateway.observe.observe import Observe
 from marsmith.gateway.problems import problem
 from marsmith.gateway.reading import request_id
 from marsmith.gateway.refusals import GatewayError
-from marsmith.gateway.torchserve_api import inference, management, openapi
-from marsmith.gateway.torchserve_api.errors import refused
-from marsmith.gateway.torchserve_api.messages import error_response
+from marsmith.gateway.torchserve_api import inference, management, messages, openapi, ports
 
 Face = Callable[[Backend], list[BaseRoute]]
-Form = Callable[[MarsmithError, Request], Response]
+Form = Callable[[MarsmithError, str], Response]
+KSERVE: list[Face] = [v1.routes, oip.routes]
 # In the order in which they are looked through.
 FACES: list[Face] = [
     predicting.routes,
     inference.routes,
     management.routes,
-    kserve_v1.routes,
-    oip.routes,
+    *KSERVE,
     lambda _: openapi.routes("inference", "management"),
 ]
 # How a face (Facts.face) says that a request was not let in; others by problem details.
 FORMS: dict[str, Form] = {
-    "torchserve": lambda error, http: error_response(refused(error), http),
+    "torchserve": messages.refusal,
     "kserve": lambda error, _: kserve_refusal(error),
     "oip": lambda error, _: kserve_refusal(error),
 }
 
 
 def application(
-    backend: Backend, guards: Guards | None = None, faces: list[Face] | None = None
+    backend: Backend, guards: Guards | None = None, listener: str = "gateway"
 ) -> ASGIApp:
-    """Return the application of one listener, by default the gateway's own port with all faces."""
+    """Return the application of a listener: the gateway's own port, or one of TorchServe's."""
     guards = guards or Guards()
-    seen = admitted(backend, guards.metrics, needs_keys=guards.rules.needs_keys)
-    routes = [route for face in faces or FACES for route in face(seen)]
-    routes += guards.metrics.routes(backend)
+    front = admitted(backend, guards.metrics, needs_keys=guards.rules.needs_keys)
+    metrics = guards.metrics.routes(backend)
+    if listener == "gateway":
+        routes = [*(route for face in FACES for route in face(front)), *metrics]
+    else:
+        kserve = [route for face in KSERVE for route in face(front)]
+        routes = ports.listeners(front, kserve, metrics)[listener]
     handlers = {HTTPException: _no_route, MarsmithError: _refused, Exception: _bug}
     app: ASGIApp = Starlette(routes=routes, exception_handlers=handlers)
     app = Access(app, guards.rules, guards.keys, _not_let_in)
     return Observe(app, guards.metrics, guards.log, guards.spans)
 
 
-def _not_let_in(error: GatewayError, scope: Scope) -> Response:
-    http = Request(scope)
-    face = scope["state"]["facts"].face
-    response = FORMS[face](error, http) if face in FORMS else problem(error, request_id(http))
-    response.headers["x-request-id"] = request_id(http)
+def _not_let_in(error: GatewayError, facts: Facts) -> Response:
+    response = FORMS.get(facts.face, problem)(error, facts.id)
+    response.headers["x-request-id"] = facts.id
     return response
 
 
 async def _refused(http: Request, error: Exception) -> Response:
     if not isinstance(error, GatewayError):
         return await _bug(http, error)
-    return _not_let_in(error, http.scope)
+    return _not_let_in(error, http.scope["state"]["facts"])
 
 
 async def _no_route(http: Request, error: Exception) -> Response:

@@ -64,6 +64,7 @@ class GatewayHosting:
             plan.files,
             server_folder(project, port),
             _listeners(project, chosen, guarded.properties),
+            _grpc_listeners(project, chosen, guarded.properties),
             backend=_backend(project, chosen),
             options=asdict(chosen)
             | {
@@ -81,6 +82,16 @@ def _listeners(
     if options.torchserve_ports:
         theirs = addresses(server_properties(project, None))
         listeners |= dict(zip(("inference", "management", "metrics"), theirs, strict=False))
+    return listeners
+
+
+def _grpc_listeners(
+    project: Project, options: GatewayOptions, properties: dict[str, str]
+) -> dict[str, Address]:
+    listeners = {"gateway": addresses(properties)[3]}
+    if options.torchserve_ports:
+        theirs = addresses(server_properties(project, None))[3:]
+        listeners |= dict(zip(("inference", "management"), theirs, strict=True))
     return listeners
 
 

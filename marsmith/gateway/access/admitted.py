@@ -10,11 +10,11 @@ from typing import Any, cast
 from marsmith.archive.reader import Archive
 from marsmith.client.description import Model
 from marsmith.core.errors import MarsmithError
-from marsmith.gateway.access.facts import CURRENT, Facts
 from marsmith.gateway.access.keys import ScopeKind
-from marsmith.gateway.access.metrics import Metrics
 from marsmith.gateway.access.refusals import refusal
 from marsmith.gateway.backend import Answer, Backend, Call, Event, Registration
+from marsmith.gateway.observe.facts import CURRENT, Facts
+from marsmith.gateway.observe.metrics import Metrics
 
 _UNKNOWN = frozenset({"model-unknown", "version-unknown"})
 

@@ -15,8 +15,8 @@ import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from marsmith.gateway.access.facts import new_request_id
 from marsmith.gateway.access.refusals import refusal
+from marsmith.gateway.observe.facts import new_request_id
 from marsmith.gateway.problems import problem
 from marsmith.gateway.refusals import GatewayError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from marsmith.core.errors import ProjectError
 from marsmith.gateway.access.key_store import KeyStore
 from marsmith.gateway.access.rules import access_rules
-from marsmith.gateway.access.spans import require_tracing
+from marsmith.gateway.observe.spans import require_tracing
 from marsmith.gateway.options import GatewayOptions
 from marsmith.project.project import Project
 from marsmith.security.exposure_rules import with_safe_settings

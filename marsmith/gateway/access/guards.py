@@ -11,7 +11,6 @@ from pathlib import Path
 
 from starlette.types import ASGIApp
 
-from marsmith.gateway.access.access_log import AccessLog
 from marsmith.gateway.access.connection_guard import (
     ConnectionGuard,
     ConnectionLimits,
@@ -19,15 +18,16 @@ from marsmith.gateway.access.connection_guard import (
 )
 from marsmith.gateway.access.key_store import KeyRing, KeyStore
 from marsmith.gateway.access.keys import Key, Scope, digest_of
-from marsmith.gateway.access.metrics import Metrics
 from marsmith.gateway.access.rules import AccessRules, access_rules
-from marsmith.gateway.access.spans import Spans
+from marsmith.gateway.observe.access_log import AccessLog
+from marsmith.gateway.observe.metrics import Metrics
+from marsmith.gateway.observe.spans import Spans
 from marsmith.gateway.served import Settings
 from marsmith.gateway.server import ACCESS_LOG
 from marsmith.security.exposure_rules import asks_for_tokens
 from marsmith.server.process import KEY_FILE
 
-_DRAIN = 30  # seconds for open requests to end
+DRAIN = 30  # seconds for open requests to end
 _BACKLOG = 1024
 _SPARE_FILES = 256  # for workers, archives and logs
 
@@ -81,7 +81,7 @@ def server_config(app: ASGIApp, guards: Guards, properties: Mapping[str, str]) -
         access_log=False,
         server_header=False,
         proxy_headers=False,  # it would believe every process of this machine: let_in knows whom
-        timeout_graceful_shutdown=_DRAIN,
+        timeout_graceful_shutdown=DRAIN,
         timeout_keep_alive=limits.idle_time,
         backlog=_BACKLOG,
         ssl_context_factory=None if context is None else lambda _config, _default: context,

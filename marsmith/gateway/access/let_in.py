@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from marsmith.gateway.access.allowances import Allowance, Allowances
-from marsmith.gateway.access.facts import REPEATED, Facts, Headers
 from marsmith.gateway.access.key_store import KeyRing
 from marsmith.gateway.access.keys import id_of
 from marsmith.gateway.access.refusals import refusal
 from marsmith.gateway.access.rules import AccessRules, is_loopback
+from marsmith.gateway.observe.facts import REPEATED, Facts, Headers
 from marsmith.gateway.refusals import GatewayError
 
 # Turns a refusal into an answer in the form of the face that the path belongs to.
-Refusing = Callable[[GatewayError, Scope], ASGIApp]
+Refusing = Callable[[GatewayError, Facts], ASGIApp]
 _CHANGES_NOTHING = frozenset({"GET", "HEAD", "OPTIONS"})
 _OPEN_HERE = frozenset({"/ping", "/metrics", "/v2/health/live", "/v2/health/ready"})
 # Encoded slashes, backslashes and null bytes: a proxy may read another path than we do.
@@ -80,7 +80,7 @@ class Access:
                 raise
             # A body that is not worth reading to its end.
             ends = b"transfer-encoding" in facts.head or error.code == "body-too-large"
-            await self._refusing(error, scope)(scope, receive, headed)
+            await self._refusing(error, facts)(scope, receive, headed)
         finally:
             if allowance is not None:
                 allowance.end(facts.body_bytes)

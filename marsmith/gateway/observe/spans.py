@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from marsmith.core.installed import require
-from marsmith.gateway.access.facts import Facts, Trace
+from marsmith.gateway.observe.facts import Facts, Trace
 
 _FLUSH = 2000  # ms for what waits to be sent when the gateway ends
 

@@ -8,10 +8,10 @@ from time import perf_counter
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from marsmith.gateway.access.access_log import AccessLog
-from marsmith.gateway.access.facts import CURRENT, Facts, head_of, trace_of
-from marsmith.gateway.access.metrics import Metrics
-from marsmith.gateway.access.spans import Spans
+from marsmith.gateway.observe.access_log import AccessLog
+from marsmith.gateway.observe.facts import CURRENT, Facts, head_of, trace_of
+from marsmith.gateway.observe.metrics import Metrics
+from marsmith.gateway.observe.spans import Spans
 
 # By the first part of the path: who speaks the protocol that a request is in.
 _FACES = {"v1": "kserve", "v2": "oip", "metrics": "metrics"}

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from marsmith.core.private_files import open_private
-from marsmith.gateway.access.facts import Facts
+from marsmith.gateway.observe.facts import Facts
 
 _PAUSE = 0.5  # seconds between two writes
 _LARGEST = 64 << 20  # bytes of a file; then it becomes FILE.1, which becomes FILE.2
