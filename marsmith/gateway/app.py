@@ -17,8 +17,7 @@ from marsmith.gateway.access.admitted import admitted
 from marsmith.gateway.access.guards import Guards
 from marsmith.gateway.access.let_in import Access
 from marsmith.gateway.backend import Backend
-from marsmith.gateway.kserve import oip, v1
-from marsmith.gateway.kserve.answers import refusal as kserve_refusal
+from marsmith.gateway.kserve import answers, oip, v1
 from marsmith.gateway.observe.facts import Facts
 from marsmith.gateway.observe.observe import Observe
 from marsmith.gateway.problems import problem
@@ -37,11 +36,18 @@ FACES: list[Face] = [
     *KSERVE,
     lambda _: openapi.routes("inference", "management"),
 ]
+
+
+def _in_kserve_form(error: MarsmithError, _request_id: str) -> Response:
+    values = {"error": answers.sentence(error), "code": error.code}
+    return answers.said(values, answers.status_of(error))
+
+
 # How a face (Facts.face) says that a request was not let in; others by problem details.
 FORMS: dict[str, Form] = {
     "torchserve": messages.refusal,
-    "kserve": lambda error, _: kserve_refusal(error),
-    "oip": lambda error, _: kserve_refusal(error),
+    "kserve": _in_kserve_form,
+    "oip": _in_kserve_form,
 }
 
 
@@ -66,6 +72,8 @@ def application(
 def _not_let_in(error: GatewayError, facts: Facts) -> Response:
     response = FORMS.get(facts.face, problem)(error, facts.id)
     response.headers["x-request-id"] = facts.id
+    if error.retry_after is not None:
+        response.headers["retry-after"] = str(error.retry_after)
     return response
 
 
