@@ -13,7 +13,6 @@ from starlette.types import ASGIApp
 
 from marsmith.core.errors import MarsmithError
 from marsmith.gateway import predicting
-from marsmith.gateway.access.admitted import admitted
 from marsmith.gateway.access.guards import Guards
 from marsmith.gateway.access.let_in import Access
 from marsmith.gateway.backend import Backend
@@ -56,17 +55,16 @@ def application(
 ) -> ASGIApp:
     """Return the application of a listener: the gateway's own port, or one of TorchServe's."""
     guards = guards or Guards()
-    front = admitted(backend, guards.metrics, needs_keys=guards.rules.needs_keys)
-    metrics = guards.metrics.routes(backend)
+    front = guards.admitted(backend)
+    metrics = guards.observer.metrics.routes(backend)
     if listener == "gateway":
         routes = [*(route for face in FACES for route in face(front)), *metrics]
     else:
         kserve = [route for face in KSERVE for route in face(front)]
         routes = ports.listeners(front, kserve, metrics)[listener]
     handlers = {HTTPException: _no_route, MarsmithError: _refused, Exception: _bug}
-    app: ASGIApp = Starlette(routes=routes, exception_handlers=handlers)
-    app = Access(app, guards.rules, guards.keys, _not_let_in)
-    return Observe(app, guards.metrics, guards.log, guards.spans)
+    app = Starlette(routes=routes, exception_handlers=handlers)
+    return Observe(Access(app, guards.gate, _not_let_in), guards.observer)
 
 
 def _not_let_in(error: GatewayError, facts: Facts) -> Response:

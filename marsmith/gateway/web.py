@@ -17,7 +17,6 @@ from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import MarsmithError
 from marsmith.core.extras import install_hint
 from marsmith.core.installed import is_installed
-from marsmith.gateway.access.admitted import admitted
 from marsmith.gateway.access.guards import DRAIN, Guards, guards_of, server_config
 from marsmith.gateway.app import application
 from marsmith.gateway.backend import Backend
@@ -62,7 +61,7 @@ async def _serve(settings: Settings) -> int:
         one.should_exit = True
     await asyncio.gather(*listening, *(one.stop(DRAIN) for one in grpc_servers))
     await backend.stop()
-    guards.close()
+    guards.observer.close()
     return 0
 
 
@@ -71,10 +70,11 @@ async def _start_grpc(settings: Settings, backend: Backend, guards: Guards) -> l
     if not is_installed("grpc"):
         logging.getLogger(__name__).warning("no gRPC: %s", install_hint("grpc"))
         return []
+    from marsmith.gateway.access.grpc_access import GrpcAccess
     from marsmith.gateway.grpc_server import start_grpc
 
-    front = admitted(backend, guards.metrics, needs_keys=guards.rules.needs_keys)
-    return await start_grpc(settings.grpc, front, settings.properties)
+    front, interceptor = guards.admitted(backend), GrpcAccess(guards)
+    return await start_grpc(settings.grpc, front, settings.properties, interceptor)
 
 
 class _Server(uvicorn.Server):

@@ -11,16 +11,19 @@ from pathlib import Path
 
 from starlette.types import ASGIApp
 
+from marsmith.gateway.access.admitted import admitted
 from marsmith.gateway.access.connection_guard import (
     ConnectionGuard,
     ConnectionLimits,
     GuardedConfig,
 )
+from marsmith.gateway.access.gate import Gate
 from marsmith.gateway.access.key_store import KeyRing, KeyStore
 from marsmith.gateway.access.keys import Key, Scope, digest_of
-from marsmith.gateway.access.rules import AccessRules, access_rules
+from marsmith.gateway.access.rules import access_rules
+from marsmith.gateway.backend import Backend
 from marsmith.gateway.observe.access_log import AccessLog
-from marsmith.gateway.observe.metrics import Metrics
+from marsmith.gateway.observe.observe import Observer
 from marsmith.gateway.observe.spans import Spans
 from marsmith.gateway.served import Settings
 from marsmith.gateway.server import ACCESS_LOG
@@ -36,34 +39,24 @@ _SPARE_FILES = 256  # for workers, archives and logs
 class Guards:
     """Who is let in, and what is counted, logged and traced. By default: this machine alone."""
 
-    rules: AccessRules = field(default_factory=AccessRules)
-    keys: KeyRing = field(default_factory=KeyRing)
-    metrics: Metrics = field(default_factory=Metrics)
-    log: AccessLog | None = None
-    spans: Spans | None = None
+    gate: Gate = field(default_factory=Gate)
+    observer: Observer = field(default_factory=Observer)
 
-    def close(self) -> None:
-        """Write and send what waits."""
-        if self.log is not None:
-            self.log.flush()
-        if self.spans is not None:
-            self.spans.close()
+    def admitted(self, backend: Backend) -> Backend:
+        """Return a back end as faces see it."""
+        return admitted(backend, self.observer.metrics, needs_keys=self.gate.rules.needs_keys)
 
 
 def guards_of(settings: Settings, bound: Iterable[str]) -> Guards:
     """Return those of a gateway that listens at the hosts `bound`."""
     needs_keys = asks_for_tokens(settings.properties)
+    rules = access_rules(bound, settings.options, settings.properties, needs_keys=needs_keys)
     # The key of Marsmith's own commands, which the supervisor has made.
     own = json.loads((Path(settings.folder) / KEY_FILE).read_bytes())["management"]["key"]
-    return Guards(
-        access_rules(bound, settings.options, settings.properties, needs_keys=needs_keys),
-        KeyRing(
-            KeyStore(Path(settings.options["keys"])),
-            Key("marsmith", "marsmith", digest_of(own), (Scope("manage"),), 0.0),
-        ),
-        log=AccessLog(Path(settings.log_folder) / ACCESS_LOG),
-        spans=Spans() if settings.options["otel"] else None,
-    )
+    commands = Key("marsmith", "marsmith", digest_of(own), (Scope("manage"),), 0.0)
+    keys = KeyRing(KeyStore(Path(settings.options["keys"])), commands)
+    log = AccessLog(Path(settings.log_folder) / ACCESS_LOG)
+    return Guards(Gate(rules, keys), Observer(log, Spans() if settings.options["otel"] else None))
 
 
 def server_config(app: ASGIApp, guards: Guards, properties: Mapping[str, str]) -> GuardedConfig:
@@ -86,7 +79,7 @@ def server_config(app: ASGIApp, guards: Guards, properties: Mapping[str, str]) -
         backlog=_BACKLOG,
         ssl_context_factory=None if context is None else lambda _config, _default: context,
     )
-    config.limits, config.refused = limits, guards.metrics.refused
+    config.limits, config.refused = limits, guards.observer.metrics.refused
     return config
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 
 from marsmith.gateway.access.keys import Key, ScopeKind
@@ -49,6 +50,7 @@ class Facts:
     head: dict[bytes, bytes]
     trace: Trace
     id: str = field(default_factory=lambda: new_request_id())
+    begun: float = field(default_factory=perf_counter)
     client: str = ""
     needs_key: bool = False
     key: Key | None = None
