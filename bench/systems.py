@@ -63,6 +63,7 @@ class System:
     request: Callable[[Case], Request]
     environment: Mapping[str, str] = field(default_factory=dict)
     busy_when_idle: bool = False  # runs alone then, so that the others do not pay for it
+    warm_up: float = float("inf")  # seconds that are enough for it
     paths: Sequence[str] = ()  # asked in turn under load; empty: the one that `request` says
     notes: Sequence[str] = ()  # what is reported beside its numbers
     url: str = ""
@@ -75,7 +76,11 @@ class System:
 
     def __post_init__(self) -> None:
         """Begin with the first case."""
-        self._turns = cycle(self.cases)
+        self.ask(self.cases)
+
+    def ask(self, cases: Sequence[Case]) -> None:
+        """Ask these from now on."""
+        self.cases, self._turns = cases, cycle(cases)
 
     def launch(self) -> None:
         """Start the process, without waiting for anything."""

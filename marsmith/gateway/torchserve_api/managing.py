@@ -65,7 +65,7 @@ class Managing:
             raise Refused(400, f"Invalid RuntimeType value: {runtime}")
         # Numbers below 1 stand for the defaults.
         said = ((name, given.number(name) or 0) for name in (*_NUMBERS, "initial_workers"))
-        numbers = {name: value for name, value in said if value > 0}
+        numbers: dict[str, Any] = {name: value for name, value in said if value > 0}
         name, handler = given.text("model_name"), given.text("handler")
         synchronous = given.flag("synchronous", default=True)
         asked = Registration(url, name, handler, **numbers)

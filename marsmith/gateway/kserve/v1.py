@@ -7,27 +7,26 @@ TensorFlow Serving has it), and any other value as JSON.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
-from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from pydantic_core import from_json
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from marsmith.answers import messages
 from marsmith.answers.messages import Request
-from marsmith.gateway.backend import Answer, Backend, Call
-from marsmith.gateway.kserve_answers import JSON, answering, is_ready, json_of, parsed, said
-from marsmith.gateway.many_calls import answer_all, calls_of
+from marsmith.gateway.backend import Backend, Call
+from marsmith.gateway.kserve.answers import JSON, answering, b64decode, named, parsed, ready, said
+from marsmith.gateway.kserve.calls import answer_all
 from marsmith.gateway.reading import read_call
 from marsmith.gateway.refusals import malformed
 
 _KEYS = {"instances", "inputs", "parameters", "signature_name"}
-# Envelopes of old archives which read {"instances": […]} themselves.
-_ENVELOPES = ("kserve", "json")
+_ENVELOPES = ("kserve", "json")  # of old archives, which read {"instances": […]} themselves
 _EXAMPLE = 'send {"instances": [{"b64": "…"}, …]}'
 
 
@@ -39,83 +38,65 @@ def routes(backend: Backend) -> list[BaseRoute]:
         return said({"models": sorted({model.name for model in await backend.models()})})
 
     @answering
-    async def ready(http: HttpRequest) -> Response:
-        model, version = _named(http)
-        up = await is_ready(backend, model, version)
-        return said({"name": model, "ready": up}, 200 if up else 503)
-
-    async def asked(http: HttpRequest, *, explain: bool) -> Response:
-        call = await read_call(http, *_named(http), explain=explain)
-        return await _answered(backend, call)
+    async def model_ready(http: HttpRequest) -> Response:
+        return await ready(http, backend)
 
     @answering
     async def predict(http: HttpRequest) -> Response:
-        return await asked(http, explain=False)
+        return await _answer(backend, await read_call(http, *named(http)))
 
     @answering
     async def explain(http: HttpRequest) -> Response:
-        return await asked(http, explain=True)
+        return await _answer(backend, await read_call(http, *named(http), explain=True))
 
     inner: list[BaseRoute] = [Route("/models", listed, methods=["GET"])]
     for place in ("/models/{model}", "/models/{model}/versions/{version}"):
         inner += [
             Route(place + ":predict", predict, methods=["POST"]),
             Route(place + ":explain", explain, methods=["POST"]),
-            Route(place, ready, methods=["GET"]),
+            Route(place, model_ready, methods=["GET"]),
         ]
     return [Mount("/v1", routes=inner)]
 
 
-def _named(http: HttpRequest) -> tuple[str, str | None]:
-    return http.path_params["model"], http.path_params.get("version")
-
-
-async def _answered(backend: Backend, call: Call) -> Response:
+async def _answer(backend: Backend, call: Call) -> Response:
     requests = _requests(parsed(call.request.body))
     archive = backend.archive(call.model, call.version)
     if archive is not None and archive.manifest.envelope in _ENVELOPES:
         whole = replace(call.request, content_type=JSON)
-        (answer,) = await answer_all(backend, calls_of(call, [whole]))
-        return Response(answer.response.body, media_type=JSON)
-    answers = await answer_all(backend, calls_of(call, requests))
+        ((_, answer),) = await answer_all(backend, call, [whole])
+        return Response(answer.body, media_type=JSON)
+    answers = await answer_all(backend, call, requests)
+    values = b", ".join(_value(answer) for _, answer in answers)
     key = b"explanations" if call.explain else b"predictions"
-    return Response(_joined(key, answers), media_type=JSON)
+    return Response(b'{"%b": [%b]}' % (key, values), media_type=JSON)
 
 
 def _requests(values: dict[str, Any]) -> list[Request]:
     if unknown := sorted(values.keys() - _KEYS):
         raise malformed(f"there is no key {unknown[0]!r:.60} in KServe's v1 protocol", _EXAMPLE)
-    given = [key for key in ("instances", "inputs") if key in values]
-    instances = values[given[0]] if len(given) == 1 else None
-    if not isinstance(instances, list):
+    given = [values[key] for key in ("instances", "inputs") if key in values]
+    if len(given) != 1 or not isinstance(given[0], list):
         raise malformed("the request holds no list of instances", _EXAMPLE)
-    return [_request(index, instance) for index, instance in enumerate(instances)]
+    return [_request(index, instance) for index, instance in enumerate(given[0])]
 
 
 def _request(index: int, instance: Any) -> Request:
     if not isinstance(instance, dict) or instance.keys() != {"b64"}:
         return Request(json.dumps(instance).encode(), JSON)
     try:
-        text = "".join(instance["b64"].split())
-        return Request(base64.b64decode(text, validate=True))
-    except (AttributeError, ValueError, binascii.Error):
+        return Request(b64decode(instance["b64"]))
+    except (AttributeError, ValueError):
         hint = "send the output of `base64 FILE` as its b64"
         raise malformed(f"instance {index}: its b64 is not base64", hint) from None
 
 
-def _joined(key: bytes, answers: Sequence[Answer]) -> bytes:
-    values = b", ".join(_value(answer.response) for answer in answers)
-    return b'{"%b": [%b]}' % (key, values)
-
-
 def _value(response: messages.Response) -> bytes:
     """Return an answer as a JSON value: JSON as it is, text as text, other bytes as base64."""
-    try:
-        json_of(response)
-    except ValueError:
-        pass
-    else:
-        return response.body
+    if response.content_type in ("", JSON):
+        with suppress(ValueError):
+            from_json(response.body, allow_inf_nan=False)
+            return response.body
     try:
         return json.dumps(response.body.decode()).encode()
     except UnicodeDecodeError:
