@@ -27,7 +27,7 @@ from marsmith.torchserve.worker_protocol import (
     encode_batch,
     encode_load,
     read_batch,
-    read_loaded,
+    read_message,
     refusal,
 )
 from marsmith.worker.choice import uses_torchserve
@@ -120,8 +120,7 @@ class Runtime:
             # Not before: in this process it changes the folder that relative paths start from.
             self._worker = self._start_worker(model, torchserve)
             self._worker.send(message)
-            code, _ = read_loaded(self._worker.read)
-            if code != 200:
+            if read_message(self._worker.read).code != 200:
                 raise WorkerGoneError
         except WorkerGoneError as error:
             self.failed, self.refused = self._end(error, "load"), self.notes().network
