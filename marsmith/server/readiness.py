@@ -16,7 +16,7 @@ from marsmith.answers.messages import Request, Response
 from marsmith.answers.samples import Sample
 from marsmith.archive.reader import Archive
 from marsmith.client import Client
-from marsmith.core.errors import ClientError, ServerError, WorkerError
+from marsmith.core.errors import ClientError, MarsmithError, ServerError, WorkerError
 from marsmith.core.findings import Finding
 from marsmith.core.interrupts import Stop
 from marsmith.server.process import JAVA_LOG, SERVER_LOG, WORKERS_LOG
@@ -46,6 +46,9 @@ class Watched(Protocol):
 
     def log(self, name: str) -> str:
         """Return what was logged in the present run."""
+
+    def problem(self) -> MarsmithError | None:
+        """Return why a model cannot be loaded, where the front end itself tells."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,8 @@ class Start:
     def _look(self, waiting_for: Archive) -> None:
         """Raise if the front end ended, a worker could not load its model, or time is up."""
         running = self.server.is_running()
+        if told := self.server.problem():
+            raise told
         log, workers_log = self.server.log(SERVER_LOG), self.server.log(WORKERS_LOG)
         for archive in self.archives:
             version = archive.manifest.model_version or ""

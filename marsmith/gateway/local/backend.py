@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
+from marsmith.archive.private_copy import PrivateCopy
 from marsmith.archive.reader import Archive
 from marsmith.client.description import Model, Worker
 from marsmith.gateway.backend import Answer, Call, Event, Health, Registration
 from marsmith.gateway.refusals import GatewayError, model_unknown, version_unknown
+from marsmith.gateway.served import Settings
 from marsmith.worker.runtime import Runtime
 
 
@@ -18,7 +21,10 @@ class LocalBackend:
 
     name = "local"
 
-    def __init__(self, archives: Sequence[Archive]) -> None:
+    def __init__(self, settings: Settings) -> None:
+        archives = [
+            PrivateCopy(Path(settings.store) / one.file, one.name) for one in settings.served
+        ]
         self._archives = {archive.name: archive for archive in archives}
         self._workers: dict[str, Runtime] = {}
         self._locks: dict[str, asyncio.Lock] = {}
@@ -47,7 +53,7 @@ class LocalBackend:
         archive = self._archives.get(model)
         if archive is None:
             raise model_unknown(model)
-        served = archive.manifest.model_version
+        served = archive.manifest.model_version or ""
         if version not in (None, served):
             raise version_unknown(model, version or "")
         worker = Worker("9000", "READY", self._workers[model].pid or 0, 0)
@@ -71,7 +77,8 @@ class LocalBackend:
         return "Healthy"
 
     async def events(self) -> AsyncIterator[Event]:
-        for event in ():
+        nothing: tuple[Event, ...] = ()
+        for event in nothing:
             yield event
 
     def archive(self, model: str, version: str | None = None) -> Archive | None:
