@@ -99,10 +99,10 @@ def _ready(image: Image.Image, size: int) -> Image.Image | None:
     grey = image if image.mode == "L" else image.convert("L")
     if grey.width != size:
         grey = grey.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=1.0)
-    for one in (grey, ImageOps.invert(grey)):
-        if _is_framed(np.asarray(one)):
-            return one
-    return None
+    if _is_framed(np.asarray(grey)):
+        return grey
+    dark = ImageOps.invert(grey)
+    return dark if _is_framed(np.asarray(dark)) else None
 
 
 def _is_framed(pixels: NDArray[np.uint8]) -> bool:

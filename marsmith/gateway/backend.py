@@ -81,6 +81,7 @@ class Backend(Protocol):
     """Where models run. All methods raise GatewayError for what cannot be done."""
 
     name: str  # as `--backend` names it
+    model_api: bool  # whether models may be registered and unregistered (enable_model_api)
 
     async def start(self) -> None:
         """Connect to what there is, and start what there is not; returns when models can answer."""

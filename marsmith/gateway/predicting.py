@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from marsmith.core.errors import MarsmithError
-from marsmith.gateway.backend import Answer, Backend
+from marsmith.gateway.answering import answer_response
+from marsmith.gateway.backend import Backend
 from marsmith.gateway.problems import problem
 from marsmith.gateway.reading import read_call, request_id
-from marsmith.gateway.refusals import GatewayError
+from marsmith.gateway.refusals import handler_refused
 
 
 def routes(backend: Backend) -> list[BaseRoute]:
@@ -25,37 +24,10 @@ def routes(backend: Backend) -> list[BaseRoute]:
         except MarsmithError as error:
             return problem(error, request_id(http))
         if not answer.response.ok:
-            return problem(_of_handler(answer), request_id(http))
-        return responded(answer, request_id(http))
+            return problem(handler_refused(answer.response), request_id(http))
+        return answer_response(answer, {"x-request-id": request_id(http)})
 
     return [
         Route("/models/{model}/predict", predict, methods=["POST"]),
         Route("/models/{model}/versions/{version}/predict", predict, methods=["POST"]),
     ]
-
-
-def responded(answer: Answer, request_id: str) -> Response:
-    """Return a handler's answer, whole or as it comes."""
-    said = answer.response
-    headers = {name: value for name, value in said.headers.items() if name != "content-length"}
-    headers["x-request-id"] = request_id
-    if answer.rest is None:
-        return Response(said.body, said.status, headers)
-    return StreamingResponse(_parts(answer), said.status, headers)
-
-
-async def _parts(answer: Answer) -> AsyncIterator[bytes]:
-    yield answer.response.body
-    if answer.rest is not None:
-        async for part in answer.rest:
-            yield part
-
-
-def _of_handler(answer: Answer) -> GatewayError:
-    said = answer.response
-    return GatewayError(
-        said.complaint,
-        "correct the request: the model's handler refused it",
-        code="handler-refused",
-        status=said.status,
-    )

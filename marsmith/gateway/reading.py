@@ -15,7 +15,8 @@ from marsmith.gateway.backend import Call
 _URL_ENCODED = "application/x-www-form-urlencoded"
 _PAIR = rb"[\w.%+*~\[\]-]+=[^&=\s{}\"<>]*"
 _FORM = re.compile(rb"%b(&%b)*&?" % (_PAIR, _PAIR))
-_NOT_FOR_HANDLERS = {"authorization", "cookie", "proxy-authorization"}  # secrets of callers
+# Secrets of callers.
+_NOT_FOR_HANDLERS = {"authorization", "cookie", "proxy-authorization", "x-api-key"}
 
 
 async def read_call(
@@ -31,7 +32,7 @@ async def read_call(
     headers: dict[str, str] = {}
     content_type = ""
     for raw, value in http.scope["headers"]:
-        name = _written(raw)
+        name = written_name(raw)
         if name == "Content-Type":
             content_type = value.decode("latin-1")
         elif name:
@@ -53,6 +54,7 @@ def _is_form(body: bytes) -> bool:
 
 
 @lru_cache(1024)
-def _written(name: bytes) -> str:
+def written_name(name: bytes) -> str:
+    """Return a header's name as handlers know it; empty for one that is not for them."""
     text = name.decode("latin-1").lower()
     return "" if text in _NOT_FOR_HANDLERS else text.title()

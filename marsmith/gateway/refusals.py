@@ -6,6 +6,7 @@ TorchServe's own.
 
 from __future__ import annotations
 
+from marsmith.answers.messages import Response
 from marsmith.core.errors import ClientError
 
 
@@ -82,3 +83,48 @@ def too_late(model: str, seconds: float) -> GatewayError:
         code="answer-late",
         status=504,
     )
+
+
+def default_version(model: str, version: str) -> GatewayError:
+    """The default version cannot be unregistered while there are others."""
+    return GatewayError(
+        f"{version} is the default version of {model}",
+        "make another version the default one first",
+        code="default-version",
+        status=403,
+    )
+
+
+def not_in_store(url: str) -> GatewayError:
+    """Only archives of the model store are registered: nothing is downloaded."""
+    return GatewayError(
+        f"{url!r} is no archive of the model store",
+        "put the file there, and name it alone; a gateway downloads nothing",
+        code="not-in-store",
+        status=404,
+    )
+
+
+def already_registered(model: str, version: str) -> GatewayError:
+    """A version is registered once."""
+    return GatewayError(
+        f"version {version} of {model} is registered already",
+        "give the archive another version, or unregister this one",
+        code="already-registered",
+        status=409,
+    )
+
+
+def handler_refused(said: Response) -> GatewayError:
+    """A handler gave the request a status of its own."""
+    return GatewayError(
+        said.complaint,
+        "correct the request: the model's handler refused it",
+        code="handler-refused",
+        status=said.status,
+    )
+
+
+def malformed(message: str, hint: str) -> GatewayError:
+    """A request is not one of the protocol that it is sent in."""
+    return GatewayError(message, hint, code="malformed-request", status=400)

@@ -48,17 +48,23 @@ class GatewayServer:
         files: Mapping[str, str],
         log_folder: Path,
         listeners: Mapping[str, Address],
+        grpc: Mapping[str, Address],
         *,
         backend: str,
         options: Mapping[str, Any],
     ) -> None:
-        """Prepare to serve `files` (model name → file in the store) at `listeners`, by name."""
+        """Prepare to serve `files` (model name → file in the store) at `listeners`, by name.
+
+        `grpc` are the addresses of gRPC, by name.
+        """
         self._root = root
         self._properties = dict(properties)
         self._store = store
         self._files = files
         self._addresses = listeners
+        self._grpc = {name: f"{one.host}:{one.port}" for name, one in grpc.items()}
         self._backend = backend
+        self.in_front = backend == "torchserve"
         self._options = options
         self._sockets: dict[str, socket.socket] = {}
         self._process: subprocess.Popen[bytes] | None = None
@@ -108,7 +114,7 @@ class GatewayServer:
             served_of(self._properties, self._files),
             {name: one.fileno() for name, one in self._sockets.items()},
             urls=tuple(self._options.get("urls", ())),
-            grpc=f"{address.host}:{address.port + 1}",
+            grpc=self._grpc,
             options=self._options,
         )
         with create_private(self.folder / SETTINGS_FILE) as file:

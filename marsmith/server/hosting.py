@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Protocol
 
 from marsmith.project.project import Project
-from marsmith.security.hardening import Guard
+from marsmith.security.hardening import Guard, guard
 from marsmith.server.lookup import server_properties
 from marsmith.server.options import ServeOptions
 from marsmith.server.own_folder import OwnFolder
 from marsmith.server.pinned_archives import store_of
 from marsmith.server.process import TorchServe
 from marsmith.server.readiness import Watched
-from marsmith.server.start_plan import StartPlan
+from marsmith.server.start_plan import StartPlan, plan_start
 from marsmith.server.state import server_folder
 
 
@@ -22,6 +22,7 @@ class Host(Watched, Protocol):
     """A front end and its workers: started, watched, started again after a death, and stopped."""
 
     own_folder: OwnFolder
+    in_front: bool  # of TorchServes, which run the models
 
     @property
     def folder(self) -> Path:
@@ -63,6 +64,14 @@ class Hosting(Protocol):
     def properties(self, project: Project, options: ServeOptions) -> dict[str, str]:
         """Return config.properties as such a host needs it."""
 
+    def plan(
+        self, project: Project, options: ServeOptions, properties: dict[str, str]
+    ) -> StartPlan:
+        """Return what a host will serve."""
+
+    def guard(self, project: Project, options: ServeOptions, properties: dict[str, str]) -> Guard:
+        """Make its properties safe."""
+
     def host(self, plan: StartPlan, guarded: Guard, options: ServeOptions) -> Host:
         """Prepare one for what is planned."""
 
@@ -73,6 +82,16 @@ class TorchServeHosting:
     def properties(self, project: Project, options: ServeOptions) -> dict[str, str]:
         """Return config.properties with the ports that are asked for."""
         return server_properties(project, options.port)
+
+    def plan(
+        self, project: Project, options: ServeOptions, properties: dict[str, str]
+    ) -> StartPlan:
+        """Return what it will serve: private copies of archives."""
+        return plan_start(project, options, properties)
+
+    def guard(self, project: Project, options: ServeOptions, properties: dict[str, str]) -> Guard:
+        """Close what TorchServe leaves open."""
+        return guard(project, properties, secure=options.secure, tls=options.tls)
 
     def host(self, plan: StartPlan, guarded: Guard, options: ServeOptions) -> Host:
         """Prepare a TorchServe."""

@@ -43,6 +43,8 @@ _REVIVALS = 5  # of a killed fork server; after that, workers start without it
 class TorchServe:
     """A TorchServe process with a folder of its own for sockets, unpacked archives and keys."""
 
+    in_front = False
+
     def __init__(
         self,
         properties: Mapping[str, str],

@@ -70,6 +70,9 @@ class Start:
         TorchServe does not start, a model answers wrongly, or the deadline passes.
         """
         waiting = list(self.archives)
+        while not (waiting or self.stop.requested or self._answers()):
+            self._look(None)
+            time.sleep(_PAUSE)
         while waiting and not self.stop.requested:
             self._look(waiting[0])
             waiting = [archive for archive in waiting if not self._is_up(archive)]
@@ -112,6 +115,12 @@ class Start:
         finally:
             sender.shutdown(wait=False)  # a request that still waits ends with the server
 
+    def _answers(self) -> bool:
+        try:
+            return bool(self.client.health())
+        except ClientError:
+            return False
+
     def _is_up(self, archive: Archive) -> bool:
         try:
             described = self.client.describe(archive.name)
@@ -123,7 +132,7 @@ class Start:
             for model in described
         )
 
-    def _look(self, waiting_for: Archive) -> None:
+    def _look(self, waiting_for: Archive | None) -> None:
         """Raise if the front end ended, a worker could not load its model, or time is up."""
         running = self.server.is_running()
         if told := self.server.problem():
@@ -159,7 +168,7 @@ class Start:
             )
         if time.monotonic() > self.deadline:
             raise ServerError(
-                f"{waiting_for.name} was not ready in time",
+                f"{waiting_for.name if waiting_for else 'the server'} was not ready in time",
                 f"allow more time: --timeout SECONDS; its logs: {self.server.log_folder}",
                 code="not-ready-in-time",
             )

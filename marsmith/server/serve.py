@@ -19,12 +19,13 @@ from marsmith.core.processes import identity, this_system
 from marsmith.project.entries import source_names
 from marsmith.project.project import Project
 from marsmith.security.exposure_rules import asks_for_tokens, token_lifetime
-from marsmith.security.hardening import Guard, guard
+from marsmith.security.hardening import Guard
 from marsmith.security.key_rotation import KeyRotation
 from marsmith.server.change_journal import settle_before_start
 from marsmith.server.hosting import TORCHSERVE, Host, Hosting
 from marsmith.server.leftovers import clear_crashed, require_none_abandoned
 from marsmith.server.lookup import client_of
+from marsmith.server.notify import notify
 from marsmith.server.options import ServeOptions
 from marsmith.server.pinned_archives import (
     discard_all_but,
@@ -34,7 +35,7 @@ from marsmith.server.pinned_archives import (
 )
 from marsmith.server.process import KEY_FILE
 from marsmith.server.readiness import Start
-from marsmith.server.start_plan import StartPlan, plan_start
+from marsmith.server.start_plan import StartPlan
 from marsmith.server.state import (
     NOT_STARTED,
     SERVING_LOCK,
@@ -74,11 +75,11 @@ def serve(
         tidy_up(project, port)
         aside: Record = ()
         try:
-            plan = plan_start(project, options, properties)
+            plan = hosting.plan(project, options, properties)
             aside = plan.aside
             if options.public_key is not None:
                 plan = plan.verified(options.public_key)
-            guarded = guard(project, properties, secure=options.secure, tls=options.tls)
+            guarded = hosting.guard(project, options, properties)
             return _start(hosting.host(plan, guarded, options), plan, options, guarded, ready)
         finally:
             # A disk may be read-only now: the next serve tidies up.
@@ -135,7 +136,9 @@ def _run(
         supervisor.look()
         write_state(project, state)
         ready(state)
+        notify("READY=1")
         supervisor.watch()
+        notify("STOPPING=1")
     return True
 
 
@@ -153,8 +156,8 @@ def _only_one(project: Project, port: int) -> Iterator[None]:
 
 
 def _rotation(state: ServerState, properties: dict[str, str]) -> AbstractContextManager[object]:
-    """Renew the server's keys before they expire, if it needs any."""
-    if not asks_for_tokens(properties):
+    """Renew TorchServe's keys before they expire, if it needs any."""
+    if state.kind != "torchserve" or not asks_for_tokens(properties):
         return nullcontext()
     certificate = Path(state.certificate) if state.certificate else None
     key_file = Path(state.folder) / KEY_FILE
@@ -187,6 +190,7 @@ def _state(server: Host, options: ServeOptions, plan: StartPlan, guarded: Guard)
         ],
         restored=plan.restored_words(),
         kind=options.kind,
+        in_front=server.in_front,
         public_key=str(options.public_key.absolute()) if options.public_key else None,
     )
 

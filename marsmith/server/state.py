@@ -52,6 +52,7 @@ class ServerState:
     restarts: int = 0  # of a front end that died
     restored: list[str] = field(default_factory=list)  # versions that were deployed before it
     kind: Kind = "torchserve"
+    in_front: bool = False  # a gateway in front of TorchServes, which are changed themselves
     public_key: str | None = None  # the file of the key that every archive must be signed with
     format: int = _FORMAT
 
@@ -66,6 +67,11 @@ class ServerState:
         if _is_own(self.front_end, folder) or children_of(folder):
             return "abandoned"
         return "crashed"
+
+    @property
+    def drains_itself(self) -> bool:
+        """Whether it ends workers only once their open requests are answered."""
+        return self.kind == "gateway"
 
     @property
     def abandoned(self) -> bool:

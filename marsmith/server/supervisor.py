@@ -140,7 +140,8 @@ class Supervisor:
                     write_record(self.project, self.state.port, now)
                 models = sorted({one.name for one in now})
                 self._note_ended(described)
-                self._reviver.look(described)
+                if self.state.kind == "torchserve":  # a gateway starts its workers itself
+                    self._reviver.look(described)
             except (ClientError, ServerError):
                 return  # it is ending; the next look shows that
         if models and models != sorted(self.state.models):

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+import httpx2
 import psutil
 
 from marsmith.answers.messages import Response
@@ -112,7 +112,7 @@ class Station(Server):
 
 @dataclass(frozen=True)
 class Stock(Server):
-    """TorchServe with its own configuration, but for where it listens; loaded through httpx."""
+    """TorchServe with its own configuration, but for where it listens; loaded through httpx2."""
 
     process: int
 
@@ -127,15 +127,15 @@ class Stock(Server):
 
     @contextmanager
     def loaded(self, model: str, connections: int) -> Iterator[Tally]:
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=connections)
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=connections)
         url = f"http://127.0.0.1:{self.port}/predictions/{model}"
-        with httpx.Client(timeout=DEADLINE, trust_env=False, limits=limits) as client:
+        with httpx2.Client(timeout=DEADLINE, trust_env=False, limits=limits) as client:
 
             def ask(body: bytes) -> Response:
                 try:
                     got = client.post(url, content=body)
-                except httpx.TransportError as error:
-                    if isinstance(error, httpx.ConnectError):
+                except httpx2.TransportError as error:
+                    if isinstance(error, httpx2.ConnectError):
                         time.sleep(_PAUSE)
                     raise UnreachableError(type(error).__name__, "none") from error
                 return Response(got.status_code, got.reason_phrase, dict(got.headers), got.content)

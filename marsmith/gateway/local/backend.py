@@ -17,7 +17,7 @@ from marsmith.gateway.backend import Answer, Call, Event, Health, Registration
 from marsmith.gateway.local.making import VersionMaker
 from marsmith.gateway.local.models import Models
 from marsmith.gateway.local.version import ServedVersion
-from marsmith.gateway.refusals import GatewayError
+from marsmith.gateway.refusals import GatewayError, not_in_store
 from marsmith.gateway.served import Served, Settings
 from marsmith.server.start_plan import version_of
 
@@ -30,6 +30,7 @@ class LocalBackend:
     def __init__(self, settings: Settings) -> None:
         """Prepare to serve what the settings name."""
         self._settings = settings
+        self.model_api = settings.properties.get("enable_model_api") == "true"
         self._store = Path(settings.store)
         self._models = Models()
         self._maker = VersionMaker(settings)
@@ -66,12 +67,7 @@ class LocalBackend:
         """Serve an archive of the store."""
         path = self._store / given.url
         if path.parent != self._store or not path.is_file():
-            raise GatewayError(
-                f"the model store has no file {given.url}",
-                "name a file of the model store",
-                code="archive-missing",
-                status=404,
-            )
+            raise not_in_store(given.url)
         try:
             made = await self._registered(path, given)
         except GatewayError:
@@ -100,6 +96,7 @@ class LocalBackend:
         made = await self._made(archive, served, given.startup_timeout)
         self._models.require_new(made.name, made.version)  # nobody was faster
         self._models.add(made)
+        made.loaded_at_startup = False
         return made
 
     async def unregister(self, model: str, version: str | None = None) -> None:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from marsmith.gateway.local.version import ServedVersion
-from marsmith.gateway.refusals import GatewayError, model_unknown, version_unknown
+from marsmith.gateway.refusals import (
+    already_registered,
+    default_version,
+    model_unknown,
+    version_unknown,
+)
 
 
 class Models:
@@ -26,12 +31,7 @@ class Models:
     def require_new(self, model: str, version: str) -> None:
         """Raise GatewayError if a version is served."""
         if version in self._versions.get(model, ()):
-            raise GatewayError(
-                f"version {version} of {model} is served already",
-                "raise the version in archives.toml and build it again",
-                code="version-served",
-                status=409,
-            )
+            raise already_registered(model, version)
 
     def add(self, served: ServedVersion, *, default: bool = False) -> None:
         """Serve a version; the first one of a model is its default version."""
@@ -43,12 +43,7 @@ class Models:
         """Serve a version no more. Raises GatewayError for a default version beside others."""
         versions = self._versions[served.name]
         if self.is_default(served) and len(versions) > 1:
-            raise GatewayError(
-                f"version {served.version} of {served.name} is the default one",
-                "make another version the default first",
-                code="default-version",
-                status=403,
-            )
+            raise default_version(served.name, served.version)
         del versions[served.version]
         if not versions:
             del self._versions[served.name], self._defaults[served.name]

@@ -83,13 +83,14 @@ class Starter:
 
     async def _load(self, worker: LocalWorker, address: Path) -> None:
         connection = await connected(address, worker.process.ended)
+        worker.gpu = gpu_of(self.archive.model_config, gpus_here(), worker.number)
         message = encode_load(
             self.archive.name,
             str(self.model),
             handler=self.archive.manifest.handler,
             batch_size=self.batch_size,
             envelope=self.envelope,
-            gpu=gpu_of(self.archive.model_config, gpus_here(), worker.number),
+            gpu=worker.gpu,
         )
         await worker.load(WorkerConnection(connection, worker.heard, worker.hang_up), message)
 

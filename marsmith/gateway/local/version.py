@@ -32,6 +32,7 @@ class ServedVersion:
         """`serving` tells how it is served; `tell` is called for what happens to its workers."""
         self.name, self.version = serving.name, serving.version
         self.archive: Archive = starter.archive
+        self.loaded_at_startup = True
         self._serving = serving
         self._starter = starter
         self._tell = tell
@@ -101,6 +102,8 @@ class ServedVersion:
             self._serving.file,
             self._serving.response_timeout,
             len(self._dispatcher.queue),
+            self._dispatcher.queue.room,
+            self.loaded_at_startup,
         )
 
     def _happened(self, kind: EventKind, detail: str) -> None:

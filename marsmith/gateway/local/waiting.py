@@ -47,7 +47,8 @@ class Waiting:
         self.encoded = encoded
         self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.arrived = self.sent = time.monotonic()
-        self.alone = False  # whether it was or will be sent in a batch of its own
+        # Whether it shares no batch; TorchServe never batches a request for a description.
+        self.alone = "describe" in call.request.headers
         self.deaths = 0  # workers that died while they had it
         self.rest: Parts | None = None
 
@@ -94,6 +95,11 @@ class RequestQueue:
         return len(self._alone) + len(self._waiting)
 
     @property
+    def room(self) -> int:
+        """How many more may wait."""
+        return max(0, self._limit - len(self))
+
+    @property
     def oldest(self) -> float:
         """When the first of those arrived that may share a batch; there must be one."""
         return self._waiting[0].arrived
@@ -107,7 +113,7 @@ class RequestQueue:
         """Add a request. Raises GatewayError if too many wait already."""
         if len(self) >= self._limit:
             raise queue_full(self._model, len(self))
-        self._waiting.append(request)
+        (self._alone if request.alone else self._waiting).append(request)
 
     def again(self, request: Waiting) -> None:
         """Add a request again, to be sent alone and before all others."""

@@ -47,7 +47,9 @@ class LocalWorker:
         self.number = number
         self.process = process
         self.outputs = outputs
+        self.gpu: int | None = None
         self.idle_since = time.monotonic()
+        self._started = time.time()
         self.retiring = False
         self.is_loaded = self.has_answered = False
         self._timeout = timeout
@@ -75,7 +77,8 @@ class LocalWorker:
         """What the management API says of it."""
         state = "UNLOADING" if self.retiring else "READY" if self._office else "LOADING"
         pid = self._connection.pid if self._connection and self._connection.fileno() >= 0 else -1
-        return Worker(str(self.number), state, pid, resident_memory(pid))
+        memory = resident_memory(pid)
+        return Worker(str(self.number), state, pid, memory, self._started, self.gpu is not None)
 
     async def load(self, connection: WorkerConnection, message: bytes) -> None:
         """Let it load its model. Raises ConnectionError if it cannot."""
