@@ -22,7 +22,7 @@ from marsmith.gateway.app import application
 from marsmith.gateway.backend import Backend
 from marsmith.gateway.local.backend import LocalBackend
 from marsmith.gateway.served import Settings
-from marsmith.gateway.server import PROBLEM_FILE
+from marsmith.gateway.server import LISTENING_FILE, PROBLEM_FILE
 from marsmith.gateway.torchserve.backend import TorchServeBackend
 
 
@@ -54,6 +54,7 @@ async def _serve(settings: Settings) -> int:
     try:
         grpc_servers = await _start_grpc(settings, backend, guards)
         await backend.start()
+        (Path(settings.folder) / LISTENING_FILE).touch()
     except MarsmithError as error:
         _tell(settings, error)
     await stop.wait()
