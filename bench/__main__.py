@@ -44,8 +44,9 @@ def cli(
 ) -> None:
     """Measure Marsmith beside what a user would pick instead, in one run, in alternating rounds.
 
-    Without a name: all trials, then docs/explanation/benchmarks.md is written. `quick`: the digits
-    alone, in three minutes. `document`: writes that page again from the stored results.
+    Without a name: all trials, in about half an hour, then docs/explanation/benchmarks.md and
+    profiles.md are written. A trial that fails is told, and the others go on. `quick`: the digits
+    alone, in three minutes. `document`: writes those pages again from the stored results.
     `tune --help`: how near `marsmith tune` comes to an exhaustive sweep.
     """
     if listed:

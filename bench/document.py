@@ -1,4 +1,4 @@
-"""docs/explanation/benchmarks.md and what the terminal shows, from results alone."""
+"""docs/explanation/benchmarks.md, profiles.md and what the terminal shows, from results alone."""
 
 from __future__ import annotations
 
@@ -19,10 +19,17 @@ status of each is counted. Ratios are medians over the rounds of ours to theirs,
 the greatest ratio of a round. A system that answers wrongly, or with a status of 400 or more, has
 failed.
 
-File names in profiles are those of the run that was measured; modules may have moved since.
+Where the time of a request goes is on [a page of its own](profiles.md).
 
 ![ratios beside their goals](benchmarks.svg)
 
+"""
+_PROFILES = """\
+# Profiles
+
+Where the time of a request goes, function by function, in what [the benchmarks](benchmarks.md)
+measure. Written by `scripts/bench`. File names are those of the run that was measured; modules may
+have moved since.
 """
 _METHODS = """
 ## How it is measured
@@ -34,8 +41,10 @@ _METHODS = """
   surrounds the model (`bench/peers/work.py`), so only the serving differs; processes x
   threads = cores;
   those that batch take up to 32 requests and wait for at most 2 ms, BentoML by its own rule.
-- Each server is loaded for 4 to 15 seconds before it is measured, in which Java compiles its code
-  again. All environments hold bytecode, as pip leaves it.
+- Each server is loaded before it is measured, so that Java has compiled its code: for 6 seconds,
+  the peers for 2. All environments hold bytecode, as pip leaves it.
+- LitServe and Ray Serve keep cores busy while they are idle. So they run alone, all their rounds
+  one after the other, when the others have had theirs.
 - wrk sends the test requests in turn over kept connections. Beside it, each system is asked two of
   them four times a second, and after each round once more, behind what is still queued. When a
   system has started, it must answer all of them rightly.
@@ -57,16 +66,20 @@ _METHODS = """
   on a photo that Pillow decoded in full; cartoons within 0.02 on average, of values in 0 to 1.
 """
 _FEW = 5.0  # requests/s
-_MOST_ROUNDS = 12  # values that a row of a table shows one by one
+_MOST_ROUNDS = 12  # more are single values, of which the 95th percentile is told as well
+_OWN_PAGE = "profiles"
+_SPREADS = {"round": "least to greatest", "point": "points"}
 _TABLE_HEAD = "| work | against | goal | measured | |\n| --- | --- | --- | --- | --- |\n"
 
 
 def write() -> None:
-    """Write docs/explanation/benchmarks.md and its picture from the results that are there."""
+    """Write both pages and their pictures from the results that are there."""
     results = stored_results()
     if not results:
         raise BenchError("nothing has been measured yet", "scripts/bench")
-    DOCUMENT.write_text(as_markdown(results))
+    DOCUMENT.write_text(as_markdown([one for one in results if one.trial != _OWN_PAGE]))
+    profiled = [one for one in results if one.trial == _OWN_PAGE]
+    DOCUMENT.with_name("profiles.md").write_text(profiles_as_markdown(profiled))
     comparisons = [one for result in results for one in result.comparisons]
     DOCUMENT.with_suffix(".svg").write_text(plot.ratios(comparisons))
     for result in results:
@@ -94,12 +107,25 @@ def as_markdown(results: list[Result]) -> str:
     return "".join([*parts, _METHODS, f"\n## The machine\n\n{_facts(machine)}"])
 
 
+def profiles_as_markdown(results: list[Result]) -> str:
+    """Return the text of the page of profiles."""
+    if not results:
+        return f"{_PROFILES}\nNot measured: `scripts/bench {_OWN_PAGE}` does.\n"
+    return "".join(
+        [
+            _PROFILES,
+            *(_section(result, result.machine) for result in results),
+            f"\n## The machine\n\n{_facts(results[-1].machine)}",
+        ]
+    )
+
+
 def as_text(result: Result) -> str:
     """Return a result for the terminal."""
     lines = []
     for table in result.tables:
         lines.append(f"{table.title} ({table.unit})")
-        lines += [f"  {row[0]:28} {row[1]:>10}  {row[2]}" for row in _series_rows(table)]
+        lines += [f"  {row[0]:28} {row[1]:>10}  {row[2]}" for row in _series_rows(table, "round")]
     for one in result.comparisons:
         verdict = "reached" if one.reached else "NOT REACHED"
         lines.append(f"{one.goal.work}, against {one.goal.against}: {_told(one)} — {verdict}")
@@ -127,8 +153,9 @@ def _told(one: Comparison) -> str:
 
 def _ratio(one: Comparison) -> str:
     """Return the median ratio, and the least and the greatest of a round."""
-    spread = f" ({one.spread[0]:.2f} to {one.spread[1]:.2f})" if one.spread else ""
-    return f"{one.ratio:.2f} x{spread}"
+    if not one.spread:
+        return f"{one.ratio:.2f} x (measured once)"
+    return f"{one.ratio:.2f} x ({one.spread[0]:.2f} to {one.spread[1]:.2f})"
 
 
 def _shortfall(short: list[Comparison]) -> str:
@@ -145,8 +172,10 @@ def _section(result: Result, machine: dict[str, str]) -> str:
     if any(table.title in result.curves for table in result.tables):
         lines.append(f"\n![curves](benchmarks-{result.trial}.svg)\n")
     for table in result.tables:
-        lines.append(f"\n| {table.title} | median {table.unit} | rounds |\n| --- | --- | --- |\n")
-        lines += [f"| {' | '.join(row)} |\n" for row in _series_rows(table)]
+        of = "point" if table.title in result.curves else "round"
+        head = f"{table.title} | median {table.unit} | {_SPREADS[of]}"
+        lines.append(f"\n| {head} |\n| --- | --- | --- |\n")
+        lines += [f"| {' | '.join(row)} |\n" for row in _series_rows(table, of)]
     if result.machine != machine:
         lines.append("\nMeasured on another machine, or with other versions:\n\n")
         lines.append(_facts(result.machine))
@@ -168,22 +197,27 @@ def _facts(machine: dict[str, str]) -> str:
     return "".join(f"- {name}: {value}\n" for name, value in machine.items())
 
 
-def _series_rows(table: Table) -> list[tuple[str, str, str]]:
+def _series_rows(table: Table, of: str) -> list[tuple[str, str, str]]:
     rows = []
     for one in table.series:
         if one.values:
-            rows.append((one.system, _number(one.median), _spread(one.values)))
+            rows.append((one.system, _number(one.median), _spread(one.values, of)))
         else:
             rows.append((one.system, "failed", one.failure))
     return rows
 
 
-def _spread(values: list[float]) -> str:
-    """Return all values, or of many the 95th percentile and the greatest."""
-    if len(values) <= _MOST_ROUNDS:
+def _spread(values: list[float], of: str) -> str:
+    """Return the least and the greatest value, or each point of a curve."""
+    if of == "point":
         return ", ".join(_number(value) for value in values)
-    high = sorted(values)[round(0.95 * (len(values) - 1))]
-    return f"{len(values):,} values, 95 % up to {_number(high)}, all up to {_number(max(values))}"
+    if len(values) == 1:
+        return "measured once"
+    least, greatest = _number(min(values)), _number(max(values))
+    if len(values) <= _MOST_ROUNDS:
+        return f"{least} to {greatest}, {len(values)} values"
+    high = _number(sorted(values)[round(0.95 * (len(values) - 1))])
+    return f"{least} to {greatest}, 95 % up to {high}, {len(values):,} values"
 
 
 def _number(value: float) -> str:

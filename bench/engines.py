@@ -1,7 +1,7 @@
 """What each engine gives by itself: ResNet-18 over decoded tensors, loaded as a worker loads it.
 
-`python -m bench.engines FILE ENGINE DTYPE BATCH SECONDS` prints images per second; FILE is a
-model's file, or a state_dict of bench/projects/resnet18.
+`python -m bench.engines FILE ENGINE DTYPE BATCH ROUNDS` prints images per second in each of so many
+rounds of a second; FILE is a model's file, or a state_dict of bench/projects/resnet18.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from bench.results import Result, Series, Table, beside_first
 from bench.rounds import Effort
 
 _BATCHES = (1, 8)
+_ROUND = 1.0  # seconds: an engine alone is steady
 _PHOTOS = 20  # of random weights; how well int8 agrees on trained ones, `rotation` tells
 _CLASS = BENCH / "projects" / "resnet18" / "model_defs"
 # Engine and dtype → the format that `marsmith export` writes for it; empty: from the class itself.
@@ -43,7 +45,7 @@ _ENGINES = {
 
 
 def engines(effort: Effort) -> Result:
-    """Measure all engines on all cores, in turn, with one picture and with eight at a time."""
+    """Measure all engines on all cores, one after the other, with one and eight pictures."""
     weights = WEIGHTS["resnet18"]
     tasks.write_resnet18_weights(weights)
     project = make_project(Setup("resnet18", "resnet18"))
@@ -60,10 +62,9 @@ def engines(effort: Effort) -> Result:
             except SystemFailedError as error:
                 for batch in _BATCHES:
                     series[engine, dtype, batch].failure = str(error)
-    for _ in range(effort.rounds):
-        for (engine, dtype, batch), one in series.items():
-            if not one.failure:
-                _measure(one, files[engine, dtype], engine, dtype, batch, effort.seconds)
+    for (engine, dtype, batch), one in series.items():
+        if not one.failure:
+            _measure(one, files[engine, dtype], engine, dtype, batch, effort.rounds)
     tables = [
         Table(
             f"images/s, batches of {batch}",
@@ -89,10 +90,8 @@ def _exported(project: Path, kind: str, dtype: str) -> Path:
     return ARTIFACTS / f"{stem}{endings[kind]}"
 
 
-def _measure(
-    series: Series, file: Path, engine: str, dtype: str, batch: int, seconds: float
-) -> None:
-    words = [str(file), engine, dtype, str(batch), str(seconds)]
+def _measure(series: Series, file: Path, engine: str, dtype: str, batch: int, rounds: int) -> None:
+    words = [str(file), engine, dtype, str(batch), str(rounds)]
     result = subprocess.run(  # noqa: S603
         [sys.executable, "-m", "bench.engines", *words],
         cwd=ROOT,
@@ -103,10 +102,10 @@ def _measure(
     if result.returncode:
         series.failure = (result.stderr.strip().splitlines() or ["it gave no reason"])[-1]
     else:
-        series.values.append(float(result.stdout.splitlines()[-1]))
+        series.values += map(float, result.stdout.splitlines()[-1].split())
 
 
-def _images_per_second(file: Path, engine: str, dtype: str, batch: int, seconds: float) -> float:
+def _images_per_second(file: Path, engine: str, dtype: str, batch: int, rounds: int) -> list[float]:
     import torch
 
     sys.path[:0] = [str(ROOT / "handlers"), str(_CLASS)]
@@ -119,14 +118,18 @@ def _images_per_second(file: Path, engine: str, dtype: str, batch: int, seconds:
     pictures = run.stack([torch.randn(3, 224, 224).numpy() for _ in range(batch)])
     for _ in range(5):
         run(pictures)
+    return [_rate(lambda: run(pictures)) * batch for _ in range(rounds)]
+
+
+def _rate(step: Callable[[], Any]) -> float:
     begin, count = time.perf_counter(), 0
-    while time.perf_counter() - begin < seconds:
-        run(pictures)
-        count += batch
+    while time.perf_counter() - begin < _ROUND:
+        step()
+        count += 1
     return count / (time.perf_counter() - begin)
 
 
 if __name__ == "__main__":
     path, *words = sys.argv[1:]
-    rate = _images_per_second(Path(path), words[0], words[1], int(words[2]), float(words[3]))
-    print(rate)  # noqa: T201
+    rates = _images_per_second(Path(path), words[0], words[1], int(words[2]), int(words[3]))
+    print(*rates)  # noqa: T201

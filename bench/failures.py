@@ -17,5 +17,9 @@ class BenchError(click.ClickException):
         return f"{self.message}\n  hint: {self.hint}"
 
 
+class TooLongError(Exception):
+    """A trial has taken more time than it may: it is lost, the others go on."""
+
+
 class SystemFailedError(Exception):
     """One of the systems failed: its part of a comparison is lost, the others go on."""

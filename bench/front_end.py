@@ -33,27 +33,28 @@ _SETTINGS: dict[str, dict[str, str]] = {
 
 
 def front_end(effort: Effort) -> Result:
-    """Serve digits with each choice anew in every round, and see what the front end spends."""
+    """Serve digits with each choice, and see what the front end spends."""
     quantities = ("requests/s", "p99", "memory", "processor time a request")
     units = ("requests/s", "ms", "MB", "us")
     tables = [
         Table(f"{quantity}, 64 connections", unit, [Series(name) for name in _SETTINGS])
         for quantity, unit in zip(quantities, units, strict=True)
     ]
-    for _ in range(effort.rounds):
-        for place, (name, settings) in enumerate(_SETTINGS.items()):
-            try:
-                values = _values(SETUPS["digits"], settings, effort)
-            except SystemFailedError as error:
-                for table in tables:
-                    table.series[place].failure = f"{name}: {error}"
-                continue
-            for table, value in zip(tables, values, strict=True):
-                table.series[place].values.append(value)
+    for place, settings in enumerate(_SETTINGS.values()):
+        try:
+            rounds = _rounds(SETUPS["digits"], settings, effort)
+        except SystemFailedError as error:
+            for table in tables:
+                table.series[place].failure = str(error)
+            continue
+        for table, values in zip(tables, zip(*rounds, strict=True), strict=True):
+            table.series[place].values += values
     return Result("front-end", tables, notes=[beside_first(table) for table in tables])
 
 
-def _values(setup: Setup, settings: dict[str, str], effort: Effort) -> tuple[float, ...]:
+def _rounds(
+    setup: Setup, settings: dict[str, str], effort: Effort
+) -> list[tuple[float, float, float, float]]:
     folder = make_project(setup)
     config = folder / "config.properties"
     kept = [line for line in config.read_text().splitlines() if line.split("=")[0] not in settings]
@@ -63,15 +64,19 @@ def _values(setup: Setup, settings: dict[str, str], effort: Effort) -> tuple[flo
     try:
         system.start()
         measure(system, _CONNECTIONS, effort.warm_up)
-        java = _java(system)
-        before = sum(java.cpu_times()[:2])
-        load = measure(system, _CONNECTIONS, effort.seconds)
-        spent = sum(java.cpu_times()[:2]) - before
-        requests = load.requests_per_second * effort.seconds
-        held = java.memory_full_info().pss / 1e6
-        return load.requests_per_second, load.p99, held, 1e6 * spent / requests
+        return [_round(system, effort.seconds) for _ in range(effort.rounds)]
     finally:
         system.stop()
+
+
+def _round(system: System, seconds: float) -> tuple[float, float, float, float]:
+    java = _java(system)
+    before = sum(java.cpu_times()[:2])
+    load = measure(system, _CONNECTIONS, seconds)
+    spent = sum(java.cpu_times()[:2]) - before
+    held = java.memory_full_info().pss / 1e6
+    requests = load.requests_per_second * seconds
+    return load.requests_per_second, load.p99, held, 1e6 * spent / requests
 
 
 def _java(system: System) -> psutil.Process:

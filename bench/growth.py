@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 import click
 
@@ -27,11 +28,13 @@ _CONNECTIONS = (1, 4, 16, 64, 256)
 _MODELS = (1, 2, 4, 8)
 _SIDES = (28, 256, 1000, 2000, 3464, 4899)  # pixels of square pictures: to 24 megapixels
 _SIZE_CONNECTIONS = 4
+_SIZE_WARM_UP = 3.0  # seconds; it is the picture that takes the time
 _MODEL_CONNECTIONS = 64
 _WARM_UP_CONNECTIONS = 32  # TorchServe's own queue holds 100 requests, and refuses one more
 # How much more than in proportion a cost may grow between two points: what two runs of the same
 # differ by here.
 _NOISE = 1.15
+Point = list[Load]  # one load a round
 
 
 def growth(effort: Effort) -> Result:
@@ -50,23 +53,27 @@ def _connections(effort: Effort) -> tuple[list[Table], Sequence[float], Comparis
     systems = [marsmith_server("digits", cases), stock_server("digits", cases)]
     loads = {system.name: _over(system, _CONNECTIONS, effort) for system in systems}
     tables = _tables("over connections", loads)
-    p99 = [load.p99 for load in loads[systems[0].name]]
+    p99 = [[load.p99 for load in point] for point in loads[systems[0].name]]
     return tables, _CONNECTIONS, _linear("p99 over 1 to 256 connections", _CONNECTIONS, p99)
 
 
-def _over(system: System, connections: Sequence[int], effort: Effort) -> list[Load]:
+def _over(system: System, connections: Sequence[int], effort: Effort) -> list[Point]:
     """Measure with ever more connections, as far as the system gets."""
-    loads: list[Load] = []
+    loads: list[Point] = []
     try:
         system.start()
         measure(system, min(_WARM_UP_CONNECTIONS, max(connections)), effort.warm_up)
         for count in connections:
-            loads.append(measure(system, count, effort.seconds))
+            loads.append(_rounds(system, count, effort))
     except SystemFailedError as error:
         click.echo(f"  {system.name} failed: {error}", err=True)
     finally:
         system.stop()
     return loads
+
+
+def _rounds(system: System, connections: int, effort: Effort) -> Point:
+    return [measure(system, connections, effort.seconds) for _ in range(effort.rounds)]
 
 
 def _models(effort: Effort) -> tuple[list[Table], Sequence[float], Comparison]:
@@ -79,8 +86,7 @@ def _models(effort: Effort) -> tuple[list[Table], Sequence[float], Comparison]:
         system = _several(folder, names[:count])
         loads += _over(system, [_MODEL_CONNECTIONS], effort)
     tables = _tables("over models", {"Marsmith": loads})
-    times = [1 / load.requests_per_second for load in loads]
-    return tables, _MODELS, _linear("time per request over 1 to 8 models", _MODELS, times)
+    return tables, _MODELS, _linear("time per request over 1 to 8 models", _MODELS, _times(loads))
 
 
 def _several(folder: Path, names: Sequence[str]) -> System:
@@ -91,26 +97,45 @@ def _several(folder: Path, names: Sequence[str]) -> System:
 
 def _sizes(effort: Effort) -> tuple[list[Table], Sequence[float], Comparison]:
     pixels = [side * side / 1e6 for side in _SIDES]
-    loads = []
     system = marsmith_server("resnet18", tasks.sized_photo(_SIDES[0]))
-    for side in _SIDES:
-        system.cases = tasks.sized_photo(side)
-        loads += _over(system, [_SIZE_CONNECTIONS], effort)
+    loads = []
+    try:
+        system.start()
+        for side in _SIDES:
+            system.ask(tasks.sized_photo(side))
+            measure(system, _SIZE_CONNECTIONS, min(effort.warm_up, _SIZE_WARM_UP))
+            loads.append(_rounds(system, _SIZE_CONNECTIONS, effort))
+    except SystemFailedError as error:
+        click.echo(f"  {system.name} failed: {error}", err=True)
+    finally:
+        system.stop()
     tables = _tables("over megapixels", {"Marsmith": loads})
-    times = [1 / load.requests_per_second for load in loads]
-    return tables, pixels, _linear("time per request over 28 px to 24 MP", pixels, times)
+    return tables, pixels, _linear("time per request over 28 px to 24 MP", pixels, _times(loads))
 
 
-def _tables(over: str, loads: dict[str, list[Load]]) -> list[Table]:
+def _times(points: Sequence[Point]) -> list[list[float]]:
+    return [[1 / load.requests_per_second for load in point] for point in points]
+
+
+def _tables(over: str, loads: dict[str, list[Point]]) -> list[Table]:
+    """Show the median of each point."""
     rates = [
-        Series(name, [one.requests_per_second for one in many]) for name, many in loads.items()
+        Series(name, [median(one.requests_per_second for one in point) for point in many])
+        for name, many in loads.items()
     ]
-    p99 = [Series(name, [one.p99 for one in many]) for name, many in loads.items()]
+    p99 = [
+        Series(name, [median(one.p99 for one in point) for point in many])
+        for name, many in loads.items()
+    ]
     return [Table(f"requests/s {over}", "requests/s", rates), Table(f"p99 {over}", "ms", p99)]
 
 
-def _linear(work: str, amounts: Sequence[float], costs: Sequence[float]) -> Comparison:
+def _linear(work: str, amounts: Sequence[float], costs: Sequence[Sequence[float]]) -> Comparison:
+    """Compare the growth of the medians; the spread is that of the rounds."""
     goal = Goal(f"growth: {work}", "linear growth", _NOISE, at_most=True)
     if len(costs) != len(amounts):
         return Comparison(goal, "Marsmith", "", None, "some points are missing")
-    return Comparison(goal, "Marsmith", "linear", worst_growth(amounts, costs))
+    rounds = [worst_growth(amounts, values) for values in zip(*costs, strict=True)]
+    ratio = worst_growth(amounts, [median(values) for values in costs])
+    spread = [min(ratio, *rounds), max(ratio, *rounds)]
+    return Comparison(goal, "Marsmith", "linear", ratio, spread=spread)

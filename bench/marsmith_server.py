@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from bench.answers import Case
@@ -78,16 +79,23 @@ SETUPS = {
 
 
 def marsmith_server(task: str, cases: Sequence[Case], name: str = "Marsmith") -> System:
-    """Return Marsmith with the archive of a task, built anew."""
+    """Return Marsmith with the archive of a task, built anew in this run."""
+    folder, notes = built(task)
+    system = marsmith_system(folder, [SETUPS[task].archive], cases, name)
+    system.notes = notes
+    return system
+
+
+@cache  # several trials serve the same, and an export takes a minute
+def built(task: str) -> tuple[Path, list[str]]:
+    """Build and export; return the project's folder, and how well the exported model agrees."""
     setup = SETUPS[task]
-    folder = make_project(setup)
+    folder = make_project(setup, task)
     marsmith(folder, "build", setup.built)
     if not PHOTOS.exists():
         write_photos(PHOTOS)
     said = [marsmith(folder, *arguments) for arguments in setup.commands]
-    system = marsmith_system(folder, [setup.archive], cases, name)
-    system.notes = [line.strip() for text in said for line in text.splitlines() if "agree" in line]
-    return system
+    return folder, [line.strip() for text in said for line in text.splitlines() if "agree" in line]
 
 
 def marsmith_system(
@@ -116,10 +124,10 @@ def repeat_archive(archives: Path, name: str, count: int) -> list[str]:
     return names
 
 
-def make_project(setup: Setup) -> Path:
+def make_project(setup: Setup, name: str = "") -> Path:
     """Copy the project of a setup, with the handlers and weights of now, and return its folder."""
     source = BENCH / "projects" / setup.project if setup.project else ROOT
-    folder = WORK / "projects" / (setup.project or "repository")
+    folder = WORK / "projects" / (name or setup.project or "repository")
     shutil.rmtree(folder, ignore_errors=True)
     for root, names in ((ROOT, _SHARED), (source, _OWN)):
         for name in names:

@@ -12,6 +12,7 @@ from bench.environments import environment
 from bench.places import BENCH, ROOT, WORK
 from bench.systems import Request, System, post_form, post_raw
 
+_WARM_UP = 2.0  # seconds: nothing is compiled in Python
 _PATHS = ("", "handlers", "model_defs", "bench/projects/resnet18/model_defs")
 WEIGHTS = {"digits": ROOT / "weights" / "convnet.pth", "resnet18": WORK / "resnet18.pth"}
 
@@ -97,7 +98,13 @@ def peer_server(
         **(extra or {}),
     }
     return System(
-        peer.name, cases, command, peer.request, variables, busy_when_idle=peer.busy_when_idle
+        peer.name,
+        cases,
+        command,
+        peer.request,
+        variables,
+        busy_when_idle=peer.busy_when_idle,
+        warm_up=_WARM_UP,
     )
 
 

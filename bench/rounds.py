@@ -1,4 +1,7 @@
-"""Alternating rounds: every system is measured once in each, so none has the quiet minute."""
+"""Alternating rounds: every system is measured once in each, so none has the quiet minute.
+
+Systems that keep cores busy while they are idle come last, each alone.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ class Effort:
 
     rounds: int = 5
     seconds: float = 5.0
-    warm_up: float = 15.0  # Java compiles its code again after some 10,000 requests
+    warm_up: float = 6.0  # Java compiles its code again after some 10,000 requests
 
 
 FULL = Effort()
@@ -64,10 +67,13 @@ class Bout:
             for number in range(self._effort.rounds):
                 click.echo(f"  round {number + 1} of {self._effort.rounds}", err=True)
                 self.busy.append(psutil.cpu_percent(_LOOK))
-                for system in self._systems:
-                    self._try(system, self._alone if system.busy_when_idle else self._round)
+                for system in steady:
+                    self._try(system, self._round)
                 for name, measure_loop in self._loops.items():
                     self._run_loop(name, measure_loop)
+        for system in self._systems:
+            if system.busy_when_idle:
+                self._try(system, self._alone)
 
     @property
     def warnings(self) -> list[str]:
@@ -81,7 +87,7 @@ class Bout:
         click.echo(f"  starting {system.name}", err=True)
         system.start()
         connections = self._connections if self._connections > 1 else _WARM_UP_CONNECTIONS
-        measure(system, connections, self._effort.warm_up)
+        measure(system, connections, min(self._effort.warm_up, system.warm_up))
 
     def _round(self, system: System) -> None:
         load = measure(system, self._connections, self._effort.seconds)
@@ -90,7 +96,8 @@ class Bout:
     def _alone(self, system: System) -> None:
         try:
             self._start(system)
-            self._round(system)
+            for _ in range(self._effort.rounds):
+                self._round(system)
         finally:
             system.stop()
 

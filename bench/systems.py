@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
 
-import httpx
+import httpx2
 import psutil
 
 from bench.answers import Case
@@ -63,17 +63,24 @@ class System:
     request: Callable[[Case], Request]
     environment: Mapping[str, str] = field(default_factory=dict)
     busy_when_idle: bool = False  # runs alone then, so that the others do not pay for it
+    warm_up: float = float("inf")  # seconds that are enough for it
     paths: Sequence[str] = ()  # asked in turn under load; empty: the one that `request` says
     notes: Sequence[str] = ()  # what is reported beside its numbers
     url: str = ""
     process: subprocess.Popen[bytes] | None = None
     _folder: Path = Path()
     _turns: Iterator[Case] = field(init=False)
-    _client: httpx.Client = field(default_factory=lambda: httpx.Client(trust_env=False, timeout=60))
+    _client: httpx2.Client = field(
+        default_factory=lambda: httpx2.Client(trust_env=False, timeout=60)
+    )
 
     def __post_init__(self) -> None:
         """Begin with the first case."""
-        self._turns = cycle(self.cases)
+        self.ask(self.cases)
+
+    def ask(self, cases: Sequence[Case]) -> None:
+        """Ask these from now on."""
+        self.cases, self._turns = cases, cycle(cases)
 
     def launch(self) -> None:
         """Start the process, without waiting for anything."""
@@ -139,7 +146,7 @@ class System:
             answer = self._client.post(
                 self.url + request.path, content=request.body, headers=headers
             )
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             return f"no answer ({type(error).__name__})"
         if answer.status_code != 200:
             return f"status {answer.status_code}: {answer.text[:200]}"

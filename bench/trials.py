@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import click
@@ -15,6 +17,7 @@ from bench import (
     figure,
     first_model,
     front_end,
+    gateway,
     gpu,
     growth,
     http_trials,
@@ -24,11 +27,13 @@ from bench import (
     start,
     stock_settings,
 )
-from bench.failures import SystemFailedError
+from bench.failures import TooLongError
 from bench.machine import machine
 from bench.peer_servers import PEERS
 from bench.results import Result, save
 from bench.rounds import Effort
+
+_LONGEST = 600.0  # seconds of a trial
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,7 @@ TRIALS: dict[str, Trial] = {
     ),
     "memory": Trial("memory of a further worker, against TorchServe's", memory.memory),
     "engines": Trial("ResNet-18 by each engine alone", engines.engines),
+    "gateway": Trial("the gateway, against marsmith serve and peers", gateway.gateway),
     "gpu": Trial("ResNet-50 on a GPU, against eager PyTorch fed by Pillow", gpu.gpu),
     "front-end": Trial("settings of TorchServe's front end", front_end.front_end),
     "profiles": Trial("where the time goes in what falls short", profiles.profiles),
@@ -66,19 +72,37 @@ TRIALS: dict[str, Trial] = {
 
 
 def run(name: str, effort: Effort) -> Result:
-    """Run a trial and keep its result."""
-    click.echo(f"{name}: {TRIALS[name].summary}", err=True)
+    """Run a trial and keep its result; whatever goes wrong is its result as well."""
+    click.echo(f"{time.strftime('%H:%M:%S')} {name}: {TRIALS[name].summary}", err=True)
     try:
-        result = TRIALS[name].run(effort)
-    except SystemFailedError as error:  # before the rounds: an archive cannot be made
-        click.echo(f"  not measured: {error}", err=True)
-        result = Result(name, notes=[f"Not measured: {error}"])
+        with _at_most(_LONGEST):
+            result = TRIALS[name].run(effort)
+    except Exception as error:  # one trial's failure is no reason to lose the others
+        told = str(error) or type(error).__name__
+        click.echo(f"  not measured: {told}", err=True)
+        result = Result(name, notes=[f"Not measured: {told}"])
     result.date = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     words = ["scripts/bench", name, "--rounds", str(effort.rounds)]
     result.command = shlex.join([*words, "--seconds", f"{effort.seconds:g}"])
     result.machine = machine()
     save(result)
     return result
+
+
+@contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    """Raise TooLongError in the block when the time is over; its servers are stopped on the way."""
+
+    def end(_: int, __: object) -> None:
+        raise TooLongError(f"it took more than {seconds / 60:.0f} minutes")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def run_quick(effort: Effort) -> Result:

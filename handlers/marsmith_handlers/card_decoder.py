@@ -19,7 +19,7 @@ from torchvision.io import ImageReadMode, decode_jpeg
 from marsmith_handlers.image_codec import Picture, opened, orientation
 from marsmith_handlers.image_config import ImageConfig
 from marsmith_handlers.image_request import RequestError
-from marsmith_handlers.picture_cost import lacks_end_mark, scanned_pixels
+from marsmith_handlers.picture_cost import scans
 
 logger = logging.getLogger(__name__)
 
@@ -74,8 +74,9 @@ class CardDecoder:
             return None
         try:
             image = opened(body, max_pixels)
-            cheap = scanned_pixels(body) // self._config.max_scans <= max_pixels
-            whole = cheap and not lacks_end_mark(body)
+            found = scans(body)
+            cheap = found.pixels // self._config.max_scans <= max_pixels
+            whole = cheap and not found.lacks_end_mark
         except RequestError:  # the CPU meets it as well, and says so
             return None
         plain = image.format == "JPEG" and image.mode in _MODES and orientation(image) == 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from marsmith_handlers.av1_size import coded_pixels
 from marsmith_handlers.image_request import RequestError
@@ -34,38 +35,41 @@ _TOO_MANY = RequestError(
 )
 
 
-def decoded_pixels(body: bytes, max_scans: int) -> int:
-    """Return how many pixels a file makes its decoder go over, where its size may hide that.
+class Scans(NamedTuple):
+    """What a file makes its decoder go over, where its size may hide that."""
+
+    pixels: int  # of all scans of a JPEG; 0 for other kinds
+    lacks_end_mark: bool = False  # it is a JPEG of one pass that ends without its end mark
+
+
+def decoded(body: bytes, max_scans: int) -> Scans:
+    """Return the pixels that count for a file, where its size may hide them: some scans are free.
 
     Raises RequestError (413) for files that cannot be opened cheaply, whatever their size.
     """
     if body[4:8] != b"ftyp":
-        return scanned_pixels(body) // max_scans
+        found = scans(body)
+        return found._replace(pixels=found.pixels // max_scans)
     try:
-        return coded_pixels(body, _MOST_PARTS) // _CODED_TIMES
+        return Scans(coded_pixels(body, _MOST_PARTS) // _CODED_TIMES)
     except ValueError:
         raise _TOO_MANY from None
 
 
-def scanned_pixels(body: bytes) -> int:
-    """Return how many pixels the scans of a JPEG go over, 0 for other kinds.
+def scans(body: bytes) -> Scans:
+    """Read how often a decoder goes over a file's pixels.
 
     Raises RequestError (413) for files that cannot be opened cheaply, whatever their size.
     """
     if body.startswith(b"\xff\xd8"):
-        return _jpeg(body)[0]
+        return _jpeg(body)
     if body[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return _tiff(body)
+        return Scans(_tiff(body))
     if body[:6] in (b"GIF87a", b"GIF89a"):
         _require_small_comments(body)
     elif re.match(rb"P[1-6]\s", body):
         _require_cheap_ppm(body)
-    return 0
-
-
-def lacks_end_mark(body: bytes) -> bool:
-    """Whether a JPEG of one pass ends without its end mark."""
-    return body.startswith(b"\xff\xd8") and _jpeg(body)[1]
+    return Scans(0)
 
 
 def without_text(body: bytes) -> bytes:
@@ -103,8 +107,7 @@ def _chunks(body: bytes) -> Iterator[tuple[bytes, int, int]]:
         start = end
 
 
-def _jpeg(body: bytes) -> tuple[int, bool]:
-    """Return the pixels of all scans, and whether it is of one pass and lacks its end mark."""
+def _jpeg(body: bytes) -> Scans:
     place, parts, pixels, scanned, baseline = 2, 0, 0, 0, False
     while (found := _SCAN_END.search(body, place)) is not None:
         parts += 1
@@ -112,7 +115,7 @@ def _jpeg(body: bytes) -> tuple[int, bool]:
             raise _TOO_MANY
         marker, place = body[found.end() - 1], found.end()
         if marker == _END:
-            return scanned, False
+            return Scans(scanned)
         if marker in _ALONE:
             continue
         if marker in _FRAMES:
@@ -121,7 +124,7 @@ def _jpeg(body: bytes) -> tuple[int, bool]:
         if marker == _SCAN:
             scanned += max(pixels, _LEAST_SCAN)
         place += int.from_bytes(body[place : place + 2], "big")
-    return scanned, baseline and scanned > 0
+    return Scans(scanned, baseline and scanned > 0)
 
 
 def _entries(data: bytes) -> Iterator[tuple[int, int, list[int]]]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import click
 
 from marsmith.building.building import stale_warning
 from marsmith.cli.completion import complete_archives
+from marsmith.cli.gateway_access import access_options
+from marsmith.cli.gateway_keys import key
 from marsmith.cli.options import Number
 from marsmith.cli.output import examples, print_findings
 from marsmith.cli.progress import working
@@ -85,9 +87,11 @@ def gateway() -> None:
     help="Serve only archives signed with this key (marsmith sign).",
 )
 @click.option("--fresh", is_flag=True, help="Serve the built archives, not the deployed versions.")
+@access_options
 @click.pass_context
 def run(
     context: click.Context,
+    /,
     names: tuple[str, ...],
     backend: BackendName | None,
     urls: tuple[str, ...],
@@ -98,6 +102,7 @@ def run(
     timeout: float,
     public_key: Path | None,
     fresh: bool,
+    **access: Any,
 ) -> None:
     """Answer for the archives NAME, for all of archives.toml, or for files.
 
@@ -115,6 +120,7 @@ def run(
         backend=backend,
         urls=urls,
         torchserve_ports=torchserve_ports,
+        **access,
     )
     stopping = stop_command(context, project)
     with working("starting the gateway; waiting for the models to load") as progress:
@@ -133,6 +139,9 @@ def run(
         click.echo(outcome.printed, err=True, nl=False)
         sys.exit(outcome.status)
     _print_ready(outcome, stopping)
+
+
+gateway.add_command(key)
 
 
 def _print_ready(state: ServerState, stopping: str) -> None:

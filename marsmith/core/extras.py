@@ -15,7 +15,7 @@ MODULES: dict[Extra, tuple[str, ...]] = {
     "openvino": ("openvino", "nncf"),
     "tune": ("optuna",),
     "heif": ("pillow_heif",),
-    "gateway": ("starlette", "uvicorn", "httptools", "uvloop"),
+    "gateway": ("starlette", "uvicorn", "uvloop"),
     "otel": ("opentelemetry",),
 }
 

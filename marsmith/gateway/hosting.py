@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from marsmith.core.installed import require
+from marsmith.gateway.access.exposure import guard_gateway, key_file
 from marsmith.gateway.options import DEFAULT_PORT, GatewayOptions
 from marsmith.gateway.server import GatewayServer
 from marsmith.project.project import Project
@@ -16,7 +17,7 @@ from marsmith.server.pinned_archives import store_of
 from marsmith.server.start_plan import StartPlan, plan_start
 from marsmith.server.state import running_servers, server_folder
 from marsmith.torchserve.ports import free_ports
-from marsmith.torchserve.properties import addresses
+from marsmith.torchserve.properties import Address, addresses
 
 
 class GatewayHosting:
@@ -45,25 +46,53 @@ class GatewayHosting:
             return StartPlan(project, properties, [])
         return plan_start(project, options, properties)
 
+    def guard(self, project: Project, options: ServeOptions, properties: dict[str, str]) -> Guard:
+        """Decide who is let in."""
+        chosen = _own(options)
+        places = _listeners(project, chosen, properties).values()
+        return guard_gateway(project, chosen, properties, [*places])
+
     def host(self, plan: StartPlan, guarded: Guard, options: ServeOptions) -> Host:
         """Prepare one. Raises MissingExtraError without the packages that it needs."""
         require("a gateway", "gateway", "starlette")
         chosen = _own(options)
         project, port = plan.project, plan.port
-        listeners = {"gateway": addresses(guarded.properties)[0]}
-        if chosen.torchserve_ports:
-            theirs = addresses(server_properties(project, None))
-            listeners |= dict(zip(("inference", "management", "metrics"), theirs, strict=False))
         return GatewayServer(
             project.root,
             guarded.properties | plan.snapshot(),
             store_of(project, port),
             plan.files,
             server_folder(project, port),
-            listeners,
+            _listeners(project, chosen, guarded.properties),
+            _grpc_listeners(project, chosen, guarded.properties),
             backend=_backend(project, chosen),
-            options=asdict(chosen) | {"public_key": str(chosen.public_key or "")},
+            options=asdict(chosen)
+            | {
+                "public_key": str(chosen.public_key or ""),
+                "keys": str(key_file(project, chosen.keys)),
+            },
         )
+
+
+def _listeners(
+    project: Project, options: GatewayOptions, properties: dict[str, str]
+) -> dict[str, Address]:
+    """Return where it listens, by the names of its listeners."""
+    listeners = {"gateway": addresses(properties)[0]}
+    if options.torchserve_ports:
+        theirs = addresses(server_properties(project, None))
+        listeners |= dict(zip(("inference", "management", "metrics"), theirs, strict=False))
+    return listeners
+
+
+def _grpc_listeners(
+    project: Project, options: GatewayOptions, properties: dict[str, str]
+) -> dict[str, Address]:
+    listeners = {"gateway": addresses(properties)[3]}
+    if options.torchserve_ports:
+        theirs = addresses(server_properties(project, None))[3:]
+        listeners |= dict(zip(("inference", "management"), theirs, strict=True))
+    return listeners
 
 
 def _own(options: ServeOptions) -> GatewayOptions:

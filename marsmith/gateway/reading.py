@@ -15,7 +15,8 @@ from marsmith.gateway.backend import Call
 _URL_ENCODED = "application/x-www-form-urlencoded"
 _PAIR = rb"[\w.%+*~\[\]-]+=[^&=\s{}\"<>]*"
 _FORM = re.compile(rb"%b(&%b)*&?" % (_PAIR, _PAIR))
-_NOT_FOR_HANDLERS = {"authorization", "cookie", "proxy-authorization"}  # secrets of callers
+# Secrets of callers.
+_NOT_FOR_HANDLERS = {"authorization", "cookie", "proxy-authorization", "x-api-key"}
 
 
 async def read_call(

@@ -37,7 +37,7 @@ class Settings:
     listeners: Mapping[str, int] = field(default_factory=dict)  # a listener's name → its descriptor
     keeper: int = -1  # the descriptor of the socket to the keeper of workers
     urls: tuple[str, ...] = ()  # of TorchServes, for that back end; none: this project's
-    grpc: str = ""  # HOST:PORT, if there is gRPC
+    grpc: Mapping[str, str] = field(default_factory=dict)  # a listener's name → HOST:PORT
     options: Mapping[str, Any] = field(default_factory=dict)  # of GatewayOptions
 
 

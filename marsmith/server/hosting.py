@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from marsmith.project.project import Project
-from marsmith.security.hardening import Guard
+from marsmith.security.hardening import Guard, guard
 from marsmith.server.lookup import server_properties
 from marsmith.server.options import ServeOptions
 from marsmith.server.own_folder import OwnFolder
@@ -69,6 +69,9 @@ class Hosting(Protocol):
     ) -> StartPlan:
         """Return what a host will serve."""
 
+    def guard(self, project: Project, options: ServeOptions, properties: dict[str, str]) -> Guard:
+        """Make its properties safe."""
+
     def host(self, plan: StartPlan, guarded: Guard, options: ServeOptions) -> Host:
         """Prepare one for what is planned."""
 
@@ -85,6 +88,10 @@ class TorchServeHosting:
     ) -> StartPlan:
         """Return what it will serve: private copies of archives."""
         return plan_start(project, options, properties)
+
+    def guard(self, project: Project, options: ServeOptions, properties: dict[str, str]) -> Guard:
+        """Close what TorchServe leaves open."""
+        return guard(project, properties, secure=options.secure, tls=options.tls)
 
     def host(self, plan: StartPlan, guarded: Guard, options: ServeOptions) -> Host:
         """Prepare a TorchServe."""

@@ -19,7 +19,7 @@ from marsmith.core.processes import identity, this_system
 from marsmith.project.entries import source_names
 from marsmith.project.project import Project
 from marsmith.security.exposure_rules import asks_for_tokens, token_lifetime
-from marsmith.security.hardening import Guard, guard
+from marsmith.security.hardening import Guard
 from marsmith.security.key_rotation import KeyRotation
 from marsmith.server.change_journal import settle_before_start
 from marsmith.server.hosting import TORCHSERVE, Host, Hosting
@@ -79,7 +79,7 @@ def serve(
             aside = plan.aside
             if options.public_key is not None:
                 plan = plan.verified(options.public_key)
-            guarded = guard(project, properties, secure=options.secure, tls=options.tls)
+            guarded = hosting.guard(project, options, properties)
             return _start(hosting.host(plan, guarded, options), plan, options, guarded, ready)
         finally:
             # A disk may be read-only now: the next serve tidies up.
@@ -156,8 +156,8 @@ def _only_one(project: Project, port: int) -> Iterator[None]:
 
 
 def _rotation(state: ServerState, properties: dict[str, str]) -> AbstractContextManager[object]:
-    """Renew the server's keys before they expire, if it needs any."""
-    if not asks_for_tokens(properties):
+    """Renew TorchServe's keys before they expire, if it needs any."""
+    if state.kind != "torchserve" or not asks_for_tokens(properties):
         return nullcontext()
     certificate = Path(state.certificate) if state.certificate else None
     key_file = Path(state.folder) / KEY_FILE

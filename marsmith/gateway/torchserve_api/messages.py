@@ -12,8 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from marsmith.core.errors import MarsmithError
 from marsmith.gateway.reading import request_id
-from marsmith.gateway.torchserve_api.errors import Refused
+from marsmith.gateway.torchserve_api.errors import Refused, refused
 
 # What it sends with every answer, so that no cache keeps one.
 NEVER_CACHED = {
@@ -37,7 +38,7 @@ class TorchServeEndpoint:
         try:
             response = await self._answering(http)
         except Refused as error:
-            response = _error_response(error, http)
+            response = _error_response(error, request_id(http))
         await response(scope, receive, send)
 
 
@@ -48,14 +49,23 @@ def json_text(values: Any) -> str:
 
 def json_response(values: Any, http: Request, status: int = 200) -> Response:
     """Return JSON as TorchServe sends it."""
-    headers = {"x-request-id": request_id(http), **NEVER_CACHED}
+    return _json(values, request_id(http), status)
+
+
+def _json(values: Any, request_id: str, status: int) -> Response:
+    headers = {"x-request-id": request_id, **NEVER_CACHED}
     body = (json_text(values) + "\n").encode(errors="replace")
     return Response(body, status, headers, "application/json")
 
 
-def _error_response(error: Refused, http: Request) -> Response:
+def refusal(error: MarsmithError, request_id: str) -> Response:
+    """Return an error before any model is asked for, as TorchServe would send it."""
+    return _error_response(refused(error), request_id)
+
+
+def _error_response(error: Refused, request_id: str) -> Response:
     values = {"code": error.status, "type": error.kind, "message": error.message}
-    response = json_response(values, http, error.status)
+    response = _json(values, request_id, error.status)
     if error.retry_after is not None:
         response.headers["retry-after"] = str(error.retry_after)
     return response

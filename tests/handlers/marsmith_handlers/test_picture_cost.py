@@ -14,8 +14,7 @@ from marsmith_handlers.image_codec import open_picture
 from marsmith_handlers.image_request import RequestError
 from marsmith_handlers.picture_cost import (
     ifd_fits,
-    lacks_end_mark,
-    scanned_pixels,
+    scans,
     without_text,
 )
 from PIL import Image, PngImagePlugin
@@ -132,7 +131,7 @@ def test_photos_as_they_are_saved_are_cheap() -> None:
         body = encoded(photo, "JPEG", quality=95, **options)
         picture = open_picture(body, 640 * 480)
         assert picture.cost == 640 * 480
-        assert scanned_pixels(body) <= 12 * 640 * 480
+        assert scans(body).pixels <= 12 * 640 * 480
     for kind in ("TIFF", "GIF", "PPM", "PNG", "WEBP", "BMP"):
         assert open_picture(encoded(photo, kind), 640 * 480).cost == 640 * 480
     tiled = encoded(photo, "TIFF", compression="jpeg")
@@ -151,10 +150,10 @@ def test_scans_of_a_small_picture_count_little() -> None:
 def test_scans_in_a_tiff_count_too() -> None:
     """A TIFF may hold a JPEG for each strip, and each of them many scans."""
     width, height = 6000, 8000
-    scans = b"\xff\xd8" + b"\xff\xda" * 100
+    jpegs = b"\xff\xd8" + b"\xff\xda" * 100
     values = [(256, 4, 1, width), (257, 4, 1, height), (278, 4, 1, height)]
     directory = struct.pack("<H", 3) + b"".join(struct.pack("<HHII", *one) for one in values)
-    assert scanned_pixels(b"II*\0\x08\0\0\0" + directory + bytes(4) + scans) == 100 * 48_000_000
+    assert scans(b"II*\0\x08\0\0\0" + directory + bytes(4) + jpegs).pixels == 100 * 48_000_000
 
 
 @pytest.mark.parametrize("grey", [False, True])
@@ -162,8 +161,8 @@ def test_a_jpeg_without_its_end_mark_is_answered_if_all_pixels_are_there(grey: b
     photo = _noise(50, 30).convert("L" if grey else "RGB")
     body = encoded(photo, "JPEG", quality=90)
     whole = open_picture(body, MOST)
-    assert lacks_end_mark(body[:-2])
-    assert not lacks_end_mark(body)
+    assert scans(body[:-2]).lacks_end_mark
+    assert not scans(body).lacks_end_mark
     assert open_picture(body[:-2], MOST).image.tobytes() == whole.image.tobytes()
     for cut in (20, 200, len(body) // 2):
         with pytest.raises(RequestError) as refusal:

@@ -28,11 +28,12 @@ from marsmith.torchserve.worker_protocol import encode_batch
 def reader() -> Iterator[Any]:
     """TorchServe's module, patched; put back as it was, for other tests."""
     module = importlib.import_module("ts.protocol.otf_message_handler")
-    read, add_time = vars(module)["_retrieve_buffer"], MetricsCacheYamlImpl.add_time
+    kept = {name: vars(module)[name] for name in ("_retrieve_buffer", "retrieve_msg")}
+    add_time = MetricsCacheYamlImpl.add_time
     filters, predict = list(logging.getLogger().filters), Service.predict
     yield module
     Service.predict = predict
-    vars(module)["_retrieve_buffer"] = read
+    vars(module).update(kept)
     MetricsCacheYamlImpl.add_time = add_time
     logging.getLogger().filters[:] = filters
 
