@@ -45,7 +45,7 @@ class _InParts(Response):
         del self.headers["content-length"]
         self._answer = answer
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, _: Scope, __: Receive, send: Send) -> None:
         """Send them. One that fails ends the connection, so that no caller takes it for the end."""
         start = {"type": "http.response.start", "status": self.status_code}
         await send({**start, "headers": self.raw_headers})

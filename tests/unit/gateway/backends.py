@@ -114,7 +114,7 @@ class Models:
         for event in ():
             yield event
 
-    def archive(self, model: str, version: str | None = None) -> Archive | None:
+    def archive(self, model: str, version: str | None = None) -> Archive | None:  # noqa: ARG002
         return None
 
 
