@@ -35,7 +35,7 @@ def answering(endpoint: Endpoint) -> Endpoint:
 
 
 def refusal(error: MarsmithError) -> Response:
-    """Return an error as KServe's protocols say it."""
+    """Return an error as an answer."""
     response = said({"error": sentence(error), "code": error.code}, status_of(error))
     if isinstance(error, GatewayError) and error.retry_after is not None:
         response.headers["retry-after"] = str(error.retry_after)
