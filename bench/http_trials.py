@@ -46,11 +46,11 @@ def _digits(
     theirs = cases if stock == "digits" else tasks.unchecked(cases)
     systems = [marsmith_server("digits", cases)]
     systems += [stock_server(stock, theirs, settings) for settings in (OUT_OF_THE_BOX, BEST)]
-    result = _loaded("digits", systems, _peers(peers, "digits", cases), 64, effort, work=kind)
+    result = loaded("digits", systems, peers_of(peers, "digits", cases), 64, effort, work=kind)
     work = f"digits, {kind}, 64 connections"
-    _compare(result, Goal(work, "TorchServe out of the box", least), [STOCK])
-    _compare(result, Goal(work, "TorchServe at its best settings", 1), [BEST.name])
-    _compare(result, Goal(work, "the best peer", 1.5), [peer.name for peer in peers])
+    compare_in(result, Goal(work, "TorchServe out of the box", least), [STOCK])
+    compare_in(result, Goal(work, "TorchServe at its best settings", 1), [BEST.name])
+    compare_in(result, Goal(work, "the best peer", 1.5), [peer.name for peer in peers])
     return result
 
 
@@ -58,9 +58,9 @@ def one_connection(effort: Effort) -> Result:
     """Measure the latency of digits without other load."""
     cases = tasks.digits()
     systems = [marsmith_server("digits-alone", cases)]
-    result = _loaded("one-connection", systems, _peers(PEERS, "digits", cases), 1, effort)
+    result = loaded("one-connection", systems, peers_of(PEERS, "digits", cases), 1, effort)
     goal = Goal("digits, one connection, p50", "the best peer", 1, at_most=True)
-    _compare(result, goal, [peer.name for peer in PEERS], table=1, less=True)
+    compare_in(result, goal, [peer.name for peer in PEERS], table=1, less=True)
     result.notes.append(
         "Served by ONNX Runtime, the fastest with one small picture (marsmith export), with "
         "batchSize = 1: for a batch that is not full TorchServe's front end waits "
@@ -74,10 +74,10 @@ def resnet18(effort: Effort) -> Result:
     tasks.write_resnet18_weights(WEIGHTS["resnet18"])
     cases = tasks.resnet18()
     systems = [marsmith_server("resnet18", cases), stock_server("resnet18", cases)]
-    result = _loaded("resnet18", systems, _peers(PEERS, "resnet18", cases), 16, effort)
+    result = loaded("resnet18", systems, peers_of(PEERS, "resnet18", cases), 16, effort)
     work = "ResNet-18, 1280x960 JPEG, 16 connections"
-    _compare(result, Goal(work, "TorchServe out of the box", 4), [STOCK])
-    _compare(result, Goal(work, "the best peer, eager", 3), [peer.name for peer in PEERS])
+    compare_in(result, Goal(work, "TorchServe out of the box", 4), [STOCK])
+    compare_in(result, Goal(work, "the best peer, eager", 3), [peer.name for peer in PEERS])
     return result
 
 
@@ -90,16 +90,18 @@ def resnet18_engine(effort: Effort) -> Result:
     peers: dict[str, Callable[[], System]] = {}
     for decoder in ("pillow", "marsmith"):
         extra = {"BENCH_OPENVINO": str(model), "BENCH_DECODER": decoder}
-        peers |= _peers(ENGINE_PEERS, "resnet18", cases, extra, f", OpenVINO, {decoder}'s decoder")
+        peers |= peers_of(
+            ENGINE_PEERS, "resnet18", cases, extra, f", OpenVINO, {decoder}'s decoder"
+        )
     whole = bare_engine.whole_loop(model, cases[0].body)
     loops = {BARE: bare_engine.loop(model), WHOLE: whole}
-    result = _loaded("resnet18-engine", systems, peers, 16, effort, loops)
+    result = loaded("resnet18-engine", systems, peers, 16, effort, loops)
     work = "ResNet-18, 1280x960 JPEG, 16 connections"
     own = [name for name in peers if "pillow" in name]
     lent = [name for name in peers if "marsmith" in name]
-    _compare(result, Goal(work, "the best peer with the same engine", 1.25), own)
-    _compare(result, Goal(work, "the same with our decoder as well", 1.0), lent)
-    _compare(result, Goal(work, "decoding and inferring alone, on all cores", 0.8), [WHOLE])
+    compare_in(result, Goal(work, "the best peer with the same engine", 1.25), own)
+    compare_in(result, Goal(work, "the same with our decoder as well", 1.0), lent)
+    compare_in(result, Goal(work, "decoding and inferring alone, on all cores", 0.8), [WHOLE])
     return result
 
 
@@ -117,18 +119,20 @@ def cartoon(effort: Effort) -> Result:
 
 def _against_stock(task: str, cases: Sequence[Case], goal: Goal, effort: Effort) -> Result:
     systems = [marsmith_server(task, cases), stock_server(task, cases)]
-    result = _loaded(task, systems, {}, 8, effort)
-    _compare(result, goal, [STOCK])
+    result = loaded(task, systems, {}, 8, effort)
+    compare_in(result, goal, [STOCK])
     return result
 
 
-def _peers(
+def peers_of(
     peers: Sequence[Peer],
     task: str,
     cases: Sequence[Case],
     extra: Mapping[str, str] | None = None,
     suffix: str = "",
 ) -> dict[str, Callable[[], System]]:
+    """Return what makes each peer, by its name with `suffix`; `extra` is added to its variables."""
+
     def make(peer: Peer) -> Callable[[], System]:
         named = replace(peer, name=peer.name + suffix)
         return lambda: peer_server(named, task, cases, extra)
@@ -136,7 +140,7 @@ def _peers(
     return {peer.name + suffix: make(peer) for peer in peers}
 
 
-def _loaded(
+def loaded(
     trial: str,
     systems: Sequence[System],
     peers: Mapping[str, Callable[[], System]],
@@ -166,9 +170,16 @@ def _loaded(
     return Result(trial, tables, notes=[*bout.warnings, *notes])
 
 
-def _compare(
-    result: Result, goal: Goal, others: Sequence[str], *, table: int = 0, less: bool = False
+def compare_in(
+    result: Result,
+    goal: Goal,
+    others: Sequence[str],
+    *,
+    table: int = 0,
+    less: bool = False,
+    ours: str = OURS,
 ) -> None:
+    """Add the comparison of ours with the best of others in a table of a result."""
     series = {one.system: one for one in result.tables[table].series}
     theirs = [series[name] for name in others]
-    result.comparisons.append(compare(goal, series[OURS], theirs, less=less))
+    result.comparisons.append(compare(goal, series[ours], theirs, less=less))

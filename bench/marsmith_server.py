@@ -80,14 +80,14 @@ SETUPS = {
 
 def marsmith_server(task: str, cases: Sequence[Case], name: str = "Marsmith") -> System:
     """Return Marsmith with the archive of a task, built anew in this run."""
-    folder, notes = _built(task)
+    folder, notes = built(task)
     system = marsmith_system(folder, [SETUPS[task].archive], cases, name)
     system.notes = notes
     return system
 
 
 @cache  # several trials serve the same, and an export takes a minute
-def _built(task: str) -> tuple[Path, list[str]]:
+def built(task: str) -> tuple[Path, list[str]]:
     """Build and export; return the project's folder, and how well the exported model agrees."""
     setup = SETUPS[task]
     folder = make_project(setup, task)

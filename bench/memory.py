@@ -9,7 +9,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
-import httpx
+import httpx2
 import psutil
 
 from bench import tasks
@@ -95,7 +95,7 @@ def _pss(system: System, model: str, workers: int) -> int:
     """Scale, let every worker answer, and return the bytes that all of them take."""
     address, _, port = system.url.rpartition(":")
     url = f"{address}:{int(port) + 1}/models/{model}"
-    with httpx.Client(trust_env=False, timeout=_PATIENCE) as client:
+    with httpx2.Client(trust_env=False, timeout=_PATIENCE) as client:
         amount = f"min_worker={workers}&max_worker={workers}&synchronous=true"
         client.put(f"{url}?{amount}").raise_for_status()
         deadline = time.monotonic() + _PATIENCE
@@ -115,7 +115,7 @@ def _pss(system: System, model: str, workers: int) -> int:
     return sum(one.memory_full_info().pss for one in held)
 
 
-def _ready(client: httpx.Client, url: str) -> list[int]:
+def _ready(client: httpx2.Client, url: str) -> list[int]:
     (model,) = client.get(url).json()
     return [worker["pid"] for worker in model["workers"] if worker["status"] == "READY"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from bench import tasks
 from bench.failures import SystemFailedError
@@ -20,20 +21,24 @@ def start(effort: Effort) -> Result:
     """Start both in turn with the archive `digits`, and ask until the answer is right."""
     cases = tasks.digits()
     systems = [marsmith_server("digits", cases), stock_server("digits", cases)]
-    times: dict[str, list[float]] = {system.name: [] for system in systems}
-    failures: dict[str, str] = {}
+    series = times_to_answer(systems, effort)
+    table = Table("from the start to the first right answer", "s", series)
+    return Result("start", [table], [compare(_GOAL, series[0], series[1:], less=True)])
+
+
+def times_to_answer(systems: Sequence[System], effort: Effort) -> list[Series]:
+    """Start systems in turn, and ask each until its answer is right; return the seconds."""
+    series = [Series(system.name) for system in systems]
     for number in range(effort.rounds + 1):
-        for system in systems:
+        for system, one in zip(systems, series, strict=True):
             try:
                 seconds = seconds_to_answer(system)
             except SystemFailedError as error:
-                failures[system.name] = str(error)
+                one.failure = str(error)
                 continue
             if number:  # the first time fills the page cache
-                times[system.name].append(seconds)
-    series = [Series(name, times[name], failures.get(name, "")) for name in times]
-    table = Table("from the start to the first right answer", "s", series)
-    return Result("start", [table], [compare(_GOAL, series[0], series[1:], less=True)])
+                one.values.append(seconds)
+    return series
 
 
 def seconds_to_answer(system: System) -> float:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
 
-import httpx
+import httpx2
 import psutil
 
 from bench.answers import Case
@@ -70,7 +70,9 @@ class System:
     process: subprocess.Popen[bytes] | None = None
     _folder: Path = Path()
     _turns: Iterator[Case] = field(init=False)
-    _client: httpx.Client = field(default_factory=lambda: httpx.Client(trust_env=False, timeout=60))
+    _client: httpx2.Client = field(
+        default_factory=lambda: httpx2.Client(trust_env=False, timeout=60)
+    )
 
     def __post_init__(self) -> None:
         """Begin with the first case."""
@@ -144,7 +146,7 @@ class System:
             answer = self._client.post(
                 self.url + request.path, content=request.body, headers=headers
             )
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             return f"no answer ({type(error).__name__})"
         if answer.status_code != 200:
             return f"status {answer.status_code}: {answer.text[:200]}"

@@ -15,7 +15,7 @@ import numpy as np
 from figure_contrast import contrast_of
 from figure_pieces import Floats, Mask, pieces_of
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 LOOK_SIDE = 92  # pixels of the side of what is looked at; if it is no square, its area is the same
 LOOKS = 3  # beyond the first one
@@ -23,6 +23,7 @@ WORTH = 0.6  # a closer look must look at less than this share of the pixels
 MARGIN = 0.34  # ground kept around the figure for a closer look, in figure sides
 FADED = 0.25  # a closer look that finds less than this part of the contrast has found nothing
 FAINTEST = 0.02  # a colour distance that is still a figure, 1 is black to white
+_ROOM = 8  # pixels around a figure that is drawn, where it may get wider
 MIN_STROKE = 0.10  # thinnest stroke in the result, in figure sides: 2 of 20 pixels
 
 
@@ -68,7 +69,9 @@ class _Look(NamedTuple):
     @property
     def strength(self) -> float:
         """The contrast of the figure, where it is not at its faintest."""
-        return float(np.percentile(self.contrast[self.figure], 75))
+        found = self.contrast[self.figure]
+        high = len(found) * 3 // 4
+        return float(np.partition(found, high)[high])
 
     def place(self, box: _Box) -> _Box:
         """Return where a box of the look is in the picture."""
@@ -99,10 +102,11 @@ def _ready(image: Image.Image, size: int) -> Image.Image | None:
     grey = image if image.mode == "L" else image.convert("L")
     if grey.width != size:
         grey = grey.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=1.0)
-    if _is_framed(np.asarray(grey)):
+    pixels = np.asarray(grey)
+    if _is_framed(pixels):
         return grey
-    dark = ImageOps.invert(grey)
-    return dark if _is_framed(np.asarray(dark)) else None
+    dark = 255 - pixels
+    return Image.fromarray(dark) if _is_framed(dark) else None
 
 
 def _is_framed(pixels: NDArray[np.uint8]) -> bool:
@@ -112,8 +116,9 @@ def _is_framed(pixels: NDArray[np.uint8]) -> bool:
     if max(int(line[end]) for line in lines for end in (0, -1)) > 25 or int(lines[0].max()) < 200:
         return False
     strong = [np.flatnonzero(line > 60) for line in lines]
-    if not 0.6 < max(int(places[-1] - places[0]) + 1 for places in strong) / size < 0.8:
-        return False
+    longest = max(int(places[-1] - places[0]) + 1 for places in strong)
+    if not 0.6 < longest / size < 0.8 or np.count_nonzero(pixels > 12) > 0.6 * longest * longest:
+        return False  # the latter is a card, or a grey ground
     steps = np.arange(size) - (size - 1) / 2
     offsets = (abs(float(pixels.sum(axis=axis).dot(steps))) for axis in (0, 1))
     return max(offsets) < 0.07 * size * float(pixels.sum(dtype=np.int64))
@@ -137,9 +142,11 @@ def _look(image: Image.Image, part: _Box) -> _Look | None:
     target = (max(8, round(part.size[0] * scale)), max(8, round(part.size[1] * scale)))
     small = image.resize(target, Image.Resampling.BICUBIC, box=part, reducing_gap=1.0)
     for _ in range(2):  # ground around a frame counts as one more frame
-        if edge := _frame_width(small):
-            small = small.crop((edge, edge, small.width - edge, small.height - edge))
-            part = part.grown(-edge / scale)
+        edge = _frame_width(small)
+        if not edge:
+            break
+        small = small.crop((edge, edge, small.width - edge, small.height - edge))
+        part = part.grown(-edge / scale)
     # Where ground is left on either side, a single line across is a rule; else a stroke may be.
     wide = part.size[0] < image.width, part.size[1] < image.height
     contrast = contrast_of(small, (1 if wide[0] else 2, 1 if wide[1] else 2))
@@ -149,16 +156,26 @@ def _look(image: Image.Image, part: _Box) -> _Look | None:
 
 def _frame_width(image: Image.Image) -> int:
     """Return how wide a frame of one colour runs along all four borders, or 0."""
-    pixels = np.asarray(image, dtype=np.float32).reshape(image.height, image.width, -1)
-    border = [pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]
-    ring = np.concatenate(border)
-    colour = np.median(ring[::2], axis=0)
-    if (np.abs(ring - colour).max(axis=1) < 20).mean() < 0.95:
+    pixels = np.asarray(image).reshape(image.height, image.width, -1)
+    turned = pixels.transpose(1, 0, 2)
+    ring = np.concatenate([pixels[0], pixels[-1], turned[0], turned[-1]]).astype(np.float32)
+    colour = np.partition(ring[::2], len(ring) // 4, axis=0)[len(ring) // 4]
+    same = (np.abs(ring - colour) < 20).all(axis=1)
+    if np.count_nonzero(same) < 0.95 * len(same):
         return 0
-    rows, columns = (np.abs(pixels.mean(axis=axis) - colour).max(axis=1) > 20 for axis in (1, 0))
     depth = min(image.size) // 10 + 2
-    sides = [line[:depth] for line in (rows, rows[::-1], columns, columns[::-1])]
-    return 1 + max(int(one.argmax()) for one in sides) if all(map(np.any, sides)) else 0
+    bands = [side[:depth] for side in (pixels, pixels[::-1], turned, turned[::-1])]
+    other = [(np.abs(band.mean(axis=1) - colour) > 20).any(axis=1) for band in bands]
+    if not all(map(np.any, other)):
+        return 0
+    # A figure that fills the picture also differs near all borders, but not from end to end.
+    lines = [(np.abs(band - colour) > 20).any(axis=2).mean(axis=1) > 0.7 for band in bands]
+    if not all(map(np.any, lines)):
+        return 0
+    width = 1 + max(int(one.argmax()) for one in other)
+    # A line is soft in a small copy: its other half would be taken for a part of the ground.
+    ends = np.flatnonzero(~np.all(lines, axis=0)[width:])
+    return width + int(ends[0]) if len(ends) else width
 
 
 def _closer(look: _Look) -> _Box | None:
@@ -183,9 +200,11 @@ def _inside(figure: Mask) -> _Box | None:
     if min(float(side.mean()) for side in sides) < 0.88:
         return None
     middle = piece[height // 4 : -(height // 4)]
-    runs = np.where(middle.all(axis=1), width, (~middle).argmax(axis=1))
-    run = int(np.median(runs))
-    inset = rim + 1 if run > width // 6 else run + 2
+    # A frame is as wide on both sides. On a card the figure may lie near one side, not near both.
+    holes = ~np.stack([middle, middle[:, ::-1]])
+    runs = np.where(holes.any(axis=2), holes.argmax(axis=2), width).max(axis=0)
+    run = int(np.sort(runs)[len(runs) * 3 // 4])
+    inset = 3 if run > width // 6 else run + 2
     if 2 * inset > min(height, width) - 12:
         return None
     return _Box(left + inset, top + inset, right - inset, bottom - inset)
@@ -229,10 +248,11 @@ def _bounds(mask: Mask) -> _Box:
 
 def _draw(look: _Look, size: int) -> Image.Image:
     """Draw what was found light on dark, size by size."""
+    whole = _Box(0, 0, *look.figure.shape[::-1])
+    left, top, right, bottom = map(int, _bounds(look.figure).grown(_ROOM).within(whole))
+    figure, contrast = (one[top:bottom, left:right] for one in (look.figure, look.contrast))
     # The slope keeps soft edges soft; the widened figure keeps them and drops the specks.
-    light = np.clip((look.contrast / look.strength - 0.25) / 0.5, 0, 1) * _widen(
-        _widen(look.figure)
-    )
+    light = np.clip((contrast / look.strength - 0.25) / 0.5, 0, 1) * _widen(_widen(figure))
     return _frame(_thicken(light), size)
 
 

@@ -33,6 +33,7 @@ GROUPS = {
     },
     "Serve": {
         "serve": ("serve", "Start TorchServe; ready once all samples pass."),
+        "gateway": ("gateway", "Serve without TorchServe, or in front of one."),
         "stop": ("serve", "Stop a server of this project."),
         "predict": ("models", "Send files to a served model and show its answers."),
         "scale": ("models", "Set the number of workers of a model."),

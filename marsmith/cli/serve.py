@@ -83,11 +83,11 @@ def serve(
     A model is ready once it has returned the expected answers to its samples. One without samples
     is started, unproven. If other machines can reach the server, --secure is always on.
     """
-    project = _project(context, names)
+    project = project_or_folder(context, names)
     warnings = [stale_warning(project, name) for name in names or project.archives]
     print_findings(filter(None, warnings))
     options = ServeOptions(names, port, timeout, public_key, secure, tls, log_format, fresh, fork)
-    stopping = _stop_command(context, project)
+    stopping = stop_command(context, project)
     with working("starting TorchServe; waiting for the models to load") as progress:
         if not background:
 
@@ -106,7 +106,7 @@ def serve(
     _print_ready(outcome, stopping)
 
 
-def _project(context: click.Context, names: tuple[str, ...]) -> Project:
+def project_or_folder(context: click.Context, names: tuple[str, ...]) -> Project:
     """Return the project; files alone need none, and are served from the working directory."""
     try:
         return project_of(context)
@@ -116,14 +116,15 @@ def _project(context: click.Context, names: tuple[str, ...]) -> Project:
         raise
 
 
-def _stop_command(context: click.Context, project: Project) -> str:
+def stop_command(context: click.Context, project: Project) -> str:
     """Return what stops a server, up to its port, from the working directory."""
     given = context.find_root().obj
     folder = f" --project {shlex.quote(str(project.root))}" if given else ""
     return f"marsmith{folder} stop --port"
 
 
-def _print_ready(state: ServerState, stopping: str) -> None:
+def print_models(state: ServerState) -> None:
+    """Print which models are ready, with the warnings about them and the server."""
     for name in state.unproven:
         hint = f"record one: marsmith sample {name} INPUT"
         message = f"{name} has no sample, so its answers were not checked"
@@ -137,6 +138,10 @@ def _print_ready(state: ServerState, stopping: str) -> None:
         click.echo(f"ready: {', '.join(proven)}")
     if state.unproven:
         click.echo(f"started, unproven: {', '.join(state.unproven)}")
+
+
+def _print_ready(state: ServerState, stopping: str) -> None:
+    print_models(state)
     for model in state.models:
         click.echo(f"  predict     {state.url}/predictions/{model}")
     click.echo(f"  management  {state.management_url}/models")

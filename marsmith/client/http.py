@@ -74,7 +74,7 @@ class Client(BaseClient):
         self._sender = Sender(timeout, retries, tokens, certificate)
         self._worker_patience = worker_patience
         self._routes = routes_of(routes, key_file, retries)
-        self._workers_up = WorkersUp(self._described_soon)
+        self._workers_up = WorkersUp(self.described_soon)
 
     def close(self) -> None:
         """Close all connections."""
@@ -205,7 +205,8 @@ class Client(BaseClient):
         check = self._workers_up.for_request(model, version, self._worker_patience)
         return self._sender.send(call, deadline, check)
 
-    def _described_soon(self, model: str, version: str | None, until: Deadline) -> Any:
+    def described_soon(self, model: str, version: str | None, until: Deadline) -> Any:
+        """Return the management API's list of descriptions, as JSON values; asks once."""
         call = Call("management", "GET", self._management_url, f"/models/{_path(model, version)}")
         return json.loads(self._sender.send_once(call, until).body)
 

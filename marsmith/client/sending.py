@@ -1,4 +1,4 @@
-"""One HTTP call: its token, its tries, its deadline, and httpcore's exceptions as our own."""
+"""One HTTP call: its token, its tries, its deadline, and what a connection raises as our own."""
 
 from __future__ import annotations
 
@@ -11,10 +11,15 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpcore
-import httpx
-
 from marsmith.answers.messages import Response
+from marsmith.client.http1 import (
+    LostError,
+    NotConnectedError,
+    NotHttpError,
+    is_address,
+    place_of,
+    request_head,
+)
 from marsmith.client.retries import (
     MOST_DEATHS,
     RETRIED_STATUSES,
@@ -24,13 +29,13 @@ from marsmith.client.retries import (
     persistently,
 )
 from marsmith.client.tokens import REFUSAL, Api, TokenSource, bearer
-from marsmith.client.transport import CallTimeout, Transport
+from marsmith.client.transport import Transport, Wait
 from marsmith.client.trust import not_trusted, trusting
 from marsmith.client.workers_up import NoWorkerUpError, WorkerCheck
 from marsmith.core.errors import ClientError, DeadlineError, UnreachableError
 
 _ROTATIONS = 2  # that one call can meet: the second while a slow one was under way
-_LOST = (httpcore.NetworkError, httpcore.RemoteProtocolError, httpcore.ProxyError)
+_AGENT = {"User-Agent": "marsmith"}
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Call:
     path: str
     repeatable: bool = True
     headers: Mapping[str, str] = field(default_factory=dict)
-    content: bytes | None = None
+    content: bytes = b""
     with_token: bool = True
 
 
@@ -61,17 +66,11 @@ class Sender:
         self.timeout = timeout
         self._retries = retries
         self._tokens = tokens
-        # Proxies from the environment are for the internet, not for a server beside us.
-        transport = Transport(trusting(certificate))
-        self._http = httpx.Client(transport=transport, timeout=timeout, trust_env=False)
+        self._transport = Transport(trusting(certificate))
 
     def close(self) -> None:
         """Close all connections."""
-        self._http.close()
-
-    def _require_open(self) -> None:
-        if self._http.is_closed:
-            raise ClientError("the client is closed", "make another one", code="closed-client")
+        self._transport.close()
 
     def authorization(self, api: Api) -> dict[str, str]:
         """Return the header with an API's token, if it needs one."""
@@ -124,20 +123,16 @@ class Sender:
     def _once(
         self, call: Call, token: Mapping[str, str], deadline: Deadline, check: WorkerCheck | None
     ) -> Response:
-        self._require_open()
+        if self._transport.is_closed:
+            raise ClientError("the client is closed", "make another one", code="closed-client")
         if check is not None:
             check.begin()
-        bound = CallTimeout.of(self.timeout, deadline, check)
-        times = httpx.Timeout(bound, pool=deadline.bounded(self.timeout))
         with _own_errors(call, deadline):
-            got = self._http.request(
-                call.method,
-                call.url + call.path,
-                content=call.content,
-                headers={**call.headers, **token},
-                timeout=times,
-            )
-        return Response(got.status_code, got.reason_phrase, dict(got.headers), got.content)
+            place = place_of(call.url)
+            headers = {**_AGENT, **call.headers, **token}
+            head = request_head(call.method, place, call.path, headers, len(call.content))
+            wait = Wait(self.timeout, deadline, check)
+            return self._transport.send(place, head + call.content, wait)
 
 
 @contextmanager
@@ -145,39 +140,32 @@ def _own_errors(call: Call, deadline: Deadline) -> Iterator[None]:
     where = call.url + call.path.partition("?")[0]
     try:
         yield
-    except (httpcore.TimeoutException, httpx.TimeoutException) as error:
+    except TimeoutError as error:
         late = f"within {deadline.seconds:g} s" if deadline.left <= 0 else "in time"
         raise DeadlineError(
             f"{where} did not answer {late}",
             "see the server's logs (marsmith logs), or allow more time: timeout, deadline",
         ) from error
-    except _LOST as error:
-        if isinstance(error.__context__, ssl.SSLCertVerificationError):
-            raise not_trusted(call.url) from error
+    except ssl.SSLCertVerificationError as error:
+        raise not_trusted(call.url) from error
+    except (NotConnectedError, LostError) as error:
         raise UnreachableError(
-            f"nothing answers at {call.url}: {_reason(error)}",
+            f"nothing answers at {call.url}: {error}",
             "start a server: marsmith serve; or name its port: --port N",
-            sent=not isinstance(error, httpcore.ConnectError),
+            sent=isinstance(error, LostError),
         ) from error
-    except (httpx.DecodingError, httpcore.RemoteProtocolError) as error:
+    except NotHttpError as error:
         raise ClientError(
             f"the answer of {where} is not HTTP: {error}",
             "name the server's inference port: --port N",
             code="not-torchserve",
         ) from error
-    # A header that HTTP cannot hold; a name too long.
-    except (ValueError, httpx.InvalidURL, httpcore.LocalProtocolError) as error:
+    except ValueError as error:  # a header that HTTP cannot hold
         raise ClientError(
             f"the request to {where} cannot be sent: {error}",
             "correct the arguments",
             code="bad-argument",
         ) from error
-
-
-def _reason(error: Exception) -> str:
-    """Return the system's message, without Python's punctuation."""
-    cause = error.__cause__ or error.__context__
-    return getattr(cause, "strerror", None) or str(error) or "it closed the connection"
 
 
 def _authorization(token: str | None) -> dict[str, str]:
@@ -207,17 +195,15 @@ def _retry_after(answer: Response) -> float:
 
 def server_url(url: str, what: str) -> str:
     """Return an address without a slash at its end. Raises ClientError for an invalid one."""
-    with suppress(ValueError, httpx.InvalidURL):
-        parts = urlsplit(url)
-        if parts.username is not None:  # not shown: a password may be in it
+    with suppress(ValueError):
+        if urlsplit(url).username is not None:  # not shown: a password may be in it
             raise ClientError(
                 f"the {what} has a user's name in it",
                 "remove it, and pass a token",
                 code="bad-address",
             )
-        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
-            httpx.URL(url)
-            return url.rstrip("/")
+    if is_address(url):
+        return url.rstrip("/")
     raise ClientError(
         f"{url!r} is not an {what}", "write it as http://127.0.0.1:8080", code="bad-address"
     )

@@ -37,7 +37,7 @@ class TokenSource(Protocol):
 def bearer(token: str) -> str:
     """Return the authorization header.
 
-    Raises ClientError for a token that no header can hold: httpx and grpc would show it.
+    Raises ClientError for a token that no header can hold: grpc would show it.
     """
     if token and token.isascii() and token.isprintable():
         return f"Bearer {token}"

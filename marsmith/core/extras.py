@@ -6,7 +6,7 @@ from typing import Literal
 
 from marsmith.core.errors import MarsmithError
 
-Extra = Literal["torch", "torchserve", "grpc", "openvino", "tune", "heif"]
+Extra = Literal["torch", "torchserve", "grpc", "openvino", "tune", "heif", "gateway", "otel"]
 # The modules that each extra of pyproject.toml brings, by the names that Python imports.
 MODULES: dict[Extra, tuple[str, ...]] = {
     "torch": ("torch", "torchvision", "safetensors", "onnxscript"),
@@ -15,6 +15,8 @@ MODULES: dict[Extra, tuple[str, ...]] = {
     "openvino": ("openvino", "nncf"),
     "tune": ("optuna",),
     "heif": ("pillow_heif",),
+    "gateway": ("starlette", "uvicorn", "uvloop"),
+    "otel": ("opentelemetry",),
 }
 
 

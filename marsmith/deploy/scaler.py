@@ -39,6 +39,8 @@ class Scaler:
     def drained(self, version: Version) -> bool:
         """Wait until no request of a version is open; False if that takes too long."""
         session = self.session
+        if session.state.drains_itself:
+            return True
         model = session.described(version)
         if not model.ready_workers:
             return True  # no worker holds a request, and none would answer one

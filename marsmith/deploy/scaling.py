@@ -55,7 +55,7 @@ def scale(
         settle(session, Scaler(session, Transaction(StopRequest(), tell)), tell)
         with connect(project, port) as client:
             now = next(one for one in client.describe(name) if one.default)
-            if bounds[1] < len(now.workers):
+            if bounds[1] < len(now.workers) and not session.state.drains_itself:
                 scaled = _scale_down(session, client, now, bounds)
             else:
                 scaled = _scale_up(client, now, bounds)

@@ -116,7 +116,7 @@ def _batch(data: bytes, at: int) -> tuple[list[dict[str, Any]], int]:
 
     Raises _NotHereError, or struct.error where a number is cut off.
     """
-    batch = []
+    batch: list[dict[str, Any]] = []
     while True:
         request_id, at = _piece(data, at)
         if request_id is None:

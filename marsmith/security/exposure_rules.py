@@ -5,7 +5,7 @@ What TorchServe 0.12.0 leaves open is closed here, by its settings: docs/explana
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from marsmith.core.errors import ProjectError
@@ -42,6 +42,14 @@ def guarded(values: dict[str, str], *, secure: bool) -> Guarded:
     warnings = tuple(_warnings(values, exposed, secure))
     if secure or exposed:
         values = values | {"disable_token_authorization": "false"}
+    return Guarded(with_safe_settings(values), warnings)
+
+
+def with_safe_settings(values: dict[str, str]) -> dict[str, str]:
+    """Close what a configuration does not open: URLs, workflows, without tokens the model API.
+
+    Raises ProjectError for workflows without tokens.
+    """
     closed = {"workflow_store": NO_WORKFLOWS, "allowed_urls": _NO_URL}
     if asks_for_tokens(values):
         closed["enable_model_api"] = "true"
@@ -53,10 +61,10 @@ def guarded(values: dict[str, str], *, secure: bool) -> Guarded:
             f"turn tokens on: marsmith serve --secure; or set workflow_store={NO_WORKFLOWS}",
             code="open-workflows",
         )
-    return Guarded(values, warnings)
+    return values
 
 
-def asks_for_tokens(values: dict[str, str]) -> bool:
+def asks_for_tokens(values: Mapping[str, str]) -> bool:
     """Whether requests need tokens: they do unless that is turned off."""
     return values.get("disable_token_authorization", "").strip().lower() != "true"
 

@@ -33,8 +33,7 @@ def guard(project: Project, values: dict[str, str], *, secure: bool, tls: bool) 
     `.marsmith/tls`. Raises ProjectError for what cannot be made safe, CertificateError for files
     that TorchServe could not serve with.
     """
-    # TorchServe runs in a folder of its own, so paths must be absolute.
-    values = values | {key: str(project.root / values[key]) for key in _FILES if values.get(key)}
+    values = with_whole_paths(project, values)
     if (named := values.get("metrics_config")) and not Path(named).is_file():
         raise ProjectError(  # TorchServe would go on without any metric
             f"{CONFIG_FILE} names a missing metrics_config: {named}",
@@ -42,9 +41,14 @@ def guard(project: Project, values: dict[str, str], *, secure: bool, tls: bool) 
             code="no-metrics-config",
         )
     if tls:
-        values |= _with_tls(project, values)
+        values |= with_tls(project, values)
     closed = guarded(values, secure=secure)
     return Guard(closed.properties, certificate_of(project, closed.properties), closed.warnings)
+
+
+def with_whole_paths(project: Project, values: dict[str, str]) -> dict[str, str]:
+    """Make paths absolute: a server runs in a folder of its own."""
+    return values | {key: str(project.root / values[key]) for key in _FILES if values.get(key)}
 
 
 def development_certificate(project: Project, hosts: list[str]) -> tuple[Path, Path]:
@@ -54,7 +58,8 @@ def development_certificate(project: Project, hosts: list[str]) -> tuple[Path, P
     return files if still_good(*files, hosts) else new_certificate(prefix, hosts)
 
 
-def _with_tls(project: Project, values: dict[str, str]) -> dict[str, str]:
+def with_tls(project: Project, values: dict[str, str]) -> dict[str, str]:
+    """Return what encrypts all addresses, with a development certificate if none is named."""
     places = addresses(values)
     changed = {place.key: _with_tls_url(place) for place in places if place.scheme != "grpc"} | {
         "enable_grpc_ssl": "true"

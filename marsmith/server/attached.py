@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from marsmith.core.errors import MarsmithError
 from marsmith.core.processes import lives
 from marsmith.server.process import LOGS
 from marsmith.server.state import ServerState
@@ -25,3 +26,11 @@ class RunningServer:
     def log(self, name: str) -> str:
         """Return what was written to one of its logs since this object was made."""
         return self._tails.read(name)
+
+    def listens(self) -> bool:
+        """Return True: before it listens, its port is closed."""
+        return True
+
+    def problem(self) -> MarsmithError | None:
+        """Return None: TorchServe tells in its logs why a model cannot be loaded."""
+        return None

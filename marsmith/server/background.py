@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from marsmith.core.interrupts import stop_signals
 from marsmith.core.private_files import create_private
 from marsmith.project.project import Project
+from marsmith.server.hosting import TORCHSERVE, Hosting
 from marsmith.server.leftovers import require_none_abandoned
-from marsmith.server.lookup import server_properties
 from marsmith.server.options import ServeOptions
 from marsmith.server.state import ServerState, running_servers, server_folder
 from marsmith.torchserve.ports import free_ports, require_free
@@ -29,16 +29,18 @@ class FailedStart:
     status: int  # its exit status: the same as in the foreground
 
 
-def serve_in_background(project: Project, options: ServeOptions) -> ServerState | FailedStart:
+def serve_in_background(
+    project: Project, options: ServeOptions, hosting: Hosting = TORCHSERVE
+) -> ServerState | FailedStart:
     """Start `marsmith serve`, and return the server's state once it is ready."""
     if options.port == 0:
         options = replace(options, port=free_ports(5))
-    places = addresses(server_properties(project, options.port))
+    places = addresses(hosting.properties(project, options))
     require_none_abandoned(project, places[0].port)
     for place in places:
         require_free(place)  # before the log of a server that runs there is overwritten
     log = server_folder(project, places[0].port) / BACKGROUND_LOG
-    command = [sys.executable, "-m", "marsmith", "--project", str(project.root), "serve"]
+    command = [sys.executable, "-m", "marsmith", "--project", str(project.root), options.command]
     with stop_signals() as stop, create_private(log) as output:
         process = subprocess.Popen(  # noqa: S603
             command + options.arguments(),

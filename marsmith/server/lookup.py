@@ -50,6 +50,8 @@ def find_server(project: Project, port: int | None = None) -> ServerState:
     Raises ServerError if there is none, or more than one and no port to choose.
     """
     chosen = [state for state in running_servers(project) if port in (None, state.port)]
+    if len(chosen) > 1:
+        chosen = [state for state in chosen if not state.in_front] or chosen
     if not chosen:
         raise _none_runs(project, port)
     require_one(chosen)

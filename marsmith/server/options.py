@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Literal
 
 from marsmith.torchserve.log_config import LogFormat
 
@@ -12,9 +13,15 @@ DEFAULT_TIMEOUT = 120.0  # seconds for all models to load and answer; TorchServe
 _PACKED = (".mar", ".tar.gz", ".tgz")
 
 
+Kind = Literal["torchserve", "gateway"]  # of a server
+
+
 @dataclass(frozen=True)
 class ServeOptions:
     """What `marsmith serve` is told."""
+
+    command: ClassVar[str] = "serve"
+    kind: ClassVar[Kind] = "torchserve"
 
     names: tuple[str, ...] = ()  # of archives, or paths of files; none: all archives
     port: int | None = None  # None takes the addresses of config.properties, 0 five free ports

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from marsmith.core.errors import ServerError
+from marsmith.core.errors import MarsmithError, ServerError
 from marsmith.core.private_files import create_private, open_private
 from marsmith.core.processes import end_server
 from marsmith.server.fork_pool import ForkServer, fork_server
@@ -42,6 +42,8 @@ _REVIVALS = 5  # of a killed fork server; after that, workers start without it
 
 class TorchServe:
     """A TorchServe process with a folder of its own for sockets, unpacked archives and keys."""
+
+    in_front = False
 
     def __init__(
         self,
@@ -246,6 +248,14 @@ class TorchServe:
     def log(self, name: str) -> str:
         """Return one of this run's logs as text, whatever its format."""
         return self._logs.read(name)
+
+    def listens(self) -> bool:
+        """Return True: before it listens, its port is closed."""
+        return True
+
+    def problem(self) -> MarsmithError | None:
+        """Return None: TorchServe tells in its logs why a model cannot be loaded."""
+        return None
 
     def stop(self, patience: float = 10.0) -> None:
         """End the front end and every worker, and remove the folder. `patience` is in seconds."""

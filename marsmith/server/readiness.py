@@ -16,7 +16,7 @@ from marsmith.answers.messages import Request, Response
 from marsmith.answers.samples import Sample
 from marsmith.archive.reader import Archive
 from marsmith.client import Client
-from marsmith.core.errors import ClientError, ServerError, WorkerError
+from marsmith.core.errors import ClientError, MarsmithError, ServerError, WorkerError
 from marsmith.core.findings import Finding
 from marsmith.core.interrupts import Stop
 from marsmith.server.process import JAVA_LOG, SERVER_LOG, WORKERS_LOG
@@ -47,6 +47,12 @@ class Watched(Protocol):
     def log(self, name: str) -> str:
         """Return what was logged in the present run."""
 
+    def listens(self) -> bool:
+        """Whether it can be asked; a request to one that cannot may wait for it."""
+
+    def problem(self) -> MarsmithError | None:
+        """Return why a model cannot be loaded, where the front end itself tells."""
+
 
 @dataclass(frozen=True)
 class Start:
@@ -67,6 +73,9 @@ class Start:
         TorchServe does not start, a model answers wrongly, or the deadline passes.
         """
         waiting = list(self.archives)
+        while not (self.stop.requested or self.server.listens()):
+            self._look(waiting[0] if waiting else None)
+            time.sleep(_PAUSE)
         while waiting and not self.stop.requested:
             self._look(waiting[0])
             waiting = [archive for archive in waiting if not self._is_up(archive)]
@@ -120,9 +129,11 @@ class Start:
             for model in described
         )
 
-    def _look(self, waiting_for: Archive) -> None:
+    def _look(self, waiting_for: Archive | None) -> None:
         """Raise if the front end ended, a worker could not load its model, or time is up."""
         running = self.server.is_running()
+        if told := self.server.problem():
+            raise told
         log, workers_log = self.server.log(SERVER_LOG), self.server.log(WORKERS_LOG)
         for archive in self.archives:
             version = archive.manifest.model_version or ""
@@ -154,7 +165,7 @@ class Start:
             )
         if time.monotonic() > self.deadline:
             raise ServerError(
-                f"{waiting_for.name} was not ready in time",
+                f"{waiting_for.name if waiting_for else 'the server'} was not ready in time",
                 f"allow more time: --timeout SECONDS; its logs: {self.server.log_folder}",
                 code="not-ready-in-time",
             )

@@ -19,22 +19,23 @@ from marsmith.core.processes import identity, this_system
 from marsmith.project.entries import source_names
 from marsmith.project.project import Project
 from marsmith.security.exposure_rules import asks_for_tokens, token_lifetime
-from marsmith.security.hardening import Guard, guard
+from marsmith.security.hardening import Guard
 from marsmith.security.key_rotation import KeyRotation
 from marsmith.server.change_journal import settle_before_start
+from marsmith.server.hosting import TORCHSERVE, Host, Hosting
 from marsmith.server.leftovers import clear_crashed, require_none_abandoned
-from marsmith.server.lookup import client_of, server_properties
+from marsmith.server.lookup import client_of
+from marsmith.server.notify import notify
 from marsmith.server.options import ServeOptions
 from marsmith.server.pinned_archives import (
     discard_all_but,
     keep_deployed,
     offer_built,
-    store_of,
     tidy_up,
 )
-from marsmith.server.process import KEY_FILE, TorchServe
+from marsmith.server.process import KEY_FILE
 from marsmith.server.readiness import Start
-from marsmith.server.start_plan import StartPlan, plan_start
+from marsmith.server.start_plan import StartPlan
 from marsmith.server.state import (
     NOT_STARTED,
     SERVING_LOCK,
@@ -52,7 +53,10 @@ _ANSWER = 5.0  # seconds for the supervisor's requests
 
 
 def serve(
-    project: Project, options: ServeOptions, ready: Callable[[ServerState], None] = lambda _: None
+    project: Project,
+    options: ServeOptions,
+    ready: Callable[[ServerState], None] = lambda _: None,
+    hosting: Hosting = TORCHSERVE,
 ) -> bool:
     """Serve archives in the foreground until the user stops it; say whether it became ready.
 
@@ -62,7 +66,7 @@ def serve(
     valid signature, ProjectError and CertificateError for a configuration that is not safe. No
     process is left in any case.
     """
-    properties = server_properties(project, options.port)
+    properties = hosting.properties(project, options)
     port = addresses(properties)[0].port
     with _only_one(project, port):
         require_none_abandoned(project, port)
@@ -71,12 +75,12 @@ def serve(
         tidy_up(project, port)
         aside: Record = ()
         try:
-            plan = plan_start(project, options, properties)
+            plan = hosting.plan(project, options, properties)
             aside = plan.aside
             if options.public_key is not None:
                 plan = plan.verified(options.public_key)
-            guarded = guard(project, properties, secure=options.secure, tls=options.tls)
-            return _start(plan, options, guarded, ready)
+            guarded = hosting.guard(project, options, properties)
+            return _start(hosting.host(plan, guarded, options), plan, options, guarded, ready)
         finally:
             # A disk may be read-only now: the next serve tidies up.
             with suppress(OSError, ProjectError):
@@ -84,16 +88,12 @@ def serve(
 
 
 def _start(
-    plan: StartPlan, options: ServeOptions, guarded: Guard, ready: Callable[[ServerState], None]
+    server: Host,
+    plan: StartPlan,
+    options: ServeOptions,
+    guarded: Guard,
+    ready: Callable[[ServerState], None],
 ) -> bool:
-    server = TorchServe(
-        guarded.properties | plan.snapshot(),
-        store_of(plan.project, plan.port),
-        plan.files,
-        server_folder(plan.project, plan.port),
-        options.log_format,
-        fork=options.fork,
-    )
     if options.public_key is None:
         offer_built(plan.project, plan.port)
     with stop_signals() as stop:
@@ -112,7 +112,7 @@ def _start(
 
 
 def _run(
-    server: TorchServe,
+    server: Host,
     plan: StartPlan,
     state: ServerState,
     options: ServeOptions,
@@ -136,7 +136,9 @@ def _run(
         supervisor.look()
         write_state(project, state)
         ready(state)
+        notify("READY=1")
         supervisor.watch()
+        notify("STOPPING=1")
     return True
 
 
@@ -154,8 +156,8 @@ def _only_one(project: Project, port: int) -> Iterator[None]:
 
 
 def _rotation(state: ServerState, properties: dict[str, str]) -> AbstractContextManager[object]:
-    """Renew the server's keys before they expire, if it needs any."""
-    if not asks_for_tokens(properties):
+    """Renew TorchServe's keys before they expire, if it needs any."""
+    if state.kind != "torchserve" or not asks_for_tokens(properties):
         return nullcontext()
     certificate = Path(state.certificate) if state.certificate else None
     key_file = Path(state.folder) / KEY_FILE
@@ -163,9 +165,7 @@ def _rotation(state: ServerState, properties: dict[str, str]) -> AbstractContext
     return KeyRotation(state.management_url, key_file, lifetime, certificate)
 
 
-def _state(
-    server: TorchServe, options: ServeOptions, plan: StartPlan, guarded: Guard
-) -> ServerState:
+def _state(server: Host, options: ServeOptions, plan: StartPlan, guarded: Guard) -> ServerState:
     inference, management, metrics = addresses(guarded.properties)[:3]
     archives = plan.archives
     return ServerState(
@@ -189,6 +189,8 @@ def _state(
             for one in (*guarded.warnings, *_missing_devices(archives))
         ],
         restored=plan.restored_words(),
+        kind=options.kind,
+        in_front=server.in_front,
         public_key=str(options.public_key.absolute()) if options.public_key else None,
     )
 

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from marsmith.core.atomic_write import replacing
 from marsmith.core.processes import children_of, lives, this_system, uses
 from marsmith.project.project import Project
+from marsmith.server.options import Kind
 from marsmith.server.own_folder import is_ours
 
 STATE_FILE = "state.json"
@@ -50,6 +51,8 @@ class ServerState:
     warnings: list[dict[str, str]]  # about who can reach it: rule, message, hint
     restarts: int = 0  # of a front end that died
     restored: list[str] = field(default_factory=list)  # versions that were deployed before it
+    kind: Kind = "torchserve"
+    in_front: bool = False  # a gateway in front of TorchServes, which are changed themselves
     public_key: str | None = None  # the file of the key that every archive must be signed with
     format: int = _FORMAT
 
@@ -64,6 +67,11 @@ class ServerState:
         if _is_own(self.front_end, folder) or children_of(folder):
             return "abandoned"
         return "crashed"
+
+    @property
+    def drains_itself(self) -> bool:
+        """Whether it ends workers only once their open requests are answered."""
+        return self.kind == "gateway"
 
     @property
     def abandoned(self) -> bool:

@@ -20,8 +20,8 @@ from marsmith.core.processes import identity
 from marsmith.project.entries import source_names
 from marsmith.project.project import Project
 from marsmith.server.held_workers import continue_held
+from marsmith.server.hosting import Host
 from marsmith.server.pinned_archives import offer_built, pinned
-from marsmith.server.process import TorchServe
 from marsmith.server.readiness import Start
 from marsmith.server.state import ServerState, write_state
 from marsmith.server.version_record import (
@@ -69,7 +69,7 @@ class Supervisor:
     """Watches one server that is ready."""
 
     project: Project
-    server: TorchServe
+    server: Host
     client: Client
     stop: Stop
     timeout: float  # seconds for the models to load and answer
@@ -140,7 +140,8 @@ class Supervisor:
                     write_record(self.project, self.state.port, now)
                 models = sorted({one.name for one in now})
                 self._note_ended(described)
-                self._reviver.look(described)
+                if self.state.kind == "torchserve":  # a gateway starts its workers itself
+                    self._reviver.look(described)
             except (ClientError, ServerError):
                 return  # it is ending; the next look shows that
         if models and models != sorted(self.state.models):

@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection of a load generator: a non-blocking socket with prepared requests.
 
 A general client would take too much time from a server on the same cores: a few milliseconds for
-each request with httpx and 64 connections, about 20 microseconds here.
+each request with a general client and 64 connections, about 20 microseconds here.
 """
 
 from __future__ import annotations

@@ -158,6 +158,39 @@ def test_card_on_a_table() -> None:
     assert differ(page(), table) < 0.06
 
 
+@pytest.mark.parametrize("inset", [6, 20])
+def test_thin_line_around_a_small_copy(inset: int) -> None:
+    image = page(size=(600, 500), at=(300, 250), height=300)
+    ImageDraw.Draw(image).rectangle((inset, inset, 599 - inset, 499 - inset), outline="black")
+    assert differ(page(), image) < 0.06
+
+
+@pytest.mark.parametrize("margin", [5, 20, 35])
+def test_framed_digit_on_a_page(margin: int) -> None:
+    """As plots show it: MNIST's black square with its digit, in a page that is white."""
+    framed = isolate_figure(page(3)).resize((112, 112), Image.Resampling.NEAREST)
+    assert differ(framed, ImageOps.expand(framed, border=margin, fill=255)) < 0.12
+
+
+def test_grey_ground_is_not_framed() -> None:
+    """Light grey ground becomes dark grey when it is inverted, not black."""
+    image = page(1, ink="black", paper=(236, 236, 236), height=150, size=(200, 200), at=(130, 110))
+    assert differ(page(1), image) < 0.05
+
+
+def test_figure_beside_the_border_of_a_card() -> None:
+    table = Image.new("RGB", (640, 480), (110, 80, 50))
+    card = page(6, size=(200, 240), at=(55, 120), height=120)
+    table.paste(card, (150, 120))
+    assert differ(page(6), table) < 0.06
+
+
+def test_the_larger_of_two_figures_is_taken() -> None:
+    image = page(5, size=(480, 200))
+    ImageDraw.Draw(image).text((380, 100), "7", "black", ImageFont.load_default(60), anchor="mm")
+    assert differ(page(5), image) < 0.06
+
+
 def test_specks_are_not_the_figure() -> None:
     image = page()
     for x, y in ((12, 12), (220, 20), (20, 180), (215, 170)):

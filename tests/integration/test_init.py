@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 import torch
 from torch import nn
@@ -113,6 +113,6 @@ def test_weights_are_served(installed: Environment, project: Path) -> None:
 def ask(project: Path, port: str, name: str) -> Any:
     picture = (project / "samples/shapes.png").read_bytes()
     url = f"http://127.0.0.1:{port}/predictions/{name}"
-    answer = httpx.put(url, content=picture, timeout=60)
+    answer = httpx2.put(url, content=picture, timeout=60)
     assert answer.status_code == 200, answer.text
     return answer.json()

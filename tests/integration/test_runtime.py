@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from marsmith.answers.forms import Field, form
@@ -93,14 +93,14 @@ def running(odd: Served) -> Iterator[Runtime]:
 
 def over_http(
     served: Served, name: str, body: bytes, content_type: str, do: str = ""
-) -> httpx.Response:
+) -> httpx2.Response:
     headers = {"Content-Type": content_type} if content_type else {}
     url = served.url(f"/predictions/{name}")
     headers |= {"do": do}
-    return httpx.put(url, content=body, headers=headers, timeout=60, trust_env=False)
+    return httpx2.put(url, content=body, headers=headers, timeout=60, trust_env=False)
 
 
-def assert_same(served: httpx.Response, own: Response) -> None:
+def assert_same(served: httpx2.Response, own: Response) -> None:
     assert (own.status, own.body) == (served.status_code, served.content)
     assert own.reason == served.reason_phrase
     headers = {k: v for k, v in served.headers.items() if k not in FROM_FRONT_END}

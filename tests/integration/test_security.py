@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import grpc
-import httpx
+import httpx2
 import psutil
 import pytest
 from cryptography import x509
@@ -54,11 +54,11 @@ class Secured:
 
     def ask(
         self, offset: int, method: str, path: str, token: str | None = None, content: bytes = b""
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         """Send a request to inference (offset 0), management (1) or metrics (2)."""
         headers = {"authorization": f"Bearer {token}"} if token is not None else {}
         url = f"http://127.0.0.1:{self.port + offset}{path}"
-        return httpx.request(
+        return httpx2.request(
             method, url, headers=headers, content=content, trust_env=False, timeout=60
         )
 
@@ -244,7 +244,7 @@ def test_a_token_opens_its_own_api_alone(secured: Secured) -> None:
 def test_a_header_of_another_form_opens_nothing(secured: Secured, header: str) -> None:
     value = header.format(secured.token("management"))
     url = f"http://127.0.0.1:{secured.port + 1}/models"
-    answer = httpx.get(url, headers={"authorization": value}, trust_env=False, timeout=60)
+    answer = httpx2.get(url, headers={"authorization": value}, trust_env=False, timeout=60)
     assert (answer.status_code, "echo" in answer.text) == (400, False)
 
 
@@ -425,10 +425,10 @@ def test_tls_by_a_certificate_made_for_it(make: Make, tmp_path: Path) -> None:
     for offset in range(3):
         url = f"127.0.0.1:{port + offset}/metrics"
         trusted = trusting(certificate)
-        assert httpx.get(f"https://{url}", verify=trusted, trust_env=False).status_code < 500
-        with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
-            httpx.get(f"https://{url}", trust_env=False)
-        assert httpx.get(f"http://{url}", trust_env=False).status_code == 403
+        assert httpx2.get(f"https://{url}", verify=trusted, trust_env=False).status_code < 500
+        with pytest.raises(httpx2.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+            httpx2.get(f"https://{url}", trust_env=False)
+        assert httpx2.get(f"http://{url}", trust_env=False).status_code == 403
     credentials = grpc.ssl_channel_credentials(certificate.read_bytes())
     for offset in range(3):
         assert suite_of(port + offset) == "TLSv1.2 ECDHE-RSA-AES128-GCM-SHA256"
@@ -483,7 +483,7 @@ def test_tls_by_a_keystore(make: Make, tmp_path: Path) -> None:
     assert kit.json("predict", "echo", tmp_path / "archives.toml")[0]["answer"] == "right"
     written = tmp_path / ".marsmith" / "tls" / "keystore.pem"
     trusted = trusting(written)
-    answer = httpx.get(f"https://localhost:{port}/ping", verify=trusted, trust_env=False)
+    answer = httpx2.get(f"https://localhost:{port}/ping", verify=trusted, trust_env=False)
     assert answer.json() == {"status": "Healthy"}
     # A server that somebody else started is asked without writing into the project.
     written.rename(tmp_path / "aside.pem")
@@ -551,7 +551,7 @@ def test_nothing_is_fetched_for_anyone(
     before = sorted(path.name for path in store.iterdir())
     address = attacker.url
     url = url.format(attacker=address, attacker4=address[4:], attacker7=address[7:], store=store)
-    path = f"/{route}?{httpx.QueryParams(url=url)}"
+    path = f"/{route}?{httpx2.QueryParams(url=url)}"
     answer = secured.ask(1, "POST", path, secured.token("management"))
     assert answer.status_code >= 400
     assert attacker.asked == []
@@ -601,7 +601,7 @@ WORKFLOWS = ["evil.war", "../model_store/evil.war", "file://{store}/evil.war", "
 def test_workflows_are_closed_even_to_those_with_a_token(secured: Secured, url: str) -> None:
     url = url.format(store=secured.kit.root / "model_store")
     token = secured.token("management")
-    answer = secured.ask(1, "POST", f"/workflows?{httpx.QueryParams(url=url)}", token)
+    answer = secured.ask(1, "POST", f"/workflows?{httpx2.QueryParams(url=url)}", token)
     assert answer.status_code >= 400
     assert secured.ask(1, "GET", "/workflows", token).json() == {"workflows": []}
     assert not (secured.kit.root / MARKER).exists()

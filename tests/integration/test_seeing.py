@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
+import httpx2
 import promql_parser
 import pytest
 import yaml
@@ -74,12 +74,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def scrape(served: Served) -> Scrape:
-    return parse_metrics(httpx.get(served.url("/metrics", 2)).text)
+    return parse_metrics(httpx2.get(served.url("/metrics", 2)).text)
 
 
 def ask(served: Served, model: str, body: bytes) -> int:
     url, headers = served.url(f"/predictions/{model}"), {"Content-Type": "image/png"}
-    return httpx.post(url, content=body, headers=headers).status_code
+    return httpx2.post(url, content=body, headers=headers).status_code
 
 
 def traffic(served: Served) -> None:
@@ -345,8 +345,8 @@ def prometheus(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 def values(url: str, expression: str) -> list[float]:
     try:
-        answer = httpx.get(f"{url}/query", params={"query": expression}).json()
-    except httpx.TransportError:
+        answer = httpx2.get(f"{url}/query", params={"query": expression}).json()
+    except httpx2.TransportError:
         return []
     assert answer["status"] == "success", answer
     return [float(found["value"][1]) for found in answer["data"]["result"]]
@@ -381,7 +381,7 @@ def test_prometheus_takes_the_rules(prometheus: str) -> None:
 
 
 def rules_of(url: str) -> list[dict[str, Any]]:
-    groups = httpx.get(f"{url}/rules").json()["data"]["groups"]
+    groups = httpx2.get(f"{url}/rules").json()["data"]["groups"]
     return [rule for group in groups for rule in group["rules"]]
 
 

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-import httpx
+import httpx2
 import psutil
 import pytest
 import torch
@@ -133,7 +133,7 @@ def test_without_config_properties_the_defaults_are_safe(tmp_path: Path) -> None
     try:
         (state,) = kit.json("status")
         (model,) = kit.json("models")
-        metrics = httpx.get(f"{state['metrics_url']}/metrics", trust_env=False).text
+        metrics = httpx2.get(f"{state['metrics_url']}/metrics", trust_env=False).text
         connections = psutil.Process(state["front_end_pid"]).net_connections("tcp")
         listening = {one.laddr.ip for one in connections if one.status == psutil.CONN_LISTEN}
     finally:

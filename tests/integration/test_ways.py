@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import httpx
+import httpx2
 import numpy as np
 import pytest
 from PIL import Image
@@ -82,7 +82,7 @@ def form(field: str) -> Callable[[bytes], dict[str, Any]]:
     return lambda body: {"files": {field: ("picture.jpg", body)}}
 
 
-# How httpx sends one picture. A name in a form says .jpg, whatever the picture is.
+# How httpx2 sends one picture. A name in a form says .jpg, whatever the picture is.
 WAYS: dict[str, Callable[[bytes], dict[str, Any]]] = {
     "raw, PUT": lambda body: {"method": "PUT", "content": body},
     "raw, POST, no type": lambda body: {"content": body},
@@ -107,14 +107,14 @@ WAYS: dict[str, Callable[[bytes], dict[str, Any]]] = {
 
 
 @pytest.fixture(scope="module")
-def http() -> Iterator[httpx.Client]:
-    with httpx.Client(timeout=60, trust_env=False) as client:
+def http() -> Iterator[httpx2.Client]:
+    with httpx2.Client(timeout=60, trust_env=False) as client:
         yield client
 
 
 def ask(
-    http: httpx.Client, served: Served, archive: str, accept: str | None = None, **how: Any
-) -> httpx.Response:
+    http: httpx2.Client, served: Served, archive: str, accept: str | None = None, **how: Any
+) -> httpx2.Response:
     how = {"method": "POST", **how}
     headers = {**how.pop("headers", {}), **({"accept": accept} if accept else {})}
     response = http.request(url=served.url(f"/predictions/{archive}"), headers=headers, **how)
@@ -122,7 +122,7 @@ def ask(
     return response
 
 
-def plain_answer(response: httpx.Response) -> Any:
+def plain_answer(response: httpx2.Response) -> Any:
     """Return the one answer in a response, however it is wrapped; of an image its pixels' mean."""
     assert response.status_code == 200, response.text
     if response.headers["content-type"].startswith("image/"):
@@ -150,7 +150,7 @@ def assert_same(first: Any, second: Any, tolerance: float, what: str = "") -> No
 
 @pytest.mark.parametrize("archive", ARCHIVES)
 def test_every_way_in_gets_the_same_answer(
-    served: Served, http: httpx.Client, archive: str
+    served: Served, http: httpx2.Client, archive: str
 ) -> None:
     body = encoded(picture_of(archive), "PNG")
     expected = plain_answer(ask(http, served, archive, content=body))
@@ -161,7 +161,7 @@ def test_every_way_in_gets_the_same_answer(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_picture_is_answered_in_every_way_out(
-    served: Served, http: httpx.Client, kind: str
+    served: Served, http: httpx2.Client, kind: str
 ) -> None:
     for archive in ARCHIVES:
         picture = picture_of(archive)
@@ -184,7 +184,7 @@ def test_every_kind_of_picture_is_answered_in_every_way_out(
 
 @pytest.mark.parametrize("archive", ARCHIVES)
 def test_the_default_and_what_is_not_offered(
-    served: Served, http: httpx.Client, archive: str
+    served: Served, http: httpx2.Client, archive: str
 ) -> None:
     body = encoded(picture_of(archive), "PNG")
     response = ask(http, served, archive, content=body)
@@ -194,7 +194,7 @@ def test_the_default_and_what_is_not_offered(
     assert response.json()["error"]["hint"] == f"offered here: {', '.join(OFFERED[archive])}"
 
 
-def test_a_raw_tensor_skips_preprocessing(served: Served, http: httpx.Client) -> None:
+def test_a_raw_tensor_skips_preprocessing(served: Served, http: httpx2.Client) -> None:
     values = ((np.asarray(SEVEN, dtype="<f4") / 255 - 0.1302) / 0.3069).astype("<f4")
     files = {"data": ("t", values.tobytes()), "metadata": (None, '{"dims": [1, 28, 28]}')}
     assert ask(http, served, "digits", files=files).json()["label"] == "7"
@@ -223,7 +223,7 @@ REFUSED: list[tuple[int, str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize("archive", ARCHIVES)
 def test_good_and_bad_share_batches_and_each_gets_its_own(
-    served: Served, http: httpx.Client, archive: str
+    served: Served, http: httpx2.Client, archive: str
 ) -> None:
     good = encoded(picture_of(archive), "PNG")
     expected = plain_answer(ask(http, served, archive, content=good))
@@ -247,7 +247,7 @@ def test_good_and_bad_share_batches_and_each_gets_its_own(
             assert "Traceback" not in response.text
 
 
-def test_several_images_in_one_request(served: Served, http: httpx.Client) -> None:
+def test_several_images_in_one_request(served: Served, http: httpx2.Client) -> None:
     text = base64_of(encoded(SEVEN, "PNG"))
     answer = ask(http, served, "digits", json={"instances": [{"b64": text}] * 3}).json()
     assert [one["label"] for one in answer["predictions"]] == ["7", "7", "7"]
@@ -255,7 +255,7 @@ def test_several_images_in_one_request(served: Served, http: httpx.Client) -> No
     assert (response.status_code, response.json()["error"]["code"]) == (400, "bad_base64")
 
 
-def test_grpc_answers_as_http_does(served: Served, http: httpx.Client) -> None:
+def test_grpc_answers_as_http_does(served: Served, http: httpx2.Client) -> None:
     wire = Wire(
         "inference",
         f"127.0.0.1:{served.port + 3}",

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 # A module imports from its own room and from rooms above it in this list.
 ROOM_ORDER = """
 core answers archive weights torchserve project client security worker building init inspect check
-server deploy tune cli programs
+server deploy gateway tune cli programs
 """
 ROOMS = ROOM_ORDER.split()
 TOP = {"__init__", "__main__", "pytest_plugin"}
@@ -26,15 +26,15 @@ torchserve/log_records torchserve/tracebacks torchserve/withheld torchserve/work
 torchserve/log_entries torchserve/log_config torchserve/metrics_text torchserve/metrics
 project/toml_lines project/spec_schema project/spec project/lockfile project/python_outline
 project/python_imports project/toml_editor
-client/canary_routes security/exposure_rules
+client/canary_routes client/http1 security/exposure_rules
 inspect/answer_differences inspect/describe_body inspect/model_layers
-check/downloads tune/space tune/load_result tune/pareto
+check/downloads gateway/refusals tune/space tune/load_result tune/pareto
 """
 NO_IO = NO_IO_MODULES.split()
 # All that they import.
 PURE = "__future__ _compat_pickle ast collections dataclasses datetime difflib email enum "
-PURE += "functools hashlib http io ipaddress itertools json marsmith math PIL prometheus_client "
-PURE += "pydantic_core re struct sys tomli tomlkit tomllib typing urllib xml"
+PURE += "functools hashlib http httptools io ipaddress itertools json marsmith math PIL "
+PURE += "prometheus_client pydantic_core re struct sys tomli tomlkit tomllib typing urllib xml"
 IO = "open input exec eval sys.stdin sys.stdout sys.stderr sys.argv"
 MAY_PRINT = {"", "cli", "programs"}
 PRINTS_OR_EXITS = "print exit quit sys.exit os._exit sys.stdout sys.stderr click rich"

@@ -1,1 +1,4 @@
-"""TorchServe's gRPC services: the .proto files, and beside them the modules that a build makes."""
+"""gRPC services of TorchServe and of the Open Inference Protocol.
+
+The .proto files, and beside them the modules that a build makes.
+"""

@@ -91,6 +91,20 @@ def test_sixteen_bits_become_eight() -> None:
     assert (image.mode, image.getpixel((0, 0))) == ("L", 0x80)
 
 
+@pytest.mark.parametrize(("kind", "values"), [("PNG", (64, 1023)), ("TIFF", (-0.4, 2.8))])
+def test_with_contrast_few_levels_are_spread(kind: str, values: tuple[float, float]) -> None:
+    """Ten bits in sixteen, and tensors that were normalised already."""
+    pixels = np.full((4, 4), values[0], np.uint16 if kind == "PNG" else np.float32)
+    pixels[1, 1] = values[1]
+    image = open_picture(encoded(Image.fromarray(pixels), kind), 100, contrast=True).image
+    assert (image.getpixel((0, 0)), image.getpixel((1, 1))) == (0, 255)
+
+
+def test_with_contrast_one_level_is_black() -> None:
+    body = encoded(Image.new("I;16", (4, 4), 0x8000))
+    assert open_picture(body, 100, contrast=True).image.getextrema() == (0, 0)
+
+
 def test_an_animation_shows_its_first_frame() -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "lime")]
     for kind in ("GIF", "WEBP", "PNG"):

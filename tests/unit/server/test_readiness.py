@@ -38,6 +38,13 @@ class Loading:
         up = 0 if self.stop.requested else 1
         return [SimpleNamespace(version="1.0", ready_workers=up, min_workers=1)]
 
+    def listens(self) -> bool:
+        """It does."""
+        return True
+
+    def problem(self) -> None:
+        """Nothing is wrong."""
+
     def predict(self, name: str, request: Request, **_: object) -> Response:
         self.asked.append(f"{name} {request.body.decode()}")
         self.stop.requested |= self.stop_at == "predict"

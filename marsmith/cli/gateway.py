@@ -1,0 +1,153 @@
+"""`marsmith gateway`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+
+from marsmith.building.building import stale_warning
+from marsmith.cli.completion import complete_archives
+from marsmith.cli.gateway_access import access_options
+from marsmith.cli.gateway_keys import key
+from marsmith.cli.options import Number
+from marsmith.cli.output import examples, print_findings
+from marsmith.cli.progress import working
+from marsmith.cli.serve import print_models, project_or_folder, stop_command
+from marsmith.gateway.hosting import GATEWAY
+from marsmith.gateway.options import DEFAULT_PORT, BackendName, GatewayOptions
+from marsmith.server import serve as serving
+from marsmith.server.background import STOPPED, FailedStart, serve_in_background
+from marsmith.server.options import DEFAULT_TIMEOUT
+from marsmith.server.state import ServerState
+
+
+class DefaultCommand(click.Group):
+    """A group whose first command runs when none of them is named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the default command in front of arguments that name none."""
+        if not args or (args[0] not in self.commands and args[0] != "--help"):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(
+    cls=DefaultCommand,
+    epilog=examples("marsmith gateway", "marsmith gateway digits --port 9000 --background"),
+)
+def gateway() -> None:
+    """Serve archives without TorchServe, or in front of one: marsmith gateway [NAME]..."""
+
+
+@gateway.command()
+@click.argument("names", metavar="[NAME|FILE.mar]...", nargs=-1, shell_complete=complete_archives)
+@click.option(
+    "--backend",
+    type=click.Choice(get_args(BackendName)),
+    help="Workers of the gateway's own, or a running TorchServe (default: this project's, if any).",
+)
+@click.option(
+    "--url",
+    "urls",
+    metavar="URL",
+    multiple=True,
+    help="Inference address of a TorchServe, for --backend torchserve.",
+)
+@click.option(
+    "--port",
+    metavar="N",
+    type=click.IntRange(0, 65534),
+    default=DEFAULT_PORT,
+    show_default=True,
+    help="HTTP at port N, gRPC at N+1; 0: free ones.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option(
+    "--torchserve-ports",
+    is_flag=True,
+    help="Listen at the ports of config.properties too, as TorchServe does.",
+)
+@click.option("--background", is_flag=True, help="Return once it is ready.")
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=Number(min=1),
+    default=DEFAULT_TIMEOUT,
+    show_default=True,
+    help="Time limit for the models to load and to answer their samples.",
+)
+@click.option(
+    "--require-signature",
+    "public_key",
+    metavar="PUBLIC_KEY",
+    type=click.Path(path_type=Path),
+    help="Serve only archives signed with this key (marsmith sign).",
+)
+@click.option("--fresh", is_flag=True, help="Serve the built archives, not the deployed versions.")
+@access_options
+@click.pass_context
+def run(
+    context: click.Context,
+    /,
+    names: tuple[str, ...],
+    backend: BackendName | None,
+    urls: tuple[str, ...],
+    port: int,
+    host: str,
+    torchserve_ports: bool,
+    background: bool,
+    timeout: float,
+    public_key: Path | None,
+    fresh: bool,
+    **access: Any,
+) -> None:
+    """Answer for the archives NAME, for all of archives.toml, or for files.
+
+    A model is ready once it has returned the expected answers to its samples.
+    """
+    project = project_or_folder(context, names)
+    print_findings(filter(None, [stale_warning(project, one) for one in names or project.archives]))
+    options = GatewayOptions(
+        names,
+        port,
+        timeout,
+        public_key,
+        fresh=fresh,
+        host=host,
+        backend=backend,
+        urls=urls,
+        torchserve_ports=torchserve_ports,
+        **access,
+    )
+    stopping = stop_command(context, project)
+    with working("starting the gateway; waiting for the models to load") as progress:
+        if not background:
+
+            def ready(state: ServerState) -> None:
+                progress.stop()
+                _print_ready(state, f"Ctrl-C, or {stopping}")
+
+            if not serving.serve(project, options, ready, GATEWAY):
+                progress.say("stopped before it was ready")
+                sys.exit(STOPPED)
+            return
+        outcome = serve_in_background(project, options, GATEWAY)
+    if isinstance(outcome, FailedStart):
+        click.echo(outcome.printed, err=True, nl=False)
+        sys.exit(outcome.status)
+    _print_ready(outcome, stopping)
+
+
+gateway.add_command(key)
+
+
+def _print_ready(state: ServerState, stopping: str) -> None:
+    print_models(state)
+    for model in state.models:
+        click.echo(f"  predict     {state.url}/models/{model}/predict")
+    click.echo(f"  management  {state.url}/models")
+    click.echo(f"  metrics     {state.url}/metrics")
+    click.echo(f"stop with: {stopping} {state.port}")

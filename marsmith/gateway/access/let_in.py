@@ -1,0 +1,127 @@
+"""ASGI middleware: who may send a request, from which page, with which key, and how much."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from marsmith.gateway.access.gate import Gate
+from marsmith.gateway.access.refusals import refusal
+from marsmith.gateway.observe.facts import REPEATED, Facts, Headers
+from marsmith.gateway.refusals import GatewayError
+
+# Turns a refusal into an answer in the form of the face that the path belongs to.
+Refusing = Callable[[GatewayError, Facts], ASGIApp]
+_CHANGES_NOTHING = frozenset({"GET", "HEAD", "OPTIONS"})
+# Encoded slashes, backslashes and null bytes: a proxy may read another path than we do.
+_AMBIGUOUS = re.compile(rb"%(?:2f|5c|00)", re.IGNORECASE)
+_NOSNIFF = (b"x-content-type-options", b"nosniff")
+_BEARER = (b"www-authenticate", b'Bearer realm="marsmith"')
+_CSP = b"content-security-policy"
+# Pages of the gateway: nothing of others, no inline script, in no frame.
+_OWN_PAGE = (_CSP, b"default-src 'self'; base-uri 'none'; frame-ancestors 'none'")
+# What a model answers may run nothing, and is of no origin.
+_ANSWER = (_CSP, b"sandbox; default-src 'none'; frame-ancestors 'none'")
+_RUNS = (b"text/html", b"text/xml", b"image/svg", b"application/xml", b"application/xhtml")
+_PREFLIGHT = [
+    (b"access-control-allow-methods", b"GET, POST, PUT, DELETE"),
+    (b"access-control-allow-headers", b"authorization, content-type, traceparent, x-api-key"),
+    (b"access-control-max-age", b"86400"),
+    (b"content-length", b"0"),
+]
+_READABLE = (b"access-control-expose-headers", b"retry-after, x-request-id")
+
+
+class Access:
+    """Lets requests in, or refuses them."""
+
+    def __init__(self, app: ASGIApp, gate: Gate, refusing: Refusing) -> None:
+        """Stand before `app`, behind Observe, which puts Facts into each request's state."""
+        self._app = app
+        self._gate = gate
+        self._refusing = refusing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        facts: Facts = scope["state"]["facts"]
+        app, allowance, ends = self._app, None, False
+
+        async def headed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                given = message.get("headers", ())
+                message["headers"] = [*given, _NOSNIFF, *self._further(message, given, facts)]
+                if ends:
+                    message["headers"].append((b"connection", b"close"))
+            await send(message)
+
+        try:
+            self._look(scope, facts)
+            if scope["method"] == "OPTIONS" and self._asks_for_page(facts):
+                app = _preflight
+            else:
+                allowance = self._gate.let_in(facts)
+            if b"transfer-encoding" in facts.head:
+                receive = self._counted(receive, facts)
+            await app(scope, receive, headed)
+        except GatewayError as error:
+            if facts.status:
+                raise
+            # A body that is not worth reading to its end.
+            ends = b"transfer-encoding" in facts.head or error.code == "body-too-large"
+            await self._refusing(error, facts)(scope, receive, headed)
+        finally:
+            if allowance is not None:
+                allowance.end(facts.body_bytes)
+
+    def _look(self, scope: Scope, facts: Facts) -> None:
+        """Refuse what is ambiguous, is meant for others, or comes from pages of others."""
+        head, gate = facts.head, self._gate
+        if REPEATED in head:
+            raise refusal("bad-request", what=f"the header {head[REPEATED].decode()} stands twice")
+        if _AMBIGUOUS.search(scope["raw_path"]) or not scope["path"].isprintable():
+            what = "the path has an encoded slash, backslash or control character"
+            raise refusal("bad-request", what=what)
+        if b"host" in head or scope["http_version"] != "1.0":  # no browser speaks 1.0
+            gate.require_host(head.get(b"host", b""))
+        peer = scope["client"][0] if scope.get("client") else ""
+        scope["scheme"] = gate.pass_proxy(facts, peer, scope["scheme"])
+        if scope["method"] not in _CHANGES_NOTHING and b"origin" in head:
+            gate.require_origin(facts, scope["scheme"])
+        gate.count(facts, int(head.get(b"content-length", b"0")))
+
+    def _asks_for_page(self, facts: Facts) -> bool:
+        asked = b"access-control-request-method" in facts.head
+        return asked and facts.text(b"origin").lower() in self._gate.rules.origins
+
+    def _counted(self, receive: Receive, facts: Facts) -> Receive:
+        """Count a body whose length nobody told."""
+
+        async def counted() -> Message:
+            message = await receive()
+            self._gate.count(facts, len(message.get("body", b"")))
+            return message
+
+        return counted
+
+    def _further(self, message: Message, given: Headers, facts: Facts) -> Headers:
+        """Yield what an answer says to browsers: what they may do with it, and who may read it."""
+        for name, value in given:
+            if name == b"content-type" and value.lower().startswith(_RUNS):
+                yield _ANSWER if facts.model else _OWN_PAGE
+        if message["status"] == 401:
+            yield _BEARER
+        if self._gate.rules.origins:
+            yield (b"vary", b"origin")
+            if facts.text(b"origin").lower() in self._gate.rules.origins:
+                yield (b"access-control-allow-origin", facts.head[b"origin"])
+                yield _READABLE
+
+
+async def _preflight(_scope: Scope, _receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": _PREFLIGHT})
+    await send({"type": "http.response.body", "body": b""})

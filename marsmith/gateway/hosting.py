@@ -1,0 +1,112 @@
+"""The gateway in TorchServe's place under `serve`: its addresses, and its web process."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from marsmith.core.installed import require
+from marsmith.gateway.access.exposure import guard_gateway, key_file
+from marsmith.gateway.options import DEFAULT_PORT, GatewayOptions
+from marsmith.gateway.server import GatewayServer
+from marsmith.project.project import Project
+from marsmith.security.hardening import Guard
+from marsmith.server.hosting import Host
+from marsmith.server.lookup import server_properties
+from marsmith.server.options import ServeOptions
+from marsmith.server.pinned_archives import store_of
+from marsmith.server.start_plan import StartPlan, plan_start
+from marsmith.server.state import running_servers, server_folder
+from marsmith.torchserve.ports import free_ports
+from marsmith.torchserve.properties import Address, addresses
+
+
+class GatewayHosting:
+    """Makes gateways."""
+
+    def properties(self, project: Project, options: ServeOptions) -> dict[str, str]:
+        """Return config.properties with the gateway's one address in place of TorchServe's."""
+        chosen = _own(options)
+        port = free_ports(2) if chosen.port == 0 else chosen.port or DEFAULT_PORT
+        url = f"http://{chosen.host}:{port}"
+        return server_properties(project, None) | {
+            "inference_address": url,
+            "management_address": url,
+            "metrics_address": url,
+            "grpc_inference_address": chosen.host,
+            "grpc_inference_port": str(port + 1),
+            "grpc_management_address": chosen.host,
+            "grpc_management_port": str(port + 1),
+        }
+
+    def plan(
+        self, project: Project, options: ServeOptions, properties: dict[str, str]
+    ) -> StartPlan:
+        """Return what it will serve; nothing of its own in front of TorchServes."""
+        if _backend(project, _own(options)) == "torchserve":
+            return StartPlan(project, properties, [])
+        return plan_start(project, options, properties)
+
+    def guard(self, project: Project, options: ServeOptions, properties: dict[str, str]) -> Guard:
+        """Decide who is let in."""
+        chosen = _own(options)
+        places = _listeners(project, chosen, properties).values()
+        return guard_gateway(project, chosen, properties, [*places])
+
+    def host(self, plan: StartPlan, guarded: Guard, options: ServeOptions) -> Host:
+        """Prepare one. Raises MissingExtraError without the packages that it needs."""
+        require("a gateway", "gateway", "starlette")
+        chosen = _own(options)
+        project, port = plan.project, plan.port
+        return GatewayServer(
+            project.root,
+            guarded.properties | plan.snapshot(),
+            store_of(project, port),
+            plan.files,
+            server_folder(project, port),
+            _listeners(project, chosen, guarded.properties),
+            _grpc_listeners(project, chosen, guarded.properties),
+            backend=_backend(project, chosen),
+            options=asdict(chosen)
+            | {
+                "public_key": str(chosen.public_key or ""),
+                "keys": str(key_file(project, chosen.keys)),
+            },
+        )
+
+
+def _listeners(
+    project: Project, options: GatewayOptions, properties: dict[str, str]
+) -> dict[str, Address]:
+    """Return where it listens, by the names of its listeners."""
+    listeners = {"gateway": addresses(properties)[0]}
+    if options.torchserve_ports:
+        theirs = addresses(server_properties(project, None))
+        listeners |= dict(zip(("inference", "management", "metrics"), theirs, strict=False))
+    return listeners
+
+
+def _grpc_listeners(
+    project: Project, options: GatewayOptions, properties: dict[str, str]
+) -> dict[str, Address]:
+    listeners = {"gateway": addresses(properties)[3]}
+    if options.torchserve_ports:
+        theirs = addresses(server_properties(project, None))[3:]
+        listeners |= dict(zip(("inference", "management"), theirs, strict=True))
+    return listeners
+
+
+def _own(options: ServeOptions) -> GatewayOptions:
+    if not isinstance(options, GatewayOptions):
+        raise TypeError("a gateway needs GatewayOptions")
+    return options
+
+
+def _backend(project: Project, options: GatewayOptions) -> str:
+    """Return the back end: the one that is named, or the project's TorchServe if one runs."""
+    if options.backend or options.urls:
+        return options.backend or "torchserve"
+    runs = any(one.kind == "torchserve" for one in running_servers(project))
+    return "torchserve" if runs else "local"
+
+
+GATEWAY = GatewayHosting()

@@ -1,0 +1,88 @@
+"""What KServe's protocols share over HTTP: JSON in, JSON out, and errors as {"error": "…"}."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from pydantic_core import from_json
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+
+from marsmith.core.errors import ClientError, MarsmithError
+from marsmith.gateway.backend import Backend
+from marsmith.gateway.reading import request_id
+from marsmith.gateway.refusals import GatewayError, malformed
+
+JSON = "application/json"
+Endpoint = Callable[[HttpRequest], Awaitable[Response]]
+
+
+def answering(endpoint: Endpoint) -> Endpoint:
+    """Return an endpoint whose errors are answers of KServe's form."""
+
+    async def answered(http: HttpRequest) -> Response:
+        try:
+            response = await endpoint(http)
+        except MarsmithError as error:
+            response = refusal(error)
+        response.headers["x-request-id"] = request_id(http)
+        return response
+
+    return answered
+
+
+def refusal(error: MarsmithError) -> Response:
+    """Return an error as an answer."""
+    response = said({"error": sentence(error), "code": error.code}, status_of(error))
+    if isinstance(error, GatewayError) and error.retry_after is not None:
+        response.headers["retry-after"] = str(error.retry_after)
+    return response
+
+
+def sentence(error: MarsmithError) -> str:
+    """Return an error's message and hint in one line."""
+    return f"{error.message}; {error.hint}"
+
+
+def status_of(error: MarsmithError) -> int:
+    """Return the HTTP status of an error."""
+    if isinstance(error, GatewayError):
+        return error.status
+    return 400 if isinstance(error, ClientError) else 500
+
+
+def said(values: Any, status: int = 200) -> Response:
+    """Return values as JSON."""
+    return Response(json.dumps(values).encode(), status, media_type=JSON)
+
+
+def parsed(body: bytes) -> dict[str, Any]:
+    """Return the JSON object that a body is. Raises GatewayError."""
+    try:
+        values = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise malformed(f"the body is not JSON: {error}", "send a JSON object") from None
+    if not isinstance(values, dict):
+        raise malformed("the body is JSON, but not an object", "send a JSON object")
+    return values
+
+
+def b64decode(text: str | bytes) -> bytes:
+    """Return the bytes that base64 stands for, in one line or several. Raises ValueError."""
+    data = text.encode() if isinstance(text, str) else text
+    return base64.b64decode(b"".join(data.split()), validate=True)
+
+
+def named(http: HttpRequest) -> tuple[str, str | None]:
+    """Return the model and the version that a path names."""
+    return http.path_params["model"], http.path_params.get("version")
+
+
+async def ready(http: HttpRequest, backend: Backend) -> Response:
+    """Say whether a version of a model has a worker that answers."""
+    model, version = named(http)
+    up = (await backend.describe(model, version)).ready_workers > 0
+    return said({"name": model, "ready": up}, 200 if up else 503)

@@ -1,0 +1,78 @@
+"""The calls that one message asks for: answered in order, and a bounded number at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+from marsmith.answers.messages import Request, Response
+from marsmith.core.errors import MarsmithError
+from marsmith.gateway.backend import Answer, Backend, Call
+from marsmith.gateway.kserve.answers import status_of
+from marsmith.gateway.refusals import GatewayError, handler_refused, malformed
+
+MOST = 1024  # requests of one message
+_AT_ONCE = 32  # a third of what TorchServe's queue takes by default: others want a place too
+# They describe the message, not the requests that it is turned into.
+_OF_MESSAGE = "Accept-Encoding Content-Length Content-Encoding Inference-Header-Content-Length"
+# JSON can hold the answer to any request of a message; a handler without JSON may answer as it can.
+_ACCEPT = "application/json, */*;q=0.5"
+
+
+async def answer_all(
+    backend: Backend, message: Call, requests: Sequence[Request]
+) -> list[tuple[str, Response]]:
+    """Return for each request the version that answered, and its whole answer.
+
+    The requests get the message's headers. Raises GatewayError for the first that fails, named by
+    its index; the others are given up.
+    """
+    if not 0 < len(requests) <= MOST:
+        hint = f"send 1 to {MOST} instances in a request"
+        raise malformed(f"the request holds {len(requests)} instances", hint)
+    given = message.request.headers.items()
+    headers = {name: value for name, value in given if name not in _OF_MESSAGE.split()}
+    headers["Accept"] = _ACCEPT
+    calls = [
+        replace(message, request=replace(request, headers=headers), id=f"{message.id}-{index}")
+        for index, request in enumerate(requests)
+    ]
+    if len(calls) == 1:
+        return [await _answer(backend, calls[0])]
+    return await _together(backend, calls)
+
+
+async def _together(backend: Backend, calls: Sequence[Call]) -> list[tuple[str, Response]]:
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(index: int, call: Call) -> tuple[str, Response]:
+        async with gate:
+            try:
+                return await _answer(backend, call)
+            except MarsmithError as error:
+                retry_after = error.retry_after if isinstance(error, GatewayError) else None
+                raise GatewayError(
+                    f"instance {index}: {error.message}",
+                    error.hint,
+                    code=error.code,
+                    status=status_of(error),
+                    retry_after=retry_after,
+                ) from error
+
+    tasks = [asyncio.create_task(one(index, call)) for index, call in enumerate(calls)]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def _answer(backend: Backend, call: Call) -> tuple[str, Response]:
+    answer: Answer = await backend.predict(call)
+    said = answer.response
+    if answer.rest is not None:
+        said = replace(said, body=b"".join([said.body, *[part async for part in answer.rest]]))
+    if not said.ok:
+        raise handler_refused(said)
+    return answer.version, said

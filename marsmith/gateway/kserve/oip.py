@@ -1,0 +1,142 @@
+"""The Open Inference Protocol, version 2 of KServe's, over HTTP: health, metadata, inference.
+
+With the binary extension, a message is JSON followed by the bytes of tensors in their order. The
+header Inference-Header-Content-Length says how long the JSON is.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
+
+from marsmith.gateway.backend import Backend
+from marsmith.gateway.kserve import models
+from marsmith.gateway.kserve.answers import JSON, answering, named, parsed, ready, said
+from marsmith.gateway.kserve.tensors import Tensor, tensor_of, to_bytes, to_json
+from marsmith.gateway.reading import read_call
+from marsmith.gateway.refusals import malformed
+
+_LENGTH = "Inference-Header-Content-Length"
+_EXAMPLE = (
+    'send {"inputs": [{"name": "image", "shape": [1], "datatype": "BYTES", "data": ["base64"], '
+    '"parameters": {"content_type": "base64"}}]}'
+)
+
+
+def routes(backend: Backend) -> list[BaseRoute]:
+    """Return the routes of this face."""
+
+    @answering
+    async def server(_: HttpRequest) -> Response:
+        return said(models.SERVER)
+
+    @answering
+    async def live(_: HttpRequest) -> Response:
+        return said({"live": True})
+
+    @answering
+    async def server_ready(_: HttpRequest) -> Response:
+        up = await models.ready(backend)
+        return said({"ready": up}, 200 if up else 503)
+
+    @answering
+    async def index(_: HttpRequest) -> Response:
+        return said(await models.index(backend))
+
+    @answering
+    async def metadata(http: HttpRequest) -> Response:
+        return said(await models.metadata(backend, *named(http)))
+
+    @answering
+    async def model_ready(http: HttpRequest) -> Response:
+        return await ready(http, backend)
+
+    @answering
+    async def infer(http: HttpRequest) -> Response:
+        return await _infer(backend, http)
+
+    inner: list[BaseRoute] = [
+        Route("/health/live", live, methods=["GET"]),
+        Route("/health/ready", server_ready, methods=["GET"]),
+        Route("/repository/index", index, methods=["POST"]),
+    ]
+    for place in ("/models/{model}", "/models/{model}/versions/{version}"):
+        inner += [
+            Route(place + "/infer", infer, methods=["POST"]),
+            Route(place + "/ready", model_ready, methods=["GET"]),
+            Route(place, metadata, methods=["GET"]),
+        ]
+    return [Route("/v2", server, methods=["GET"]), Mount("/v2", routes=inner)]
+
+
+async def _infer(backend: Backend, http: HttpRequest) -> Response:
+    call = await read_call(http, *named(http))
+    values, inputs = read_inputs(call.request.body, http.headers.get(_LENGTH))
+    identifier, wanted = values.get("id", ""), _objects(values, "outputs", [])
+    if not isinstance(identifier, str):
+        raise malformed("the id is no text", _EXAMPLE)
+    binary = bool(_parameters(values).get("binary_data_output"))
+    as_bytes = {_name(one): bool(_parameters(one).get("binary_data", binary)) for one in wanted}
+    version, outputs = await models.infer(backend, call, inputs, list(as_bytes))
+    described: list[dict[str, Any]] = []
+    parts: list[bytes] = []
+    for tensor in outputs:
+        one = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
+        if as_bytes.get(tensor.name, binary):
+            parts.append(to_bytes(tensor))
+            described.append({**one, "parameters": {"binary_data_size": len(parts[-1])}})
+        else:
+            described.append({**one, **to_json(tensor)})
+    answer = {"model_name": call.model, "model_version": version, "outputs": described}
+    head = json.dumps(answer | ({"id": identifier} if identifier else {})).encode()
+    if not parts:
+        return Response(head, media_type=JSON)
+    headers = {_LENGTH: str(len(head))}
+    return Response(b"".join([head, *parts]), 200, headers, "application/octet-stream")
+
+
+def read_inputs(body: bytes, json_length: str | None) -> tuple[dict[str, Any], list[Tensor]]:
+    """Return the JSON of a request, and the tensors of its inputs. Raises GatewayError."""
+    given = str(len(body)) if json_length is None else json_length
+    if not (given.isascii() and given.isdigit()) or len(given) > 18 or int(given) > len(body):
+        hint = f"let {_LENGTH} be the number of bytes of the JSON"
+        raise malformed(f"the body has {len(body)} bytes, and its JSON {given[:40]}", hint)
+    values, left = parsed(body[: int(given)]), memoryview(body)[int(given) :]
+    inputs = []
+    for one in _objects(values, "inputs"):
+        name, parameters, data = _name(one), _parameters(one), one.get("data")
+        if "binary_data_size" in parameters:
+            size = parameters["binary_data_size"]
+            if type(size) is not int or not 0 <= size <= len(left) or data is not None:
+                why = f"{name}: after the JSON there are not its {size!r:.40} bytes"
+                raise malformed(why, "let binary_data_size be the number of its bytes")
+            data, left = left[:size], left[size:]
+        inputs.append(tensor_of(name, one.get("datatype", ""), one.get("shape"), data, parameters))
+    if len(left):
+        raise malformed(f"{len(left)} bytes belong to no input", "give inputs a binary_data_size")
+    return values, inputs
+
+
+def _objects(values: dict[str, Any], key: str, default: Any = None) -> list[dict[str, Any]]:
+    found = values.get(key, default)
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise malformed(f"{key!r} is not a list of objects", _EXAMPLE)
+    return found
+
+
+def _name(given: dict[str, Any]) -> str:
+    name = given.get("name")
+    if not isinstance(name, str) or not name:
+        raise malformed("a tensor has no name", _EXAMPLE)
+    return name
+
+
+def _parameters(given: dict[str, Any]) -> dict[str, Any]:
+    parameters = given.get("parameters", {})
+    if not isinstance(parameters, dict):
+        raise malformed("'parameters' are no object", _EXAMPLE)
+    return parameters

@@ -1,0 +1,144 @@
+"""The Open Inference Protocol over gRPC. Imports grpc, which is an extra."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import numpy as np
+from google.protobuf import message_factory
+
+from marsmith.answers.messages import Request
+from marsmith.client.protos import open_inference_pb2
+from marsmith.core.errors import MarsmithError
+from marsmith.gateway.backend import Backend, Call
+from marsmith.gateway.kserve import models
+from marsmith.gateway.kserve.answers import sentence, status_of
+from marsmith.gateway.kserve.tensors import BYTES, Tensor, tensor_of, to_bytes
+from marsmith.gateway.reading import written_name
+from marsmith.gateway.refusals import malformed
+
+_SERVICE: Any = open_inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
+# Statuses of HTTP by their names in gRPC; a status that is not here is INTERNAL.
+_CODES = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED"}
+_CODES |= dict.fromkeys((406, 415, 422), "INVALID_ARGUMENT") | {404: "NOT_FOUND", 409: "ABORTED"}
+_CODES |= {413: "RESOURCE_EXHAUSTED", 429: "RESOURCE_EXHAUSTED", 501: "UNIMPLEMENTED"}
+_CODES |= {503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED"}
+# The field of InferTensorContents for each datatype.
+_CONTENTS = {"BOOL": "bool_contents", BYTES: "bytes_contents"}
+_CONTENTS |= dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents")
+_CONTENTS |= dict.fromkeys(("UINT8", "UINT16", "UINT32"), "uint_contents")
+_CONTENTS |= {name: f"{name.lower()}_contents" for name in ("INT64", "UINT64", "FP32", "FP64")}
+Method = Callable[[Any, Any], Awaitable[dict[str, Any]]]
+
+
+def add_services(server: Any, backend: Backend) -> None:
+    """Add the protocol's service to a server of grpc.aio."""
+
+    async def live(_request: Any, _context: Any) -> dict[str, Any]:
+        return {"live": True}
+
+    async def ready(_request: Any, _context: Any) -> dict[str, Any]:
+        return {"ready": await models.ready(backend)}
+
+    async def about(_request: Any, _context: Any) -> dict[str, Any]:
+        return models.SERVER
+
+    async def model_ready(request: Any, _context: Any) -> dict[str, Any]:
+        model = await backend.describe(request.name, request.version or None)
+        return {"ready": model.ready_workers > 0}
+
+    async def metadata(request: Any, _context: Any) -> dict[str, Any]:
+        return await models.metadata(backend, request.name, request.version or None)
+
+    async def index(request: Any, _context: Any) -> dict[str, Any]:
+        return {"models": await models.index(backend, only_ready=request.ready)}
+
+    async def infer(request: Any, context: Any) -> dict[str, Any]:
+        return await _infer(backend, request, context)
+
+    methods: dict[str, Method] = {
+        "ServerLive": live,
+        "ServerReady": ready,
+        "ServerMetadata": about,
+        "ModelReady": model_ready,
+        "ModelMetadata": metadata,
+        "ModelInfer": infer,
+        "RepositoryIndex": index,
+    }
+    handlers = {name: _handler(name, method) for name, method in methods.items()}
+    service = grpc.method_handlers_generic_handler(_SERVICE.full_name, handlers)
+    server.add_generic_rpc_handlers([service])
+
+
+def _handler(name: str, method: Method) -> Any:
+    described = _SERVICE.methods_by_name[name]
+    answer = message_factory.GetMessageClass(described.output_type)
+
+    async def answered(request: Any, context: Any) -> Any:
+        try:
+            return answer(**await method(request, context))
+        except MarsmithError as error:
+            code = _CODES.get(status_of(error), "INTERNAL")
+            await context.abort(grpc.StatusCode[code], sentence(error))
+
+    return grpc.unary_unary_rpc_method_handler(
+        answered,
+        request_deserializer=message_factory.GetMessageClass(described.input_type).FromString,
+        response_serializer=answer.SerializeToString,
+    )
+
+
+async def _infer(backend: Backend, message: Any, context: Any) -> dict[str, Any]:
+    metadata = [(written_name(key.encode()), one) for key, one in context.invocation_metadata()]
+    headers = {name: one for name, one in metadata if name and isinstance(one, str)}
+    version, request_id = message.model_version or None, str(uuid.uuid4())
+    call = Call(message.model_name, Request(b"", "", headers), request_id, version)
+    wanted = list(dict.fromkeys(one.name for one in message.outputs))
+    served, outputs = await models.infer(backend, call, _inputs(message), wanted)
+    raw = bool(message.raw_input_contents)  # then outputs are sent so too
+    described = [
+        {"name": one.name, "datatype": one.datatype, "shape": one.shape, "contents": _contents(one)}
+        for one in outputs
+    ]
+    if raw:
+        for one in described:
+            del one["contents"]
+    return {
+        "model_name": message.model_name,
+        "model_version": served,
+        "id": message.id,
+        "outputs": described,
+        "raw_output_contents": map(to_bytes, outputs) if raw else (),
+    }
+
+
+def _inputs(message: Any) -> list[Tensor]:
+    raw: list[Any] = [memoryview(one) for one in message.raw_input_contents]
+    both = raw and any(one.HasField("contents") for one in message.inputs)
+    if both or (raw and len(raw) != len(message.inputs)):
+        given = f"{len(raw)} raw contents for {len(message.inputs)} inputs, or both forms of them"
+        raise malformed(f"the request has {given}", "send the bytes of each input, in their order")
+    data = raw or [_listed(one) for one in message.inputs]
+    return [
+        tensor_of(one.name, one.datatype, list(one.shape), values, _parameters(one))
+        for one, values in zip(message.inputs, data, strict=True)
+    ]
+
+
+def _listed(given: Any) -> list[Any]:
+    field = _CONTENTS.get(given.datatype)
+    return list(getattr(given.contents, field)) if field else []
+
+
+def _contents(tensor: Tensor) -> dict[str, Any]:
+    values = tensor.values
+    flat = values.reshape(-1).tolist() if isinstance(values, np.ndarray) else values
+    return {_CONTENTS[tensor.datatype]: flat}
+
+
+def _parameters(given: Any) -> dict[str, Any]:
+    kinds = {name: one.WhichOneof("parameter_choice") for name, one in given.parameters.items()}
+    return {name: getattr(given.parameters[name], kind) for name, kind in kinds.items() if kind}

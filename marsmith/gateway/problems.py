@@ -1,0 +1,32 @@
+"""Refusals as problem details for HTTP APIs (RFC 9457); no IO."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+
+from starlette.responses import Response
+
+from marsmith.core.errors import MarsmithError
+from marsmith.gateway.refusals import GatewayError
+
+PROBLEM = "application/problem+json"
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+
+
+def problem(error: MarsmithError, request_id: str, status: int | None = None) -> Response:
+    """Return an error as an HTTP response; one without a status of its own has 500 or `status`."""
+    number = error.status if isinstance(error, GatewayError) else status or 500
+    values = {
+        "type": "about:blank",
+        "title": _PHRASES.get(number, ""),
+        "status": number,
+        "detail": error.message,
+        "code": error.code,
+        "hint": error.hint,
+        "request_id": request_id,
+    }
+    headers = {"x-request-id": request_id}
+    if isinstance(error, GatewayError) and error.retry_after is not None:
+        headers["retry-after"] = str(error.retry_after)
+    return Response(json.dumps(values).encode(), number, headers, PROBLEM)

@@ -1,0 +1,225 @@
+"""The web process of a gateway: started, watched, and started again after a death.
+
+The supervisor binds the sockets and keeps them, so that connections wait while the web process is
+started again. It keeps the workers' connections too (keeping.py), so that they live on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from marsmith.core.errors import MarsmithError, ServerError
+from marsmith.core.private_files import create_private, open_private
+from marsmith.core.processes import end_children_of, end_group
+from marsmith.gateway.served import Settings, format_settings, served_of
+from marsmith.server.own_folder import OwnFolder
+from marsmith.server.process import KEY_FILE, SERVER_LOG, SUPERVISOR_LOG, WORKERS_LOG
+from marsmith.torchserve.environment import clean_environment
+from marsmith.torchserve.log_files import LogTails, log_files
+from marsmith.torchserve.ports import require_free
+from marsmith.torchserve.properties import Address
+
+_PROGRAM = Path(__file__).parents[1] / "programs" / "gateway_web.py"
+ACCESS_LOG = "access.log"
+LOGS = (SERVER_LOG, WORKERS_LOG, SUPERVISOR_LOG)
+SETTINGS_FILE = "settings.json"
+LISTENING_FILE = "listening"  # is there once the web process answers
+PROBLEM_FILE = "problem.json"  # why a model cannot be loaded, written by the web process
+_BACKLOG = 1024  # connections that wait while the web process is started again
+
+
+class GatewayServer:
+    """The host of `marsmith gateway` (server/hosting.py)."""
+
+    def __init__(
+        self,
+        root: Path,
+        properties: Mapping[str, str],
+        store: Path,
+        files: Mapping[str, str],
+        log_folder: Path,
+        listeners: Mapping[str, Address],
+        grpc: Mapping[str, Address],
+        *,
+        backend: str,
+        options: Mapping[str, Any],
+    ) -> None:
+        """Prepare to serve `files` (model name → file in the store) at `listeners`, by name.
+
+        `grpc` are the addresses of gRPC, by name.
+        """
+        self._root = root
+        self._properties = dict(properties)
+        self._store = store
+        self._files = files
+        self._addresses = listeners
+        self._grpc = {name: f"{one.host}:{one.port}" for name, one in grpc.items()}
+        self._backend = backend
+        self.in_front = backend == "torchserve"
+        self._options = options
+        self._sockets: dict[str, socket.socket] = {}
+        self._process: subprocess.Popen[bytes] | None = None
+        self.log_folder = log_folder
+        self.own_folder = OwnFolder()
+        self._logs = LogTails(log_folder, LOGS)
+
+    @property
+    def folder(self) -> Path:
+        """The server's temporary folder, which exists while it runs."""
+        return self.own_folder.path
+
+    def start(self, begun: Callable[[], None] = lambda: None) -> None:
+        """Start it. Raises PortInUseError or ServerError; then nothing is left behind."""
+        try:
+            for name, address in self._addresses.items():
+                self._sockets[name] = _listening(address)
+            self._new_logs()
+            self.own_folder.make()
+            self._write_keys()
+            begun()
+            self._launch()
+        except BaseException:
+            self._close()
+            self.own_folder.remove()
+            raise
+
+    def restart(self, changed: Mapping[str, str]) -> None:
+        """Start the web process again after its end; its workers and connections live on."""
+        self.end(patience=0.0)
+        self._properties |= changed
+        self._files = {}
+        self._logs = LogTails(self.log_folder, LOGS)
+        self._launch()
+
+    def _launch(self) -> None:
+        for name in (PROBLEM_FILE, LISTENING_FILE):
+            (self.folder / name).unlink(missing_ok=True)
+        address = self._addresses["gateway"]
+        settings = Settings(
+            self._backend,
+            str(self._root),
+            address.port,
+            str(self._store),
+            str(self.folder),
+            str(self.log_folder),
+            self._properties,
+            served_of(self._properties, self._files),
+            {name: one.fileno() for name, one in self._sockets.items()},
+            urls=tuple(self._options.get("urls", ())),
+            grpc=self._grpc,
+            options=self._options,
+        )
+        with create_private(self.folder / SETTINGS_FILE) as file:
+            file.write(format_settings(settings))
+        with open_private(self.log_folder / SERVER_LOG) as log:
+            self._process = subprocess.Popen(  # noqa: S603
+                [sys.executable, _PROGRAM, self.folder / SETTINGS_FILE, str(os.getpid())],
+                cwd=self.folder,
+                env=clean_environment(os.environ, self.folder),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=list(settings.listeners.values()),
+                start_new_session=True,  # a terminal's Ctrl-C must not reach it
+            )
+
+    def _write_keys(self) -> None:
+        """Write the key of Marsmith's own commands, in the form of TorchServe's key file."""
+        key = {"key": secrets.token_urlsafe(32)}
+        with create_private(self.folder / KEY_FILE) as file:
+            file.write(json.dumps({"management": key, "inference": key}).encode())
+
+    def _new_logs(self) -> None:
+        self.log_folder.mkdir(parents=True, exist_ok=True)
+        for log in LOGS:
+            *older, _ = log_files(self.log_folder / log)
+            for path in older:
+                path.unlink(missing_ok=True)
+            create_private(self.log_folder / log).close()
+        self._logs = LogTails(self.log_folder, LOGS)
+
+    @property
+    def pid(self) -> int:
+        """The web process's id. Only after start()."""
+        if self._process is None:
+            raise RuntimeError("not started")
+        return self._process.pid
+
+    def is_running(self) -> bool:
+        """Whether the web process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def ending(self) -> str:
+        """How the web process ended."""
+        status = None if self._process is None else self._process.returncode
+        return f"by signal {-status}" if status is not None and status < 0 else f"with {status}"
+
+    def revive_fork_server(self) -> None:
+        """Do nothing: the web process starts what it forks from."""
+
+    def missing(self) -> str | None:
+        """Return what was removed of the server's folder."""
+        return None if self.own_folder.is_ours else str(self.folder)
+
+    def note(self, words: str) -> None:
+        """Add a line to Marsmith's own log of this server, in TorchServe's format."""
+        now = datetime.now().isoformat(timespec="milliseconds").replace(".", ",")
+        with suppress(OSError), open_private(self.log_folder / SUPERVISOR_LOG) as log:
+            log.write(f"{now} supervisor WARN marsmith {words}\n".encode())
+
+    def log(self, name: str) -> str:
+        """Return one of this run's logs as text."""
+        return self._logs.read(name)
+
+    def listens(self) -> bool:
+        """Whether the web process answers: before that, connections wait at the supervisor's."""
+        return (self.folder / LISTENING_FILE).exists()
+
+    def problem(self) -> MarsmithError | None:
+        """Return why a model cannot be loaded, as the web process has told."""
+        try:
+            values = json.loads((self.folder / PROBLEM_FILE).read_bytes())
+        except (OSError, ValueError):
+            return None
+        return ServerError(values["message"], values["hint"], code=values["code"])
+
+    def end(self, patience: float = 10.0) -> None:
+        """End the web process: it lets open requests end for so many seconds."""
+        if self._process is not None:
+            if self._process.poll() is None:
+                end_group(self._process.pid, patience)
+            self._process.wait()
+
+    def stop(self, patience: float = 10.0) -> None:
+        """End it and its workers, and remove its folder."""
+        if self._process is not None:
+            self.end(patience)
+            self._close()
+            end_children_of(self.folder)
+            self.own_folder.remove()
+
+    def _close(self) -> None:
+        for one in self._sockets.values():
+            one.close()
+        self._sockets.clear()
+
+
+def _listening(address: Address) -> socket.socket:
+    require_free(address)
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((address.host, address.port))
+    listener.listen(_BACKLOG)
+    return listener

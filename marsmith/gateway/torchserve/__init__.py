@@ -1,0 +1,1 @@
+"""The back end `torchserve`: running TorchServes, asked over HTTP."""

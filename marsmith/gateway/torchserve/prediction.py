@@ -1,0 +1,112 @@
+"""One request's way to its answer: which TorchServe gets it, and whether it is asked again.
+
+A caller has one request; that a worker or a front end ended meanwhile is not its business. A
+request that two of them ended under is not sent a third time, since it may be the cause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from marsmith.client.async_transport import Arriving
+from marsmith.client.http1 import LostError, NotConnectedError, NotHttpError
+from marsmith.client.retries import MOST_DEATHS
+from marsmith.core.errors import ClientError
+from marsmith.gateway import refusals
+from marsmith.gateway.backend import Answer, Call
+from marsmith.gateway.torchserve.batches import Batches
+from marsmith.gateway.torchserve.outcomes import (
+    Outcome,
+    answered_headers,
+    connection_lost,
+    handler_failed,
+    nobody_up,
+    outcome_of,
+    server_away,
+)
+from marsmith.gateway.torchserve.servers import Servers
+from marsmith.gateway.torchserve.upstream import Upstream
+
+_PAUSE = 0.2  # seconds between two tries while workers start
+
+
+class Prediction:
+    """One request."""
+
+    def __init__(self, call: Call, servers: Servers, batches: Batches) -> None:
+        self._call = call
+        self._servers = servers
+        self._batches = batches
+        self._deaths = 0
+        self._alone = False
+
+    async def answer(self) -> Answer:
+        """Return the handler's answer. Raises GatewayError if there is none."""
+        while True:
+            server = await self._servers.pick(self._call.deadline)
+            try:
+                arrived = await self._asked(server)
+            except NotConnectedError as error:
+                server.is_away(str(error))
+                continue
+            except LostError as error:
+                self._died(connection_lost(), error)
+                continue
+            except NotHttpError as error:
+                raise refusals.GatewayError(
+                    f"{server.target.url} is no TorchServe: {error}",
+                    "name the inference address of a TorchServe: --url URL",
+                    code="not-torchserve",
+                    status=502,
+                ) from error
+            outcome = outcome_of(arrived.response)
+            if outcome is Outcome.ANSWER:
+                return self._answer(arrived)
+            await self._again(outcome, server)
+
+    async def _asked(self, server: Upstream) -> Arriving:
+        model = self._call.model
+        if self._alone:
+            async with self._batches.alone(model):
+                return await server.ask(self._call)
+        await self._batches.enter(model)
+        try:
+            return await server.ask(self._call)
+        finally:
+            self._batches.leave(model)
+
+    async def _again(self, outcome: Outcome, server: Upstream) -> None:
+        """Return if the request is sent again; raise the GatewayError of its outcome if not."""
+        call = self._call
+        model, version = call.model, self._servers.version_of(call)
+        if outcome is Outcome.MODEL_UNKNOWN:
+            raise refusals.model_unknown(model)
+        if outcome is Outcome.VERSION_UNKNOWN:
+            raise refusals.version_unknown(model, version)
+        if outcome is Outcome.WORKER_DIED:
+            self._died(refusals.worker_died(model, version))
+        elif outcome is Outcome.BATCH_FAILED:
+            if self._alone or self._servers.batch_size(call) == 1:
+                raise handler_failed(model)
+            self._alone = True
+        elif outcome is Outcome.TOKEN_REFUSED:
+            raise server_away("it refuses the gateway's token")
+        else:
+            reason = await server.down_reason(call)
+            if reason is None:
+                raise refusals.queue_full(model, self._servers.waiting(call))
+            if time.monotonic() > min(server.grace_until, call.deadline):
+                raise nobody_up(model, reason)
+            await asyncio.sleep(_PAUSE)
+
+    def _died(self, error: ClientError, cause: Exception | None = None) -> None:
+        self._deaths += 1
+        if self._deaths >= MOST_DEATHS:
+            raise error from cause
+
+    def _answer(self, arrived: Arriving) -> Answer:
+        said = arrived.response
+        headers = answered_headers(said.headers)
+        response = type(said)(said.status, said.reason, headers, said.body)
+        return Answer(response, self._servers.version_of(self._call), rest=arrived.rest)

@@ -1,0 +1,102 @@
+"""The TorchServes behind a gateway, as one: who gets a request, and what they serve together."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+from marsmith.client import Model
+from marsmith.gateway.backend import Call
+from marsmith.gateway.refusals import model_unknown, version_unknown
+from marsmith.gateway.torchserve.outcomes import server_away
+from marsmith.gateway.torchserve.targets import Target
+from marsmith.gateway.torchserve.upstream import AWAY, Upstream
+
+_Key = tuple[str, str]  # a model and its version
+
+
+class Servers:
+    """All of them."""
+
+    def __init__(self, targets: Callable[[], list[Target]], changed: Callable[[], None]) -> None:
+        """`targets` returns how to reach them now, always in the same order."""
+        self._changed = changed
+        self._back = asyncio.Event()
+        self._turn = 0
+        self.all = [
+            Upstream(target, lambda number=number: targets()[number], self._looked)  # type: ignore[misc]
+            for number, target in enumerate(targets())
+        ]
+        self._models: dict[_Key, Model] = {}
+        self._defaults: dict[str, Model] = {}
+
+    @property
+    def up(self) -> list[Upstream]:
+        """Those that answer."""
+        return [one for one in self.all if one.up]
+
+    async def pick(self, deadline: float) -> Upstream:
+        """Return the one with the fewest open requests, in turns; wait for one that is away.
+
+        Raises GatewayError if none comes back soon.
+        """
+        end = min(deadline, time.monotonic() + AWAY)
+        while not (up := self.up):
+            if (left := end - time.monotonic()) <= 0:
+                raise server_away(self.all[0].reason)
+            self._back.clear()
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._back.wait(), left)
+        self._turn += 1
+        start = self._turn % len(up)
+        return min((*up[start:], *up[:start]), key=lambda one: one.open_requests)
+
+    @property
+    def models(self) -> list[Model]:
+        """What they serve, sorted; the workers of a version on all of them."""
+        return sorted(self._models.values(), key=lambda one: (one.name, one.version))
+
+    def model(self, name: str, version: str | None) -> Model:
+        """Return a version, by default the default one. Raises GatewayError."""
+        found = self._defaults.get(name) if version is None else self._models.get((name, version))
+        if found is None:
+            known = name in self._defaults and version is not None
+            raise version_unknown(name, version or "") if known else model_unknown(name)
+        return found
+
+    def version_of(self, call: Call) -> str:
+        """Return the version that answers a request, as far as is known."""
+        default = self._defaults.get(call.model)
+        return call.version or (default.version if default else "")
+
+    def batch_size(self, call: Call) -> int:
+        """Return how many requests may share a batch; 0 if it is not known."""
+        found = self._models.get((call.model, self.version_of(call)))
+        return found.batch_size if found else 0
+
+    def waiting(self, call: Call) -> int:
+        """Return how many requests wait for a worker, by the last look."""
+        found = self._models.get((call.model, self.version_of(call)))
+        return found.pending_requests if found else 0
+
+    async def refresh(self) -> None:
+        """Look at all that answer, now."""
+        await asyncio.gather(*(one.look() for one in self.up))
+        self._looked()
+
+    def _looked(self) -> None:
+        models: dict[_Key, Model] = {}
+        for server in self.up:
+            for model in server.models:
+                key = model.name, model.version
+                if (before := models.get(key)) is not None:
+                    model = replace(before, workers=(*before.workers, *model.workers))
+                models[key] = model
+        if self.up:
+            self._back.set()
+            self._models = models
+            self._defaults = {one.name: one for one in models.values() if one.default}
+        self._changed()

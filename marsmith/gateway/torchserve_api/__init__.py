@@ -1,0 +1,1 @@
+"""TorchServe's own APIs as faces: inference and management, over HTTP and gRPC."""

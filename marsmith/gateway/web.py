@@ -1,0 +1,100 @@
+"""Serves the application over a back end, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+import uvloop
+
+from marsmith.core.atomic_write import replacing
+from marsmith.core.errors import MarsmithError
+from marsmith.core.extras import install_hint
+from marsmith.core.installed import is_installed
+from marsmith.gateway.access.guards import DRAIN, Guards, guards_of, server_config
+from marsmith.gateway.app import application
+from marsmith.gateway.backend import Backend
+from marsmith.gateway.local.backend import LocalBackend
+from marsmith.gateway.served import Settings
+from marsmith.gateway.server import LISTENING_FILE, PROBLEM_FILE
+from marsmith.gateway.torchserve.backend import TorchServeBackend
+
+
+def run(settings: Settings) -> int:
+    """Serve; return the exit status of the process."""
+    return uvloop.run(_serve(settings))
+
+
+def backend_of(settings: Settings) -> Backend:
+    """Return the back end that the settings name."""
+    return (
+        TorchServeBackend(settings) if settings.backend == "torchserve" else LocalBackend(settings)
+    )
+
+
+async def _serve(settings: Settings) -> int:
+    backend = backend_of(settings)
+    listeners = _sockets(settings)
+    guards = guards_of(settings, [one.getsockname()[0] for one in listeners.values()])
+    servers = [
+        _Server(server_config(application(backend, guards, name), guards, settings.properties), one)
+        for name, one in listeners.items()
+    ]
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    listening = [asyncio.ensure_future(one.serve([one.socket])) for one in servers]
+    grpc_servers = []
+    try:
+        grpc_servers = await _start_grpc(settings, backend, guards)
+        await backend.start()
+        (Path(settings.folder) / LISTENING_FILE).touch()
+    except MarsmithError as error:
+        _tell(settings, error)
+    await stop.wait()
+    for one in servers:
+        one.should_exit = True
+    await asyncio.gather(*listening, *(one.stop(DRAIN) for one in grpc_servers))
+    await backend.stop()
+    guards.observer.close()
+    return 0
+
+
+async def _start_grpc(settings: Settings, backend: Backend, guards: Guards) -> list[Any]:
+    """Return the servers; none without the extra, whose absence the log tells."""
+    if not is_installed("grpc"):
+        logging.getLogger(__name__).warning("no gRPC: %s", install_hint("grpc"))
+        return []
+    from marsmith.gateway.access.grpc_access import GrpcAccess
+    from marsmith.gateway.grpc_server import start_grpc
+
+    front, interceptor = guards.admitted(backend), GrpcAccess(guards)
+    return await start_grpc(settings.grpc, front, settings.properties, interceptor)
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, listener: socket.socket) -> None:
+        super().__init__(config)
+        self.socket = listener
+
+    def capture_signals(self):  # type: ignore[no-untyped-def]
+        """Leave signals to us: there may be several servers in this process."""
+        from contextlib import nullcontext
+
+        return nullcontext()
+
+
+def _sockets(settings: Settings) -> dict[str, socket.socket]:
+    return {name: socket.socket(fileno=one) for name, one in settings.listeners.items()}
+
+
+def _tell(settings: Settings, error: MarsmithError) -> None:
+    values = {"message": error.message, "hint": error.hint, "code": error.code}
+    with replacing(Path(settings.folder) / PROBLEM_FILE, 0o600) as file:
+        file.write(json.dumps(values).encode())
