@@ -20,7 +20,7 @@ from bench.failures import SystemFailedError
 from bench.load import Load
 from bench.places import ROOT
 
-_BATCH = 8  # as bench/projects/resnet18/archives.toml has it
+_BATCH = 4  # as bench/projects/resnet18/archives.toml has it
 
 
 def loop(model: Path) -> Callable[[float], Load]:
