@@ -215,7 +215,7 @@ def _spread(values: list[float], of: str) -> str:
         return "measured once"
     least, greatest = _number(min(values)), _number(max(values))
     if len(values) <= _MOST_ROUNDS:
-        return f"{least} to {greatest}, {len(values)} rounds"
+        return f"{least} to {greatest}, {len(values)} values"
     high = _number(sorted(values)[round(0.95 * (len(values) - 1))])
     return f"{least} to {greatest}, 95 % up to {high}, {len(values):,} values"
 

@@ -19,20 +19,26 @@ _UV = Path(sys.executable).parent / "uv"
 def environment(peer: str) -> Path:
     """Return the folder of programs of a peer's environment, made if it is not there.
 
+    Raises SystemFailedError if it cannot be installed.
+    """
+    return installed(BENCH / "peers" / peer / "requirements.txt", WORK / "venvs" / peer)
+
+
+def installed(requirements: Path, folder: Path, *, compiled: bool = True) -> Path:
+    """Return the folder of programs of an environment with locked requirements, made if needed.
+
+    `compiled`: as pip does it by itself, so that no start is slower for compiling what it imports.
     uv links files from its cache: a second environment with PyTorch costs seconds and little disk.
     Raises SystemFailedError if it cannot be installed.
     """
-    requirements = BENCH / "peers" / peer / "requirements.txt"
-    folder = WORK / "venvs" / peer
     digest = hashlib.sha256(requirements.read_bytes()).hexdigest()
     done = folder / "installed.sha256"
     if not done.exists() or done.read_text() != digest:
-        click.echo(f"installing {peer} into {folder}…", err=True)
+        click.echo(f"installing {folder.name} into {folder}…", err=True)
         shutil.rmtree(folder, ignore_errors=True)
         _uv("venv", "--python", sys.executable, str(folder))
         install = ["pip", "install", "--python", str(folder), "--require-hashes"]
-        # As pip does by itself: no start is slower for compiling what it imports.
-        _uv(*install, "--compile-bytecode", "-r", str(requirements))
+        _uv(*install, *["--compile-bytecode"] * compiled, "-r", str(requirements))
         done.write_text(digest)
     return folder / "bin"
 

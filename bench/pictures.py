@@ -14,16 +14,18 @@ _QUALITY = 90
 _PART, _STEP = 240, 40  # pixels
 
 
-def photo(width: int, height: int, number: int = 0) -> bytes:
+def photo(
+    width: int, height: int, number: int = 0, *, quality: int = _QUALITY, grain: float = _GRAIN
+) -> bytes:
     """Return a JPEG of that size: a photo scaled to it, with the grain that a camera leaves."""
     import skimage.data
 
     source = Image.fromarray(np.asarray(getattr(skimage.data, _NAMES[number])()))
     scaled = np.asarray(source.resize((width, height), Image.Resampling.LANCZOS), np.float32)
-    grain = np.random.default_rng(0).normal(0, _GRAIN, scaled.shape)
-    pixels = (scaled + grain).round().clip(0, 255).astype(np.uint8)
+    noise = np.random.default_rng(0).standard_normal(scaled.shape, np.float32)
+    pixels = (scaled + grain * noise).round().clip(0, 255).astype(np.uint8)
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=_QUALITY)
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
 
 

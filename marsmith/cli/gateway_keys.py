@@ -10,7 +10,6 @@ import click
 
 from marsmith.cli.options import Number, json_option, project_of
 from marsmith.cli.output import echo, examples, print_json
-from marsmith.core.errors import ProjectError
 from marsmith.gateway.access.exposure import key_file
 from marsmith.gateway.access.key_store import KeyStore
 from marsmith.gateway.access.keys import (
@@ -82,9 +81,9 @@ def add(
     made, token = new_key(
         name,
         map(parse_scope, scopes),
-        now=time.time(),
-        lifetime=parse_lifetime(expires),
-        limits=Limits(rate, concurrent, bytes_),
+        time.time(),
+        parse_lifetime(expires),
+        Limits(rate, concurrent, bytes_),
     )
     _store(context, keys).add(made)
     if as_json:
@@ -117,21 +116,15 @@ def list_(context: click.Context, keys: Path | None, as_json: bool) -> None:
 @click.pass_context
 def revoke(context: click.Context, name: str, keys: Path | None) -> None:
     """Revoke the key with this name or id; running gateways refuse it within a second."""
-    gone = _store(context, keys).revoke(name)
-    click.echo(f"revoked    {gone.name}  {gone.id}")
+    _store(context, keys).revoke(name)
+    click.echo(f"revoked    {name}")
 
 
 def _store(context: click.Context, keys: Path | None) -> KeyStore:
     if keys is not None:
-        if not keys.absolute().parent.is_dir():
-            raise ProjectError(
-                f"there is no folder {keys.absolute().parent}",
-                "make it, or name another file: --keys FILE",
-                code="keys-unreadable",
-            )
         return KeyStore(keys.absolute())
     project = project_of(context)
-    project.state_folder("gateway")
+    project.state_folder("gateway")  # make it
     return KeyStore(key_file(project))
 
 

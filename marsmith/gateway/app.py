@@ -13,15 +13,12 @@ from starlette.types import ASGIApp
 
 from marsmith.core.errors import MarsmithError
 from marsmith.gateway import predicting
-from marsmith.gateway.access import metrics_page
-from marsmith.gateway.access.admitted import Admitted
-from marsmith.gateway.access.facts import Facts
 from marsmith.gateway.access.guards import Guards
 from marsmith.gateway.access.let_in import Access
-from marsmith.gateway.access.observe import Observe
 from marsmith.gateway.backend import Backend
-from marsmith.gateway.kserve import oip, v1
-from marsmith.gateway.kserve.answers import refusal as kserve_refusal
+from marsmith.gateway.kserve import answers, oip, v1
+from marsmith.gateway.observe.facts import Facts
+from marsmith.gateway.observe.observe import Observe
 from marsmith.gateway.problems import problem
 from marsmith.gateway.reading import request_id
 from marsmith.gateway.refusals import GatewayError
@@ -38,17 +35,19 @@ FACES: list[Face] = [
     *KSERVE,
     lambda _: openapi.routes("inference", "management"),
 ]
+
+
+def _in_kserve_form(error: MarsmithError, _request_id: str) -> Response:
+    values = {"error": answers.sentence(error), "code": error.code}
+    return answers.said(values, answers.status_of(error))
+
+
 # How a face (Facts.face) says that a request was not let in; others by problem details.
 FORMS: dict[str, Form] = {
     "torchserve": messages.refusal,
-    "kserve": lambda error, _: kserve_refusal(error),
-    "oip": lambda error, _: kserve_refusal(error),
+    "kserve": _in_kserve_form,
+    "oip": _in_kserve_form,
 }
-
-
-def admitted(backend: Backend, guards: Guards) -> Admitted:
-    """Return the back end as faces see it."""
-    return Admitted(backend, guards.metrics, needs_keys=guards.rules.needs_keys)
 
 
 def application(
@@ -56,35 +55,37 @@ def application(
 ) -> ASGIApp:
     """Return the application of a listener: the gateway's own port, or one of TorchServe's."""
     guards = guards or Guards()
-    front = admitted(backend, guards)
-    metrics = metrics_page.routes(backend, guards.metrics)
+    front = guards.admitted(backend)
+    metrics = guards.observer.metrics.routes(backend)
     if listener == "gateway":
         routes = [*(route for face in FACES for route in face(front)), *metrics]
     else:
         kserve = [route for face in KSERVE for route in face(front)]
         routes = ports.listeners(front, kserve, metrics)[listener]
-    app: ASGIApp = Starlette(
-        routes=routes, exception_handlers={HTTPException: _no_route, Exception: _bug}
-    )
-    app = Access(app, guards.rules, guards.keys, _refused)
-    return Observe(app, guards.metrics, guards.log, guards.spans)
+    handlers = {HTTPException: _no_route, MarsmithError: _refused, Exception: _bug}
+    app = Starlette(routes=routes, exception_handlers=handlers)
+    return Observe(Access(app, guards.gate, _not_let_in), guards.observer)
 
 
-def _refused(error: GatewayError, facts: Facts) -> Response:
-    form = FORMS.get(facts.face)
-    if form is None:
-        return problem(error, facts.id)
-    response = form(error, facts.id)
+def _not_let_in(error: GatewayError, facts: Facts) -> Response:
+    response = FORMS.get(facts.face, problem)(error, facts.id)
     response.headers["x-request-id"] = facts.id
+    if error.retry_after is not None:
+        response.headers["retry-after"] = str(error.retry_after)
     return response
 
 
+async def _refused(http: Request, error: Exception) -> Response:
+    if not isinstance(error, GatewayError):
+        return await _bug(http, error)
+    return _not_let_in(error, http.scope["state"]["facts"])
+
+
 async def _no_route(http: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    headers = error.headers if isinstance(error, HTTPException) else None
+    status, headers = getattr(error, "status_code", 500), getattr(error, "headers", None)
     refusal = GatewayError(
         f"nothing answers {http.method} {http.url.path}",
-        "see the paths of the gateway in its documentation",
+        "see GET /models for what is served, and docs for the paths",
         code="no-such-path",
         status=status,
     )

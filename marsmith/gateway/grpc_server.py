@@ -29,7 +29,10 @@ SERVICES: Mapping[str, AddServices] = {
 
 
 async def start_grpc(
-    addresses: Mapping[str, str], backend: Backend, properties: Mapping[str, str]
+    addresses: Mapping[str, str],
+    backend: Backend,
+    properties: Mapping[str, str],
+    interceptor: grpc.aio.ServerInterceptor,
 ) -> list[grpc.aio.Server]:
     """Listen at `addresses` (name of SERVICES → HOST:PORT); return the servers.
 
@@ -38,7 +41,7 @@ async def start_grpc(
     credentials = _credentials(properties)
     started = []
     for name, address in addresses.items():
-        server = grpc.aio.server(options=[*_options(properties)])
+        server = grpc.aio.server(interceptors=[interceptor], options=[*_options(properties)])
         SERVICES[name](server, backend)
         try:
             if credentials is None:

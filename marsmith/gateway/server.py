@@ -33,6 +33,7 @@ _PROGRAM = Path(__file__).parents[1] / "programs" / "gateway_web.py"
 ACCESS_LOG = "access.log"
 LOGS = (SERVER_LOG, WORKERS_LOG, SUPERVISOR_LOG)
 SETTINGS_FILE = "settings.json"
+LISTENING_FILE = "listening"  # is there once the web process answers
 PROBLEM_FILE = "problem.json"  # why a model cannot be loaded, written by the web process
 _BACKLOG = 1024  # connections that wait while the web process is started again
 
@@ -98,10 +99,11 @@ class GatewayServer:
         self._properties |= changed
         self._files = {}
         self._logs = LogTails(self.log_folder, LOGS)
-        (self.folder / PROBLEM_FILE).unlink(missing_ok=True)
         self._launch()
 
     def _launch(self) -> None:
+        for name in (PROBLEM_FILE, LISTENING_FILE):
+            (self.folder / name).unlink(missing_ok=True)
         address = self._addresses["gateway"]
         settings = Settings(
             self._backend,
@@ -179,6 +181,10 @@ class GatewayServer:
     def log(self, name: str) -> str:
         """Return one of this run's logs as text."""
         return self._logs.read(name)
+
+    def listens(self) -> bool:
+        """Whether the web process answers: before that, connections wait at the supervisor's."""
+        return (self.folder / LISTENING_FILE).exists()
 
     def problem(self) -> MarsmithError | None:
         """Return why a model cannot be loaded, as the web process has told."""

@@ -17,13 +17,12 @@ from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import MarsmithError
 from marsmith.core.extras import install_hint
 from marsmith.core.installed import is_installed
-from marsmith.gateway.access.guards import Guards, guards_of
-from marsmith.gateway.access.http_server import DRAIN, server_config
-from marsmith.gateway.app import admitted, application
+from marsmith.gateway.access.guards import DRAIN, Guards, guards_of, server_config
+from marsmith.gateway.app import application
 from marsmith.gateway.backend import Backend
 from marsmith.gateway.local.backend import LocalBackend
 from marsmith.gateway.served import Settings
-from marsmith.gateway.server import PROBLEM_FILE
+from marsmith.gateway.server import LISTENING_FILE, PROBLEM_FILE
 from marsmith.gateway.torchserve.backend import TorchServeBackend
 
 
@@ -55,6 +54,7 @@ async def _serve(settings: Settings) -> int:
     try:
         grpc_servers = await _start_grpc(settings, backend, guards)
         await backend.start()
+        (Path(settings.folder) / LISTENING_FILE).touch()
     except MarsmithError as error:
         _tell(settings, error)
     await stop.wait()
@@ -62,7 +62,7 @@ async def _serve(settings: Settings) -> int:
         one.should_exit = True
     await asyncio.gather(*listening, *(one.stop(DRAIN) for one in grpc_servers))
     await backend.stop()
-    guards.close()
+    guards.observer.close()
     return 0
 
 
@@ -71,9 +71,11 @@ async def _start_grpc(settings: Settings, backend: Backend, guards: Guards) -> l
     if not is_installed("grpc"):
         logging.getLogger(__name__).warning("no gRPC: %s", install_hint("grpc"))
         return []
+    from marsmith.gateway.access.grpc_access import GrpcAccess
     from marsmith.gateway.grpc_server import start_grpc
 
-    return await start_grpc(settings.grpc, admitted(backend, guards), settings.properties)
+    front, interceptor = guards.admitted(backend), GrpcAccess(guards)
+    return await start_grpc(settings.grpc, front, settings.properties, interceptor)
 
 
 class _Server(uvicorn.Server):

@@ -1,10 +1,13 @@
-"""Imports PyTorch once, and forks TorchServe's workers from itself.
+"""Imports PyTorch once, and forks workers from itself.
 
-    python fork_server.py LISTENER FRONT_END
+    python fork_server.py LISTENER FRONT_END [light]
+
+With `light` it imports what archives need that do without PyTorch and TorchServe.
 
 LISTENER is the descriptor of a Unix socket that listens, FRONT_END the pid of TorchServe's front
-end; this process ends with it. The client is TorchServe's child (forked_worker.py), which sends
-what to run. Workers share the memory of the imported modules, which is most of a worker's memory.
+end or of the gateway's supervisor; this process ends with it. The client is TorchServe's child
+(forked_worker.py) or the gateway (gateway/local/forking.py), which sends what to run. Workers share
+the memory of the imported modules, which is most of a worker's memory.
 
 The fork is made before PyTorch has threads or a GPU. A model that brings modules with the names
 of imported ones is run by a new Python process instead. If anything fails here, TorchServe's child
@@ -39,6 +42,9 @@ from pathlib import Path
 _PRELOADED = ["torch", "numpy", "numpy.random", "PIL.Image", "PIL.ImageOps", "ts.arg_parser"]
 _PRELOADED += ["ts.async_service", "ts.metrics.metric_cache_yaml_impl", "ts.model_loader"]
 _PRELOADED += ["ts.protocol.otf_message_handler"]
+# What handlers without torch import; what is not installed here, none of them imports.
+_LIGHT = ["numpy", "numpy.random", "PIL.Image", "PIL.ImageOps", "onnxruntime"]
+_LIGHT += ["marsmith.programs.light_service"]
 _ON_START = {"sitecustomize", "usercustomize"}  # Python imports them by itself, if there are any
 _STREAMS = 3  # standard input, output and error come with a request
 _PATIENCE = 5.0  # seconds for the rest of a request
@@ -230,7 +236,8 @@ def run(request: Request) -> None:
     sys.argv = list(request.arguments)
     sys.path[0:1] = [str(Path(script).resolve().parent), *path]
     # As at a start; `random` and `torch` see to it themselves.
-    sys.modules["numpy.random"].seed()
+    if "numpy.random" in sys.modules:
+        sys.modules["numpy.random"].seed()
     multiprocessing.current_process().authkey = os.urandom(32)
     runpy.run_path(script, run_name="__main__")
 
@@ -242,18 +249,30 @@ def _brings_own(folders: list[str]) -> bool:
     return any(spec and spec.origin for spec in found)
 
 
+def _preload() -> None:
+    for name in _PRELOADED:
+        importlib.import_module(name)
+    importlib.import_module("marsmith.programs.worker_patches").patch_worker()
+    if sys.modules["torch"].cuda.is_initialized():
+        sys.exit("what is imported has a GPU, and cannot be forked")
+
+
+def _preload_light() -> None:
+    for name in _LIGHT:
+        with suppress(ImportError):
+            importlib.import_module(name)
+
+
 def main() -> None:
     """Import, serve, and in each worker run it."""
-    listener, front_end = (int(number) for number in sys.argv[1:])
+    listener, front_end = (int(number) for number in sys.argv[1:3])
     watched = os.pidfd_open(front_end)
     # As Java does for the processes that it starts (os_linux.cpp, MaxFDLimit).
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    for name in _PRELOADED:
-        importlib.import_module(name)
-    importlib.import_module("marsmith.programs.worker_patches").patch_worker()
-    if threading.active_count() > 1 or sys.modules["torch"].cuda.is_initialized():
-        sys.exit("what is imported has threads or a GPU, and cannot be forked")
+    _preload_light() if sys.argv[3:] else _preload()
+    if threading.active_count() > 1:
+        sys.exit("what is imported has threads, and cannot be forked")
     gc.collect()
     gc.freeze()  # imported objects stay shared only if the collector does not write to them
     sys.stdout.flush()

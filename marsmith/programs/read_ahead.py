@@ -7,7 +7,7 @@ import logging
 import select
 import struct
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 _AT_ONCE = 1 << 16  # bytes
 _IDLE = 1000  # milliseconds without a request
@@ -28,6 +28,8 @@ class ReadAhead:
     def __call__(self, connection: Any, length: int) -> bytearray:
         """Return the next `length` bytes; like TorchServe's own, end with the front end."""
         self._attend(connection)
+        if length > _AT_ONCE:
+            return self._large(length)
         start, end = self._start, self._start + length
         if end > len(self._ahead):
             self._ahead = self._read(self._ahead[start:], length)
@@ -58,6 +60,21 @@ class ReadAhead:
             self._ahead, self._start = b"", 0
         return batch
 
+    def _large(self, length: int) -> bytearray:
+        """Return a picture's bytes, which are copied only once: into the place that they keep."""
+        found = bytearray(length)
+        here = self._ahead[self._start : self._start + length]
+        found[: len(here)] = here
+        self._ahead, self._start = self._ahead[self._start + len(here) :], 0
+        with memoryview(found) as rest:
+            place = len(here)
+            while place < length:
+                count = self._connection.recv_into(rest[place:])
+                if not count:
+                    _end()
+                place += count
+        return found
+
     def _attend(self, connection: Any) -> None:
         if connection is not self._connection:
             self._connection, self._ahead, self._start = connection, b"", 0
@@ -71,11 +88,16 @@ class ReadAhead:
         while missing > 0:
             part = self._connection.recv(max(missing, _AT_ONCE))
             if not part:
-                logging.info("Frontend disconnected.")
-                sys.exit(0)
+                _end()
             parts.append(part)
             missing -= len(part)
         return b"".join(parts)
+
+
+def _end() -> NoReturn:
+    """End as TorchServe's own worker does when the front end is gone."""
+    logging.info("Frontend disconnected.")
+    sys.exit(0)
 
 
 def _give_memory_back() -> None:

@@ -27,6 +27,10 @@ class RunningServer:
         """Return what was written to one of its logs since this object was made."""
         return self._tails.read(name)
 
+    def listens(self) -> bool:
+        """Return True: before it listens, its port is closed."""
+        return True
+
     def problem(self) -> MarsmithError | None:
         """Return None: TorchServe tells in its logs why a model cannot be loaded."""
         return None

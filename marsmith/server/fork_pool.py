@@ -35,6 +35,37 @@ def fork_server(folder: Path) -> ForkServer | None:
     return prepared if all(os.access(one, os.X_OK) for one in (_SHELL, prepared.python)) else None
 
 
+def start_process(
+    address: Path,
+    owner: int,
+    environment: Mapping[str, str],
+    log: IO[bytes],
+    *,
+    light: bool = False,
+) -> subprocess.Popen[bytes]:
+    """Start a fork server that listens at `address`, and ends with the process `owner`.
+
+    A `light` one imports neither PyTorch nor TorchServe. Raises OSError.
+    """
+    address.unlink(missing_ok=True)
+    # Workers that start before it is ready wait at the socket. They must not wait once it has
+    # ended, so it is the only process that keeps the socket open.
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(address))
+        listener.listen()
+        command: list[str | Path] = [sys.executable, _PROGRAMS / "fork_server.py"]
+        return subprocess.Popen(  # noqa: S603
+            [*command, str(listener.fileno()), str(owner), *["light"] * light],
+            cwd=address.parent,
+            env=environment,
+            pass_fds=[listener.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
 class ForkServer:
     """The process from which a server's workers are forked."""
 
@@ -56,23 +87,7 @@ class ForkServer:
 
         `log` gets warnings of imports, and why a worker could not be forked.
         """
-        self._address.unlink(missing_ok=True)
-        # Workers that start before it is ready wait at the socket. They must not wait once it has
-        # ended, so it is the only process that keeps the socket open.
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(str(self._address))
-            listener.listen()
-            command: list[str | Path] = [sys.executable, _PROGRAMS / "fork_server.py"]
-            self._process = subprocess.Popen(  # noqa: S603
-                [*command, str(listener.fileno()), str(front_end)],
-                cwd=self._folder,
-                env=environment,
-                pass_fds=[listener.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-                start_new_session=True,
-            )
+        self._process = start_process(self._address, front_end, environment, log)
 
     @property
     def was_killed(self) -> bool:

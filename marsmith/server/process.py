@@ -249,6 +249,10 @@ class TorchServe:
         """Return one of this run's logs as text, whatever its format."""
         return self._logs.read(name)
 
+    def listens(self) -> bool:
+        """Return True: before it listens, its port is closed."""
+        return True
+
     def problem(self) -> MarsmithError | None:
         """Return None: TorchServe tells in its logs why a model cannot be loaded."""
         return None

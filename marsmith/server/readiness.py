@@ -47,6 +47,9 @@ class Watched(Protocol):
     def log(self, name: str) -> str:
         """Return what was logged in the present run."""
 
+    def listens(self) -> bool:
+        """Whether it can be asked; a request to one that cannot may wait for it."""
+
     def problem(self) -> MarsmithError | None:
         """Return why a model cannot be loaded, where the front end itself tells."""
 
@@ -70,8 +73,8 @@ class Start:
         TorchServe does not start, a model answers wrongly, or the deadline passes.
         """
         waiting = list(self.archives)
-        while not (waiting or self.stop.requested or self._answers()):
-            self._look(None)
+        while not (self.stop.requested or self.server.listens()):
+            self._look(waiting[0] if waiting else None)
             time.sleep(_PAUSE)
         while waiting and not self.stop.requested:
             self._look(waiting[0])
@@ -114,12 +117,6 @@ class Start:
             return answer.result()
         finally:
             sender.shutdown(wait=False)  # a request that still waits ends with the server
-
-    def _answers(self) -> bool:
-        try:
-            return bool(self.client.health())
-        except ClientError:
-            return False
 
     def _is_up(self, archive: Archive) -> bool:
         try:

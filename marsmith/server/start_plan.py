@@ -66,7 +66,7 @@ class StartPlan:
         """Return the properties that restore deployed versions; none if there are none."""
         if not self.restored:
             return {}
-        built = (_version(archive, self.properties) for archive in self.built)
+        built = (version_of(archive, self.properties) for archive in self.built)
         return {"model_snapshot": snapshot([*self.restored, *built])}
 
     def verified(self, public_key: Path) -> StartPlan:
@@ -90,7 +90,7 @@ class StartPlan:
         """Return the first record of what is served."""
         built = [
             replace(
-                _version(archive, self.properties),
+                version_of(archive, self.properties),
                 sha256=archive.digest,
                 default=False,
                 signed_by=self.signed_by,
@@ -186,7 +186,7 @@ def _require_one_each(names: Iterable[str]) -> None:
             )
 
 
-def _version(archive: Archive, properties: Mapping[str, str]) -> Version:
+def version_of(archive: Archive, properties: Mapping[str, str]) -> Version:
     """Return what TorchServe makes of an archive's model-config by itself."""
     config = archive.model_config
 

@@ -29,13 +29,17 @@ def gpus_here(devices: Path = Path("/dev"), environ: Mapping[str, str] = os.envi
     return sum(not name.isdecimal() or int(name) < cards for name in visible)
 
 
-def gpu_of(config: Mapping[str, Any], gpus: int | None) -> int | None:
-    """Return the GPU that a single worker gets with a model-config, None for the CPU."""
+def gpu_of(config: Mapping[str, Any], gpus: int | None, worker: int = 0) -> int | None:
+    """Return the GPU that a worker gets with a model-config, None for the CPU.
+
+    `worker` counts the workers of a model: they take the GPUs in turn.
+    """
     if config.get("deviceType") != "gpu" or gpus == 0:
         return None
-    ids = config.get("deviceIds")
-    first = ids[0] if isinstance(ids, list) and ids else 0
-    return first if isinstance(first, int) and first >= 0 else 0
+    given = config.get("deviceIds")
+    named = [one for one in given if isinstance(one, int)] if isinstance(given, list) else []
+    ids = named or range(gpus or 1)
+    return max(0, ids[worker % len(ids)])
 
 
 def front_end_devices(environ: Mapping[str, str]) -> tuple[str | None, dict[str, str]]:

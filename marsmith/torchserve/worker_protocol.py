@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from marsmith.answers.messages import Request, Response
@@ -21,7 +21,8 @@ Read = Callable[[int], bytes]  # returns exactly so many bytes
 # As Netty has them; two have other names in later versions of Python.
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _PHRASES |= {413: "Request Entity Too Large", 422: "Unprocessable Entity"}
-_END = struct.pack("!i", -1)
+_SIZE = struct.Struct("!i")
+_END = _SIZE.pack(-1)
 # The header of an answer's part that another one follows (send_intermediate_predict_response).
 _GOES_ON = "ts_stream_next"
 
@@ -56,26 +57,87 @@ def encode_batch(requests: Sequence[Request], ids: Sequence[str]) -> bytes:
 
     Raises ClientError for a form that the front end cannot read.
     """
-    message = [b"I"]
-    for request, request_id in zip(requests, ids, strict=True):
-        message.append(_sized(request_id.encode()))
-        # The front end adds these two to what the client sent (InputParameter, RequestInput).
-        headers = {"explain": "False", "url_path": "", **request.sent_headers()}
-        for name, value in headers.items():
-            message += [_sized(name.encode()), _sized(value.encode())]
-        message.append(_END)
-        for parameter in parameters_of(request):
-            message += [_sized(parameter.name.encode()), _sized(parameter.content_type.encode())]
-            message.append(_sized(parameter.value))
-        message.append(_END)
-    return b"".join([*message, _END])
+    return batch_of(map(encode_request, requests, ids))
 
 
-def read_loaded(read: Read) -> tuple[int, str]:
-    """Read the status and message that answer a load; 200 is right."""
-    code, message = _int(read), _text(read)
-    _int(read)  # no predictions follow
-    return code, message
+def batch_of(encoded: Iterable[bytes]) -> bytes:
+    """Ask a worker to answer requests that are encoded already."""
+    return b"".join((b"I", *encoded, _END))
+
+
+def encode_request(
+    request: Request, request_id: str, *, path: str = "", explain: bool = False
+) -> bytes:
+    """Return one request of a batch. `path` is what followed the model in the URL.
+
+    Raises ClientError for a form that the front end cannot read.
+    """
+    message = [_sized(request_id.encode())]
+    # The front end adds these two to what the client sent (InputParameter, RequestInput).
+    headers = {"explain": str(explain), "url_path": path, **request.sent_headers()}
+    for name, value in headers.items():
+        message += [_sized(name.encode()), _sized(value.encode())]
+    message.append(_END)
+    for parameter in parameters_of(request):
+        message += [_sized(parameter.name.encode()), _sized(parameter.content_type.encode())]
+        message += [_SIZE.pack(len(parameter.value)), parameter.value]
+    message.append(_END)
+    return b"".join(message)
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a worker says: that it has loaded a model, or answers to a batch by request id.
+
+    Of answers in parts, it has a part of each. A `code` other than 200 is of the batch as a whole.
+    """
+
+    code: int
+    text: str
+    answers: dict[str, Response]
+
+
+def goes_on(part: Response) -> bool:
+    """Whether a part of an answer is followed by another one, in another message."""
+    return part.headers.get(_GOES_ON) == "true"
+
+
+class MessageReader:
+    """Reads messages from what a connection receives, however it is cut."""
+
+    def __init__(self) -> None:
+        self._received = bytearray()
+        self._message = _message()
+        self._needed = next(self._message)
+
+    def feed(self, data: bytes) -> list[Message]:
+        """Take what was received; return the messages that are complete now."""
+        self._received += data
+        found: list[Message] = []
+        start, end = 0, len(self._received)
+        with memoryview(self._received) as received:
+            while (stop := start + self._needed) <= end:
+                try:
+                    self._needed = self._message.send(bytes(received[start:stop]))
+                except StopIteration as done:
+                    found.append(done.value)
+                    self._message = _message()
+                    self._needed = next(self._message)
+                start = stop
+        del self._received[:start]
+        return found
+
+
+def read_message(read: Read) -> Message:
+    """Read one message from a connection that blocks."""
+    message = _message()
+    needed = next(message)
+    while True:
+        try:
+            needed = message.send(read(needed))
+        except StopIteration as done:
+            found: Message = done.value
+            return found
 
 
 def read_batch(read: Read, ids: Sequence[str]) -> list[Response]:
@@ -84,38 +146,48 @@ def read_batch(read: Read, ids: Sequence[str]) -> list[Response]:
     Of answers that are sent in parts, status and headers are those of the first part, as they are
     on the wire. Raises WorkerError if they belong to other requests than `ids`.
     """
-    parts = _read_message(read, ids)
+    parts = answers_of(read_message(read), ids)
     answers = dict(parts)
-    while any(part.headers.get(_GOES_ON) == "true" for part in parts.values()):
-        parts = _read_message(read, ids)
+    while any(map(goes_on, parts.values())):
+        parts = answers_of(read_message(read), ids)
         for request_id, part in parts.items():
             so_far = answers[request_id]
             answers[request_id] = replace(so_far, body=so_far.body + part.body)
     return [answers[request_id] for request_id in ids]
 
 
-def _read_message(read: Read, ids: Sequence[str]) -> dict[str, Response]:
-    """Read one message: an answer, or a part of it, for each request."""
-    code, message = _int(read), _text(read)
-    answers: dict[str, Response] = {}
-    while (length := _int(read)) != -1:
-        request_id = read(length).decode(errors="replace")
-        content_type = _text(read)
-        status, reason = _int(read), _text(read)
-        headers = {_text(read).lower(): _text(read) for _ in range(_int(read))}
-        if content_type:
-            headers["content-type"] = content_type
-        body = read(_int(read))
-        answers[request_id] = (
-            Response(status, reason, headers, body) if code == 200 else refusal(code, message)
-        )
-    if answers.keys() != set(ids):
+def answers_of(message: Message, ids: Collection[str]) -> dict[str, Response]:
+    """Return an answer, or a part of it, for each request; the refusal of a batch is one for each.
+
+    Raises WorkerError if they belong to other requests than `ids`.
+    """
+    if message.answers.keys() != set(ids):
         raise WorkerError(
             "the worker answered other requests than it was sent",
             "let the handler leave context.request_ids unchanged",
             code="worker-protocol",
         )
-    return answers
+    if message.code == 200:
+        return message.answers
+    return dict.fromkeys(ids, refusal(message.code, message.text))
+
+
+def _message() -> Generator[int, bytes, Message]:
+    """Yield how many bytes are needed next, and return what they say."""
+    code, text = _number((yield 4)), _text((yield _number((yield 4))))
+    answers: dict[str, Response] = {}
+    while (length := _number((yield 4))) != -1:
+        request_id = _text((yield length))
+        content_type = _text((yield _number((yield 4))))
+        status, reason = _number((yield 4)), _text((yield _number((yield 4))))
+        headers: dict[str, str] = {}
+        for _ in range(_number((yield 4))):
+            name = _text((yield _number((yield 4)))).lower()
+            headers[name] = _text((yield _number((yield 4))))
+        if content_type:
+            headers["content-type"] = content_type
+        answers[request_id] = Response(status, reason, headers, (yield _number((yield 4))))
+    return Message(code, text, answers)
 
 
 def refusal(code: int, message: str) -> Response:
@@ -126,13 +198,13 @@ def refusal(code: int, message: str) -> Response:
 
 
 def _sized(data: bytes) -> bytes:
-    return struct.pack("!i", len(data)) + data
+    return _SIZE.pack(len(data)) + data
 
 
-def _int(read: Read) -> int:
-    value: int = struct.unpack("!i", read(4))[0]
+def _number(data: bytes) -> int:
+    value: int = _SIZE.unpack(data)[0]
     return value
 
 
-def _text(read: Read) -> str:
-    return read(_int(read)).decode(errors="replace")
+def _text(data: bytes) -> str:
+    return data.decode(errors="replace")

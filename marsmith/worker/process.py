@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from marsmith.core.processes import end_children_of, end_group
-from marsmith.torchserve.environment import METRICS_CONFIG, clean_environment, torchserve_home
+from marsmith.worker.command import PROGRAMS, worker_arguments, worker_environment
 from marsmith.worker.sandbox import Control, End, Limits, sandboxed
 
-_PROGRAMS = Path(__file__).parents[1] / "programs"
 LOG_FILE = "worker.log"  # what the worker and its handler print, beside models/
 _LARGEST_PART = 1 << 20  # bytes; fewer may come than were announced
 _MOMENT = 0.5  # seconds
 _ASK_WHERE = signal.SIGUSR2  # a watched worker prints then where it is
-_CACHES = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE", "HF_DATASETS_CACHE")
 _PAUSE = 0.01  # seconds between two looks for the worker's socket
 
 
@@ -61,14 +59,14 @@ class WorkerProcess:
         with ExitStack() as stack:
             log = stack.enter_context(self._log.open("wb"))
             inherited = [stack.enter_context(notes.open("ab")).fileno()] if notes else []
-            watch = (_PROGRAMS / "watched_worker.py", str(inherited[0])) if notes else ()
-            command: list[str | Path] = [sys.executable, *watch, *_worker(torchserve)]
-            command += ["--sock-type", "unix", "--sock-name", self._address]
+            watch = (PROGRAMS / "watched_worker.py", str(inherited[0])) if notes else ()
+            arguments = worker_arguments(self._address, torchserve=torchserve)
+            command: list[str | Path] = [sys.executable, *watch, *arguments]
             if self._control and limits:
                 theirs = self._control.theirs.fileno()
                 inherited.append(theirs)
                 command = [*sandboxed(command, model, self._address, limits, theirs)]
-            environment = _environment(model, without_caches=notes is not None)
+            environment = worker_environment(model, without_caches=notes is not None)
             self.process = self._started(command, model, environment, log, inherited)
         try:
             self._socket = self._connected()
@@ -204,27 +202,3 @@ class WorkerProcess:
         self.process.wait()
         if not self._control:
             end_children_of(self._folder)
-
-
-def _worker(torchserve: bool) -> list[str | Path]:
-    """Return the program of a worker and its arguments."""
-    if not torchserve:
-        return [_PROGRAMS / "light_worker.py", "--metrics-config", METRICS_CONFIG]
-    package = torchserve_home() / "ts"
-    metrics = package / "configs" / "metrics.yaml"
-    return [package / "model_service_worker.py", "--metrics-config", metrics]
-
-
-def _environment(model: Path, *, without_caches: bool) -> dict[str, str]:
-    """Return a worker's environment.
-
-    `without_caches` lets libraries look for their downloads in empty folders: a filled one hides a
-    download.
-    """
-    folder = model.parents[1]
-    found = clean_environment(os.environ, folder)
-    found |= {"PYTHONPATH": f"{model}{os.pathsep}", "TS_DECODE_INPUT_REQUEST": "true"}
-    if not without_caches:
-        return found
-    kept = {key: value for key, value in found.items() if key not in _CACHES}
-    return kept | {"TORCH_HOME": f"{folder}/torch", "HF_HOME": f"{folder}/huggingface"}

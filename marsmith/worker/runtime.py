@@ -17,7 +17,6 @@ from marsmith.answers.requests import file_request
 from marsmith.archive.reader import Archive
 from marsmith.core.errors import WorkerError
 from marsmith.core.findings import Finding
-from marsmith.project.accepted_code import refuse_code
 from marsmith.project.project import Project
 from marsmith.torchserve.devices import gpu_of, gpus_here
 from marsmith.torchserve.environment import temporary_folder
@@ -27,10 +26,11 @@ from marsmith.torchserve.worker_protocol import (
     encode_batch,
     encode_load,
     read_batch,
-    read_loaded,
+    read_message,
     refusal,
 )
 from marsmith.worker.choice import uses_torchserve
+from marsmith.worker.command import unpack
 from marsmith.worker.in_process import InProcessWorker
 from marsmith.worker.lost import ended, late
 from marsmith.worker.notes import Notes, read_notes
@@ -103,12 +103,7 @@ class Runtime:
         torchserve = uses_torchserve(self.archive, envelope)
         self._folder = temporary_folder()
         try:
-            # As the front end names it: models/ and 32 hexadecimal digits.
-            model = self._folder.resolve() / "models" / uuid.uuid4().hex
-            model.mkdir(parents=True)
-            self.archive.unpack(model)
-            # Not before: what is searched is what is loaded, whatever happens to the archive.
-            refuse_code(self.archive, self._accepted, model)
+            model = unpack(self.archive, self._folder, self._accepted)
             message = encode_load(
                 self.archive.name,
                 str(model),
@@ -120,8 +115,7 @@ class Runtime:
             # Not before: in this process it changes the folder that relative paths start from.
             self._worker = self._start_worker(model, torchserve)
             self._worker.send(message)
-            code, _ = read_loaded(self._worker.read)
-            if code != 200:
+            if read_message(self._worker.read).code != 200:
                 raise WorkerGoneError
         except WorkerGoneError as error:
             self.failed, self.refused = self._end(error, "load"), self.notes().network

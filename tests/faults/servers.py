@@ -125,23 +125,54 @@ class Stock(Server):
     def client(self, retries: Retries | None = None) -> Client:
         return Client(f"http://127.0.0.1:{self.port}", retries=retries or ONCE)
 
-    @contextmanager
-    def loaded(self, model: str, connections: int) -> Iterator[Tally]:
-        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=connections)
-        url = f"http://127.0.0.1:{self.port}/predictions/{model}"
-        with httpx2.Client(timeout=DEADLINE, trust_env=False, limits=limits) as client:
+    def loaded(self, model: str, connections: int) -> AbstractContextManager[Tally]:
+        return plainly_loaded(f"http://127.0.0.1:{self.port}/predictions/{model}", connections)
 
-            def ask(body: bytes) -> Response:
-                try:
-                    got = client.post(url, content=body)
-                except httpx2.TransportError as error:
-                    if isinstance(error, httpx2.ConnectError):
-                        time.sleep(_PAUSE)
-                    raise UnreachableError(type(error).__name__, "none") from error
-                return Response(got.status_code, got.reason_phrase, dict(got.headers), got.content)
 
-            with load(ask, connections) as tally:
-                yield tally
+@dataclass(frozen=True)
+class Gateway:
+    """A gateway in front of Marsmith's server, loaded through httpx2."""
+
+    kit: Kit
+    port: int
+
+    def url(self, model: str) -> str:
+        """Return where a model is asked."""
+        return f"http://127.0.0.1:{self.port}/models/{model}/predict"
+
+    def loaded(self, model: str, connections: int) -> AbstractContextManager[Tally]:
+        """Load one of its models."""
+        return plainly_loaded(self.url(model), connections)
+
+
+@contextmanager
+def plainly_loaded(url: str, connections: int) -> Iterator[Tally]:
+    """Load a URL through httpx2, which tries nothing twice."""
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=connections)
+    with httpx2.Client(timeout=DEADLINE, trust_env=False, limits=limits) as client:
+
+        def ask(body: bytes) -> Response:
+            try:
+                got = client.post(url, content=body)
+            except httpx2.TransportError as error:
+                if isinstance(error, httpx2.ConnectError):
+                    time.sleep(_PAUSE)
+                raise UnreachableError(type(error).__name__, "none") from error
+            return Response(got.status_code, got.reason_phrase, dict(got.headers), got.content)
+
+        with load(ask, connections) as tally:
+            yield tally
+
+
+@contextmanager
+def gateway(kit: Kit, backend: str) -> Iterator[Gateway]:
+    """Run a gateway of a project."""
+    port = free_ports(2)
+    kit("gateway", "--backend", backend, "--port", port, "--background")
+    try:
+        yield Gateway(kit, port)
+    finally:
+        kit("stop", "--port", port)
 
 
 @contextmanager

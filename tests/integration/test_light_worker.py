@@ -21,7 +21,7 @@ from marsmith.answers.forms import Field, form
 from marsmith.answers.messages import Request
 from marsmith.core.errors import ClientError
 from marsmith.core.processes import resident_memory
-from marsmith.torchserve.worker_protocol import encode_batch, encode_load, read_batch, read_loaded
+from marsmith.torchserve.worker_protocol import encode_batch, encode_load, read_batch, read_message
 from marsmith.worker.process import WorkerGoneError, WorkerProcess
 from marsmith.worker.runtime import Runtime
 from tests.integration.test_odd_bodies import KINDS, MOST_GROWTH
@@ -124,7 +124,7 @@ class Worker:
 
     def load(self) -> bytes:
         self._worker.send(self._load)
-        read_loaded(self._read)
+        read_message(self._read)
         return self._taken()
 
     def ask(self, requests: list[Request]) -> bytes:

@@ -1,4 +1,4 @@
-"""What stands before a gateway's faces: who is let in, and what is counted, logged and traced.
+"""Who is let in to a gateway: hosts, origins, keys, limits, connections.
 
-It knows no protocol and no back end.
+It stands before the faces, and knows none of them.
 """

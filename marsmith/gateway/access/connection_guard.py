@@ -15,18 +15,13 @@ import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from marsmith.core.errors import MarsmithError
-from marsmith.gateway.access.facts import new_request_id
-from marsmith.gateway.access.refusals import (
-    bad_request,
-    head_too_large,
-    too_many_connections,
-    too_slow,
-)
+from marsmith.gateway.access.refusals import refusal
+from marsmith.gateway.observe.facts import new_request_id
 from marsmith.gateway.problems import problem
 from marsmith.gateway.refusals import GatewayError
 
-_IDLE, _HEAD, _BODY = 0, 1, 2
+_HEAD, _BODY = 1, 2
+_LENGTHS = (b"content-length", b"transfer-encoding")
 
 
 @dataclass(frozen=True)
@@ -62,34 +57,36 @@ class ConnectionGuard(HttpToolsProtocol):
         """Begin between two requests."""
         super().__init__(*given, **named)
         self._limits = self.config.limits
-        self._step = _IDLE  # of the request that arrives: one more at each end of a part, modulo 3
-        self._watched = _IDLE
+        self._step = 0  # one more at each end of a part of a request; modulo 3: which part arrives
+        self._watched = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._stalled: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
         self._raw = self._body = self._paced = 0  # bytes of the request that arrives
         self._body_since = 0.0
-        self._running: RequestResponseCycle | None = None
-        self._refusal: GatewayError | None = None
+        self._running: tuple[RequestResponseCycle, asyncio.Task[None]] | None = None
+        self._found: GatewayError | None = None  # by us, in what the parser reads
+        self._ended = False  # whether nothing more is read
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > self._limits.connections:
-            self._refuse(too_many_connections(self._limits.connections))
+        most = self._limits.connections
+        if len(self.connections) > most:
+            self._refuse(refusal("too-many-connections", limit=most, retry_after=1))
         else:
             self._timer = self.loop.call_later(self._limits.head_time, self._overdue)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._cancel()
-        if self._stalled is not None:
-            self._stalled.cancel()
-        if (running := self._running) is not None and running is not self.cycle:
-            running.disconnected = True  # uvicorn tells the last of the pipelined requests alone
-            running.message_event.set()
+        self._wait(None)
+        self._read(None)
         self.pipeline.clear()
+        if self._running is not None:
+            cycle, task = self._running
+            cycle.disconnected = True
+            task.cancel()  # nobody waits for the answer
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._refusal is not None:
+        if self._ended:
             return
         self._raw += len(data)
         super().data_received(data)
@@ -97,9 +94,9 @@ class ConnectionGuard(HttpToolsProtocol):
             self._watch()
         part = self._step % 3
         if part == _HEAD and self._raw > self._limits.head:
-            self._refuse(head_too_large(self._limits.head))
+            self._refuse(refusal("head-too-large"))
         elif part == _BODY and self._raw - self._body > self._limits.framing + 8 * self._body:
-            self._refuse(bad_request("the body is almost all framing"))
+            self._refuse(refusal("bad-request", what="the body is almost all framing"))
 
     # ---- what the parser tells
 
@@ -109,15 +106,14 @@ class ConnectionGuard(HttpToolsProtocol):
         self._raw = self._body = self._paced = 0
 
     def on_headers_complete(self) -> None:
-        refusal = self._of_head()
-        if refusal is not None:
-            self._refusal_found(refusal)
+        self._found = self._of_head()
+        if self._found is not None:
+            raise httptools.HttpParserError  # to leave the parser; see send_400_response
         super().on_headers_complete()
         self._step += 1
         if self.parser.should_upgrade():
             self.cycle.keep_alive = False  # the parser stops here, as if another protocol began
-        # What follows a body in chunks are no headers of the request.
-        self.headers = []
+        self.headers = []  # what follows a body in chunks are no headers of the request
 
     def on_body(self, body: bytes) -> None:
         self._body += len(body)
@@ -128,49 +124,43 @@ class ConnectionGuard(HttpToolsProtocol):
         super().on_message_complete()
 
     def _of_head(self) -> GatewayError | None:
-        limits = self._limits
+        limits, version = self._limits, self.parser.get_http_version()
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > limits.head or len(self.headers) > limits.headers:
-            return head_too_large(limits.head)
-        if self.parser.get_http_version() not in ("1.1", "1.0"):
-            return bad_request("the request is not in HTTP/1.1")
-        if not self.url.startswith(b"/") and self.url != b"*":
-            return bad_request("the request's target is not a path")
-        if len(self.pipeline) >= limits.pipelined:
-            return bad_request(f"more than {limits.pipelined} requests wait for earlier answers")
-        return self._of_framing()
-
-    def _of_framing(self) -> GatewayError | None:
-        framed = [
-            one for one in self.headers if one[0] in (b"transfer-encoding", b"content-length")
-        ]
-        for name, value in framed:
-            if name == b"transfer-encoding" and (
-                value.lower() != b"chunked" or self.parser.get_http_version() == "1.0"
-            ):
-                return bad_request("the only Transfer-Encoding is chunked, in HTTP/1.1")
-        if self.parser.should_upgrade() and any(value != b"0" for _, value in framed):
-            return bad_request("a request with a body cannot change the protocol: drop Upgrade")
-        return None
+            return refusal("head-too-large")
+        framed = [one for one in self.headers if one[0] in _LENGTHS]
+        what = ""
+        if version not in ("1.1", "1.0"):
+            what = "the request is not in HTTP/1.1"
+        elif not self.url.startswith(b"/") and self.url != b"*":
+            what = "the request's target is not a path"
+        elif len(self.pipeline) >= limits.pipelined:
+            what = f"more than {limits.pipelined} requests wait for earlier answers"
+        elif any(name == _LENGTHS[1] and value.lower() != b"chunked" for name, value in framed):
+            what = "the only Transfer-Encoding is chunked"
+        elif framed and framed[0][0] == _LENGTHS[1] and version == "1.0":
+            what = "HTTP/1.0 has no Transfer-Encoding"
+        elif self.parser.should_upgrade() and any(value != b"0" for _, value in framed):
+            what = "a request with a body cannot change the protocol: send no Upgrade"
+        return refusal("bad-request", what=what) if what else None
 
     # ---- time
 
     def _watch(self) -> None:
         """Begin to wait for the rest of the part that arrives."""
-        self._cancel()
-        self._watched = self._step
-        part = self._step % 3
+        self._watched, part = self._step, self._step % 3
+        self._wait(None)
         if part == _HEAD:
-            self._timer = self.loop.call_later(self._limits.head_time, self._overdue)
+            self._wait(self._limits.head_time, self._overdue)
         elif part == _BODY:
             self._body_since = self.loop.time()
-            self._timer = self.loop.call_later(self._limits.body_pace, self._pace)
+            self._wait(self._limits.body_pace, self._pace)
 
     def _overdue(self) -> None:
-        if self._step == _IDLE:  # nothing was ever sent
-            self.transport.close()
+        if self._step:
+            self._refuse(refusal("too-slow"))
         else:
-            self._refuse(too_slow())
+            self.transport.close()  # nothing was ever sent
 
     def _pace(self) -> None:
         """End a connection whose body stops or takes too long, unless we stopped it."""
@@ -178,85 +168,80 @@ class ConnectionGuard(HttpToolsProtocol):
         took = self.loop.time() - self._body_since
         slow = arrived < self._limits.body_least or took > self._limits.body_time
         if slow and not self.flow.read_paused:
-            self._refuse(too_slow())
+            self._refuse(refusal("too-slow"))
         else:
-            self._timer = self.loop.call_later(self._limits.body_pace, self._pace)
+            self._wait(self._limits.body_pace, self._pace)
 
-    def _cancel(self) -> None:
+    def _wait(self, seconds: float | None, then: Callable[[], None] = lambda: None) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+        self._timer = None if seconds is None else self.loop.call_later(seconds, then)
+
+    def _read(self, seconds: float | None) -> None:
+        """Wait for a caller to read its answer."""
+        if self._unread is not None:
+            self._unread.cancel()
+        self._unread = None if seconds is None else self.loop.call_later(seconds, self._abort)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._stalled = self.loop.call_later(self._limits.read_time, self._abort_unread)
+        self._read(self._limits.read_time)
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._stalled is not None:
-            self._stalled.cancel()
-            self._stalled = None
+        self._read(None)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self.transport.is_closing() and self.transport.get_write_buffer_size():
-            # Closing waits for the caller to read the rest.
-            self._stalled = self.loop.call_later(self._limits.read_time, self._abort_unread)
+            self._read(self._limits.read_time)  # closing waits for the caller
 
     def timeout_keep_alive_handler(self) -> None:
         if self.transport.get_write_buffer_size():
-            self._abort_unread()
-        else:
-            super().timeout_keep_alive_handler()
+            self._abort()
+        super().timeout_keep_alive_handler()
 
-    def _abort_unread(self) -> None:
+    def _abort(self) -> None:
         self.config.refused("answer-unread")
         self.transport.abort()
 
     # ---- refusals
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._running = cycle
-        super()._start_asgi_task(cycle, app)
-
-    def _refusal_found(self, refusal: GatewayError) -> None:
-        """Leave the parser, whose caller sends the refusal."""
-        self._refusal = refusal
-        raise httptools.HttpParserError(refusal.message)
+        task = self.loop.create_task(cycle.run_asgi(app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+        self._running = cycle, task
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what cannot be read."""
-        refusal, self._refusal = self._refusal, None
-        self._refuse(refusal or bad_request("the request is not HTTP/1.1: " + msg))
+        self._refuse(self._found or refusal("bad-request", what=msg))
 
-    def _refuse(self, refusal: GatewayError) -> None:
+    def _refuse(self, error: GatewayError) -> None:
         """Answer what will not be read, after the requests before it; then close."""
-        if self._refusal is not None:
+        if self._ended:
             return
-        self._refusal = refusal
-        self._cancel()
-        self.config.refused(refusal.code)
-        running = self._running
+        self._ended = True
+        self._wait(None)
+        self.config.refused(error.code)
         cycle: RequestResponseCycle | None = self.cycle
-        arriving = cycle is not None and self._step % 3 == _BODY
-        if arriving and self.pipeline:
+        if cycle is not None and self._step % 3 == _BODY:  # it is of the last request
+            if not self.pipeline:
+                cycle.disconnected = True
+                cycle.message_event.set()
+                self._last_words(error, cycle.response_started)
+                return
             self.pipeline.popleft()
+            running = self._running[0] if self._running else None
             cycle = self.pipeline[0][0] if self.pipeline else running
-            arriving = False
-        if cycle is not None and not arriving and not cycle.response_complete:
-            cycle.keep_alive = False  # the earlier requests are answered
-            return
-        if cycle is None or not arriving or not (cycle.response_started or cycle.response_complete):
-            self.transport.write(raw_answer(refusal))
-        if cycle is not None and arriving:
-            cycle.disconnected = True
-            cycle.message_event.set()
+        if cycle is None or cycle.response_complete:
+            self._last_words(error)
+        else:
+            cycle.keep_alive = False  # the earlier requests are answered; then it closes
+
+    def _last_words(self, error: GatewayError, started: bool = False) -> None:
+        if not started:
+            response = problem(error, new_request_id())
+            head = [f"HTTP/1.1 {response.status_code} ".encode(), b"connection: close"]
+            head += [name + b": " + value for name, value in response.raw_headers]
+            self.transport.write(b"\r\n".join([*head, b"", bytes(response.body)]))
         self.transport.close()
-
-
-def raw_answer(error: MarsmithError) -> bytes:
-    """Return a refusal as the bytes of an HTTP response after which the connection ends."""
-    response = problem(error, new_request_id())
-    head = [f"HTTP/1.1 {response.status_code} ".encode(), b"connection: close"]
-    head += [name + b": " + value for name, value in response.raw_headers]
-    return b"\r\n".join([*head, b"", bytes(response.body)])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 from marsmith.core.errors import ProjectError
-from marsmith.gateway.access.key_store import KEYS_FILE, KeyStore
+from marsmith.gateway.access.key_store import KeyStore
 from marsmith.gateway.access.rules import access_rules
-from marsmith.gateway.access.spans import require_tracing
+from marsmith.gateway.observe.spans import require_tracing
 from marsmith.gateway.options import GatewayOptions
 from marsmith.project.project import Project
 from marsmith.security.exposure_rules import with_safe_settings
@@ -17,7 +18,7 @@ from marsmith.torchserve.properties import Address
 
 def key_file(project: Project, named: Path | None = None) -> Path:
     """Return the file of a gateway's keys, which need not exist."""
-    return named.absolute() if named else project.state_path("gateway") / KEYS_FILE
+    return named.absolute() if named else project.state_path("gateway") / "keys.json"
 
 
 def guard_gateway(
@@ -31,10 +32,10 @@ def guard_gateway(
     values = with_whole_paths(project, values)
     if options.tls:
         values |= with_tls(project, values)
-    exposed = [place for place in listeners if not place.is_loopback]
+    exposed = [place.url for place in listeners if not place.is_loopback]
     if exposed and not options.tls and not options.behind_proxy:
         raise ProjectError(
-            f"other machines can reach {exposed[0].host}, and nothing encrypts requests and keys",
+            f"other machines can reach {exposed[0]}, and nothing encrypts requests and keys",
             "add --tls; or --behind-proxy ADDRESS, with a proxy that encrypts",
             code="open-without-tls",
         )
@@ -46,13 +47,7 @@ def guard_gateway(
             code="open-without-keys",
         )
     needs_keys = others or options.secure
-    access_rules(
-        [place.host for place in listeners],
-        allowed=options.allow_hosts,
-        origins=options.cors_origins,
-        proxies=options.behind_proxy,
-        properties=values,
-    )
+    access_rules([one.host for one in listeners], asdict(options), values, needs_keys=needs_keys)
     if options.otel:
         require_tracing()
     asks = {"disable_token_authorization": str(not needs_keys).lower()}

@@ -10,112 +10,97 @@ import hmac
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
 
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import MarsmithError, ProjectError
 from marsmith.core.file_lock import locked
 from marsmith.gateway.access.keys import Key, digest_of, id_of, key_from, key_values
-from marsmith.gateway.access.refusals import key_expired, key_unknown, keys_unreadable
+from marsmith.gateway.access.refusals import refusal
 from marsmith.gateway.refusals import GatewayError
 
-KEYS_FILE = "keys.json"  # in .marsmith/gateway
 _FORMAT = 1
-_LARGEST = 16 << 20  # bytes
 _LOOK = 0.5  # seconds between two looks at the file: a revoked key works no longer than that
 _NOBODY = digest_of("")  # compared where no key has the id, so that this takes as long
 
 
 class KeyStore:
-    """A file of keys."""
+    """A file of keys. All methods raise ProjectError for one that cannot be used."""
 
     def __init__(self, path: Path) -> None:
         """Name the file; a missing one has no keys."""
         self.path = path
 
     def read(self) -> tuple[Key, ...]:
-        """Read all keys. Raises ProjectError if they cannot be trusted or read."""
+        """Return all keys."""
         try:
-            with self.path.open("rb") as file:
-                if os.fstat(file.fileno()).st_mode & 0o022:
-                    self._refuse("can be written by other users", f"chmod 600 {self.path}")
-                values = json.loads(file.read(_LARGEST))
+            if self.path.stat().st_mode & 0o022:
+                raise self._unusable("can be written by other users")
+            values = json.loads(self.path.read_bytes())
             if values["format"] != _FORMAT:
                 raise ValueError("another format")
             return tuple(key_from(one) for one in values["keys"])
         except FileNotFoundError:
             return ()
+        except ProjectError:
+            raise
         except OSError as error:
-            self._refuse(f"cannot be read: {error.strerror}", "correct its permissions")
+            raise self._unusable(f"cannot be read: {error.strerror}") from error
         except (ValueError, KeyError, TypeError, AttributeError, MarsmithError) as error:
-            if isinstance(error, ProjectError):
-                raise
-            self._refuse("is damaged", "restore it, or remove it and make new keys")
+            raise self._unusable("is damaged") from error
 
     def add(self, key: Key) -> None:
-        """Add a key. Raises ProjectError if its name is taken, or the file cannot be written."""
-        with self._changing():
-            keys = self.read()
+        """Add a key."""
+
+        def added(keys: tuple[Key, ...]) -> tuple[Key, ...]:
             if any(one.name == key.name for one in keys):
                 raise ProjectError(
                     f"there is a key named {key.name}",
-                    f"choose another name, or revoke that one: {_REVOKE} {key.name}",
+                    "choose another name, or revoke that one: marsmith gateway key revoke NAME",
                     code="key-exists",
                 )
-            self._write((*keys, key))
+            return (*keys, key)
 
-    def revoke(self, name: str) -> Key:
-        """Remove the key with this name or id. Raises ProjectError if there is none."""
-        with self._changing():
-            keys = self.read()
-            for key in keys:
-                if name in (key.name, key.id):
-                    self._write(tuple(one for one in keys if one is not key))
-                    return key
-        raise ProjectError(
-            f"there is no key {name!r}", "see marsmith gateway key list", code="no-such-key"
-        )
+        self._change(added)
 
-    @contextmanager
-    def _changing(self) -> Iterator[None]:
+    def revoke(self, name: str) -> None:
+        """Remove the key with this name or id."""
+
+        def others(keys: tuple[Key, ...]) -> tuple[Key, ...]:
+            left = tuple(one for one in keys if name not in (one.name, one.id))
+            if left == keys:
+                hint = "see marsmith gateway key list"
+                raise ProjectError(f"there is no key {name!r}", hint, code="no-such-key")
+            return left
+
+        self._change(others)
+
+    def _change(self, change: Callable[[tuple[Key, ...]], tuple[Key, ...]]) -> None:
         try:
             with locked(self.path.with_name(f"{self.path.name}.lock")):
-                yield
+                keys = [key_values(one) for one in change(self.read())]
+                with replacing(self.path, 0o600) as file:
+                    file.write(json.dumps({"format": _FORMAT, "keys": keys}, indent=1).encode())
+                    file.flush()
+                    os.fsync(file.fileno())
         except OSError as error:
-            self._refuse(f"cannot be written: {error.strerror}", "make its folder writable")
+            raise self._unusable(f"cannot be written: {error.strerror}") from error
 
-    def _write(self, keys: tuple[Key, ...]) -> None:
-        values = {"format": _FORMAT, "keys": [key_values(one) for one in keys]}
-        with replacing(self.path, 0o600) as file:
-            file.write(json.dumps(values, indent=1).encode())
-            file.flush()
-            os.fsync(file.fileno())
-
-    def _refuse(self, problem: str, hint: str) -> NoReturn:
-        raise ProjectError(f"the file of keys {self.path} {problem}", hint, code="keys-unreadable")
-
-
-_REVOKE = "marsmith gateway key revoke"
+    def _unusable(self, problem: str) -> ProjectError:
+        hint = "make it a file that you alone can write, in a folder that exists; or remove it"
+        return ProjectError(f"the keys in {self.path}: it {problem}", hint, code="keys-unreadable")
 
 
 class KeyRing:
     """The keys that a running gateway accepts: those of a store, and one of its own."""
 
-    def __init__(
-        self,
-        store: KeyStore | None = None,
-        own: Key | None = None,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, store: KeyStore | None = None, own: Key | None = None) -> None:
         """`own` is the key of Marsmith's own commands, which is in no store."""
         self._store = store
         self._own = own
-        self._clock = clock
         self._keys: dict[str, Key] = {}
-        self._seen: tuple[int, int, int] | None = (0, 0, 0)
+        self._seen: object = None  # of the file that was read last
         self._next_look = 0.0
         self._problem: GatewayError | None = None
 
@@ -129,9 +114,9 @@ class KeyRing:
             raise self._problem
         key = self._keys.get(id_of(token) or "")
         if not hmac.compare_digest(key.digest if key else _NOBODY, digest) or key is None:
-            raise key_unknown()
-        if key.expires is not None and self._clock() >= key.expires:
-            raise key_expired(key.name)
+            raise refusal("key-unknown")
+        if key.expires is not None and time.time() >= key.expires:
+            raise refusal("key-expired", name=key.name)
         return key
 
     def _look(self) -> None:
@@ -145,10 +130,12 @@ class KeyRing:
             return
         self._seen = seen
         try:
-            self._keys, self._problem = {key.id: key for key in self._store.read()}, None
+            found = self._store.read()
+            self._keys, self._problem = {key.id: key for key in found}, None
         except ProjectError as error:
             # Nobody knows what has been revoked.
-            self._keys, self._problem = {}, keys_unreadable(error.message)
+            self._keys = {}
+            self._problem = refusal("keys-unreadable", reason=error.message, retry_after=5)
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

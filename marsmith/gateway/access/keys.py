@@ -5,7 +5,6 @@ A key has 256 random bits, so its SHA-256 can be kept as it is: nobody can try t
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets
 from collections.abc import Iterable
@@ -13,10 +12,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from marsmith.core.errors import MarsmithError
+from marsmith.core.hashing import sha256_of
 
 ScopeKind = Literal["predict", "feedback", "manage"]
 _NAME = re.compile(r"[A-Za-z0-9][\w.@-]{0,63}", re.ASCII)
-_MODEL = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
+_SCOPE = re.compile(rf"({'|'.join(get_args(ScopeKind))})(?::([A-Za-z0-9][\w.-]*))?", re.ASCII)
 _TOKEN = re.compile(r"mk_([0-9a-f]{12})_[\w-]{43}", re.ASCII)
 _LIFETIME = re.compile(r"([1-9]\d{0,4})([dhm])", re.ASCII)
 _SECONDS = {"d": 86400, "h": 3600, "m": 60}
@@ -46,9 +46,6 @@ class Limits:
     bytes_per_second: float | None = None  # of request bodies
 
 
-NO_LIMITS = Limits()
-
-
 @dataclass(frozen=True)
 class Key:
     """A key as it is kept: without the secret. Times are seconds since the epoch."""
@@ -58,17 +55,12 @@ class Key:
     digest: str  # SHA-256 of the whole token, in hex
     scopes: tuple[Scope, ...]
     created: float
-    expires: float | None
-    limits: Limits = NO_LIMITS
+    expires: float | None = None
+    limits: Limits = Limits()
 
 
 def new_key(
-    name: str,
-    scopes: Iterable[Scope],
-    *,
-    now: float,
-    lifetime: float | None,
-    limits: Limits = NO_LIMITS,
+    name: str, scopes: Iterable[Scope], now: float, lifetime: float | None, limits: Limits
 ) -> tuple[Key, str]:
     """Return a key, and its token: what its owner sends. Raises MarsmithError for a bad name."""
     if not _NAME.fullmatch(name):
@@ -85,7 +77,7 @@ def new_key(
 
 def digest_of(token: str) -> str:
     """Return what is kept of a token."""
-    return hashlib.sha256(token.encode()).hexdigest()
+    return sha256_of(token.encode())
 
 
 def id_of(token: str) -> str | None:
@@ -96,10 +88,9 @@ def id_of(token: str) -> str | None:
 
 def parse_scope(text: str) -> Scope:
     """Read `predict` or `predict:MODEL`. Raises MarsmithError."""
-    kind, colon, model = text.partition(":")
-    for known in get_args(ScopeKind):
-        if kind == known and (_MODEL.fullmatch(model) or not colon):
-            return Scope(known, model or None)
+    if found := _SCOPE.fullmatch(text):
+        kind: ScopeKind = found[1]  # type: ignore[assignment]
+        return Scope(kind, found[2])
     raise MarsmithError(
         f"{text!r} is not a scope",
         f"write one of {', '.join(get_args(ScopeKind))}; for one model alone: predict:MODEL",
@@ -129,9 +120,7 @@ def key_from(values: dict[str, Any]) -> Key:
     """Read what `key_values` wrote. Raises TypeError, KeyError, ValueError or MarsmithError."""
     scopes = tuple(parse_scope(text) for text in values["scopes"])
     key = Key(**(values | {"scopes": scopes, "limits": Limits(**values["limits"])}))
-    times = (key.created, 0.0 if key.expires is None else key.expires)
-    if not all(isinstance(one, (int, float)) for one in times):
-        raise ValueError("a time is no number")
-    if not all(isinstance(one, str) for one in (key.id, key.name)) or len(key.digest) != 64:
-        raise ValueError("an id, name or digest has another form")
+    texts, times = (key.id, key.name, key.digest), (key.created, key.expires or 0)
+    if not all(isinstance(one, str) for one in texts) or not sum(times) < float("inf"):
+        raise ValueError("a value has another type")
     return key

@@ -2,43 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from marsmith.gateway.access.answer_headers import AnswerHeaders
-from marsmith.gateway.access.facts import Facts
-from marsmith.gateway.access.key_store import KeyRing
-from marsmith.gateway.access.keys import id_of
-from marsmith.gateway.access.limits import Allowance, Allowances
-from marsmith.gateway.access.refusals import (
-    bad_request,
-    body_too_large,
-    host_unknown,
-    key_missing,
-    not_through_proxy,
-    origin_refused,
-)
-from marsmith.gateway.access.rules import AccessRules, ambiguous_path, is_loopback, same_origin
+from marsmith.gateway.access.gate import Gate
+from marsmith.gateway.access.refusals import refusal
+from marsmith.gateway.observe.facts import REPEATED, Facts, Headers
 from marsmith.gateway.refusals import GatewayError
 
 # Turns a refusal into an answer in the form of the face that the path belongs to.
 Refusing = Callable[[GatewayError, Facts], ASGIApp]
 _CHANGES_NOTHING = frozenset({"GET", "HEAD", "OPTIONS"})
-_OPEN_HERE = frozenset({"/ping", "/metrics", "/v2/health/live", "/v2/health/ready"})
+# Encoded slashes, backslashes and null bytes: a proxy may read another path than we do.
+_AMBIGUOUS = re.compile(rb"%(?:2f|5c|00)", re.IGNORECASE)
+_NOSNIFF = (b"x-content-type-options", b"nosniff")
+_BEARER = (b"www-authenticate", b'Bearer realm="marsmith"')
+_CSP = b"content-security-policy"
+# Pages of the gateway: nothing of others, no inline script, in no frame.
+_OWN_PAGE = (_CSP, b"default-src 'self'; base-uri 'none'; frame-ancestors 'none'")
+# What a model answers may run nothing, and is of no origin.
+_ANSWER = (_CSP, b"sandbox; default-src 'none'; frame-ancestors 'none'")
+_RUNS = (b"text/html", b"text/xml", b"image/svg", b"application/xml", b"application/xhtml")
+_PREFLIGHT = [
+    (b"access-control-allow-methods", b"GET, POST, PUT, DELETE"),
+    (b"access-control-allow-headers", b"authorization, content-type, traceparent, x-api-key"),
+    (b"access-control-max-age", b"86400"),
+    (b"content-length", b"0"),
+]
+_READABLE = (b"access-control-expose-headers", b"retry-after, x-request-id")
 
 
 class Access:
     """Lets requests in, or refuses them."""
 
-    def __init__(self, app: ASGIApp, rules: AccessRules, keys: KeyRing, refusing: Refusing) -> None:
-        """Stand before `app`. Observe, before this, has put the request's Facts into its state."""
+    def __init__(self, app: ASGIApp, gate: Gate, refusing: Refusing) -> None:
+        """Stand before `app`, behind Observe, which puts Facts into each request's state."""
         self._app = app
-        self._rules = rules
-        self._keys = keys
+        self._gate = gate
         self._refusing = refusing
-        self._allowances = Allowances()
-        self._hosts: set[bytes] = set()  # that are known, as they were sent
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -46,117 +49,79 @@ class Access:
             await self._app(scope, receive, send)
             return
         facts: Facts = scope["state"]["facts"]
-        headers = AnswerHeaders(send, facts, self._rules.origins)
-        allowance = None
+        app, allowance, ends = self._app, None, False
+
+        async def headed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                given = message.get("headers", ())
+                message["headers"] = [*given, _NOSNIFF, *self._further(message, given, facts)]
+                if ends:
+                    message["headers"].append((b"connection", b"close"))
+            await send(message)
+
         try:
             self._look(scope, facts)
-            if scope["method"] == "OPTIONS" and headers.allows_page(facts.head):
-                await headers.preflight()
-                return
-            allowance = self._let_in(scope, facts)
+            if scope["method"] == "OPTIONS" and self._asks_for_page(facts):
+                app = _preflight
+            else:
+                allowance = self._gate.let_in(facts)
             if b"transfer-encoding" in facts.head:
-                receive = self._counted(receive, facts, headers)
-            await self._app(scope, receive, headers.send)
+                receive = self._counted(receive, facts)
+            await app(scope, receive, headed)
         except GatewayError as error:
-            if not headers.started:
-                headers.close |= self._unread(facts)
-                await self._refusing(error, facts)(scope, receive, headers.send)
+            if facts.status:
+                raise
+            # A body that is not worth reading to its end.
+            ends = b"transfer-encoding" in facts.head or error.code == "body-too-large"
+            await self._refusing(error, facts)(scope, receive, headed)
         finally:
             if allowance is not None:
                 allowance.end(facts.body_bytes)
 
     def _look(self, scope: Scope, facts: Facts) -> None:
         """Refuse what is ambiguous, is meant for others, or comes from pages of others."""
-        head, rules = facts.head, self._rules
-        if head.repeated is not None:
-            raise bad_request(f"the header {head.repeated.decode()} stands twice")
-        if ambiguous_path(scope["raw_path"]) or not scope["path"].isprintable():
-            raise bad_request("the path has an encoded slash, backslash or control character")
-        host = head.get(b"host", b"")
-        if host not in self._hosts:
-            self._know(host, scope["http_version"])
-        self._come_by_proxy(scope, facts)
-        if scope["method"] not in _CHANGES_NOTHING and b"origin" in head:
-            origin = head.text(b"origin").lower()
-            own = same_origin(origin, scope["scheme"], head.text(b"host").lower())
-            if not own and origin not in rules.origins:
-                raise origin_refused(origin)
-
-    def _know(self, host: bytes, http_version: str) -> None:
-        if not host:
-            if http_version == "1.0":
-                return  # no browser speaks it
-            raise bad_request("the header Host is missing")
-        text = host.decode("latin-1")
-        if not self._rules.knows_host(text):
-            raise host_unknown(text)
-        if len(self._hosts) < 1000:
-            self._hosts.add(host)
-
-    def _come_by_proxy(self, scope: Scope, facts: Facts) -> None:
-        """Note the client; believe only our own proxies what they tell of theirs."""
+        head, gate = facts.head, self._gate
+        if REPEATED in head:
+            raise refusal("bad-request", what=f"the header {head[REPEATED].decode()} stands twice")
+        if _AMBIGUOUS.search(scope["raw_path"]) or not scope["path"].isprintable():
+            what = "the path has an encoded slash, backslash or control character"
+            raise refusal("bad-request", what=what)
+        if b"host" in head or scope["http_version"] != "1.0":  # no browser speaks 1.0
+            gate.require_host(head.get(b"host", b""))
         peer = scope["client"][0] if scope.get("client") else ""
-        facts.client = peer
-        rules = self._rules
-        if not rules.proxies:
-            return
-        if rules.trusts(peer):
-            facts.client = rules.client_of(peer, facts.head.text(b"x-forwarded-for"))
-            if (scheme := facts.head.text(b"x-forwarded-proto")) in ("http", "https"):
-                scope["scheme"] = scheme
-        elif not rules.encrypted and not is_loopback(peer):
-            raise not_through_proxy()
+        scope["scheme"] = gate.pass_proxy(facts, peer, scope["scheme"])
+        if scope["method"] not in _CHANGES_NOTHING and b"origin" in head:
+            gate.require_origin(facts, scope["scheme"])
+        gate.count(facts, int(head.get(b"content-length", b"0")))
 
-    def _let_in(self, scope: Scope, facts: Facts) -> Allowance | None:
-        rules = self._rules
-        length = facts.head.get(b"content-length")
-        if length is not None:
-            facts.body_bytes = int(length)
-            if facts.body_bytes > rules.max_body:
-                facts.body_bytes = 0
-                raise body_too_large(rules.max_body)
-        facts.needs_key = rules.needs_keys and not self._is_open(scope["path"], facts)
-        token = token_in(facts.head)
-        if token is None and facts.needs_key:
-            raise key_missing()
-        if token is None or not (facts.needs_key or id_of(token)):
-            return None  # a token for TorchServe does no harm where TorchServe would ask for none
-        facts.key = self._keys.check(token)
-        return self._allowances.begin(facts.key)
+    def _asks_for_page(self, facts: Facts) -> bool:
+        asked = b"access-control-request-method" in facts.head
+        return asked and facts.text(b"origin").lower() in self._gate.rules.origins
 
-    def _is_open(self, path: str, facts: Facts) -> bool:
-        return (
-            path in _OPEN_HERE
-            and is_loopback(facts.client)
-            and not self._rules.trusts(facts.client)
-        )
-
-    def _counted(self, receive: Receive, facts: Facts, headers: AnswerHeaders) -> Receive:
-        """Count a body whose length nobody told; raise GatewayError when it is too large."""
+    def _counted(self, receive: Receive, facts: Facts) -> Receive:
+        """Count a body whose length nobody told."""
 
         async def counted() -> Message:
             message = await receive()
-            facts.body_bytes += len(message.get("body", b""))
-            if facts.body_bytes > self._rules.max_body:
-                headers.close = True
-                raise body_too_large(self._rules.max_body)
+            self._gate.count(facts, len(message.get("body", b"")))
             return message
 
         return counted
 
-    def _unread(self, facts: Facts) -> bool:
-        """Whether so much of a refused request's body is to come that it is not worth reading."""
-        length = facts.head.get(b"content-length")
-        return b"transfer-encoding" in facts.head or (
-            length is not None and int(length) > self._rules.max_body
-        )
+    def _further(self, message: Message, given: Headers, facts: Facts) -> Headers:
+        """Yield what an answer says to browsers: what they may do with it, and who may read it."""
+        for name, value in given:
+            if name == b"content-type" and value.lower().startswith(_RUNS):
+                yield _ANSWER if facts.model else _OWN_PAGE
+        if message["status"] == 401:
+            yield _BEARER
+        if self._gate.rules.origins:
+            yield (b"vary", b"origin")
+            if facts.text(b"origin").lower() in self._gate.rules.origins:
+                yield (b"access-control-allow-origin", facts.head[b"origin"])
+                yield _READABLE
 
 
-def token_in(head: Mapping[bytes, bytes]) -> str | None:
-    """Return the key that a request was sent with, by either header."""
-    scheme, _, token = head.get(b"authorization", b"").decode("latin-1").partition(" ")
-    if scheme.lower() == "bearer":
-        return token.strip()
-    if b"x-api-key" in head:
-        return head[b"x-api-key"].decode("latin-1")
-    return None
+async def _preflight(_scope: Scope, _receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": _PREFLIGHT})
+    await send({"type": "http.response.body", "body": b""})

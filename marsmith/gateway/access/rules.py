@@ -1,24 +1,23 @@
-"""Which hosts, origins and proxies a gateway knows; what a path must not contain; no IO."""
+"""Which hosts, origins and proxies a gateway knows; no IO."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from typing import TypeVar
 
 from marsmith.core.errors import ProjectError
 
+_Value = TypeVar("_Value")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
-ANY = ("0.0.0.0", "::")  # noqa: S104
-_HOST = re.compile(
-    r"(\[[0-9a-f:.]+\]|[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?\.?)(?::\d{1,5})?", re.ASCII
-)
-# Encoded slashes, backslashes and null bytes: a proxy may read another path than we do.
-_AMBIGUOUS = re.compile(rb"%(?:2f|5c|00)", re.IGNORECASE)
-_DEFAULT_BODY = 6_553_500  # bytes (ConfigManager.java)
+_ANY = {"0.0.0.0", "::"}  # noqa: S104
+_NAME = r"\[[0-9a-f:.]+\]|[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?"
+_HOST = re.compile(rf"({_NAME})\.?(?::\d{{1,5}})?", re.ASCII)
+_ORIGIN = re.compile(rf"https?://(?:{_NAME})(?::\d{{1,5}})?", re.ASCII)
+_MAX_BODY = 6_553_500  # bytes (ConfigManager.java)
 
 
 @dataclass(frozen=True)
@@ -31,18 +30,18 @@ class AccessRules:
     proxies: tuple[Network, ...] = ()
     needs_keys: bool = False
     encrypted: bool = False
-    max_body: int = _DEFAULT_BODY
+    max_body: int = _MAX_BODY
 
     def knows_host(self, header: str) -> bool:
-        """Whether a Host header names this gateway. Ports do not matter: no page can forge a name.
+        """Whether a Host header names this gateway, at any port.
 
         A page of another site names that site, also where its name leads here (DNS rebinding).
         """
         found = _HOST.fullmatch(header.lower())
         if found is None:
             return False
-        host = found[1].removesuffix(".")
-        return host in self.hosts or (self.any_address and is_address(host))
+        host = found[1]
+        return host in self.hosts or (self.any_address and _address(host.strip("[]")) is not None)
 
     def trusts(self, peer: str) -> bool:
         """Whether a peer is a proxy of ours, so that what it tells of its client counts."""
@@ -62,52 +61,37 @@ class AccessRules:
         return client
 
 
-OPEN_RULES = AccessRules()  # this machine alone
-
-
 def access_rules(
-    hosts: Iterable[str],
+    bound: Iterable[str],
+    options: Mapping[str, Iterable[str]],
+    properties: Mapping[str, str],
     *,
-    allowed: Iterable[str] = (),
-    origins: Iterable[str] = (),
-    proxies: Iterable[str] = (),
-    needs_keys: bool = False,
-    encrypted: bool = False,
-    properties: Mapping[str, str] | None = None,
+    needs_keys: bool,
 ) -> AccessRules:
-    """Return the rules of a gateway that listens at `hosts`. Raises ProjectError."""
-    bound = set(hosts)
-    names = {f"[{one}]" if ":" in one else one.lower() for one in (*bound, *allowed)}
-    for name in names:
-        if not _HOST.fullmatch(name):
-            raise ProjectError(
-                f"{name!r} is not a host", "write a name: --allow-host example.org", code="bad-host"
-            )
+    """Return the rules of a gateway that listens at `bound`. Raises ProjectError.
+
+    `options` are those of GatewayOptions, `properties` those of config.properties.
+    """
+    places = set(bound)
+    named = [*(f"[{one}]" if ":" in one else one for one in places), *options["allow_hosts"]]
+    size = properties.get("max_request_size", str(_MAX_BODY))
     return AccessRules(
-        _LOOPBACK | names,
-        any_address=not bound.isdisjoint(ANY),
-        origins=frozenset(map(_origin, origins)),
-        proxies=tuple(map(_network, proxies)),
+        _LOOPBACK | {_read(_host, one, "--allow-host") for one in named},
+        any_address=bool(places & _ANY),
+        origins=frozenset(_read(_origin, one, "--cors-origin") for one in options["cors_origins"]),
+        proxies=tuple(
+            _read(ipaddress.ip_network, one, "--behind-proxy") for one in options["behind_proxy"]
+        ),
         needs_keys=needs_keys,
-        encrypted=encrypted,
-        max_body=_max_body(properties or {}),
+        encrypted=properties["inference_address"].startswith("https:"),
+        max_body=_read(_size, size, "max_request_size"),
     )
-
-
-def ambiguous_path(raw_path: bytes) -> bool:
-    """Whether programs could read a path in different ways."""
-    return b"%" in raw_path and _AMBIGUOUS.search(raw_path) is not None
 
 
 def is_loopback(address: str) -> bool:
     """Whether an address is of this machine alone."""
     found = _address(address)
-    return address == "localhost" if found is None else found.is_loopback
-
-
-def is_address(host: str) -> bool:
-    """Whether a host is an IP address, as it stands in a URL."""
-    return _address(host.removeprefix("[").removesuffix("]")) is not None
+    return found is not None and found.is_loopback
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -119,44 +103,31 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return getattr(found, "ipv4_mapped", None) or found
 
 
-def same_origin(origin: str, scheme: str, host: str) -> bool:
-    """Whether a page of `origin` asks its own server."""
-    return origin == f"{scheme}://{host}"
+def _host(text: str) -> str:
+    if not _HOST.fullmatch(text.lower()):
+        raise ValueError
+    return text.lower()
 
 
 def _origin(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        whole = f"{parts.scheme}://{parts.netloc}".lower()
-        good = parts.scheme in ("http", "https") and bool(_HOST.fullmatch(parts.netloc.lower()))
-    except ValueError:
-        good, whole = False, ""
-    if not good or whole != text.lower():
-        raise ProjectError(
-            f"{text!r} is not an origin",
-            "write scheme and host: --cors-origin https://example.org",
-            code="bad-origin",
-        )
-    return whole
+    if not _ORIGIN.fullmatch(text.lower()):
+        raise ValueError
+    return text.lower()
 
 
-def _network(text: str) -> Network:
+def _size(text: str) -> int:
+    if not text.isdigit() or not int(text):
+        raise ValueError
+    return int(text)
+
+
+def _read(reader: Callable[[str], _Value], text: str, option: str) -> _Value:
     try:
-        return ipaddress.ip_network(text)
+        return reader(text)
     except ValueError as error:
         raise ProjectError(
-            f"{text!r} is no address or network of a proxy",
-            "write one such as 10.0.0.5 or 10.0.0.0/24: --behind-proxy ADDRESS",
-            code="bad-proxy",
+            f"{option} cannot be {text!r}",
+            "write such as: --allow-host example.org, --cors-origin https://example.org, "
+            "--behind-proxy 10.0.0.0/24, max_request_size=33554432",
+            code="gateway-option",
         ) from error
-
-
-def _max_body(properties: Mapping[str, str]) -> int:
-    text = properties.get("max_request_size", str(_DEFAULT_BODY))
-    if text.isascii() and text.isdigit() and int(text):
-        return int(text)
-    raise ProjectError(
-        f"config.properties: max_request_size={text} is not a number of bytes",
-        f"write one such as max_request_size={_DEFAULT_BODY}",
-        code="bad-max-request-size",
-    )

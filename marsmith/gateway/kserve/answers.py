@@ -27,13 +27,19 @@ def answering(endpoint: Endpoint) -> Endpoint:
         try:
             response = await endpoint(http)
         except MarsmithError as error:
-            response = said({"error": sentence(error), "code": error.code}, status_of(error))
-            if isinstance(error, GatewayError) and error.retry_after is not None:
-                response.headers["retry-after"] = str(error.retry_after)
+            response = refusal(error)
         response.headers["x-request-id"] = request_id(http)
         return response
 
     return answered
+
+
+def refusal(error: MarsmithError) -> Response:
+    """Return an error as an answer."""
+    response = said({"error": sentence(error), "code": error.code}, status_of(error))
+    if isinstance(error, GatewayError) and error.retry_after is not None:
+        response.headers["retry-after"] = str(error.retry_after)
+    return response
 
 
 def sentence(error: MarsmithError) -> str:

@@ -116,7 +116,7 @@ async def _infer(backend: Backend, message: Any, context: Any) -> dict[str, Any]
 
 
 def _inputs(message: Any) -> list[Tensor]:
-    raw: list[Any] = list(map(memoryview, message.raw_input_contents))
+    raw: list[Any] = [memoryview(one) for one in message.raw_input_contents]
     both = raw and any(one.HasField("contents") for one in message.inputs)
     if both or (raw and len(raw) != len(message.inputs)):
         given = f"{len(raw)} raw contents for {len(message.inputs)} inputs, or both forms of them"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,6 @@ from marsmith.gateway.refusals import malformed
 
 OUTPUT = "output"  # the name of answers that are no JSON objects
 _PNM = {1: "P5", 3: "P6"}  # a picture's form by its channels: lossless, and not compressed
-_INT64 = range(-(1 << 63), 1 << 63)
 
 
 @dataclass(frozen=True)
@@ -134,16 +134,12 @@ def _value(answer: Response) -> Any:
 def _column(name: str, values: list[Any]) -> Tensor:
     flat, shape = rectangle(values)
     types = set(map(type, flat))
-    datatype = BYTES
-    if types == {bool}:
-        datatype = "BOOL"
-    elif types == {int} and min(flat) in _INT64 and max(flat) in _INT64:
-        datatype = "INT64"
-    elif float in types and types <= {int, float} and max(map(abs, flat)) < 1 << 64:
-        datatype = "FP64"
-    if datatype != BYTES:
-        numbers = np.array(flat, DTYPES[datatype]).reshape(shape)
-        return Tensor(name, datatype, tuple(shape), numbers)
+    datatype = "FP64" if float in types else "INT64" if int in types else "BOOL"
+    if types in ({bool}, {int}, {float}, {int, float}):
+        with suppress(OverflowError):  # Python's integers have no end
+            numbers = np.array(flat, DTYPES[datatype]).reshape(shape)
+            if np.isfinite(numbers).all():  # JSON has no other numbers
+                return Tensor(name, datatype, tuple(shape), numbers)
     if not types <= {str, bytes}:
         flat, shape = values, [len(values)]
     return Tensor(name, BYTES, tuple(shape), [_bytes(one, types) for one in flat])

@@ -82,13 +82,13 @@ def _requests(values: dict[str, Any]) -> list[Request]:
 
 
 def _request(index: int, instance: Any) -> Request:
-    if not isinstance(instance, dict) or instance.keys() != {"b64"}:
-        return Request(json.dumps(instance).encode(), JSON)
     try:
-        return Request(b64decode(instance["b64"]))
-    except (AttributeError, ValueError):
-        hint = "send the output of `base64 FILE` as its b64"
-        raise malformed(f"instance {index}: its b64 is not base64", hint) from None
+        if isinstance(instance, dict) and instance.keys() == {"b64"}:
+            return Request(b64decode(instance["b64"]))
+        return Request(json.dumps(instance, allow_nan=False).encode(), JSON)
+    except (AttributeError, ValueError) as error:
+        hint = "send JSON; or the output of `base64 FILE` as its b64"
+        raise malformed(f"instance {index} cannot be read: {error}", hint) from None
 
 
 def _value(response: messages.Response) -> bytes:

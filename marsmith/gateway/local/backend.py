@@ -1,89 +1,183 @@
-# ruff: noqa: ARG002
-"""The local back end."""
+"""The local back end: archives in workers of the gateway's own."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from marsmith.archive.private_copy import PrivateCopy
 from marsmith.archive.reader import Archive
-from marsmith.client.description import Model, Worker
+from marsmith.client.description import Model
+from marsmith.core.errors import MarsmithError
+from marsmith.core.worker_bounds import bounds_problem
 from marsmith.gateway.backend import Answer, Call, Event, Health, Registration
-from marsmith.gateway.refusals import GatewayError, model_unknown, version_unknown
-from marsmith.gateway.served import Settings
-from marsmith.worker.runtime import Runtime
+from marsmith.gateway.local.making import VersionMaker
+from marsmith.gateway.local.models import Models
+from marsmith.gateway.local.version import ServedVersion
+from marsmith.gateway.refusals import GatewayError, not_in_store
+from marsmith.gateway.served import Served, Settings
+from marsmith.server.start_plan import version_of
 
 
 class LocalBackend:
-    """Runs archives in workers of its own. For now one each, without batches."""
+    """Runs archives in workers of its own."""
 
     name = "local"
 
     def __init__(self, settings: Settings) -> None:
+        """Prepare to serve what the settings name."""
+        self._settings = settings
         self.model_api = settings.properties.get("enable_model_api") == "true"
-        archives = [
-            PrivateCopy(Path(settings.store) / one.file, one.name) for one in settings.served
-        ]
-        self._archives = {archive.name: archive for archive in archives}
-        self._workers: dict[str, Runtime] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._store = Path(settings.store)
+        self._models = Models()
+        self._maker = VersionMaker(settings)
+        self._listeners: set[asyncio.Queue[Event]] = set()
 
     async def start(self) -> None:
-        for name, archive in self._archives.items():
-            runtime = Runtime(archive)
-            await asyncio.to_thread(runtime.start)
-            self._workers[name], self._locks[name] = runtime, asyncio.Lock()
+        """Serve what the settings name. Raises WorkerError with the true cause."""
+        for served in self._settings.served:
+            archive = PrivateCopy(self._store / served.file, served.name)
+            self._models.add(await self._made(archive, served), default=served.default)
+        versions = self._models.all()
+        for one in versions:
+            one.pool.start()
+        await asyncio.gather(*(one.pool.settled() for one in versions))
 
     async def stop(self) -> None:
-        for runtime in self._workers.values():
-            await asyncio.to_thread(runtime.stop)
+        """Let open requests end, then end all workers."""
+        await asyncio.gather(*(one.close() for one in self._models.all()))
+        self._maker.close()
 
     async def predict(self, call: Call) -> Answer:
-        model = await self.describe(call.model, call.version)
-        async with self._locks[call.model]:
-            runtime = self._workers[call.model]
-            (said,) = await asyncio.to_thread(runtime.predict_batch, [call.request])
-        return Answer(said, model.version)
+        """Answer a request."""
+        return await self._models.find(call.model, call.version).answer(call)
 
     async def models(self) -> Sequence[Model]:
-        return [await self.describe(name) for name in sorted(self._archives)]
+        """Describe all versions."""
+        return [self._described(one) for one in self._models.all()]
 
     async def describe(self, model: str, version: str | None = None) -> Model:
-        archive = self._archives.get(model)
-        if archive is None:
-            raise model_unknown(model)
-        served = archive.manifest.model_version or ""
-        if version not in (None, served):
-            raise version_unknown(model, version or "")
-        worker = Worker("9000", "READY", self._workers[model].pid or 0, 0)
-        return Model(model, served, True, 1, 1, 1, 100, (worker,), f"{model}.mar", 120)
+        """Describe a version."""
+        return self._described(self._models.find(model, version))
 
     async def register(self, given: Registration) -> Model:
-        raise self._not_yet()
+        """Serve an archive of the store."""
+        path = self._store / given.url
+        if path.parent != self._store or not path.is_file():
+            raise not_in_store(given.url)
+        try:
+            made = await self._registered(path, given)
+        except GatewayError:
+            raise
+        except MarsmithError as error:
+            raise GatewayError(error.message, error.hint, code=error.code, status=400) from error
+        self._tell(Event("registered", made.name, made.version))
+        made.pool.start()
+        if given.synchronous:
+            await _settled(made)
+        return self._described(made)
+
+    async def _registered(self, path: Path, given: Registration) -> ServedVersion:
+        name = given.model_name or Archive(path).manifest.model_name
+        archive = PrivateCopy(path, name)
+        self._models.require_new(name, archive.manifest.model_version or "")
+        served = Served(
+            name,
+            path.name,
+            min_workers=given.initial_workers,
+            max_workers=given.initial_workers,
+            batch_size=given.batch_size,
+            max_batch_delay=given.max_batch_delay,
+            response_timeout=given.response_timeout,
+        )
+        made = await self._made(archive, served, given.startup_timeout)
+        self._models.require_new(made.name, made.version)  # nobody was faster
+        self._models.add(made)
+        made.loaded_at_startup = False
+        return made
 
     async def unregister(self, model: str, version: str | None = None) -> None:
-        raise self._not_yet()
+        """End a version, once its open requests have ended."""
+        served = self._models.find(model, version)
+        self._models.remove(served)
+        self._tell(Event("unregistered", served.name, served.version))
+        await served.close()
 
     async def scale(
         self, model: str, version: str | None, least: int, most: int, *, wait: bool
     ) -> Model:
-        raise self._not_yet()
+        """Set the bounds of a version's workers."""
+        served = self._models.find(model, version)
+        if problem := bounds_problem(least, most):
+            hint = "correct the two numbers"
+            raise GatewayError(problem, hint, code="bad-worker-count", status=400)
+        served.pool.set_bounds(least, most)
+        self._tell(Event("scaled", served.name, served.version, f"{least}-{most}"))
+        if wait:
+            await _settled(served)
+        return self._described(served)
 
     async def set_default(self, model: str, version: str) -> None:
-        raise self._not_yet()
+        """Let a version answer the requests that name none."""
+        served = self._models.find(model, version)
+        self._models.set_default(served)
+        self._tell(Event("default", served.name, served.version))
 
     async def health(self) -> Health:
-        return "Healthy"
+        """Say whether all versions have the workers that they need at least."""
+        needy = [one.pool for one in self._models.all() if one.pool.least]
+        if any(not pool.ready for pool in needy):
+            return "Unhealthy"
+        return "Partial Healthy" if any(one.ready < one.least for one in needy) else "Healthy"
 
     async def events(self) -> AsyncIterator[Event]:
-        nothing: tuple[Event, ...] = ()
-        for event in nothing:
-            yield event
+        """Yield what happens from now on."""
+        listener: asyncio.Queue[Event] = asyncio.Queue()
+        self._listeners.add(listener)
+        try:
+            while True:
+                yield await listener.get()
+        finally:
+            self._listeners.discard(listener)
 
     def archive(self, model: str, version: str | None = None) -> Archive | None:
-        return self._archives.get(model)
+        """Return a version's archive."""
+        return self._models.find(model, version).archive
 
-    def _not_yet(self) -> GatewayError:
-        return GatewayError("not yet", "wait", code="not-yet", status=501)
+    async def _made(
+        self, archive: Archive, served: Served, startup_timeout: int | None = None
+    ) -> ServedVersion:
+        given = version_of(archive, self._settings.properties)
+        told = replace(given, **_told(served))
+        told = replace(told, max_workers=max(told.min_workers, told.max_workers))
+        return await self._maker.make(archive, told, self._tell, startup_timeout)
+
+    def _described(self, served: ServedVersion) -> Model:
+        return served.describe(default=self._models.is_default(served))
+
+    def _tell(self, event: Event) -> None:
+        for listener in self._listeners:
+            listener.put_nowait(event)
+
+
+async def _settled(served: ServedVersion) -> None:
+    """Wait for a version's workers. Raises GatewayError if they cannot load the model."""
+    try:
+        await served.pool.settled()
+    except MarsmithError as error:
+        raise GatewayError(error.message, error.hint, code=error.code, status=500) from error
+
+
+def _told(served: Served) -> Mapping[str, Any]:
+    """Return what is told about a version instead of left to its archive."""
+    values = {
+        "min_workers": served.min_workers,
+        "max_workers": served.max_workers,
+        "batch_size": served.batch_size,
+        "max_batch_delay": served.max_batch_delay,
+        "response_timeout": served.response_timeout,
+    }
+    return {name: value for name, value in values.items() if value is not None}

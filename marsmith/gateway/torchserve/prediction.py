@@ -23,6 +23,7 @@ from marsmith.gateway.torchserve.outcomes import (
     handler_failed,
     nobody_up,
     outcome_of,
+    server_away,
 )
 from marsmith.gateway.torchserve.servers import Servers
 from marsmith.gateway.torchserve.upstream import Upstream
@@ -60,7 +61,7 @@ class Prediction:
                     status=502,
                 ) from error
             outcome = outcome_of(arrived.response)
-            if outcome in (Outcome.ANSWER, Outcome.TOKEN_REFUSED):
+            if outcome is Outcome.ANSWER:
                 return self._answer(arrived)
             await self._again(outcome, server)
 
@@ -89,7 +90,9 @@ class Prediction:
             if self._alone or self._servers.batch_size(call) == 1:
                 raise handler_failed(model)
             self._alone = True
-        elif outcome is Outcome.NOT_TAKEN:
+        elif outcome is Outcome.TOKEN_REFUSED:
+            raise server_away("it refuses the gateway's token")
+        else:
             reason = await server.down_reason(call)
             if reason is None:
                 raise refusals.queue_full(model, self._servers.waiting(call))

@@ -25,7 +25,7 @@ AWAY = 10.0  # seconds that a request waits for a front end that is started agai
 _LOOK = 1.0  # seconds between two looks at a server
 _LOOK_AWAY = 0.2  # the same while it is away
 _SILENT = 2  # looks without an answer, after which it is away
-_ROTATIONS = 2  # of keys that one request can meet
+_TRIES = 3  # with a token: two rotations can meet one request
 
 
 class Upstream:
@@ -122,15 +122,15 @@ class Upstream:
         """Send a request once. Raises what AsyncTransport.send does, and GatewayError."""
         if self._token is None and self.target.key_file is not None:
             self._token = await asyncio.to_thread(self._tokens.token, "inference")
-        for _ in range(_ROTATIONS):
+        for _ in range(_TRIES):
+            sent = self._token
             arrived = await self._once(call)
             if outcome_of(arrived.response) is not Outcome.TOKEN_REFUSED:
-                return arrived
-            new = await asyncio.to_thread(self._tokens.renewed, "inference", self._token)
-            if new is None:
-                return arrived
-            self._token = new
-        return await self._once(call)
+                break
+            if sent == self._token:  # else another request has read the new one
+                renewed = await asyncio.to_thread(self._tokens.renewed, "inference", sent)
+                self._token = renewed or self._token
+        return arrived
 
     async def _once(self, call: Call) -> Arriving:
         request = call.request

@@ -17,8 +17,7 @@ from marsmith.answers.messages import Response
 from marsmith.archive.reader import Archive
 from marsmith.client.description import Model, Worker
 from marsmith.gateway.access.connection_guard import ConnectionLimits
-from marsmith.gateway.access.guards import Guards
-from marsmith.gateway.access.http_server import server_config
+from marsmith.gateway.access.guards import Guards, server_config
 from marsmith.gateway.app import application
 from marsmith.gateway.backend import Answer, Call, Event, Health, Registration
 from marsmith.gateway.refusals import model_unknown

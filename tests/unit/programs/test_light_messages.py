@@ -85,7 +85,8 @@ def test_what_has_no_form_fails_the_batch() -> None:
 
 @pytest.mark.parametrize(("code", "message"), [(200, "loaded"), (507, "größe")])
 def test_the_answer_to_a_load_arrives(code: int, message: str) -> None:
-    assert worker_protocol.read_loaded(io.BytesIO(loaded(code, message)).read) == (code, message)
+    said = worker_protocol.read_message(io.BytesIO(loaded(code, message)).read)
+    assert (said.code, said.text, said.answers) == (code, message, {})
 
 
 def test_metrics_refuse_what_torchserves_own_refuse(tmp_path: Path) -> None:

@@ -38,6 +38,10 @@ class Loading:
         up = 0 if self.stop.requested else 1
         return [SimpleNamespace(version="1.0", ready_workers=up, min_workers=1)]
 
+    def listens(self) -> bool:
+        """It does."""
+        return True
+
     def problem(self) -> None:
         """Nothing is wrong."""
 

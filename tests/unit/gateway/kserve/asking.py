@@ -38,6 +38,7 @@ class Answering:
     most: int = 0  # calls at once
     open: int = 0
     name: str = "answering"
+    model_api: bool = True
 
     async def start(self) -> None:
         """There is nothing to start."""

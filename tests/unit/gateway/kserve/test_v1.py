@@ -95,6 +95,7 @@ def test_one_failed_instance_fails_the_answer_by_its_index() -> None:
         {"instances": [1], "instance": 1},
         {"instances": [{"b64": "a"}]},
         {"instances": [{"b64": 5}]},
+        b'{"instances": [1e999]}',
         {"instances": [0] * 1025},
         b'{"instances": ' + b"[" * 100_000,
     ],

@@ -1,0 +1,89 @@
+"""Decides whether a request is let in: by its host, page, proxy, key and limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from marsmith.gateway.access.allowances import Allowance, Allowances
+from marsmith.gateway.access.key_store import KeyRing
+from marsmith.gateway.access.keys import id_of
+from marsmith.gateway.access.refusals import refusal
+from marsmith.gateway.access.rules import AccessRules, is_loopback
+from marsmith.gateway.observe.facts import Facts
+
+# What this machine may ask without a key.
+_OPEN_HERE = {
+    "/ping",
+    "/metrics",
+    "/v2/health/live",
+    "/v2/health/ready",
+    "/inference.GRPCInferenceService/ServerLive",
+    "/inference.GRPCInferenceService/ServerReady",
+    "/org.pytorch.serve.grpc.inference.InferenceAPIsService/Ping",
+}
+
+
+class Gate:
+    """Of one gateway: all of its listeners share the limits of keys. It raises GatewayErrors."""
+
+    def __init__(self, rules: AccessRules | None = None, keys: KeyRing | None = None) -> None:
+        """By default it is open to this machine alone, and knows no key."""
+        self.rules = rules or AccessRules()
+        self._keys = keys or KeyRing()
+        self._allowances = Allowances()
+        self._hosts: set[bytes] = set()  # that are known, as they were sent
+
+    def require_host(self, host: bytes) -> None:
+        """Refuse a Host header that names another machine."""
+        if host not in self._hosts:
+            if not self.rules.knows_host(host.decode("latin-1")):
+                raise refusal("host-unknown", host=host.decode("latin-1"))
+            if len(self._hosts) < 1000:
+                self._hosts.add(host)
+
+    def require_origin(self, facts: Facts, scheme: str) -> None:
+        """Refuse what a page of another site sends."""
+        origin = facts.text(b"origin").lower()
+        own = f"{scheme}://{facts.text(b'host').lower()}"
+        if origin != own and origin not in self.rules.origins:
+            raise refusal("origin-refused", origin=origin)
+
+    def pass_proxy(self, facts: Facts, peer: str, scheme: str) -> str:
+        """Note the client, and return the scheme; only of our own proxies believe what they say."""
+        facts.client = peer
+        rules = self.rules
+        if rules.trusts(peer):
+            facts.client = rules.client_of(peer, facts.text(b"x-forwarded-for"))
+            told = facts.text(b"x-forwarded-proto")
+            return told if told in ("http", "https") else scheme
+        if rules.proxies and not rules.encrypted and not is_loopback(peer):
+            raise refusal("not-through-proxy")
+        return scheme
+
+    def let_in(self, facts: Facts) -> Allowance | None:
+        """Check the key, and count the request; what is returned must be told of its end."""
+        rules, client = self.rules, facts.client
+        here = facts.path in _OPEN_HERE and is_loopback(client) and not rules.trusts(client)
+        facts.needs_key = rules.needs_keys and not here
+        token = token_in(facts.head)
+        if token is None:
+            facts.require("predict", None)
+            return None
+        if not facts.needs_key and id_of(token) is None:
+            return None  # a token for TorchServe does no harm where TorchServe asks for none
+        facts.key = self._keys.check(token)
+        return self._allowances.begin(facts.key)
+
+    def count(self, facts: Facts, size: int) -> None:
+        """Count bytes of a body."""
+        if facts.body_bytes + size > self.rules.max_body:
+            raise refusal("body-too-large", limit=self.rules.max_body)
+        facts.body_bytes += size
+
+
+def token_in(head: Mapping[bytes, bytes]) -> str | None:
+    """Return the key that a request was sent with, by either header."""
+    scheme, _, token = head.get(b"authorization", b"").decode("latin-1").partition(" ")
+    if scheme.lower() == "bearer":
+        return token.strip()
+    return head[b"x-api-key"].decode("latin-1") if b"x-api-key" in head else None

@@ -1,0 +1,115 @@
+"""Starts workers of a version: a process, the connection to it, and its model in it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from marsmith.archive.reader import Archive
+from marsmith.core.errors import WorkerError
+from marsmith.core.findings import Finding
+from marsmith.gateway.local.connection import WorkerConnection, connected
+from marsmith.gateway.local.forking import Child, ForkServers, Lifeline, Streams
+from marsmith.gateway.local.worker import LocalWorker
+from marsmith.gateway.local.worker_log import WorkerOutput, WorkersLog
+from marsmith.torchserve.devices import gpu_of, gpus_here
+from marsmith.torchserve.worker_protocol import encode_load
+from marsmith.worker.command import worker_arguments, worker_environment
+from marsmith.worker.lost import ended, late
+from marsmith.worker.sandbox import End
+
+_LAST_WORDS = 1.0  # seconds for what a worker prints at its end
+
+
+@dataclass(frozen=True)
+class Starter:
+    """What the workers of a version are started with. Timeouts are in seconds."""
+
+    archive: Archive
+    model: Path  # where the archive is unpacked, FOLDER/models/…
+    torchserve: bool  # whether TorchServe's worker runs it, or the light one
+    batch_size: int
+    envelope: str
+    startup_timeout: float
+    response_timeout: float
+    forks: ForkServers
+    log: WorkersLog
+
+    async def start(self, number: int) -> LocalWorker:
+        """Start one. Raises WorkerError with the true cause if it cannot load its model."""
+        address = self.model.parents[1] / f".ts.sock.{number}"
+        worker = await self._process(number, address)
+        try:
+            await asyncio.wait_for(self._load(worker, address), self.startup_timeout)
+        except (ConnectionError, asyncio.TimeoutError) as error:
+            raise self._not_loaded(await self._cause(worker, error)) from None
+        finally:
+            address.unlink(missing_ok=True)
+            if not worker.is_loaded:
+                await worker.end()
+        return worker
+
+    async def _process(self, number: int, address: Path) -> LocalWorker:
+        streams = Streams.make()
+        process: Lifeline | Child
+        try:
+            process = await self.forks.start(
+                worker_arguments(address, torchserve=self.torchserve),
+                self.model,
+                worker_environment(self.model),
+                streams,
+                light=not self.torchserve,
+            )
+        except BaseException as error:
+            streams.close()
+            if isinstance(error, OSError):
+                raise self._not_loaded(_no_process(error)) from error
+            raise
+        streams.close_given()
+        return self.adopted(number, process, streams.stdout, streams.stderr)
+
+    def adopted(
+        self, number: int, process: Lifeline | Child, stdout: int, stderr: int
+    ) -> LocalWorker:
+        """Return a worker over its process and the pipes that it prints to."""
+        thread = f"W-{number}-{self.archive.name}_{self.archive.manifest.model_version}"
+        outputs = [
+            WorkerOutput(pipe, f"{thread}-{name}", self.log)
+            for pipe, name in ((stdout, "stdout"), (stderr, "stderr"))
+        ]
+        return LocalWorker(number, process, outputs, self.response_timeout)
+
+    async def _load(self, worker: LocalWorker, address: Path) -> None:
+        connection = await connected(address, worker.process.ended)
+        worker.gpu = gpu_of(self.archive.model_config, gpus_here(), worker.number)
+        message = encode_load(
+            self.archive.name,
+            str(self.model),
+            handler=self.archive.manifest.handler,
+            batch_size=self.batch_size,
+            envelope=self.envelope,
+            gpu=worker.gpu,
+        )
+        await worker.load(WorkerConnection(connection, worker.heard, worker.hang_up), message)
+
+    async def _cause(self, worker: LocalWorker, error: Exception) -> Finding:
+        if isinstance(error, asyncio.TimeoutError):
+            return late("load", self.startup_timeout, worker.first_lines)
+        everything = [worker.process.ended, *(one.ended.wait() for one in worker.outputs)]
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*everything), _LAST_WORDS)
+        status = worker.process.ended
+        known = status.done() and not status.cancelled()
+        return ended(End(status.result() if known else None), worker.first_lines)
+
+    def _not_loaded(self, cause: Finding) -> WorkerError:
+        place = ": ".join(part for part in (cause.location, cause.message) if part)
+        message = f"{self.archive.name}: its worker cannot load the model: {place}"
+        return WorkerError(message, cause.hint, code="model-not-loaded")
+
+
+def _no_process(error: OSError) -> Finding:
+    message = f"no process can be started: {error.strerror}"
+    return Finding(message, "end other processes, or raise the limit of them: ulimit -u", rule="")

@@ -1,0 +1,191 @@
+"""One worker with its model: it answers a batch, and then the next."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from marsmith.client.description import Worker
+from marsmith.core.errors import MarsmithError
+from marsmith.core.processes import resident_memory
+from marsmith.gateway.local.connection import WorkerConnection
+from marsmith.gateway.local.forking import Child, Lifeline
+from marsmith.gateway.local.waiting import Waiting
+from marsmith.gateway.local.worker_log import WorkerOutput
+from marsmith.gateway.refusals import GatewayError
+from marsmith.torchserve.worker_protocol import Message, batch_of
+
+_FAREWELL = 1.0  # seconds for a worker to end by itself
+
+
+class Office(Protocol):
+    """Who gives a worker its batches."""
+
+    def free(self, worker: LocalWorker) -> None:
+        """The worker can take a batch."""
+
+    def failed(self, batch: Sequence[Waiting], message: Message) -> None:
+        """The handler failed a batch as a whole."""
+
+    def lost(self, worker: LocalWorker, batch: Sequence[Waiting], *, late: bool) -> None:
+        """The worker ended, or let its time pass and is ended; these have no answer."""
+
+
+class LocalWorker:
+    """A worker's process, its streams, and the connection to it."""
+
+    def __init__(
+        self,
+        number: int,
+        process: Lifeline | Child,
+        outputs: Sequence[WorkerOutput],
+        timeout: float,
+    ) -> None:
+        """`timeout` is of an answer, or of a part of it, in seconds."""
+        self.number = number
+        self.process = process
+        self.outputs = outputs
+        self.gpu: int | None = None
+        self.idle_since = time.monotonic()
+        self._started = time.time()
+        self.retiring = False
+        self.is_loaded = self.has_answered = False
+        self._timeout = timeout
+        self._office: Office | None = None
+        self._connection: WorkerConnection | None = None
+        self._batch: list[Waiting] = []
+        self._loaded: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._timer: asyncio.TimerHandle | None = None
+        self._late = False
+
+    @property
+    def connection(self) -> WorkerConnection:
+        """The connection. Only once there is one."""
+        if self._connection is None:
+            raise RuntimeError("not connected")
+        return self._connection
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it has a batch."""
+        return bool(self._batch)
+
+    @property
+    def description(self) -> Worker:
+        """What the management API says of it."""
+        state = "UNLOADING" if self.retiring else "READY" if self._office else "LOADING"
+        pid = self._connection.pid if self._connection and self._connection.fileno() >= 0 else -1
+        memory = resident_memory(pid)
+        return Worker(str(self.number), state, pid, memory, self._started, self.gpu is not None)
+
+    async def load(self, connection: WorkerConnection, message: bytes) -> None:
+        """Let it load its model. Raises ConnectionError if it cannot."""
+        self._connection = connection
+        await connection.attach()
+        connection.send(message)
+        code = (await self._loaded).code
+        if code != 200:
+            raise ConnectionError(f"the worker answered {code}")
+        self.is_loaded = True
+
+    def serve(self, office: Office) -> None:
+        """Take batches from now on."""
+        self._office = office
+        if self.process.ended.done():
+            self.hang_up()
+        else:
+            office.free(self)
+
+    def answer(self, batch: list[Waiting]) -> None:
+        """Send a batch; the office hears of its end."""
+        now = time.monotonic()
+        for request in batch:
+            request.sent = now
+        self._batch = batch
+        self.connection.send(batch_of([request.encoded for request in batch]))
+        self._watch()
+
+    def heard(self, message: Message) -> None:
+        """Take what the worker says."""
+        if not self._loaded.done():
+            self._loaded.set_result(message)
+        elif self._office is None or not self._batch:
+            self.connection.close()  # it speaks unasked
+        elif message.code != 200:
+            batch = self._finish()
+            self._office.failed(batch, message)
+            self._office.free(self)
+        else:
+            self._answered(self._office, message)
+
+    def _answered(self, office: Office, message: Message) -> None:
+        self.has_answered = True
+        batch, goes_on = self._batch, False
+        for request in batch:
+            part = message.answers.get(request.id)
+            if part is None:
+                request.fail(_strange())
+            else:
+                goes_on |= request.take(part, len(batch))
+        if goes_on:
+            self._watch()
+        else:
+            self._finish()
+            office.free(self)
+
+    def hang_up(self) -> None:
+        """Take it that the connection has ended."""
+        if not self._loaded.done():
+            self._loaded.set_exception(ConnectionError("the worker has ended"))
+            self._loaded.exception()  # whoever waits may have gone
+        if self._office is not None:
+            office, self._office = self._office, None
+            office.lost(self, self._finish(), late=self._late)
+        self.process.kill()
+
+    def _watch(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._timeout, self._let_time_pass)
+
+    def _let_time_pass(self) -> None:
+        self._late = True
+        self.process.kill()
+        self.connection.close()
+
+    def _finish(self) -> list[Waiting]:
+        batch, self._batch = self._batch, []
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.idle_since = time.monotonic()
+        return batch
+
+    async def end(self) -> None:
+        """End it; it must have no batch."""
+        self._office = None
+        if self._connection is not None:
+            self._connection.close()
+        await asyncio.wait([self.process.ended], timeout=_FAREWELL)
+        self.process.kill()
+        await asyncio.wait([self.process.ended], timeout=_FAREWELL)
+        for output in self.outputs:
+            output.close()
+
+    @property
+    def first_lines(self) -> str:
+        """What it printed first, as a log: what ends a worker is printed to its standard output."""
+        out, err = self.outputs
+        return "\n".join([*err.first_lines, *out.first_lines])
+
+
+def _strange() -> MarsmithError:
+    return GatewayError(
+        "the worker answered other requests than it was sent",
+        "let the handler leave context.request_ids unchanged",
+        code="worker-protocol",
+        status=500,
+    )
