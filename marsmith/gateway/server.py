@@ -21,6 +21,7 @@ from typing import Any
 from marsmith.core.errors import MarsmithError, ServerError
 from marsmith.core.private_files import create_private, open_private
 from marsmith.core.processes import end_children_of, end_group
+from marsmith.gateway.keeping import Keeper
 from marsmith.gateway.served import Settings, format_settings, served_of
 from marsmith.server.own_folder import OwnFolder
 from marsmith.server.process import KEY_FILE, SERVER_LOG, SUPERVISOR_LOG, WORKERS_LOG
@@ -68,6 +69,7 @@ class GatewayServer:
         self.in_front = backend == "torchserve"
         self._options = options
         self._sockets: dict[str, socket.socket] = {}
+        self._keeper = Keeper()
         self._process: subprocess.Popen[bytes] | None = None
         self.log_folder = log_folder
         self.own_folder = OwnFolder()
@@ -105,6 +107,7 @@ class GatewayServer:
         for name in (PROBLEM_FILE, LISTENING_FILE):
             (self.folder / name).unlink(missing_ok=True)
         address = self._addresses["gateway"]
+        keeper = self._keeper.connection()
         settings = Settings(
             self._backend,
             str(self._root),
@@ -115,13 +118,14 @@ class GatewayServer:
             self._properties,
             served_of(self._properties, self._files),
             {name: one.fileno() for name, one in self._sockets.items()},
+            keeper.fileno(),
             urls=tuple(self._options.get("urls", ())),
             grpc=self._grpc,
             options=self._options,
         )
         with create_private(self.folder / SETTINGS_FILE) as file:
             file.write(format_settings(settings))
-        with open_private(self.log_folder / SERVER_LOG) as log:
+        with keeper, open_private(self.log_folder / SERVER_LOG) as log:
             self._process = subprocess.Popen(  # noqa: S603
                 [sys.executable, _PROGRAM, self.folder / SETTINGS_FILE, str(os.getpid())],
                 cwd=self.folder,
@@ -129,7 +133,7 @@ class GatewayServer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                pass_fds=list(settings.listeners.values()),
+                pass_fds=[*settings.listeners.values(), settings.keeper],
                 start_new_session=True,  # a terminal's Ctrl-C must not reach it
             )
 
@@ -213,6 +217,7 @@ class GatewayServer:
         for one in self._sockets.values():
             one.close()
         self._sockets.clear()
+        self._keeper.close()
 
 
 def _listening(address: Address) -> socket.socket:

@@ -14,6 +14,7 @@ from marsmith.client.description import Model
 from marsmith.core.errors import MarsmithError
 from marsmith.core.worker_bounds import bounds_problem
 from marsmith.gateway.backend import Answer, Call, Event, Health, Registration
+from marsmith.gateway.keeping import Kept
 from marsmith.gateway.local.making import VersionMaker
 from marsmith.gateway.local.models import Models
 from marsmith.gateway.local.version import ServedVersion
@@ -38,13 +39,19 @@ class LocalBackend:
 
     async def start(self) -> None:
         """Serve what the settings name. Raises WorkerError with the true cause."""
+        kept: dict[tuple[str, str], list[Kept]] = {}
+        for one in self._maker.take_back():
+            kept.setdefault((one.about["model"], one.about["file"]), []).append(one)
         for served in self._settings.served:
+            left = kept.pop((served.name, served.file), [])
             archive = PrivateCopy(self._store / served.file, served.name)
-            self._models.add(await self._made(archive, served), default=served.default)
-        versions = self._models.all()
-        for one in versions:
-            one.pool.start()
-        await asyncio.gather(*(one.pool.settled() for one in versions))
+            folder = left[0].about["folder"] if left else None
+            made = await self._made(archive, served, unpacked=folder)
+            self._models.add(made, default=served.default)
+            made.pool.start(left)
+        for one in (one for left in kept.values() for one in left):
+            self._maker.give_up(one)
+        await asyncio.gather(*(one.pool.settled() for one in self._models.all()))
 
     async def stop(self) -> None:
         """Let open requests end, then end all workers."""
@@ -148,12 +155,16 @@ class LocalBackend:
         return self._models.find(model, version).archive
 
     async def _made(
-        self, archive: Archive, served: Served, startup_timeout: int | None = None
+        self,
+        archive: Archive,
+        served: Served,
+        startup_timeout: int | None = None,
+        unpacked: str | None = None,
     ) -> ServedVersion:
         given = version_of(archive, self._settings.properties)
         told = replace(given, **_told(served))
         told = replace(told, max_workers=max(told.min_workers, told.max_workers))
-        return await self._maker.make(archive, told, self._tell, startup_timeout)
+        return await self._maker.make(archive, told, self._tell, startup_timeout, unpacked)
 
     def _described(self, served: ServedVersion) -> Model:
         return served.describe(default=self._models.is_default(served))

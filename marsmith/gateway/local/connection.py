@@ -20,10 +20,15 @@ class WorkerConnection(asyncio.Protocol):
     """Sends messages, calls `heard` for each answer, and `lost` once at the end."""
 
     def __init__(
-        self, connection: socket.socket, heard: Callable[[Message], None], lost: Callable[[], None]
+        self,
+        connection: socket.socket,
+        heard: Callable[[Message], None],
+        lost: Callable[[], None],
+        after: str = "",
     ) -> None:
+        """With `after`, what comes before the answer to that request is skipped."""
         self._socket = connection
-        self._reader = MessageReader()
+        self._reader = MessageReader(after)
         self._heard = heard
         self._lost = lost
         self._transport: asyncio.Transport | None = None

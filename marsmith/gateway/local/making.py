@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from marsmith.archive.reader import Archive
 from marsmith.gateway.backend import Event
+from marsmith.gateway.keeping import KeeperClient, Kept
 from marsmith.gateway.local.forking import ForkServers
 from marsmith.gateway.local.starting import Starter
 from marsmith.gateway.local.version import ServedVersion
@@ -24,6 +26,7 @@ from marsmith.worker.command import unpack
 
 _QUEUE_LIMIT = 100  # requests; TorchServe's own, as the value below (ConfigManager.java)
 _STARTUP_TIMEOUT = 120  # seconds
+_FIRST_NUMBER = 9000  # of workers, as TorchServe counts them
 
 
 class VersionMaker:
@@ -36,6 +39,20 @@ class VersionMaker:
         log_folder = Path(settings.log_folder)
         self._log = WorkersLog(log_folder / WORKERS_LOG)
         self._forks = ForkServers(self._folder, log_folder, os.getppid())
+        self._keeper = KeeperClient(settings.keeper)
+        self._numbers = itertools.count(_FIRST_NUMBER)
+
+    def take_back(self) -> list[Kept]:
+        """Return the workers that an earlier web process has left."""
+        kept = self._keeper.take_back()
+        self._numbers = itertools.count(max((one.id + 1 for one in kept), default=_FIRST_NUMBER))
+        return kept
+
+    def give_up(self, kept: Kept) -> None:
+        """End a worker that is not needed."""
+        for one in kept.descriptors:
+            os.close(one)
+        self._keeper.forget(kept.id)
 
     async def make(
         self,
@@ -43,15 +60,19 @@ class VersionMaker:
         serving: Version,
         tell: Callable[[Event], None],
         startup_timeout: int | None = None,
+        unpacked: str | None = None,
     ) -> ServedVersion:
-        """Unpack an archive to be served; no worker is started yet. Raises ArchiveError."""
+        """Unpack an archive to be served; no worker is started yet. Raises ArchiveError.
+
+        `unpacked` is where it has been unpacked for workers that live on.
+        """
         config = archive.model_config
         envelope = self._properties.get("service_envelope", "").strip()
         envelope = envelope or archive.manifest.envelope or ""
         waits = _number(self._properties, "default_startup_timeout", _STARTUP_TIMEOUT)
         starter = Starter(
             archive,
-            await asyncio.to_thread(unpack, archive, self._folder, self._accepted),
+            Path(unpacked) if unpacked else await self._unpacked(archive),
             uses_torchserve(archive, envelope),
             serving.batch_size,
             envelope,
@@ -59,13 +80,20 @@ class VersionMaker:
             serving.response_timeout,
             self._forks,
             self._log,
+            self._keeper,
+            self._numbers,
+            serving.file,
         )
         most = _number(self._properties, "job_queue_size", _QUEUE_LIMIT)
         return ServedVersion(serving, starter, _number(config, "jobQueueSize", most), tell)
 
+    async def _unpacked(self, archive: Archive) -> Path:
+        return await asyncio.to_thread(unpack, archive, self._folder, self._accepted)
+
     def close(self) -> None:
         """End what workers are forked from."""
         self._forks.stop()
+        self._keeper.close()
 
 
 def _number(values: Mapping[str, Any], key: str, default: int) -> int:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from marsmith.core.errors import MarsmithError
 from marsmith.gateway.backend import EventKind
+from marsmith.gateway.keeping import Kept
 from marsmith.gateway.local.dispatcher import Dispatcher
 from marsmith.gateway.local.scaling import IDLE, PRESSED, fewer, more
+from marsmith.gateway.local.starting import Starter
 from marsmith.gateway.local.worker import LocalWorker
 from marsmith.gateway.refusals import GatewayError
 
-Start = Callable[[int], Awaitable[LocalWorker]]
-_NUMBERS = itertools.count(9000)  # ids of workers, as TorchServe counts them
+Bring = Callable[[], Awaitable[LocalWorker]]
 # Seconds before the third try in a row; each further one waits twice as long.
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 60.0  # of a model that cannot be loaded: its requests are refused
@@ -29,7 +30,7 @@ class WorkerPool:
     def __init__(
         self,
         dispatcher: Dispatcher,
-        start: Start,
+        starter: Starter,
         least: int,
         most: int,
         batch_size: int,
@@ -40,7 +41,7 @@ class WorkerPool:
         self.least, self.most = least, most
         self.problem: MarsmithError | None = None  # why the last try to start one failed
         self._dispatcher = dispatcher
-        self._start = start
+        self._starter = starter
         self._batch_size = batch_size
         self._tell = tell
         self._refusal = refusal
@@ -67,9 +68,11 @@ class WorkerPool:
         """How many take requests."""
         return len(self._dispatcher.workers)
 
-    def start(self) -> None:
-        """Start the least number of workers."""
-        self._want(self.least)
+    def start(self, kept: Sequence[Kept] = ()) -> None:
+        """Take back the workers that are kept, and start others up to the least number."""
+        for one in kept:
+            self._begin(0.0, partial(self._starter.resume, one))
+        self._want(min(max(self.least, len(kept)), self.most))
 
     def set_bounds(self, least: int, most: int) -> None:
         """Change the least and the largest number of workers."""
@@ -123,18 +126,18 @@ class WorkerPool:
         """Whether a new request would wait in vain."""
         return not self.ready and (self._closed or not self.most or self.problem is not None)
 
-    def _begin(self, pause: float = 0.0) -> None:
+    def _begin(self, pause: float = 0.0, bring: Bring | None = None) -> None:
         if not self._closed:
-            task = asyncio.ensure_future(self._bring_up(pause))
+            task = asyncio.ensure_future(self._bring_up(pause, bring or self._starter.start))
             self._starting.add(task)
             task.add_done_callback(self._brought_up)
 
-    async def _bring_up(self, pause: float) -> None:
+    async def _bring_up(self, pause: float, bring: Bring) -> None:
         await asyncio.sleep(pause)
         if self.ready >= self._wanted:
             return
         try:
-            worker = await self._start(next(_NUMBERS))
+            worker = await bring()
         except MarsmithError as error:
             self._failed += 1
             self._tell("worker-died", error.message)
@@ -177,7 +180,7 @@ class WorkerPool:
             self._ended(worker)
 
     def _ended(self, worker: LocalWorker) -> None:
-        task = asyncio.ensure_future(worker.end())
+        task = asyncio.ensure_future(self._starter.end(worker))
         self._ending.add(task)
 
         def done(task: asyncio.Task[None]) -> None:

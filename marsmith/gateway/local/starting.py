@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import uuid
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from marsmith.answers.messages import Request
 from marsmith.archive.reader import Archive
 from marsmith.core.errors import WorkerError
 from marsmith.core.findings import Finding
+from marsmith.gateway.keeping import KeeperClient, Kept
 from marsmith.gateway.local.connection import WorkerConnection, connected
 from marsmith.gateway.local.forking import Child, ForkServers, Lifeline, Streams
 from marsmith.gateway.local.worker import LocalWorker
 from marsmith.gateway.local.worker_log import WorkerOutput, WorkersLog
 from marsmith.torchserve.devices import gpu_of, gpus_here
-from marsmith.torchserve.worker_protocol import encode_load
+from marsmith.torchserve.worker_protocol import batch_of, encode_load, encode_request
 from marsmith.worker.command import worker_arguments, worker_environment
 from marsmith.worker.lost import ended, late
 from marsmith.worker.sandbox import End
@@ -36,9 +41,13 @@ class Starter:
     response_timeout: float
     forks: ForkServers
     log: WorkersLog
+    keeper: KeeperClient
+    numbers: Iterator[int]  # ids of workers
+    file: str  # of the archive in the store
 
-    async def start(self, number: int) -> LocalWorker:
+    async def start(self) -> LocalWorker:
         """Start one. Raises WorkerError with the true cause if it cannot load its model."""
+        number = next(self.numbers)
         address = self.model.parents[1] / f".ts.sock.{number}"
         worker = await self._process(number, address)
         try:
@@ -49,7 +58,41 @@ class Starter:
             address.unlink(missing_ok=True)
             if not worker.is_loaded:
                 await worker.end()
+        about = {"model": self.archive.name, "file": self.file, "folder": str(self.model)}
+        self.keeper.keep(number, about, worker.descriptors)
         return worker
+
+    async def resume(self, kept: Kept) -> LocalWorker:
+        """Take back one that an earlier web process has left, or start another if it is lost.
+
+        It may still answer what it was asked then, so what it says counts from its answer to a
+        question of ours.
+        """
+        process, stdout, stderr = (
+            Lifeline(socket.socket(fileno=kept.descriptors[1])),
+            *kept.descriptors[2:],
+        )
+        worker = self._worker(kept.id, process, stdout, stderr)
+        connection = socket.socket(fileno=kept.descriptors[0])
+        connection.setblocking(False)
+        sample = next(iter(self.archive.samples), None)
+        request = self.archive.request_of(sample) if sample else Request(b"")
+        probe = str(uuid.uuid4())
+        begun = worker.begin(
+            WorkerConnection(connection, worker.heard, worker.hang_up, probe),
+            batch_of([encode_request(request, probe)]),
+        )
+        try:
+            await asyncio.wait_for(begun, self.response_timeout)
+        except (ConnectionError, asyncio.TimeoutError):
+            await self.end(worker)
+            return await self.start()
+        return worker
+
+    async def end(self, worker: LocalWorker) -> None:
+        """End one."""
+        await worker.end()
+        self.keeper.forget(worker.number)
 
     async def _process(self, number: int, address: Path) -> LocalWorker:
         streams = Streams.make()
@@ -68,12 +111,11 @@ class Starter:
                 raise self._not_loaded(_no_process(error)) from error
             raise
         streams.close_given()
-        return self.adopted(number, process, streams.stdout, streams.stderr)
+        return self._worker(number, process, streams.stdout, streams.stderr)
 
-    def adopted(
+    def _worker(
         self, number: int, process: Lifeline | Child, stdout: int, stderr: int
     ) -> LocalWorker:
-        """Return a worker over its process and the pipes that it prints to."""
         thread = f"W-{number}-{self.archive.name}_{self.archive.manifest.model_version}"
         outputs = [
             WorkerOutput(pipe, f"{thread}-{name}", self.log)
@@ -92,7 +134,7 @@ class Starter:
             envelope=self.envelope,
             gpu=worker.gpu,
         )
-        await worker.load(WorkerConnection(connection, worker.heard, worker.hang_up), message)
+        await worker.begin(WorkerConnection(connection, worker.heard, worker.hang_up), message)
 
     async def _cause(self, worker: LocalWorker, error: Exception) -> Finding:
         if isinstance(error, asyncio.TimeoutError):

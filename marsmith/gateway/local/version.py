@@ -46,7 +46,7 @@ class ServedVersion:
         )
         self.pool = WorkerPool(
             self._dispatcher,
-            starter.start,
+            starter,
             serving.min_workers,
             serving.max_workers,
             serving.batch_size,

@@ -15,7 +15,7 @@ from marsmith.gateway.local.forking import Child, Lifeline
 from marsmith.gateway.local.waiting import Waiting
 from marsmith.gateway.local.worker_log import WorkerOutput
 from marsmith.gateway.refusals import GatewayError
-from marsmith.torchserve.worker_protocol import Message, batch_of
+from marsmith.torchserve.worker_protocol import Message, batch_of, goes_on
 
 _FAREWELL = 1.0  # seconds for a worker to end by itself
 
@@ -80,14 +80,14 @@ class LocalWorker:
         memory = resident_memory(pid)
         return Worker(str(self.number), state, pid, memory, self._started, self.gpu is not None)
 
-    async def load(self, connection: WorkerConnection, message: bytes) -> None:
-        """Let it load its model. Raises ConnectionError if it cannot."""
+    async def begin(self, connection: WorkerConnection, message: bytes) -> None:
+        """Send the first message: a load, or a request if it is loaded. Raises ConnectionError."""
         self._connection = connection
         await connection.attach()
         connection.send(message)
-        code = (await self._loaded).code
-        if code != 200:
-            raise ConnectionError(f"the worker answered {code}")
+        said = await self._loaded
+        if said.code != 200:
+            raise ConnectionError(f"the worker answered {said.code}")
         self.is_loaded = True
 
     def serve(self, office: Office) -> None:
@@ -110,7 +110,8 @@ class LocalWorker:
     def heard(self, message: Message) -> None:
         """Take what the worker says."""
         if not self._loaded.done():
-            self._loaded.set_result(message)
+            if not any(map(goes_on, message.answers.values())):
+                self._loaded.set_result(message)
         elif self._office is None or not self._batch:
             self.connection.close()  # it speaks unasked
         elif message.code != 200:
@@ -122,14 +123,14 @@ class LocalWorker:
 
     def _answered(self, office: Office, message: Message) -> None:
         self.has_answered = True
-        batch, goes_on = self._batch, False
+        batch, more = self._batch, False
         for request in batch:
             part = message.answers.get(request.id)
             if part is None:
                 request.fail(_strange())
             else:
-                goes_on |= request.take(part, len(batch))
-        if goes_on:
+                more |= request.take(part, len(batch))
+        if more:
             self._watch()
         else:
             self._finish()
@@ -174,6 +175,12 @@ class LocalWorker:
         await asyncio.wait([self.process.ended], timeout=_FAREWELL)
         for output in self.outputs:
             output.close()
+
+    @property
+    def descriptors(self) -> list[int]:
+        """What must stay open for it to live on: its connections, and what it prints to."""
+        ends = [output.pipe for output in self.outputs]
+        return [self.connection.fileno(), self.process.fileno(), *ends]
 
     @property
     def first_lines(self) -> str:

@@ -1,0 +1,137 @@
+"""The same faults on a gateway's own workers: no Java, and callers who try nothing twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from marsmith.client import Client, Retries
+from marsmith.server.process import KEY_FILE
+from tests.faults.archives import project
+from tests.faults.conftest import Scale
+from tests.faults.load import Tally
+from tests.faults.servers import Gateway, Station, gateway
+from tests.faults.test_gateway import curl
+from tests.faults.worker_faults import FAULTS, MODELS, nobody_up
+from tests.integration.kit import wait_for
+
+Note = Callable[[str, str, Tally], None]
+
+
+class OnePort(Station):
+    """Its management is on the same port."""
+
+    def client(self, retries: Retries | None = None) -> Client:
+        url = f"http://127.0.0.1:{self.port}"
+        key_file = Path(self.state.folder) / KEY_FILE
+        return Client(url, management_url=url, key_file=key_file, retries=retries)
+
+
+QUICK = ("digest", "raising", "exiting")
+SLOWER = [name for name, (model, _) in FAULTS.items() if model not in QUICK]
+
+
+@pytest.fixture(scope="module")
+def front(tmp_path_factory: pytest.TempPathFactory, scale: Scale) -> Iterator[Gateway]:
+    models = MODELS if scale.full else QUICK
+    kit = project(tmp_path_factory.mktemp("local"), *models, "closing", "queueing")
+    with gateway(kit, "local") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def station(front: Gateway) -> Station:
+    """The gateway, as Marsmith's own commands see it."""
+    return OnePort(front.kit, front.port)
+
+
+@pytest.fixture
+def report(note: Note) -> Callable[[str, Tally], None]:
+    """Note the figures, and fail if an answer was wrong or lost."""
+
+    def keep(fault: str, tally: Tally) -> None:
+        note("gateway + local", fault, tally)
+        assert (tally.wrong, tally.lost) == (0, 0), str(tally)
+
+    return keep
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [pytest.param(one, marks=[pytest.mark.faults] if one in SLOWER else []) for one in FAULTS],
+)
+def test_no_answer_is_wrong_or_lost(
+    station: Station,
+    front: Gateway,
+    scale: Scale,
+    report: Callable[[str, Tally], None],
+    fault: str,
+) -> None:
+    model, inject = FAULTS[fault]
+    with front.loaded(model, scale.connections) as tally:
+        time.sleep(scale.seconds / 4)
+        inject(lambda: station.pids(model))
+        time.sleep(scale.seconds * 3 / 4)
+    report(fault, tally)
+    assert tally.right > 0
+    wait_for(lambda: station.is_whole(model), f"the workers of {model}")
+
+
+def test_workers_outlive_the_web_process(
+    station: Station, front: Gateway, scale: Scale, note: Note
+) -> None:
+    before = station.pids("digest")
+    restarts = station.state.restarts
+    with front.loaded("digest", scale.connections) as tally:
+        time.sleep(scale.seconds / 2)
+        os.kill(station.front_end, signal.SIGKILL)
+        wait_for(lambda: station.state.restarts > restarts and station.state.ready, "it to be back")
+        time.sleep(scale.seconds / 2)
+    note("gateway + local", "web process killed (-9)", tally)
+    # What was open at that moment is lost with the process, one request a connection.
+    assert tally.wrong == 0
+    assert tally.lost <= scale.connections, str(tally)
+    assert tally.right > 0
+    assert station.pids("digest") == before
+
+
+def test_a_model_without_workers_is_refused_and_not_waited_for(
+    station: Station, front: Gateway, scale: Scale, report: Callable[[str, Tally], None]
+) -> None:
+    with nobody_up(station):
+        wait_for(lambda: curl(front, "closing").get("code") == "no-worker-up", "the refusals")
+        with front.loaded("closing", scale.connections) as tally:
+            time.sleep(scale.seconds / 2)
+    report("no worker comes up", tally)
+    assert tally.right == 0
+    wait_for(lambda: station.is_whole("closing"), "its workers to come up again")
+
+
+def test_a_full_queue_refuses_at_once(
+    station: Station, front: Gateway, scale: Scale, report: Callable[[str, Tally], None]
+) -> None:
+    blocked = station.kit.root / "blocked"
+    blocked.touch()
+    try:
+        with front.loaded("queueing", 32) as tally:
+            wait_for(lambda: tally.refused > 32, "the queue to be full")
+            asked = curl(front, "queueing")
+            blocked.unlink()
+            time.sleep(scale.seconds / 4)
+    finally:
+        blocked.unlink(missing_ok=True)
+    report("queue full", tally)
+    assert (asked["status"], asked["code"]) == (503, "queue-full")
+    assert tally.right > 0
+
+
+def test_workers_that_need_neither_torch_nor_torchserve_have_neither(station: Station) -> None:
+    for pid in station.pids("digest"):
+        mapped = {one.path for one in psutil.Process(pid).memory_maps()}
+        assert not any("/torch/" in path for path in mapped)
