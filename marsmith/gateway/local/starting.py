@@ -6,7 +6,6 @@ import asyncio
 import socket
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from marsmith.archive.reader import Archive
 from marsmith.core.errors import WorkerError
 from marsmith.core.findings import Finding
 from marsmith.gateway.keeping import KeeperClient, Kept
-from marsmith.gateway.local.connection import WorkerConnection, connected
 from marsmith.gateway.local.forking import Child, ForkServers, Lifeline, Streams
 from marsmith.gateway.local.worker import LocalWorker
 from marsmith.gateway.local.worker_log import WorkerOutput, WorkersLog
@@ -25,6 +23,7 @@ from marsmith.worker.command import worker_arguments, worker_environment
 from marsmith.worker.lost import ended, late
 from marsmith.worker.sandbox import End
 
+_PAUSE = 0.005  # seconds between two looks for the worker's socket
 _LAST_WORDS = 1.0  # seconds for what a worker prints at its end
 
 
@@ -59,7 +58,7 @@ class Starter:
             if not worker.is_loaded:
                 await worker.end()
         about = {"model": self.archive.name, "file": self.file, "folder": str(self.model)}
-        self.keeper.keep(number, about, worker.descriptors)
+        self.keeper.keep(number, {**about, "gpu": worker.gpu}, worker.descriptors)
         return worker
 
     async def resume(self, kept: Kept) -> LocalWorker:
@@ -68,20 +67,14 @@ class Starter:
         It may still answer what it was asked then, so what it says counts from its answer to a
         question of ours.
         """
-        process, stdout, stderr = (
-            Lifeline(socket.socket(fileno=kept.descriptors[1])),
-            *kept.descriptors[2:],
-        )
-        worker = self._worker(kept.id, process, stdout, stderr)
-        connection = socket.socket(fileno=kept.descriptors[0])
-        connection.setblocking(False)
+        connection, lifeline, stdout, stderr = kept.descriptors
+        worker = self._worker(kept.id, Lifeline(socket.socket(fileno=lifeline)), stdout, stderr)
+        worker.gpu = kept.about["gpu"]
         sample = next(iter(self.archive.samples), None)
         request = self.archive.request_of(sample) if sample else Request(b"")
         probe = str(uuid.uuid4())
-        begun = worker.begin(
-            WorkerConnection(connection, worker.heard, worker.hang_up, probe),
-            batch_of([encode_request(request, probe)]),
-        )
+        question = batch_of([encode_request(request, probe)])
+        begun = worker.begin(socket.socket(fileno=connection), question, after=probe)
         try:
             await asyncio.wait_for(begun, self.response_timeout)
         except (ConnectionError, asyncio.TimeoutError):
@@ -124,7 +117,7 @@ class Starter:
         return LocalWorker(number, process, outputs, self.response_timeout)
 
     async def _load(self, worker: LocalWorker, address: Path) -> None:
-        connection = await connected(address, worker.process.ended)
+        connection = await _connected(address, worker.process.ended)
         worker.gpu = gpu_of(self.archive.model_config, gpus_here(), worker.number)
         message = encode_load(
             self.archive.name,
@@ -134,22 +127,38 @@ class Starter:
             envelope=self.envelope,
             gpu=worker.gpu,
         )
-        await worker.begin(WorkerConnection(connection, worker.heard, worker.hang_up), message)
+        await worker.begin(connection, message)
 
     async def _cause(self, worker: LocalWorker, error: Exception) -> Finding:
         if isinstance(error, asyncio.TimeoutError):
             return late("load", self.startup_timeout, worker.first_lines)
-        everything = [worker.process.ended, *(one.ended.wait() for one in worker.outputs)]
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(asyncio.gather(*everything), _LAST_WORDS)
+        last = [worker.process.ended, *(output.ended for output in worker.outputs)]
+        await asyncio.wait(last, timeout=_LAST_WORDS)
         status = worker.process.ended
-        known = status.done() and not status.cancelled()
-        return ended(End(status.result() if known else None), worker.first_lines)
+        return ended(End(status.result() if status.done() else None), worker.first_lines)
 
     def _not_loaded(self, cause: Finding) -> WorkerError:
         place = ": ".join(part for part in (cause.location, cause.message) if part)
         message = f"{self.archive.name}: its worker cannot load the model: {place}"
         return WorkerError(message, cause.hint, code="model-not-loaded")
+
+
+async def _connected(address: Path, ended: asyncio.Future[int]) -> socket.socket:
+    """Connect to a worker that will listen. Raises ConnectionError if it has ended."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.setblocking(False)
+    try:
+        while True:
+            try:
+                await asyncio.get_running_loop().sock_connect(connection, str(address))
+                return connection
+            except OSError:
+                if ended.done():
+                    raise ConnectionError("the worker has ended") from None
+                await asyncio.sleep(_PAUSE)
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _no_process(error: OSError) -> Finding:
