@@ -41,7 +41,7 @@ _METHODS = """
   surrounds the model (`bench/peers/work.py`), so only the serving differs; processes x
   threads = cores;
   those that batch take up to 32 requests and wait for at most 2 ms, BentoML by its own rule.
-- Each server is loaded before it is measured, so that Java has compiled its code: for 6 seconds,
+- Each server is loaded before it is measured, so that Java has compiled its code: for 4 seconds,
   the peers for 2. All environments hold bytecode, as pip leaves it.
 - LitServe and Ray Serve keep cores busy while they are idle. So they run alone, all their rounds
   one after the other, when the others have had theirs.

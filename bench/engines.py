@@ -1,7 +1,8 @@
 """What each engine gives by itself: ResNet-18 over decoded tensors, loaded as a worker loads it.
 
-`python -m bench.engines FILE ENGINE DTYPE BATCH ROUNDS` prints images per second in each of so many
-rounds of a second; FILE is a model's file, or a state_dict of bench/projects/resnet18.
+`python -m bench.engines FILE ENGINE DTYPE ROUNDS` prints images per second in each of so many
+rounds of a second, a line for each size of a batch; FILE is a model's file, or a state_dict of
+bench/projects/resnet18.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +64,9 @@ def engines(effort: Effort) -> Result:
             except SystemFailedError as error:
                 for batch in _BATCHES:
                     series[engine, dtype, batch].failure = str(error)
-    for (engine, dtype, batch), one in series.items():
-        if not one.failure:
-            _measure(one, files[engine, dtype], engine, dtype, batch, effort.rounds)
+    for (engine, dtype), file in files.items():
+        own = [series[engine, dtype, batch] for batch in _BATCHES]
+        _measure(own, file, engine, dtype, effort.rounds)
     tables = [
         Table(
             f"images/s, batches of {batch}",
@@ -90,8 +92,8 @@ def _exported(project: Path, kind: str, dtype: str) -> Path:
     return ARTIFACTS / f"{stem}{endings[kind]}"
 
 
-def _measure(series: Series, file: Path, engine: str, dtype: str, batch: int, rounds: int) -> None:
-    words = [str(file), engine, dtype, str(batch), str(rounds)]
+def _measure(own: list[Series], file: Path, engine: str, dtype: str, rounds: int) -> None:
+    words = [str(file), engine, dtype, str(rounds)]
     result = subprocess.run(  # noqa: S603
         [sys.executable, "-m", "bench.engines", *words],
         cwd=ROOT,
@@ -100,12 +102,14 @@ def _measure(series: Series, file: Path, engine: str, dtype: str, batch: int, ro
         check=False,
     )
     if result.returncode:
-        series.failure = (result.stderr.strip().splitlines() or ["it gave no reason"])[-1]
-    else:
-        series.values += map(float, result.stdout.splitlines()[-1].split())
+        for one in own:
+            one.failure = (result.stderr.strip().splitlines() or ["it gave no reason"])[-1]
+        return
+    for one, line in zip(own, result.stdout.splitlines()[-len(own) :], strict=True):
+        one.values += map(float, line.split())
 
 
-def _images_per_second(file: Path, engine: str, dtype: str, batch: int, rounds: int) -> list[float]:
+def _images_per_second(file: Path, engine: str, dtype: str, rounds: int) -> list[list[float]]:
     import torch
 
     sys.path[:0] = [str(ROOT / "handlers"), str(_CLASS)]
@@ -115,10 +119,14 @@ def _images_per_second(file: Path, engine: str, dtype: str, batch: int, rounds: 
     if file.suffix == ".pth":
         model["modelFile"] = "resnet18.py"
     run: Any = load_model(file.parent, model, engine, dtype, threads=torch.get_num_threads())
-    pictures = run.stack([torch.randn(3, 224, 224).numpy() for _ in range(batch)])
-    for _ in range(5):
-        run(pictures)
-    return [_rate(lambda: run(pictures)) * batch for _ in range(rounds)]
+    found = []
+    for size in _BATCHES:
+        pictures = run.stack([torch.randn(3, 224, 224).numpy() for _ in range(size)])
+        step = partial(run, pictures)
+        for _ in range(5):
+            step()
+        found.append([size * _rate(step) for _ in range(rounds)])
+    return found
 
 
 def _rate(step: Callable[[], Any]) -> float:
@@ -131,5 +139,5 @@ def _rate(step: Callable[[], Any]) -> float:
 
 if __name__ == "__main__":
     path, *words = sys.argv[1:]
-    rates = _images_per_second(Path(path), words[0], words[1], int(words[2]), int(words[3]))
-    print(*rates)  # noqa: T201
+    for rates in _images_per_second(Path(path), words[0], words[1], int(words[2])):
+        print(*rates)  # noqa: T201

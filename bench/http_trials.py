@@ -17,7 +17,8 @@ from bench.rounds import Bout, Effort
 from bench.systems import System
 from bench.torchserve import BEST, OUT_OF_THE_BOX, stock_server
 
-OURS, STOCK, BARE = "Marsmith", "TorchServe", "bare engine"
+OURS, STOCK = "Marsmith", "TorchServe"
+BARE, WHOLE = "bare engine over tensors", "decoding and inferring alone"
 # With an engine it is the photos that take the time: the two peers that were best at the work.
 ENGINE_PEERS = PEERS[1:3]
 _RATE, _LATENCY = "requests/s", "ms"
@@ -48,7 +49,8 @@ def _digits(
     result = loaded("digits", systems, peers_of(peers, "digits", cases), 64, effort, work=kind)
     work = f"digits, {kind}, 64 connections"
     compare_in(result, Goal(work, "TorchServe out of the box", least), [STOCK])
-    compare_in(result, Goal(work, "TorchServe at its best settings", 1), [BEST.name])
+    plain = "" if theirs is cases else ", which finds no figure"
+    compare_in(result, Goal(work, f"TorchServe at its best settings{plain}", 1), [BEST.name])
     compare_in(result, Goal(work, "the best peer", 1.5), [peer.name for peer in peers])
     return result
 
@@ -92,14 +94,15 @@ def resnet18_engine(effort: Effort) -> Result:
         peers |= peers_of(
             ENGINE_PEERS, "resnet18", cases, extra, f", OpenVINO, {decoder}'s decoder"
         )
-    loops = {BARE: bare_engine.loop(model)}
+    whole = bare_engine.whole_loop(model, cases[0].body)
+    loops = {BARE: bare_engine.loop(model), WHOLE: whole}
     result = loaded("resnet18-engine", systems, peers, 16, effort, loops)
     work = "ResNet-18, 1280x960 JPEG, 16 connections"
     own = [name for name in peers if "pillow" in name]
     lent = [name for name in peers if "marsmith" in name]
     compare_in(result, Goal(work, "the best peer with the same engine", 1.25), own)
     compare_in(result, Goal(work, "the same with our decoder as well", 1.0), lent)
-    compare_in(result, Goal(work, "the bare engine over decoded tensors", 0.85), [BARE])
+    compare_in(result, Goal(work, "decoding and inferring alone, on all cores", 0.8), [WHOLE])
     return result
 
 

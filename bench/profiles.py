@@ -1,10 +1,12 @@
-"""Where the time of a request goes: processor time by process and thread, the worker's by function.
+"""Where the time of a request goes: that of all cores by process and thread, the worker's by
+function.
 
-Samples of the worker are py-spy's; the front end's threads are counted by the kernel.
+Samples of the worker are py-spy's; processes and threads are counted by the kernel.
 """
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import tempfile
 import time
@@ -27,6 +29,7 @@ from bench.results import Result, Series, Table
 from bench.rounds import Effort
 from bench.systems import System
 
+_IDLE, _BUSY, _ELSE = "idle", "busy", "kernel, other processes"
 _SLEEPS = "WorkerMetrics._go_on"  # in time.sleep, which py-spy takes for work
 _RATE = 500  # samples a second
 _MOST = 14  # functions that are worth a row
@@ -52,9 +55,10 @@ def profiles(effort: Effort) -> Result:
 
 def _profile(system: System, task: str, connections: int, effort: Effort) -> list[Table]:
     title = f"{task}, {connections} connection{'s' if connections > 1 else ''}"
-    spent, requests = _processor_time(system, connections, effort)
-    dearest = sorted(spent, key=spent.__getitem__, reverse=True)[:_MOST]
-    per_request = [Series(name, [1e6 * spent[name] / requests]) for name in dearest if spent[name]]
+    rounds = [_processor_time(system, connections, effort) for _ in range(effort.rounds)]
+    names = {name for one in rounds for name in one}
+    each = [Series(name, [one.get(name, 0.0) for one in rounds]) for name in names]
+    per_request = sorted(each, key=lambda one: one.median, reverse=True)[:_MOST]
     with _sampled(system) as samples:
         measure(system, connections, effort.seconds)
     total = sum(samples.values())
@@ -62,23 +66,35 @@ def _profile(system: System, task: str, connections: int, effort: Effort) -> lis
         Series(name, [100 * count / total]) for name, count in samples.most_common(_MOST) if total
     ]
     return [
-        Table(f"{title}: processor time of a request", "us", per_request),
+        Table(f"{title}: time of all cores, by request", "us", per_request),
         Table(f"{title}: samples of a worker, by the function that was running", "%", shares),
     ]
 
 
-def _processor_time(
-    system: System, connections: int, effort: Effort
-) -> tuple[dict[str, float], float]:
-    """Return the seconds that workers and the front end's threads spent, and how many requests."""
+def _processor_time(system: System, connections: int, effort: Effort) -> dict[str, float]:
+    """Return the microseconds a request that workers, the front end's threads and others took.
+
+    What no one took is among them: all add up to what the cores had.
+    """
     before = _times(system)
     load = measure(system, connections, effort.seconds)
     spent = {name: value - before.get(name, 0.0) for name, value in _times(system).items()}
-    return spent, load.requests_per_second * effort.seconds
+    spent[_ELSE] = spent.pop(_BUSY) - sum(spent[name] for name in spent if name != _IDLE)
+    requests = load.requests_per_second * effort.seconds
+    return {name: 1e6 * value / requests for name, value in spent.items()}
 
 
 def _times(system: System) -> dict[str, float]:
+    """Return the seconds that each has taken so far."""
+    asking, checking = (
+        sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF)
+    )
+    cores = psutil.cpu_times()
+    idle = cores.idle + getattr(cores, "iowait", 0.0)
+    guest = getattr(cores, "guest", 0.0) + getattr(cores, "guest_nice", 0.0)  # is in user as well
     times: dict[str, float] = defaultdict(float)
+    times |= {"wrk, which asks": asking, "checks of answers": checking}
+    times |= {_IDLE: idle, _BUSY: sum(cores) - idle - guest}
     for process in _processes(system):
         if process.name() != "java":
             times["workers"] += sum(process.cpu_times()[:2])

@@ -22,9 +22,9 @@ from bench.systems import System
 class Effort:
     """How long to measure: rounds of so many seconds, after a warm-up."""
 
-    rounds: int = 5
-    seconds: float = 5.0
-    warm_up: float = 6.0  # Java compiles its code again after some 10,000 requests
+    rounds: int = 3
+    seconds: float = 2.0
+    warm_up: float = 4.0  # Java compiles its code again after some 10,000 requests
 
 
 FULL = Effort()

@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import click
 
@@ -42,12 +42,15 @@ class Trial:
 
     summary: str
     run: Callable[[Effort], Result]
+    most_rounds: int = 100  # fewer where each round starts servers, to keep the whole run short
 
 
 TRIALS: dict[str, Trial] = {
     "digits": Trial("digits, 64 connections, against TorchServe and the peers", http_trials.digits),
     "figure": Trial("digits read right, and the cost of finding the figure", figure.figure),
-    "stock": Trial("why TorchServe's own rate swings, and its best settings", stock_settings.stock),
+    "stock": Trial(
+        "why TorchServe's own rate swings, and its best settings", stock_settings.stock, 2
+    ),
     "one-connection": Trial("digits, p50 of one connection", http_trials.one_connection),
     "resnet18": Trial("ResNet-18 on photos, against TorchServe and peers", http_trials.resnet18),
     "resnet18-engine": Trial(
@@ -59,15 +62,15 @@ TRIALS: dict[str, Trial] = {
     "build": Trial("an archive of 300 MB, against torch-model-archiver", build.build),
     "start": Trial("from the start to the first right answer, against TorchServe", start.start),
     "first-model": Trial(
-        "from a .pth to the first answer, against LitServe and BentoML", first_model.first_model
+        "from a .pth to the first answer, against LitServe and BentoML", first_model.first_model, 2
     ),
     "memory": Trial("memory of a further worker, against TorchServe's", memory.memory),
     "engines": Trial("ResNet-18 by each engine alone", engines.engines),
     "gateway": Trial("the gateway, against marsmith serve and peers", gateway.gateway),
     "gpu": Trial("ResNet-50 on a GPU, against eager PyTorch fed by Pillow", gpu.gpu),
-    "front-end": Trial("settings of TorchServe's front end", front_end.front_end),
+    "front-end": Trial("settings of TorchServe's front end", front_end.front_end, 2),
     "profiles": Trial("where the time goes in what falls short", profiles.profiles),
-    "growth": Trial("how the cost grows with connections, models and sizes", growth.growth),
+    "growth": Trial("how the cost grows with connections, models and sizes", growth.growth, 2),
 }
 
 
@@ -76,7 +79,7 @@ def run(name: str, effort: Effort) -> Result:
     click.echo(f"{time.strftime('%H:%M:%S')} {name}: {TRIALS[name].summary}", err=True)
     try:
         with _at_most(_LONGEST):
-            result = TRIALS[name].run(effort)
+            result = TRIALS[name].run(_limited(effort, TRIALS[name]))
     except Exception as error:  # one trial's failure is no reason to lose the others
         told = str(error) or type(error).__name__
         click.echo(f"  not measured: {told}", err=True)
@@ -87,6 +90,10 @@ def run(name: str, effort: Effort) -> Result:
     result.machine = machine()
     save(result)
     return result
+
+
+def _limited(effort: Effort, trial: Trial) -> Effort:
+    return replace(effort, rounds=min(effort.rounds, trial.most_rounds))
 
 
 @contextmanager

@@ -41,7 +41,8 @@ def _planes(image: Image.Image) -> Floats:
     """Return the smoothed colours [C, H, W], 0 to 1."""
     pixels = np.asarray(image.filter(_SMOOTH))
     pixels = pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
-    return np.multiply(pixels, np.float32(1 / 255), dtype=np.float32)
+    planes: Floats = np.multiply(pixels, np.float32(1 / 255), dtype=np.float32)
+    return planes
 
 
 def _direction(planes: Floats, fit: Floats) -> tuple[Floats, float]:

@@ -87,13 +87,19 @@ class _Share(click.ParamType[float]):
     metavar="SHARE",
     type=_Share(),
     default="0%",
-    help="First send it this share of the requests of Marsmith's clients, such as 10%.",
+    help="First send it this share of the requests that pass a gateway, such as 10%.",
 )
 @click.option(
     "--canary-for",
     metavar="SECONDS",
     type=Number(min=1),
     help="Length of the canary (default: 30); failing more often or slower ends it.",
+)
+@click.option(
+    "--canary-wait",
+    metavar="SECONDS",
+    type=Number(min=0),
+    help="Wait so long for more requests if there were too few to judge it (default: 0).",
 )
 @click.option(
     "--canary-agreement",
@@ -119,6 +125,7 @@ def deploy(
     workers: tuple[int, int] | None,
     canary: float,
     canary_for: float | None,
+    canary_wait: float | None,
     canary_agreement: float | None,
     no_check: bool,
     timeout: float,
@@ -138,7 +145,7 @@ def deploy(
         public_key=public_key,
         keep=keep,
         workers=workers,
-        canary=_canary(canary, canary_for, canary_agreement),
+        canary=_canary(canary, seconds=canary_for, wait=canary_wait, agreement=canary_agreement),
         checked=not no_check,
     )
     with working(f"deploying {archive}") as progress:
@@ -189,14 +196,13 @@ def undeploy(
     _print(record, as_json=as_json)
 
 
-def _canary(share: float, seconds: float | None, agreement: float | None) -> CanaryOptions | None:
-    options = {"seconds": seconds, "agreement": agreement}
+def _canary(share: float, **options: float | None) -> CanaryOptions | None:
     given = {name: value for name, value in options.items() if value is not None}
     if share:
         return CanaryOptions(share, **given)
     if given:
         raise click.UsageError(
-            "--canary-for and --canary-agreement need --canary, such as --canary 10%"
+            "--canary-for, --canary-wait and --canary-agreement need --canary, such as 10%"
         )
     return None
 

@@ -14,7 +14,6 @@ from marsmith.client.description import expecting_torchserve
 from marsmith.client.grpc_refusals import Refusal
 from marsmith.client.managing import REFUSED_HINT, TOKEN_HINT
 from marsmith.client.retries import Deadline, Retries
-from marsmith.client.routes import routes_of
 from marsmith.client.tokens import TokenSource, token_source
 from marsmith.client.workers_up import PATIENCE, NoWorkerUpError, WorkersUp
 from marsmith.core.errors import ClientError, RefusedError
@@ -46,7 +45,6 @@ class GrpcClient(BaseClient):
         deadline: float | None = None,
         retries: Retries | None = None,
         worker_patience: float | None = PATIENCE,
-        routes: Path | str | None = None,
     ) -> None:
         """`timeout` is in seconds, for each try; `deadline` for each call, with all its tries.
 
@@ -65,7 +63,6 @@ class GrpcClient(BaseClient):
             certificate=certificate,
         )
         self._worker_patience = worker_patience
-        self._routes = routes_of(routes, key_file, retries)
         self._workers_up = WorkersUp(self._described_soon)
 
     def close(self) -> None:
@@ -97,11 +94,7 @@ class GrpcClient(BaseClient):
             )
         values = {one.name: one.value for one in parameters_of(whole)}
         left = Deadline(self._deadline if deadline is None else deadline)
-
-        def ask(version: str | None, left: Deadline) -> Response:
-            return self._predicted(model, values, version, left)
-
-        return self._routes.answered(model, version, ask, left)
+        return self._predicted(model, values, version, left)
 
     def _predicted(
         self, model: str, values: Mapping[str, bytes], version: str | None, until: Deadline

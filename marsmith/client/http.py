@@ -14,7 +14,6 @@ from marsmith.client.base import BaseClient
 from marsmith.client.description import expecting_torchserve
 from marsmith.client.managing import REFUSED_HINT, TOKEN_HINT
 from marsmith.client.retries import Deadline, Retries
-from marsmith.client.routes import routes_of
 from marsmith.client.sending import Call, Sender, refuses_token, server_url
 from marsmith.client.tokens import TokenSource, token_source
 from marsmith.client.workers_up import PATIENCE, WorkersUp
@@ -42,7 +41,6 @@ class Client(BaseClient):
         deadline: float | None = None,
         retries: Retries | None = None,
         worker_patience: float | None = PATIENCE,
-        routes: Path | str | None = None,
     ) -> None:
         """`timeout` is in seconds, for each read and write; `deadline` for each call as a whole,
         with all its tries.
@@ -55,11 +53,6 @@ class Client(BaseClient):
         If an answer takes longer than `worker_patience` seconds, the management API is asked in the
         background whether a worker of the model is up. If none is, the answer is a 503 with the
         reason, made here. None turns this off: the request waits as long as TorchServe lets it.
-
-        `routes` is the server's folder, by default that of the `key_file`. While `marsmith deploy
-        --canary` runs, a share of the requests that name no version goes to the canary; if it
-        fails, the default version answers. With `ONCE` no request goes there, since some requests
-        go to both versions.
         """
         self._url = server_url(url, "inference address")
         self._management_url = server_url(
@@ -70,10 +63,8 @@ class Client(BaseClient):
         )
         self._deadline = deadline
         tokens = token_source(token, key_file)
-        retries = retries or Retries()
-        self._sender = Sender(timeout, retries, tokens, certificate)
+        self._sender = Sender(timeout, retries or Retries(), tokens, certificate)
         self._worker_patience = worker_patience
-        self._routes = routes_of(routes, key_file, retries)
         self._workers_up = WorkersUp(self.described_soon)
 
     def close(self) -> None:
@@ -183,27 +174,12 @@ class Client(BaseClient):
         deadline: float | None,
     ) -> Response:
         left = Deadline(self._deadline if deadline is None else deadline)
-
-        def ask(version: str | None, left: Deadline) -> Response:
-            return self._asked(api, model, request, accept, version, left)
-
-        return self._routes.answered(model, version, ask, left)
-
-    def _asked(
-        self,
-        api: str,
-        model: str,
-        request: Request | bytes,
-        accept: str,
-        version: str | None,
-        deadline: Deadline,
-    ) -> Response:
         sent = _typed(request)
         headers = sent.sent_headers(accept)
         path = f"/{api}/{_path(model, version)}"
         call = Call("inference", "POST", self._url, path, headers=headers, content=sent.body)
         check = self._workers_up.for_request(model, version, self._worker_patience)
-        return self._sender.send(call, deadline, check)
+        return self._sender.send(call, left, check)
 
     def described_soon(self, model: str, version: str | None, until: Deadline) -> Any:
         """Return the management API's list of descriptions, as JSON values; asks once."""

@@ -62,10 +62,6 @@ class Deadline:
         self.seconds = math.inf if seconds is None else seconds
         self._end = time.monotonic() + self.seconds
 
-    def half(self) -> Deadline:
-        """Return a deadline after half of the time."""
-        return Deadline(None if math.isinf(self.left) else self.left / 2)
-
     @property
     def left(self) -> float:
         """Seconds until then; 0 or less once it has passed, infinite if there is none."""

@@ -22,6 +22,7 @@ class CanaryOptions:
 
     share: float  # 0…1 of the requests
     seconds: float = 30.0
+    wait: float = 0.0  # seconds more, for as long as there were too few requests to tell
     agreement: float = 0.0  # the share 0…1 of compared answers that must agree
 
 

@@ -19,7 +19,7 @@ from marsmith.deploy.admission import (
     signer_of,
     source_of,
 )
-from marsmith.deploy.canary import try_canary
+from marsmith.deploy.canary import require_gateway, try_canary
 from marsmith.deploy.change import Change, open_change
 from marsmith.deploy.compare import require_no_worse
 from marsmith.deploy.options import ChangeOptions, DeployOptions
@@ -58,6 +58,8 @@ def deploy(project: Project, archive: str, options: DeployOptions, tell: Tell) -
                 f"{source} has no model version", "name one: --version 1.1", code="no-version"
             )
         require_possible(change, name, version)
+        if options.canary:
+            require_gateway(change)
         signed_by = signer_of(change, options, made)
         if version != made.manifest.model_version:
             made = _as_version(change, made, version, copy)

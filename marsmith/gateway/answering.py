@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from marsmith.answers.messages import HEADER_NAME, HEADER_VALUE
+from marsmith.core.errors import MarsmithError
 from marsmith.gateway.backend import Answer
 
 _NAME, _VALUE = re.compile(HEADER_NAME), re.compile(HEADER_VALUE)
@@ -20,7 +23,9 @@ def header_pairs(headers: Mapping[str, str]) -> dict[str, str]:
     return {
         name.lower(): value
         for name, value in headers.items()
-        if name.lower() not in _NOT_OF_HANDLERS and _NAME.match(name) and _VALUE.match(value)
+        if name.lower() not in _NOT_OF_HANDLERS
+        and _NAME.fullmatch(name)
+        and _VALUE.fullmatch(value)
     }
 
 
@@ -29,11 +34,28 @@ def answer_response(answer: Answer, headers: Mapping[str, str]) -> Response:
     sent = {**header_pairs(answer.response.headers), **headers}
     if answer.rest is None:
         return Response(answer.response.body, answer.response.status, sent)
-    return StreamingResponse(_parts(answer), answer.response.status, sent)
+    return _InParts(answer, sent)
 
 
-async def _parts(answer: Answer) -> AsyncIterator[bytes]:
-    yield answer.response.body
-    if answer.rest is not None:
-        async for part in answer.rest:
-            yield part
+class _InParts(Response):
+    """Sends parts as they come."""
+
+    def __init__(self, answer: Answer, headers: Mapping[str, str]) -> None:
+        super().__init__(None, answer.response.status, headers)
+        del self.headers["content-length"]
+        self._answer = answer
+
+    async def __call__(self, _: Scope, __: Receive, send: Send) -> None:
+        """Send them. One that fails ends the connection, so that no caller takes it for the end."""
+        start = {"type": "http.response.start", "status": self.status_code}
+        await send({**start, "headers": self.raw_headers})
+        await send(_part(self._answer.response.body))
+        if self._answer.rest is not None:
+            with suppress(MarsmithError):
+                async for part in self._answer.rest:
+                    await send(_part(part))
+                await send(_part(b"", more=False))
+
+
+def _part(body: bytes, *, more: bool = True) -> dict[str, object]:
+    return {"type": "http.response.body", "body": body, "more_body": more}

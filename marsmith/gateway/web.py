@@ -20,6 +20,7 @@ from marsmith.core.installed import is_installed
 from marsmith.gateway.access.guards import DRAIN, Guards, guards_of, server_config
 from marsmith.gateway.app import application
 from marsmith.gateway.backend import Backend
+from marsmith.gateway.canary import with_canaries
 from marsmith.gateway.local.backend import LocalBackend
 from marsmith.gateway.served import Settings
 from marsmith.gateway.server import LISTENING_FILE, PROBLEM_FILE
@@ -33,9 +34,10 @@ def run(settings: Settings) -> int:
 
 def backend_of(settings: Settings) -> Backend:
     """Return the back end that the settings name."""
-    return (
-        TorchServeBackend(settings) if settings.backend == "torchserve" else LocalBackend(settings)
-    )
+    if settings.backend == "torchserve":
+        behind = TorchServeBackend(settings)
+        return with_canaries(behind, behind.folders)
+    return with_canaries(LocalBackend(settings), lambda: [Path(settings.folder)])
 
 
 async def _serve(settings: Settings) -> int:

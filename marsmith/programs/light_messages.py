@@ -19,7 +19,8 @@ from marsmith.programs.light_context import Context
 
 Read = Callable[[int], bytes]  # returns exactly so many bytes
 LOAD, PREDICT = b"L", b"I"
-_END = struct.pack("!i", -1)
+_packed = struct.Struct("!i").pack
+_END, _NOTHING = _packed(-1), _packed(0)
 _GOES_ON = "ts_stream_next"
 
 
@@ -100,7 +101,7 @@ def failed(ids: Mapping[int, str], message: str, code: int) -> bytes:
 
 def answered(results: list[Any], ids: Mapping[int, str], context: Context) -> bytes:
     """Return the answer to a batch: one result for each request."""
-    parts = [struct.pack("!i", 200), _sized(b"Prediction success")]
+    parts = [_SUCCESS]
     for index, request_id in ids.items():
         _mark_stream(context, index, results[index])
         try:
@@ -110,9 +111,10 @@ def answered(results: list[Any], ids: Mapping[int, str], context: Context) -> by
             return failed(ids, "Unsupported model output data type.", 503)
         code, phrase = context.get_response_status(index)
         parts += [_sized(request_id.encode()), _short(context.get_response_content_type(index))]
-        parts += [struct.pack("!i", 200 if code is None else code), _short(phrase)]
-        parts += [_headers(context.get_response_headers(index)), _sized(body)]
-    return b"".join([*parts, _END])
+        parts += [_packed(200 if code is None else code), _short(phrase)]
+        parts += [_headers(context.get_response_headers(index)), _packed(len(body)), body]
+    parts.append(_END)
+    return b"".join(parts)
 
 
 def _mark_stream(context: Context, index: int, result: Any) -> None:
@@ -125,10 +127,10 @@ def _mark_stream(context: Context, index: int, result: Any) -> None:
         context.set_response_header(index, _GOES_ON, "false")
 
 
-def _encoded(result: Any) -> bytes:
+def _encoded(result: Any) -> bytes | bytearray:
     """Return a result as the body of an answer. Raises TypeError for what has no such form."""
     if isinstance(result, (bytes, bytearray)):
-        return bytes(result)
+        return result
     if isinstance(result, str):
         return result.encode()
     torch: Any = sys.modules.get("torch")  # only a handler that imported it can return a tensor
@@ -140,8 +142,10 @@ def _encoded(result: Any) -> bytes:
 
 
 def _headers(headers: Mapping[str, str]) -> bytes:
-    parts = [_sized(name.encode()) + _sized(value.encode()) for name, value in headers.items()]
-    return b"".join([struct.pack("!i", len(parts)), *parts])
+    parts = [_packed(len(headers))]
+    for name, value in headers.items():
+        parts += [_sized(name.encode()), _sized(value.encode())]
+    return b"".join(parts)
 
 
 def _short(text: str | None) -> bytes:
@@ -149,11 +153,14 @@ def _short(text: str | None) -> bytes:
 
     An archive that breaks there must not seem to work here.
     """
-    return struct.pack("!i", len(text or "")) + (text or "").encode()
+    return _packed(len(text)) + text.encode() if text else _NOTHING
 
 
 def _sized(data: bytes) -> bytes:
-    return struct.pack("!i", len(data)) + data
+    return _packed(len(data)) + data
+
+
+_SUCCESS = _packed(200) + _sized(b"Prediction success")
 
 
 def _int(read: Read) -> int:

@@ -63,8 +63,11 @@ the training scenes but with other digits.
 - It always answers with a digit; what is no digit gets a digit too, often with a high probability.
 - `isolate_figure` was mended by looking at scenes it got wrong, some of them made of held-out
   digits, so the scene figures flatter it a little.
+- Digits of other hands and scanners than MNIST's, such as a 1 with a long flag, are read wrong more
+  often than the table says.
 - The scenes are painted, not photographed. Hard shadows across the figure, ground with strong
-  patterns, figures made of outlines only, and several figures in one picture are not covered.
+  patterns, and figures made of outlines that run out of the picture are not covered. Of several
+  figures in a picture, the one with the most ink is read.
 
 ## Licence
 

@@ -123,6 +123,14 @@ def test_figure_that_fills_the_picture() -> None:
     assert differ(image, tight) < 0.08
 
 
+@pytest.mark.parametrize("digit", [2, 3, 4, 8])
+def test_figure_near_all_borders_is_no_frame(digit: int) -> None:
+    image = page(digit, height=300, size=(400, 400), at=(200, 200))
+    tight = image.crop(ImageOps.invert(image.convert("L")).getbbox()).resize((156, 156))
+    small = ImageOps.expand(tight.resize((26, 26)), border=1, fill="white")
+    assert differ(tight, small) < 0.06
+
+
 def test_uneven_light() -> None:
     image = np.asarray(page(), dtype=np.float64) * 0.9 + 10
     y, x = np.mgrid[0 : 1 : image.shape[0] * 1j, 0 : 1 : image.shape[1] * 1j]

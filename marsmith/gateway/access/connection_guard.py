@@ -61,7 +61,7 @@ class ConnectionGuard(HttpToolsProtocol):
         self._watched = 0
         self._timer: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
-        self._raw = self._body = self._paced = 0  # bytes of the request that arrives
+        self._raw = self._body = self._paced = 0  # bytes since the request's first chunk
         self._body_since = 0.0
         self._running: tuple[RequestResponseCycle, asyncio.Task[None]] | None = None
         self._found: GatewayError | None = None  # by us, in what the parser reads

@@ -5,10 +5,10 @@ Imports grpc, which is an extra: the web process imports this only where it is i
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import unquote
 
 import grpc
 
@@ -110,9 +110,4 @@ def _bytes(value: str | bytes) -> bytes:
 
 def _host(peer: str) -> str:
     """Return the address in `ipv4:127.0.0.1:5000` or `ipv6:%5B::1%5D:5000`."""
-    kind, _, place = peer.partition(":")
-    text = place.rpartition(":")[0].replace("%5B", "").replace("%5D", "").strip("[]")
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        return kind
+    return unquote(peer.partition(":")[2].rpartition(":")[0]).strip("[]")

@@ -109,10 +109,12 @@ class KeyRing:
         digest = digest_of(token)
         if self._own is not None and hmac.compare_digest(self._own.digest, digest):
             return self._own
-        self._look()
+        id_ = id_of(token) or ""
+        if id_ not in self._keys or time.monotonic() > self._next_look:
+            self._look()
         if self._problem is not None:
             raise self._problem
-        key = self._keys.get(id_of(token) or "")
+        key = self._keys.get(id_)
         if not hmac.compare_digest(key.digest if key else _NOBODY, digest) or key is None:
             raise refusal("key-unknown")
         if key.expires is not None and time.time() >= key.expires:
@@ -121,10 +123,9 @@ class KeyRing:
 
     def _look(self) -> None:
         """Read the file again if it has changed."""
-        now = time.monotonic()
-        if self._store is None or now < self._next_look:
+        if self._store is None:
             return
-        self._next_look = now + _LOOK
+        self._next_look = time.monotonic() + _LOOK
         seen = _stamp(self._store.path)
         if seen == self._seen and self._problem is None:
             return

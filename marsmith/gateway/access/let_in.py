@@ -55,7 +55,7 @@ class Access:
             if message["type"] == "http.response.start":
                 given = message.get("headers", ())
                 message["headers"] = [*given, _NOSNIFF, *self._further(message, given, facts)]
-                if ends:
+                if ends or message["status"] == 413:  # the rest of the body is not read
                     message["headers"].append((b"connection", b"close"))
             await send(message)
 
@@ -71,8 +71,7 @@ class Access:
         except GatewayError as error:
             if facts.status:
                 raise
-            # A body that is not worth reading to its end.
-            ends = b"transfer-encoding" in facts.head or error.code == "body-too-large"
+            ends = b"transfer-encoding" in facts.head
             await self._refusing(error, facts)(scope, receive, headed)
         finally:
             if allowance is not None:

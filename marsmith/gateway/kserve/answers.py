@@ -10,6 +10,7 @@ from typing import Any
 from pydantic_core import from_json
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
+from starlette.routing import Route
 
 from marsmith.core.errors import ClientError, MarsmithError
 from marsmith.gateway.backend import Backend
@@ -20,8 +21,8 @@ JSON = "application/json"
 Endpoint = Callable[[HttpRequest], Awaitable[Response]]
 
 
-def answering(endpoint: Endpoint) -> Endpoint:
-    """Return an endpoint whose errors are answers of KServe's form."""
+def route(path: str, endpoint: Endpoint, method: str = "GET") -> Route:
+    """Return a route whose errors are answers of KServe's form."""
 
     async def answered(http: HttpRequest) -> Response:
         try:
@@ -31,7 +32,7 @@ def answering(endpoint: Endpoint) -> Endpoint:
         response.headers["x-request-id"] = request_id(http)
         return response
 
-    return answered
+    return Route(path, answered, methods=[method])
 
 
 def refusal(error: MarsmithError) -> Response:

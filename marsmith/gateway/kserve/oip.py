@@ -11,11 +11,11 @@ from typing import Any
 
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Mount
 
 from marsmith.gateway.backend import Backend
 from marsmith.gateway.kserve import models
-from marsmith.gateway.kserve.answers import JSON, answering, named, parsed, ready, said
+from marsmith.gateway.kserve.answers import JSON, Endpoint, named, parsed, ready, route, said
 from marsmith.gateway.kserve.tensors import Tensor, tensor_of, to_bytes, to_json
 from marsmith.gateway.reading import read_call
 from marsmith.gateway.refusals import malformed
@@ -30,47 +30,35 @@ _EXAMPLE = (
 def routes(backend: Backend) -> list[BaseRoute]:
     """Return the routes of this face."""
 
-    @answering
-    async def server(_: HttpRequest) -> Response:
-        return said(models.SERVER)
-
-    @answering
-    async def live(_: HttpRequest) -> Response:
-        return said({"live": True})
-
-    @answering
     async def server_ready(_: HttpRequest) -> Response:
         up = await models.ready(backend)
         return said({"ready": up}, 200 if up else 503)
 
-    @answering
     async def index(_: HttpRequest) -> Response:
         return said(await models.index(backend))
 
-    @answering
     async def metadata(http: HttpRequest) -> Response:
         return said(await models.metadata(backend, *named(http)))
 
-    @answering
-    async def model_ready(http: HttpRequest) -> Response:
-        return await ready(http, backend)
-
-    @answering
-    async def infer(http: HttpRequest) -> Response:
-        return await _infer(backend, http)
-
     inner: list[BaseRoute] = [
-        Route("/health/live", live, methods=["GET"]),
-        Route("/health/ready", server_ready, methods=["GET"]),
-        Route("/repository/index", index, methods=["POST"]),
+        route("/health/live", _fixed({"live": True})),
+        route("/health/ready", server_ready),
+        route("/repository/index", index, "POST"),
     ]
     for place in ("/models/{model}", "/models/{model}/versions/{version}"):
         inner += [
-            Route(place + "/infer", infer, methods=["POST"]),
-            Route(place + "/ready", model_ready, methods=["GET"]),
-            Route(place, metadata, methods=["GET"]),
+            route(place + "/infer", lambda http: _infer(backend, http), "POST"),
+            route(place + "/ready", lambda http: ready(http, backend)),
+            route(place, metadata),
         ]
-    return [Route("/v2", server, methods=["GET"]), Mount("/v2", routes=inner)]
+    return [route("/v2", _fixed(models.SERVER)), Mount("/v2", routes=inner)]
+
+
+def _fixed(values: dict[str, Any]) -> Endpoint:
+    async def answered(_: HttpRequest) -> Response:
+        return said(values)
+
+    return answered
 
 
 async def _infer(backend: Backend, http: HttpRequest) -> Response:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -31,64 +30,50 @@ _CONTENTS = {"BOOL": "bool_contents", BYTES: "bytes_contents"}
 _CONTENTS |= dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents")
 _CONTENTS |= dict.fromkeys(("UINT8", "UINT16", "UINT32"), "uint_contents")
 _CONTENTS |= {name: f"{name.lower()}_contents" for name in ("INT64", "UINT64", "FP32", "FP64")}
-Method = Callable[[Any, Any], Awaitable[dict[str, Any]]]
 
 
 def add_services(server: Any, backend: Backend) -> None:
     """Add the protocol's service to a server of grpc.aio."""
-
-    async def live(_request: Any, _context: Any) -> dict[str, Any]:
-        return {"live": True}
-
-    async def ready(_request: Any, _context: Any) -> dict[str, Any]:
-        return {"ready": await models.ready(backend)}
-
-    async def about(_request: Any, _context: Any) -> dict[str, Any]:
-        return models.SERVER
-
-    async def model_ready(request: Any, _context: Any) -> dict[str, Any]:
-        model = await backend.describe(request.name, request.version or None)
-        return {"ready": model.ready_workers > 0}
-
-    async def metadata(request: Any, _context: Any) -> dict[str, Any]:
-        return await models.metadata(backend, request.name, request.version or None)
-
-    async def index(request: Any, _context: Any) -> dict[str, Any]:
-        return {"models": await models.index(backend, only_ready=request.ready)}
-
-    async def infer(request: Any, context: Any) -> dict[str, Any]:
-        return await _infer(backend, request, context)
-
-    methods: dict[str, Method] = {
-        "ServerLive": live,
-        "ServerReady": ready,
-        "ServerMetadata": about,
-        "ModelReady": model_ready,
-        "ModelMetadata": metadata,
-        "ModelInfer": infer,
-        "RepositoryIndex": index,
-    }
-    handlers = {name: _handler(name, method) for name, method in methods.items()}
+    handlers = {method.name: _handler(backend, method) for method in _SERVICE.methods}
     service = grpc.method_handlers_generic_handler(_SERVICE.full_name, handlers)
     server.add_generic_rpc_handlers([service])
 
 
-def _handler(name: str, method: Method) -> Any:
-    described = _SERVICE.methods_by_name[name]
-    answer = message_factory.GetMessageClass(described.output_type)
+def _handler(backend: Backend, method: Any) -> Any:
+    answer = message_factory.GetMessageClass(method.output_type)
 
     async def answered(request: Any, context: Any) -> Any:
         try:
-            return answer(**await method(request, context))
+            return answer(**await _fields(backend, method.name, request, context))
         except MarsmithError as error:
             code = _CODES.get(status_of(error), "INTERNAL")
             await context.abort(grpc.StatusCode[code], sentence(error))
 
     return grpc.unary_unary_rpc_method_handler(
         answered,
-        request_deserializer=message_factory.GetMessageClass(described.input_type).FromString,
+        request_deserializer=message_factory.GetMessageClass(method.input_type).FromString,
         response_serializer=answer.SerializeToString,
     )
+
+
+async def _fields(backend: Backend, method: str, request: Any, context: Any) -> dict[str, Any]:
+    """Return the fields of a method's answer."""
+    match method:
+        case "ServerLive":
+            return {"live": True}
+        case "ServerReady":
+            return {"ready": await models.ready(backend)}
+        case "ServerMetadata":
+            return models.SERVER
+        case "ModelReady":
+            model = await backend.describe(request.name, request.version or None)
+            return {"ready": model.ready_workers > 0}
+        case "ModelMetadata":
+            return await models.metadata(backend, request.name, request.version or None)
+        case "RepositoryIndex":
+            return {"models": await models.index(backend, only_ready=request.ready)}
+        case _:
+            return await _infer(backend, request, context)
 
 
 async def _infer(backend: Backend, message: Any, context: Any) -> dict[str, Any]:
@@ -100,12 +85,10 @@ async def _infer(backend: Backend, message: Any, context: Any) -> dict[str, Any]
     served, outputs = await models.infer(backend, call, _inputs(message), wanted)
     raw = bool(message.raw_input_contents)  # then outputs are sent so too
     described = [
-        {"name": one.name, "datatype": one.datatype, "shape": one.shape, "contents": _contents(one)}
-        for one in outputs
+        {"name": one.name, "datatype": one.datatype, "shape": one.shape} for one in outputs
     ]
-    if raw:
-        for one in described:
-            del one["contents"]
+    if not raw:
+        described = [one | _contents(of) for one, of in zip(described, outputs, strict=True)]
     return {
         "model_name": message.model_name,
         "model_version": served,
@@ -136,7 +119,7 @@ def _listed(given: Any) -> list[Any]:
 def _contents(tensor: Tensor) -> dict[str, Any]:
     values = tensor.values
     flat = values.reshape(-1).tolist() if isinstance(values, np.ndarray) else values
-    return {_CONTENTS[tensor.datatype]: flat}
+    return {"contents": {_CONTENTS[tensor.datatype]: flat}}
 
 
 def _parameters(given: Any) -> dict[str, Any]:

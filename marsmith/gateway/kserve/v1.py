@@ -15,12 +15,12 @@ from typing import Any
 from pydantic_core import from_json
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Mount
 
 from marsmith.answers import messages
 from marsmith.answers.messages import Request
 from marsmith.gateway.backend import Backend, Call
-from marsmith.gateway.kserve.answers import JSON, answering, b64decode, named, parsed, ready, said
+from marsmith.gateway.kserve.answers import JSON, b64decode, named, parsed, ready, route, said
 from marsmith.gateway.kserve.calls import answer_all
 from marsmith.gateway.reading import read_call
 from marsmith.gateway.refusals import malformed
@@ -33,28 +33,21 @@ _EXAMPLE = 'send {"instances": [{"b64": "…"}, …]}'
 def routes(backend: Backend) -> list[BaseRoute]:
     """Return the routes of this face."""
 
-    @answering
     async def listed(_: HttpRequest) -> Response:
         return said({"models": sorted({model.name for model in await backend.models()})})
 
-    @answering
-    async def model_ready(http: HttpRequest) -> Response:
-        return await ready(http, backend)
-
-    @answering
     async def predict(http: HttpRequest) -> Response:
         return await _answer(backend, await read_call(http, *named(http)))
 
-    @answering
     async def explain(http: HttpRequest) -> Response:
         return await _answer(backend, await read_call(http, *named(http), explain=True))
 
-    inner: list[BaseRoute] = [Route("/models", listed, methods=["GET"])]
+    inner: list[BaseRoute] = [route("/models", listed)]
     for place in ("/models/{model}", "/models/{model}/versions/{version}"):
         inner += [
-            Route(place + ":predict", predict, methods=["POST"]),
-            Route(place + ":explain", explain, methods=["POST"]),
-            Route(place, model_ready, methods=["GET"]),
+            route(place + ":predict", predict, "POST"),
+            route(place + ":explain", explain, "POST"),
+            route(place, lambda http: ready(http, backend)),
         ]
     return [Mount("/v1", routes=inner)]
 

@@ -45,6 +45,10 @@ class TorchServeBackend:
         self._listeners: set[asyncio.Queue[Event]] = set()
         self._seen: Sequence[Model] = ()
 
+    def folders(self) -> list[Path]:
+        """Return the folders of those that are this project's servers."""
+        return [one.target.folder for one in self._servers.all if one.target.folder is not None]
+
     async def start(self) -> None:
         """Connect. Raises ServerError if there is none, GatewayError if none answers."""
         self._servers = Servers(lambda: targets(self._settings), self._looked)

@@ -29,6 +29,7 @@ class Target:
     key_file: Path | None = None
     certificate: Path | None = None
     port: int | None = None
+    folder: Path | None = None  # of that server
 
     def client(self, *, quick: bool) -> Client:
         """Return a client: one that is quick to give up, or one for changes."""
@@ -74,4 +75,5 @@ def _own(state: ServerState) -> Target:
         Path(state.folder) / KEY_FILE if state.secure else None,
         Path(state.certificate) if state.certificate else None,
         state.port,
+        Path(state.folder),
     )

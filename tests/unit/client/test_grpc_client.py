@@ -18,13 +18,6 @@ import pytest
 from google.protobuf import message_factory
 
 from marsmith.client import ONCE, GrpcClient, Retries
-from marsmith.client.canary_routes import (
-    REPORTS_FILE,
-    ROUTES_FILE,
-    Route,
-    count_reports,
-    format_routes,
-)
 from marsmith.client.grpc_refusals import refusal_of
 from marsmith.client.grpc_wire import SERVICES
 from marsmith.client.tokens import Api
@@ -298,25 +291,6 @@ def test_without_grpc_the_error_says_what_to_install() -> None:
         "except MarsmithError as error:\n    print(error.code, error.hint)"
     )
     assert said == "missing-extra pip install 'marsmith[grpc]'"
-
-
-# ---- a version on trial
-
-
-def test_a_share_of_the_requests_goes_to_a_version_on_trial(server: Server, tmp_path: Path) -> None:
-    (tmp_path / ROUTES_FILE).write_bytes(format_routes({"digits": Route("2.0", 0.5)}))
-    (tmp_path / REPORTS_FILE).touch()
-    key_file = tmp_path / "key_file.json"  # of a server without tokens, so that there is none
-    with GrpcClient(server.address, server.address, key_file=key_file) as client:
-        for _ in range(100):
-            assert client.predict("digits", b"x").body == b"x"
-        client.predict("digits", b"x", version="1.0")
-    counts = count_reports((tmp_path / REPORTS_FILE).read_text())
-    assert counts["failed"] == counts["other"] == 0
-    assert counts["alike"] > 0
-    assert set(server.versions) == {"", "1.0", "2.0"}
-    assert server.versions.count("1.0") == 1
-    assert 20 < server.versions.count("2.0") < 80
 
 
 def test_a_closed_client_says_so(client: GrpcClient) -> None:

@@ -34,6 +34,7 @@ class EchoBackend:
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.done: list[str] = []
+        self.cancelled: list[Call] = []
         self.content_type = "text/plain"
         self.pause: threading.Event | None = None  # answers wait for it
 
@@ -47,9 +48,12 @@ class EchoBackend:
         self.calls.append(call)
         if call.model not in ("echo", "other"):
             raise model_unknown(call.model)
-        if self.pause is not None:
-            while not self.pause.is_set():
+        try:
+            while self.pause is not None and not self.pause.is_set():
                 await asyncio.sleep(0.01)
+        except asyncio.CancelledError:
+            self.cancelled.append(call)
+            raise
         body = call.request.body or b"nothing"
         said = Response(200, "OK", {"content-type": self.content_type}, body)
         return Answer(said, "1.0", queued=0.25, computed=0.5, batch=2)

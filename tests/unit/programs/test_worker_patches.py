@@ -8,13 +8,15 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ts
 import ts.metrics.caching_metric
+import ts.service
+from ts.context import Context, RequestProcessor
 from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 from ts.service import Service
 
@@ -29,10 +31,10 @@ def reader() -> Iterator[Any]:
     """TorchServe's module, patched; put back as it was, for other tests."""
     module = importlib.import_module("ts.protocol.otf_message_handler")
     kept = {name: vars(module)[name] for name in ("_retrieve_buffer", "retrieve_msg")}
-    add_time = MetricsCacheYamlImpl.add_time
+    add_time, respond = MetricsCacheYamlImpl.add_time, ts.service.create_predict_response
     filters, predict = list(logging.getLogger().filters), Service.predict
     yield module
-    Service.predict = predict
+    Service.predict, ts.service.create_predict_response = predict, respond
     vars(module).update(kept)
     MetricsCacheYamlImpl.add_time = add_time
     logging.getLogger().filters[:] = filters
@@ -72,6 +74,63 @@ def test_the_same_messages_in_pieces_of_any_size(reader: Any, pieces: int) -> No
     worker_patches.patch_worker()
     assert read_all(reader, b"".join(sent), pieces, len(sent)) == expected
     assert read_all(reader, sent[0], pieces, 1) == expected[:1]  # another connection
+
+
+def test_what_is_decoded_is_decoded_as_before(reader: Any) -> None:
+    bodies = [("application/json", b'{"a": 1}'), ("text/plain", "größe".encode())]
+    bodies += [("application/json", b"{"), ("image/png", b"{}"), ("text/x", b"\xff")]
+    requests = [Request(body, kind, headers={"accept": "*/*"}) for kind, body in bodies]
+    sent = [encode_batch([one], ["a"]) for one in requests]
+    sent.append(encode_batch(requests, [f"id-{i}" for i in range(len(requests))]))
+    expected = read_all(reader, b"".join(sent), 10_000, len(sent))
+    worker_patches.patch_worker()
+    assert read_all(reader, b"".join(sent), 10_000, len(sent)) == expected
+
+
+def _context(count: int) -> Any:
+    context = Context("echo", ".", {}, count, None, "0.12.0")
+    context.request_processor = [RequestProcessor({}) for _ in range(count)]
+    return context
+
+
+def _full(context: Any) -> Any:
+    context.set_response_content_type(0, "text/plain; charset=utf-8")
+    context.set_response_header(0, "Cache-Control", "größe")
+    context.set_response_status(415, "Unsupported Media Type", 1)
+    context.set_response_header(1, "ts_stream_next", "true")
+    return context
+
+
+def _stopping(context: Any) -> Any:
+    context.stopping_criteria = {0: lambda _: True, 1: lambda _: False, 2: lambda _: None}
+    return context
+
+
+@pytest.mark.parametrize("change", [lambda one: one, _full, _stopping])
+@pytest.mark.parametrize("last", [b"three", "three", bytearray(b"three"), {"a": [1, None]}, {1j}])
+def test_answers_are_the_bytes_that_torchserve_writes(
+    reader: Any, change: Callable[[Any], Any], last: Any
+) -> None:
+    ids, results = {0: "first", 1: "second", 2: "third"}, [b"", b"two" * 1000, last]
+    said = ("Prediction success", 200)
+    expected = reader.create_predict_response(results, ids, *said, context=change(_context(3)))
+    worker_patches.patch_worker()
+    ours = ts.service.create_predict_response
+    assert ours(results, ids, *said, context=change(_context(3))) == expected
+
+
+def test_parts_and_failures_are_the_bytes_that_torchserve_writes(
+    reader: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = {0: "first"}
+    part = ([b"one"], ids, "Prediction success", 200, _context(1), True)
+    failure = (None, ids, "Out of resources", 507)
+    expected = [reader.create_predict_response(*one) for one in (part, failure)]
+    worker_patches.patch_worker()
+    ours = ts.service.create_predict_response
+    assert [ours(*one) for one in (part, failure)] == expected
+    monkeypatch.setenv("LOCAL_RANK", "1")  # a process of several that have one model together
+    assert ours([b"one"], ids, "Prediction success", 200, context=_context(1)) is None
 
 
 def test_a_front_end_that_goes_ends_the_worker(reader: Any) -> None:
