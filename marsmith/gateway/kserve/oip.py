@@ -6,10 +6,10 @@ header Inference-Header-Content-Length says how long the JSON is.
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from typing import Any
 
+from pydantic_core import to_json
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Mount
 from marsmith.gateway.backend import Backend
 from marsmith.gateway.kserve import models
 from marsmith.gateway.kserve.answers import JSON, named, parsed, ready, route, said
-from marsmith.gateway.kserve.tensors import Tensor, tensor_of, to_bytes, to_json
+from marsmith.gateway.kserve.tensors import Tensor, json_of, tensor_of, to_bytes
 from marsmith.gateway.reading import read_call
 from marsmith.gateway.refusals import malformed
 
@@ -76,11 +76,11 @@ async def _infer(backend: Backend, http: HttpRequest) -> Response:
             parts.append(to_bytes(tensor))
             data: dict[str, Any] = {"parameters": {"binary_data_size": len(parts[-1])}}
         else:
-            data = to_json(tensor)
+            data = json_of(tensor)
         one = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
         described.append(one | data)
     answer = {"model_name": call.model, "model_version": version, "outputs": described}
-    head = json.dumps(answer | ({"id": identifier} if identifier else {})).encode()
+    head = to_json(answer | ({"id": identifier} if identifier else {}))
     if not parts:
         return Response(head, media_type=JSON)
     headers = {_LENGTH: str(len(head))}

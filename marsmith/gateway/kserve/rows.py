@@ -6,7 +6,6 @@ model that takes pictures. Other numbers are JSON lists, or what marsmith_handle
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -15,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from marsmith.answers.forms import Field, form
 from marsmith.answers.messages import HEADER_VALUE, Request, Response
@@ -99,7 +98,7 @@ def _picture(pixels: NDArray[Any]) -> Request:
 
 def _tensor(values: NDArray[Any]) -> Request:
     """Return the model's input in the form that marsmith_handlers read (image_request.py)."""
-    metadata = json.dumps({"dims": values.shape}).encode()
+    metadata = to_json({"dims": values.shape})
     data = Field("data", values.tobytes(), "data", "application/octet-stream")
     return form([data, Field("metadata", metadata)])
 
@@ -118,7 +117,7 @@ def _json_rows(tensor: Tensor) -> list[Any]:
 
 
 def _json(row: Any) -> Request:
-    return Request(json.dumps(row).encode(), JSON)
+    return Request(to_json(row), JSON)
 
 
 def outputs_of(answers: Sequence[Response]) -> list[Tensor]:
@@ -147,9 +146,9 @@ def _column(name: str, values: list[Any]) -> Tensor:
     datatype = "FP64" if float in types else "INT64" if int in types else "BOOL"
     if types in ({bool}, {int}, {float}, {int, float}):
         with suppress(OverflowError):  # Python's integers have no end
-            numbers = np.array(flat, DTYPES[datatype]).reshape(shape)
-            if np.isfinite(numbers).all():  # JSON has no other numbers
-                return Tensor(name, datatype, tuple(shape), numbers)
+            numbers = np.array(flat, DTYPES[datatype])
+            if datatype != "FP64" or np.isfinite(numbers).all():  # JSON has no other numbers
+                return Tensor(name, datatype, tuple(shape), numbers.reshape(shape))
     if not types <= {str, bytes}:
         flat, shape = values, [len(values)]
     return Tensor(name, BYTES, tuple(shape), [_bytes(one, types) for one in flat])
@@ -158,4 +157,4 @@ def _column(name: str, values: list[Any]) -> Tensor:
 def _bytes(value: Any, types: set[type]) -> bytes:
     if isinstance(value, bytes):
         return value
-    return value.encode() if types <= {str, bytes} else json.dumps(value).encode()
+    return value.encode() if types <= {str, bytes} else to_json(value)

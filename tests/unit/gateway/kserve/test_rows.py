@@ -13,7 +13,7 @@ from PIL import Image
 
 from marsmith.answers.messages import Response
 from marsmith.gateway.kserve.rows import Signature, outputs_of, requests_of
-from marsmith.gateway.kserve.tensors import Tensor, tensor_of, to_json
+from marsmith.gateway.kserve.tensors import Tensor, json_of, tensor_of
 from marsmith.gateway.refusals import GatewayError
 from marsmith.torchserve.front_end import parameters_of
 from tests.codes import coded
@@ -31,7 +31,7 @@ def answer(body: Any, content_type: str = "") -> Response:
 
 def columns(*bodies: Any) -> dict[str, Any]:
     found = outputs_of([answer(body) for body in bodies])
-    return {one.name: (one.datatype, list(one.shape), to_json(one)["data"]) for one in found}
+    return {one.name: (one.datatype, list(one.shape), json_of(one)["data"]) for one in found}
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_floats_are_tensors_for_our_handlers_and_lists_for_others() -> None:
         assert isinstance(read, np.ndarray)
         assert read.tolist() == expected
     first, _ = requests_of([values], Signature())
-    assert (first.body, first.content_type) == (b"[[[0.5, 0.25]]]", "application/json")
+    assert (first.body, first.content_type) == (b"[[[0.5,0.25]]]", "application/json")
 
 
 def test_several_inputs_are_an_object_by_their_names() -> None:
@@ -111,7 +111,7 @@ def test_keys_of_answers_are_outputs() -> None:
         "b": ("BYTES", [2], ["é", "é"]),
         "c": ("BOOL", [2], [True, True]),
         "d": ("FP64", [2, 1, 2], [1.0, 2.5, 1.0, 2.5]),
-        "e": ("BYTES", [2], ['{"f": 1}', '{"f": 1}']),
+        "e": ("BYTES", [2], ['{"f":1}', '{"f":1}']),
         "g": ("BYTES", [2], ["null", "null"]),
         "h": ("BYTES", [2], [str(1 << 63)] * 2),
     }
@@ -121,10 +121,10 @@ def test_keys_of_answers_are_outputs() -> None:
     ("bodies", "output"),
     [
         (([0.5, 1], [2, 3.5]), ("FP64", [2, 2], [0.5, 1.0, 2.0, 3.5])),
-        (([1], [2, 3]), ("BYTES", [2], ["[1]", "[2, 3]"])),
+        (([1], [2, 3]), ("BYTES", [2], ["[1]", "[2,3]"])),
         (([], []), ("BYTES", [2], ["[]", "[]"])),
         ((True, 1), ("BYTES", [2], ["true", "1"])),
-        (({"a": 1}, {"b": 1}), ("BYTES", [2], ['{"a": 1}', '{"b": 1}'])),
+        (({"a": 1}, {"b": 1}), ("BYTES", [2], ['{"a":1}', '{"b":1}'])),
         (({}, {}), ("BYTES", [2], ["{}", "{}"])),
         ((b"NaN",), ("BYTES", [1], ["NaN"])),
         ((b"\xff", b"a"), ("BYTES", [2], ["/w==", "YQ=="])),
