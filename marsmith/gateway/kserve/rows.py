@@ -25,6 +25,7 @@ from marsmith.gateway.refusals import malformed
 OUTPUT = "output"  # the name of answers that are no JSON objects
 Specs = tuple[dict[str, Any], ...]
 _MEDIA_TYPE = re.compile(HEADER_VALUE)
+_NUMBERS = ({bool}, {int}, {float}, {int, float})
 _PNM = {1: "P5", 3: "P6"}  # a picture's form by its channels: lossless, and not compressed
 
 
@@ -144,7 +145,7 @@ def _column(name: str, values: list[Any]) -> Tensor:
     flat, shape = rectangle(values)
     types = set(map(type, flat))
     datatype = "FP64" if float in types else "INT64" if int in types else "BOOL"
-    if types in ({bool}, {int}, {float}, {int, float}):
+    if types in _NUMBERS:
         with suppress(OverflowError):  # Python's integers have no end
             numbers = np.array(flat, DTYPES[datatype])
             if datatype != "FP64" or np.isfinite(numbers).all():  # JSON has no other numbers
