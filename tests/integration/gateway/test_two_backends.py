@@ -256,7 +256,6 @@ OTHERWISE = [
     # A proxy in front may take it for a slash, or not: the gateway lets none through.
     (asked("PUT", "/predictions/digits%2F1.0", SEVEN), 400, 200),
     # Mistakes of the caller, which TorchServe takes for its own.
-    (managed("PUT", "/models/digits?min_worker=-1"), 400, 500),
     (managed("POST", "/models", b'{"url":', Content_Type="application/json"), 400, 500),
     (managed("POST", "/models", b"[]", Content_Type="application/json"), 400, 500),
 ]
