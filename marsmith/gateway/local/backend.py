@@ -15,12 +15,14 @@ from marsmith.core.errors import MarsmithError
 from marsmith.core.worker_bounds import bounds_problem
 from marsmith.gateway.backend import Answer, Call, Event, Health, Registration
 from marsmith.gateway.keeping import Kept
-from marsmith.gateway.local.making import VersionMaker
 from marsmith.gateway.local.models import Models
+from marsmith.gateway.local.starting import Starter, Workshop, number_of
 from marsmith.gateway.local.version import ServedVersion
 from marsmith.gateway.refusals import GatewayError, not_in_store
 from marsmith.gateway.served import Served, Settings
 from marsmith.server.start_plan import version_of
+
+_QUEUE = 100  # requests; TorchServe's own (ConfigManager.java)
 
 
 class LocalBackend:
@@ -34,13 +36,13 @@ class LocalBackend:
         self.model_api = settings.properties.get("enable_model_api") == "true"
         self._store = Path(settings.store)
         self._models = Models()
-        self._maker = VersionMaker(settings)
+        self._shop = Workshop(settings)
         self._listeners: set[asyncio.Queue[Event]] = set()
 
     async def start(self) -> None:
         """Serve what the settings name. Raises WorkerError with the true cause."""
         kept: dict[tuple[str, str], list[Kept]] = {}
-        for one in self._maker.take_back():
+        for one in self._shop.take_back():
             kept.setdefault((one.about["model"], one.about["file"]), []).append(one)
         for served in self._settings.served:
             left = kept.pop((served.name, served.file), [])
@@ -50,13 +52,13 @@ class LocalBackend:
             self._models.add(made, default=served.default)
             made.pool.start(left)
         for one in (one for left in kept.values() for one in left):
-            self._maker.give_up(one)
+            self._shop.give_up(one)
         await asyncio.gather(*(one.pool.settled() for one in self._models.all()))
 
     async def stop(self) -> None:
         """Let open requests end, then end all workers."""
         await asyncio.gather(*(one.close() for one in self._models.all()))
-        self._maker.close()
+        self._shop.close()
 
     async def predict(self, call: Call) -> Answer:
         """Answer a request."""
@@ -164,7 +166,12 @@ class LocalBackend:
         given = version_of(archive, self._settings.properties)
         told = replace(given, **_told(served))
         told = replace(told, max_workers=max(told.min_workers, told.max_workers))
-        return await self._maker.make(archive, told, self._tell, startup_timeout, unpacked)
+        starter = await asyncio.to_thread(
+            Starter, self._shop, archive, told, startup_timeout, unpacked
+        )
+        queue = number_of(self._settings.properties, "job_queue_size", _QUEUE)
+        queue = number_of(archive.model_config, "jobQueueSize", queue)
+        return ServedVersion(starter, queue, self._tell)
 
     def _described(self, served: ServedVersion) -> Model:
         return served.describe(default=self._models.is_default(served))

@@ -15,21 +15,15 @@ from marsmith.gateway.local.pool import WorkerPool
 from marsmith.gateway.local.starting import Starter
 from marsmith.gateway.local.waiting import RequestQueue, Waiting
 from marsmith.gateway.refusals import GatewayError, no_worker_up, too_late
-from marsmith.server.version_record import Version
 from marsmith.torchserve.worker_protocol import encode_request
 
 
 class ServedVersion:
     """A version that is served."""
 
-    def __init__(
-        self,
-        serving: Version,
-        starter: Starter,
-        queue_limit: int,
-        tell: Callable[[Event], None],
-    ) -> None:
-        """`serving` tells how it is served; `tell` is called for what happens to its workers."""
+    def __init__(self, starter: Starter, queue: int, tell: Callable[[Event], None]) -> None:
+        """`queue` requests may wait; `tell` is called for what happens to its workers."""
+        serving = starter.serving
         self.name, self.version = serving.name, serving.version
         self.archive: Archive = starter.archive
         self.loaded_at_startup = True
@@ -39,7 +33,7 @@ class ServedVersion:
         self._dispatcher = Dispatcher(
             self.name,
             self.version,
-            RequestQueue(self.name, queue_limit),
+            RequestQueue(self.name, queue),
             batch_size=serving.batch_size,
             delay=serving.max_batch_delay / 1000,
             timeout=serving.response_timeout,

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import time
 from collections.abc import Sequence
-from typing import Protocol
+from contextlib import suppress
+from typing import Protocol, cast
 
 from marsmith.client.description import Worker
 from marsmith.core.errors import MarsmithError
 from marsmith.core.processes import resident_memory
-from marsmith.gateway.local.connection import WorkerConnection
 from marsmith.gateway.local.forking import Child, Lifeline
 from marsmith.gateway.local.waiting import Waiting
 from marsmith.gateway.local.worker_log import WorkerOutput
 from marsmith.gateway.refusals import GatewayError
-from marsmith.torchserve.worker_protocol import Message, batch_of, goes_on
+from marsmith.torchserve.worker_protocol import Message, MessageReader, batch_of, goes_on
 
 _FAREWELL = 1.0  # seconds for a worker to end by itself
+_PEER = struct.Struct("3i")  # SO_PEERCRED: pid, user, group
 
 
 class Office(Protocol):
@@ -33,8 +36,8 @@ class Office(Protocol):
         """The worker ended, or let its time pass and is ended; these have no answer."""
 
 
-class LocalWorker:
-    """A worker's process, its streams, and the connection to it."""
+class LocalWorker(asyncio.Protocol):
+    """A worker's process, its streams, and the connection to it, in TorchServe's protocol."""
 
     def __init__(
         self,
@@ -54,18 +57,13 @@ class LocalWorker:
         self.is_loaded = self.has_answered = False
         self._timeout = timeout
         self._office: Office | None = None
-        self._connection: WorkerConnection | None = None
+        self._socket: socket.socket | None = None
+        self._transport: asyncio.Transport | None = None
+        self._reader = MessageReader()
         self._batch: list[Waiting] = []
         self._loaded: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         self._timer: asyncio.TimerHandle | None = None
         self._late = False
-
-    @property
-    def connection(self) -> WorkerConnection:
-        """The connection. Only once there is one."""
-        if self._connection is None:
-            raise RuntimeError("not connected")
-        return self._connection
 
     @property
     def is_busy(self) -> bool:
@@ -76,25 +74,71 @@ class LocalWorker:
     def description(self) -> Worker:
         """What the management API says of it."""
         state = "UNLOADING" if self.retiring else "READY" if self._office else "LOADING"
-        pid = self._connection.pid if self._connection and self._connection.fileno() >= 0 else -1
-        memory = resident_memory(pid)
+        pid, memory = self._pid, resident_memory(self._pid)
         return Worker(str(self.number), state, pid, memory, self._started, self.gpu is not None)
 
-    async def begin(self, connection: WorkerConnection, message: bytes) -> None:
-        """Send the first message: a load, or a request if it is loaded. Raises ConnectionError."""
-        self._connection = connection
-        await connection.attach()
-        connection.send(message)
+    @property
+    def _pid(self) -> int:
+        if self._socket is None or self._socket.fileno() < 0:
+            return -1
+        peer = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+        return int(_PEER.unpack(peer)[0])
+
+    async def begin(self, connection: socket.socket, message: bytes, after: str = "") -> None:
+        """Send the first message: a load, or a request with the id `after` if it is loaded.
+
+        What it says before the answer to that one is skipped. Raises ConnectionError.
+        """
+        self._socket, self._reader = connection, MessageReader(after)
+        loop = asyncio.get_running_loop()
+        await loop.create_unix_connection(lambda: self, sock=connection)
+        self._send(message)
         said = await self._loaded
         if said.code != 200:
             raise ConnectionError(f"the worker answered {said.code}")
         self.is_loaded = True
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Read messages; what is none ends the connection."""
+        try:
+            messages = self._reader.feed(data)
+        except (ValueError, LookupError, struct.error):
+            self._hang_up()
+            return
+        for message in messages:
+            self._heard(message)
+
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002
+        """The worker has ended, or we have hung up."""
+        self._transport = None
+        if not self._loaded.done():
+            self._loaded.set_exception(ConnectionError("the worker has ended"))
+            self._loaded.exception()  # whoever waits may have gone
+        if self._office is not None:
+            office, self._office = self._office, None
+            office.lost(self, self._finish(), late=self._late)
+        self.process.kill()
+
+    def _send(self, message: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(message)
+
+    def _hang_up(self) -> None:
+        """Close the connection, whoever else has it: then the worker ends."""
+        if self._transport is not None and self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+            self._transport.abort()
+
     def serve(self, office: Office) -> None:
         """Take batches from now on."""
         self._office = office
-        if self.process.ended.done():
-            self.hang_up()
+        if self._transport is None:
+            self.connection_lost(None)
         else:
             office.free(self)
 
@@ -104,16 +148,15 @@ class LocalWorker:
         for request in batch:
             request.sent = now
         self._batch = batch
-        self.connection.send(batch_of([request.encoded for request in batch]))
+        self._send(batch_of([request.encoded for request in batch]))
         self._watch()
 
-    def heard(self, message: Message) -> None:
-        """Take what the worker says."""
+    def _heard(self, message: Message) -> None:
         if not self._loaded.done():
             if not any(map(goes_on, message.answers.values())):
                 self._loaded.set_result(message)
         elif self._office is None or not self._batch:
-            self.connection.close()  # it speaks unasked
+            self._hang_up()  # it speaks unasked
         elif message.code != 200:
             batch = self._finish()
             self._office.failed(batch, message)
@@ -136,16 +179,6 @@ class LocalWorker:
             self._finish()
             office.free(self)
 
-    def hang_up(self) -> None:
-        """Take it that the connection has ended."""
-        if not self._loaded.done():
-            self._loaded.set_exception(ConnectionError("the worker has ended"))
-            self._loaded.exception()  # whoever waits may have gone
-        if self._office is not None:
-            office, self._office = self._office, None
-            office.lost(self, self._finish(), late=self._late)
-        self.process.kill()
-
     def _watch(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -155,7 +188,7 @@ class LocalWorker:
     def _let_time_pass(self) -> None:
         self._late = True
         self.process.kill()
-        self.connection.close()
+        self._hang_up()
 
     def _finish(self) -> list[Waiting]:
         batch, self._batch = self._batch, []
@@ -168,8 +201,7 @@ class LocalWorker:
     async def end(self) -> None:
         """End it; it must have no batch."""
         self._office = None
-        if self._connection is not None:
-            self._connection.close()
+        self._hang_up()
         await asyncio.wait([self.process.ended], timeout=_FAREWELL)
         self.process.kill()
         await asyncio.wait([self.process.ended], timeout=_FAREWELL)
@@ -180,7 +212,8 @@ class LocalWorker:
     def descriptors(self) -> list[int]:
         """What must stay open for it to live on: its connections, and what it prints to."""
         ends = [output.pipe for output in self.outputs]
-        return [self.connection.fileno(), self.process.fileno(), *ends]
+        connection = self._socket.fileno() if self._socket else -1
+        return [connection, self.process.fileno(), *ends]
 
     @property
     def first_lines(self) -> str:

@@ -55,30 +55,26 @@ class WorkerOutput:
 
     def __init__(self, pipe: int, thread: str, log: WorkersLog) -> None:
         """Take the pipe's descriptor, which is closed at its end."""
-        self._pipe = pipe
+        self.pipe = pipe
         self._thread = thread
         self._log = log
         self._begun = b""  # a line without its end
         self.first_lines: list[str] = []
-        self.ended = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[None] = self._loop.create_future()
         os.set_blocking(pipe, False)
-        asyncio.get_running_loop().add_reader(pipe, self._read)
-
-    @property
-    def pipe(self) -> int:
-        """The descriptor."""
-        return self._pipe
+        self._loop.add_reader(pipe, self._read)
 
     def close(self) -> None:
         """Read no more."""
-        if not self.ended.is_set():
-            asyncio.get_running_loop().remove_reader(self._pipe)
-            os.close(self._pipe)
-            self.ended.set()
+        if not self.ended.done():
+            self._loop.remove_reader(self.pipe)
+            os.close(self.pipe)
+            self.ended.set_result(None)
 
     def _read(self) -> None:
         try:
-            data = os.read(self._pipe, _AT_ONCE)
+            data = os.read(self.pipe, _AT_ONCE)
         except BlockingIOError:
             return
         except OSError:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 from marsmith.answers.messages import Request
 from marsmith.gateway.backend import Answer, Call
-from marsmith.gateway.local.connection import WorkerConnection
 from marsmith.gateway.local.dispatcher import Dispatcher
 from marsmith.gateway.local.waiting import RequestQueue, Waiting
 from marsmith.gateway.local.worker import LocalWorker
@@ -79,7 +78,7 @@ class Bench:
 
     async def __aexit__(self, *_: object) -> None:
         for worker in self._workers:
-            worker.connection.close()
+            await worker.end()
         await asyncio.gather(*self._tasks)
 
     async def add(self, act: Act) -> LocalWorker:
@@ -90,8 +89,7 @@ class Bench:
         worker = LocalWorker(9000, process, [], self._timeout)  # type: ignore[arg-type]
         self._workers.append(worker)
         self._tasks.append(asyncio.ensure_future(self._run(reader, writer, act)))
-        connection = WorkerConnection(ours, worker.heard, worker.hang_up)
-        await worker.begin(connection, encode_load("echo", "/", handler="h"))
+        await worker.begin(ours, encode_load("echo", "/", handler="h"))
         self.dispatcher.add(worker)
         return worker
 
