@@ -61,7 +61,8 @@ def refused(
     status = own.status if own else 400 if isinstance(error, ClientError) else 500
     kind, words = _NAMED.get(error.code, ("", "{message}; {hint}"))
     if error.code in _NO_WORKER:
-        named = 'Model "{model}"' if version is None else 'Model "{model}" Version {version}"'
+        named = 'Model "{model}"'
+        named += ' Version {version}"' if version and task == "inference" else ""
         words = f"{named} has no worker to serve {task} request. "
         words += "Please use scale workers API to add workers; {message}; {hint}"
     filled = words.format(model=model, version=version, message=error.message, hint=error.hint)

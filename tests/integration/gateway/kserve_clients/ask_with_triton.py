@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,12 @@ def answers(client: Any, module: Any, picture: bytes, **binary: bool) -> dict[st
         "ready": client.is_server_ready(),
         "model": [client.is_model_ready("digits"), client.is_model_ready("digits", "1.0")],
     }
-    for name, work in {
+    refused: dict[str, Callable[[], Any]] = {
         "other": lambda: client.get_model_metadata("other"),
         "broken": lambda: infer(broken, "BYTES"),
         "version": lambda: infer(two, "BYTES", version="9"),
-    }.items():
+    }
+    for name, work in refused.items():
         try:
             work()
             found[name] = "answered"

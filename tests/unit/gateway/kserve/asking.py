@@ -91,8 +91,7 @@ class Answering:
         return "Healthy" if self.workers else "Unhealthy"
 
     async def events(self) -> AsyncIterator[Event]:
-        for event in ():
-            yield event
+        yield Event("default", "m", "1.0")
 
     def archive(self, model: str, version: str | None = None) -> Archive | None:  # noqa: ARG002
         return self.of if model == "m" else None
