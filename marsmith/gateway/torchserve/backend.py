@@ -35,7 +35,7 @@ class TorchServeBackend:
     name = "torchserve"
 
     def __init__(self, settings: Settings) -> None:
-        self.model_api = settings.properties.get("enable_model_api", "true") == "true"
+        self.model_api = settings.model_api
         self._settings = settings
         self._project = Project(Path(settings.project))
         self._batches = Batches()
