@@ -35,7 +35,7 @@ class TorchServeBackend:
     name = "torchserve"
 
     def __init__(self, settings: Settings) -> None:
-        self.model_api = settings.properties.get("enable_model_api", "true") == "true"
+        self.model_api = settings.model_api
         self._settings = settings
         self._project = Project(Path(settings.project))
         self._batches = Batches()
@@ -54,7 +54,7 @@ class TorchServeBackend:
         self._servers = Servers(lambda: targets(self._settings), self._looked)
         await self._servers.refresh()
         self._watching = [asyncio.ensure_future(one.watch()) for one in self._servers.all]
-        if not self._servers.up:
+        if not any(one.models for one in self._servers.up):
             raise server_away(self._servers.all[0].reason)
 
     async def stop(self) -> None:
@@ -71,7 +71,7 @@ class TorchServeBackend:
 
     async def predict(self, call: Call) -> Answer:
         """Answer a request."""
-        if "Describe" in call.request.headers or "describe" in call.request.headers:
+        if "describe" in call.request.headers:  # of a face; those of callers are capitalized
             return await self._described_by_handler(call)
         return await Prediction(call, self._servers, self._batches).answer()
 
@@ -169,9 +169,10 @@ class TorchServeBackend:
 
         said = await _in_thread(ask)
         body = said.body
-        if said.ok and isinstance(values := said.values, list):
+        if isinstance(values := said.values, list):  # also with a handler's own status
             body = json.dumps(values[0].get("customizedMetadata")).encode()
-        return Answer(Response(said.status, said.reason, {}, body), known.version)
+        headers = {"content-type": said.headers.get("content-type", "")}
+        return Answer(Response(said.status, said.reason, headers, body), known.version)
 
     async def _change(
         self,

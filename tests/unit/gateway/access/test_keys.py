@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from marsmith.gateway.access.keys import (
     Key,
     Limits,
     Scope,
+    ScopeKind,
     digest_of,
     id_of,
     key_from,
@@ -68,7 +70,7 @@ def test_names(name: str) -> None:
 )
 def test_what_a_scope_allows(scope: str, allowed: set[str]) -> None:
     parsed = parse_scope(scope)
-    asked = [(k, m) for k in ("predict", "feedback", "manage") for m in ("a", "b", None)]
+    asked = [(kind, model) for kind in get_args(ScopeKind) for model in ("a", "b", None)]
     found = {f"{kind}/{model or '*'}" for kind, model in asked if parsed.allows(kind, model)}
     assert found == allowed
     assert str(parsed) == scope
