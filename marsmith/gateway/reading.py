@@ -46,7 +46,9 @@ async def read_call(
 def request_id(http: HttpRequest) -> str:
     """Return the id of a request: the gateway's own, since two callers may send the same one."""
     state = http.scope.setdefault("state", {})
-    return str(state.setdefault("request_id", str(uuid.uuid4())))
+    if "request_id" not in state:
+        state["request_id"] = str(uuid.uuid4())
+    return str(state["request_id"])
 
 
 def _is_form(body: bytes) -> bool:

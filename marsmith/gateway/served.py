@@ -40,6 +40,11 @@ class Settings:
     grpc: Mapping[str, str] = field(default_factory=dict)  # a listener's name → HOST:PORT
     options: Mapping[str, Any] = field(default_factory=dict)  # of GatewayOptions
 
+    @property
+    def model_api(self) -> bool:
+        """Whether callers without a key may register models, as TorchServe reads it."""
+        return self.properties.get("enable_model_api", "").strip().lower() == "true"
+
 
 def format_settings(settings: Settings) -> bytes:
     """Write them as JSON."""

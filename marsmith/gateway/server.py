@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import socket
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from typing import Any
 from marsmith.core.errors import MarsmithError, ServerError
 from marsmith.core.private_files import create_private, open_private
 from marsmith.core.processes import end_children_of, end_group
+from marsmith.gateway.access.keys import Limits, new_key
 from marsmith.gateway.keeping import Keeper
 from marsmith.gateway.served import Settings, format_settings, served_of
 from marsmith.server.own_folder import OwnFolder
@@ -139,7 +139,8 @@ class GatewayServer:
 
     def _write_keys(self) -> None:
         """Write the key of Marsmith's own commands, in the form of TorchServe's key file."""
-        key = {"key": secrets.token_urlsafe(32)}
+        _, token = new_key("marsmith", [], 0.0, None, Limits())
+        key = {"key": token}
         with create_private(self.folder / KEY_FILE) as file:
             file.write(json.dumps({"management": key, "inference": key}).encode())
 

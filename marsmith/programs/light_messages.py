@@ -101,7 +101,7 @@ def failed(ids: Mapping[int, str], message: str, code: int) -> bytes:
 
 def answered(results: list[Any], ids: Mapping[int, str], context: Context) -> bytes:
     """Return the answer to a batch: one result for each request."""
-    parts = [_SUCCESS]
+    parts: list[bytes | bytearray] = [_SUCCESS]
     for index, request_id in ids.items():
         _mark_stream(context, index, results[index])
         try:

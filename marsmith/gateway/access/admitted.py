@@ -36,6 +36,14 @@ class _Admitted:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)  # what every caller may do
 
+    @property
+    def model_api(self) -> bool:
+        """Whether the caller may register models: with a key to manage, or where everybody may."""
+        facts = CURRENT.get()
+        key = facts.key if facts is not None else None
+        may = key is not None and any(scope.kind == "manage" for scope in key.scopes)
+        return may or self._backend.model_api
+
     async def predict(self, call: Call) -> Answer:
         facts = self._facts("predict", call.model)
         if facts is None:

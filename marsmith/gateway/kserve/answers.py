@@ -82,7 +82,7 @@ def named(http: HttpRequest) -> tuple[str, str | None]:
     return http.path_params["model"], http.path_params.get("version")
 
 
-async def ready(http: HttpRequest, backend: Backend) -> Response:
+async def ready(backend: Backend, http: HttpRequest) -> Response:
     """Say whether a version of a model has a worker that answers."""
     model, version = named(http)
     up = (await backend.describe(model, version)).ready_workers > 0

@@ -6,17 +6,18 @@ header Inference-Header-Content-Length says how long the JSON is.
 
 from __future__ import annotations
 
-import json
+from functools import partial
 from typing import Any
 
+from pydantic_core import to_json
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
 
 from marsmith.gateway.backend import Backend
 from marsmith.gateway.kserve import models
-from marsmith.gateway.kserve.answers import JSON, Endpoint, named, parsed, ready, route, said
-from marsmith.gateway.kserve.tensors import Tensor, tensor_of, to_bytes, to_json
+from marsmith.gateway.kserve.answers import JSON, named, parsed, ready, route, said
+from marsmith.gateway.kserve.tensors import Tensor, json_of, tensor_of, to_bytes
 from marsmith.gateway.reading import read_call
 from marsmith.gateway.refusals import malformed
 
@@ -30,6 +31,12 @@ _EXAMPLE = (
 def routes(backend: Backend) -> list[BaseRoute]:
     """Return the routes of this face."""
 
+    async def server(_: HttpRequest) -> Response:
+        return said(models.SERVER)
+
+    async def live(_: HttpRequest) -> Response:
+        return said({"live": True})
+
     async def server_ready(_: HttpRequest) -> Response:
         up = await models.ready(backend)
         return said({"ready": up}, 200 if up else 503)
@@ -41,24 +48,17 @@ def routes(backend: Backend) -> list[BaseRoute]:
         return said(await models.metadata(backend, *named(http)))
 
     inner: list[BaseRoute] = [
-        route("/health/live", _fixed({"live": True})),
+        route("/health/live", live),
         route("/health/ready", server_ready),
         route("/repository/index", index, "POST"),
     ]
     for place in ("/models/{model}", "/models/{model}/versions/{version}"):
         inner += [
-            route(place + "/infer", lambda http: _infer(backend, http), "POST"),
-            route(place + "/ready", lambda http: ready(http, backend)),
+            route(place + "/infer", partial(_infer, backend), "POST"),
+            route(place + "/ready", partial(ready, backend)),
             route(place, metadata),
         ]
-    return [route("/v2", _fixed(models.SERVER)), Mount("/v2", routes=inner)]
-
-
-def _fixed(values: dict[str, Any]) -> Endpoint:
-    async def answered(_: HttpRequest) -> Response:
-        return said(values)
-
-    return answered
+    return [route("/v2", server), Mount("/v2", routes=inner)]
 
 
 async def _infer(backend: Backend, http: HttpRequest) -> Response:
@@ -70,17 +70,17 @@ async def _infer(backend: Backend, http: HttpRequest) -> Response:
     binary = bool(_parameters(values).get("binary_data_output"))
     as_bytes = {_name(one): bool(_parameters(one).get("binary_data", binary)) for one in wanted}
     version, outputs = await models.infer(backend, call, inputs, list(as_bytes))
-    described: list[dict[str, Any]] = []
-    parts: list[bytes] = []
+    described, parts = [], []
     for tensor in outputs:
-        one = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
         if as_bytes.get(tensor.name, binary):
             parts.append(to_bytes(tensor))
-            described.append({**one, "parameters": {"binary_data_size": len(parts[-1])}})
+            data: dict[str, Any] = {"parameters": {"binary_data_size": len(parts[-1])}}
         else:
-            described.append({**one, **to_json(tensor)})
+            data = json_of(tensor)
+        one = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
+        described.append(one | data)
     answer = {"model_name": call.model, "model_version": version, "outputs": described}
-    head = json.dumps(answer | ({"id": identifier} if identifier else {})).encode()
+    head = to_json(answer | ({"id": identifier} if identifier else {}))
     if not parts:
         return Response(head, media_type=JSON)
     headers = {_LENGTH: str(len(head))}

@@ -71,7 +71,10 @@ async def _fields(backend: Backend, method: str, request: Any, context: Any) -> 
         case "ModelMetadata":
             return await models.metadata(backend, request.name, request.version or None)
         case "RepositoryIndex":
-            return {"models": await models.index(backend, only_ready=request.ready)}
+            found = await models.index(backend)
+            return {
+                "models": [one for one in found if one["state"] == "READY" or not request.ready]
+            }
         case _:
             return await _infer(backend, request, context)
 

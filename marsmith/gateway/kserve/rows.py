@@ -6,78 +6,90 @@ model that takes pictures. Other numbers are JSON lists, or what marsmith_handle
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from marsmith.answers.forms import Field, form
-from marsmith.answers.messages import Request, Response
+from marsmith.answers.messages import HEADER_VALUE, Request, Response
 from marsmith.gateway.kserve.answers import JSON, b64decode
 from marsmith.gateway.kserve.tensors import BYTES, DTYPES, Tensor, rectangle
 from marsmith.gateway.refusals import malformed
 
 OUTPUT = "output"  # the name of answers that are no JSON objects
+Specs = tuple[dict[str, Any], ...]
+_MEDIA_TYPE = re.compile(HEADER_VALUE)
+_NUMBERS = ({bool}, {int}, {float}, {int, float})
 _PNM = {1: "P5", 3: "P6"}  # a picture's form by its channels: lossless, and not compressed
 
 
-@dataclass(frozen=True)
-class Form:
-    """How a row becomes a request. `keys`: of the JSON object that a request is.
+def spec(name: str, datatype: str = BYTES, dimensions: int = 1) -> dict[str, Any]:
+    """Return an input or output as metadata have it; requests may differ in all sizes."""
+    return {"name": name, "datatype": datatype, "shape": [-1] * dimensions}
 
-    A model takes `pictures`; its handler may also read `tensors`, the model's input itself.
+
+@dataclass(frozen=True)
+class Signature:
+    """What a model takes and gives, as far as it is known, and how a row becomes a request.
+
+    A model takes `pictures`; its handler may read `tensors`, the model's input itself, too. Where
+    it is `keyed`, a request is a JSON object with a key for each input.
     """
 
+    inputs: Specs = (spec("input"),)
+    outputs: Specs = (spec(OUTPUT),)
     pictures: bool = False
     tensors: bool = False
-    keys: frozenset[str] = frozenset()
+    keyed: bool = False
     content_type: str = ""
 
 
-def requests_of(inputs: Sequence[Tensor], form: Form) -> list[Request]:
+def requests_of(inputs: Sequence[Tensor], signature: Signature) -> list[Request]:
     """Return a request for each row of the inputs. Raises GatewayError."""
     if len({tensor.shape[0] for tensor in inputs}) != 1:
         hint = "let the first dimension of each be the number of rows"
         raise malformed("the inputs differ in their number of rows", hint)
-    if len(inputs) == 1 and inputs[0].name not in form.keys:
-        return list(_alone(inputs[0], form))
+    if len(inputs) == 1 and not signature.keyed:
+        return list(_alone(inputs[0], signature))
     names = [tensor.name for tensor in inputs]
     rows = zip(*map(_json_rows, inputs), strict=True)
     return [_json(dict(zip(names, row, strict=True))) for row in rows]
 
 
-def _alone(tensor: Tensor, form: Form) -> Iterator[Request]:
+def _alone(tensor: Tensor, signature: Signature) -> Iterable[Request]:
     values = tensor.values
     if not isinstance(values, np.ndarray):
         if len(values) == tensor.shape[0]:
-            return _bodies(tensor, form.content_type)
-    elif form.pictures and tensor.datatype == "UINT8" and values.ndim == 4:
+            return _bodies(tensor, signature.content_type)
+    elif signature.pictures and tensor.datatype == "UINT8" and values.ndim == 4:
         if values.shape[3] in _PNM:
             return map(_picture, values)
-    elif form.tensors and tensor.datatype == "FP32":
+    elif signature.tensors and tensor.datatype == "FP32":
         return map(_tensor, values)
     return map(_json, _json_rows(tensor))
 
 
-def _bodies(tensor: Tensor, content_type: str) -> Iterator[Request]:
-    """Yield elements as bodies, as the input's parameter content_type has it.
+def _bodies(tensor: Tensor, content_type: str) -> list[Request]:
+    """Return elements as bodies of the media type that the input's parameter content_type names.
 
-    It is "base64", then they are decoded, or their media type.
+    If it names base64, they are decoded; what else it names is about other servers.
     """
-    given = tensor.parameters.get("content_type")
-    if isinstance(given, str) and "/" in given:
-        content_type = given
-    for element in tensor.values:
-        try:
-            body = b64decode(element) if given == "base64" else element
-        except ValueError:
-            raise malformed(f"{tensor.name}: an element is not base64", "correct it") from None
-        yield Request(body, content_type)
+    given = str(tensor.parameters.get("content_type", ""))
+    if "/" in given and not _MEDIA_TYPE.fullmatch(given):
+        raise malformed(f"{tensor.name}: content_type is no media type", "write it as image/png")
+    if given != "base64":
+        content_type = given if "/" in given else content_type
+        return [Request(element, content_type) for element in tensor.values]
+    try:
+        return [Request(b64decode(element)) for element in tensor.values]
+    except ValueError:
+        raise malformed(f"{tensor.name}: an element is not base64", "correct it") from None
 
 
 def _picture(pixels: NDArray[Any]) -> Request:
@@ -87,26 +99,26 @@ def _picture(pixels: NDArray[Any]) -> Request:
 
 def _tensor(values: NDArray[Any]) -> Request:
     """Return the model's input in the form that marsmith_handlers read (image_request.py)."""
-    metadata = json.dumps({"dims": values.shape}).encode()
+    metadata = to_json({"dims": values.shape})
     data = Field("data", values.tobytes(), "data", "application/octet-stream")
     return form([data, Field("metadata", metadata)])
 
 
-def _json_rows(tensor: Tensor) -> Sequence[Any]:
-    if isinstance(tensor.values, np.ndarray):
-        if not np.isfinite(tensor.values).all():
-            raise malformed(f"{tensor.name} holds NaN or infinite values", "send finite numbers")
-        return list(tensor.values.tolist())
+def _json_rows(tensor: Tensor) -> list[Any]:
+    values = tensor.values
     try:
-        texts = np.array([one.decode() for one in tensor.values], object)
-    except UnicodeDecodeError:
-        hint = "send bytes as the only input"
-        raise malformed(f"{tensor.name}: an element is no text", hint) from None
-    return list(texts.reshape(tensor.shape).tolist())
+        if not isinstance(values, np.ndarray):
+            values = np.array([one.decode() for one in values], object).reshape(tensor.shape)
+        elif not np.isfinite(values).all():
+            raise ValueError("holds NaN or infinite values")
+    except ValueError as error:
+        why = f"{tensor.name} cannot be sent as JSON: {error}"
+        raise malformed(why, "send finite numbers, text, or bytes as the only input") from None
+    return list(values.tolist())
 
 
 def _json(row: Any) -> Request:
-    return Request(json.dumps(row).encode(), JSON)
+    return Request(to_json(row), JSON)
 
 
 def outputs_of(answers: Sequence[Response]) -> list[Tensor]:
@@ -123,23 +135,21 @@ def outputs_of(answers: Sequence[Response]) -> list[Tensor]:
 
 
 def _value(answer: Response) -> Any:
-    if answer.content_type not in ("", JSON):
-        return answer.body
-    try:
-        return from_json(answer.body, allow_inf_nan=False)
-    except ValueError:
-        return answer.body
+    with suppress(ValueError):
+        if answer.content_type in ("", JSON):
+            return from_json(answer.body, allow_inf_nan=False)
+    return answer.body
 
 
 def _column(name: str, values: list[Any]) -> Tensor:
     flat, shape = rectangle(values)
     types = set(map(type, flat))
     datatype = "FP64" if float in types else "INT64" if int in types else "BOOL"
-    if types in ({bool}, {int}, {float}, {int, float}):
+    if types in _NUMBERS:
         with suppress(OverflowError):  # Python's integers have no end
-            numbers = np.array(flat, DTYPES[datatype]).reshape(shape)
-            if np.isfinite(numbers).all():  # JSON has no other numbers
-                return Tensor(name, datatype, tuple(shape), numbers)
+            numbers = np.array(flat, DTYPES[datatype])
+            if datatype != "FP64" or np.isfinite(numbers).all():  # JSON has no other numbers
+                return Tensor(name, datatype, tuple(shape), numbers.reshape(shape))
     if not types <= {str, bytes}:
         flat, shape = values, [len(values)]
     return Tensor(name, BYTES, tuple(shape), [_bytes(one, types) for one in flat])
@@ -148,4 +158,4 @@ def _column(name: str, values: list[Any]) -> Tensor:
 def _bytes(value: Any, types: set[type]) -> bytes:
     if isinstance(value, bytes):
         return value
-    return value.encode() if types <= {str, bytes} else json.dumps(value).encode()
+    return value.encode() if types <= {str, bytes} else to_json(value)

@@ -72,7 +72,7 @@ def to_bytes(tensor: Tensor) -> bytes:
     return b"".join(_LENGTH.pack(len(one)) + one for one in tensor.values)
 
 
-def to_json(tensor: Tensor) -> dict[str, Any]:
+def json_of(tensor: Tensor) -> dict[str, Any]:
     """Return the data of a tensor as JSON; bytes that are no text are base64, and said to be so."""
     if isinstance(tensor.values, np.ndarray):
         return {"data": tensor.values.reshape(-1).tolist()}

@@ -10,6 +10,7 @@ import base64
 import json
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pydantic_core import from_json
@@ -36,18 +37,15 @@ def routes(backend: Backend) -> list[BaseRoute]:
     async def listed(_: HttpRequest) -> Response:
         return said({"models": sorted({model.name for model in await backend.models()})})
 
-    async def predict(http: HttpRequest) -> Response:
-        return await _answer(backend, await read_call(http, *named(http)))
-
-    async def explain(http: HttpRequest) -> Response:
-        return await _answer(backend, await read_call(http, *named(http), explain=True))
+    async def asked(http: HttpRequest, *, explain: bool = False) -> Response:
+        return await _answer(backend, await read_call(http, *named(http), explain=explain))
 
     inner: list[BaseRoute] = [route("/models", listed)]
     for place in ("/models/{model}", "/models/{model}/versions/{version}"):
         inner += [
-            route(place + ":predict", predict, "POST"),
-            route(place + ":explain", explain, "POST"),
-            route(place, lambda http: ready(http, backend)),
+            route(place + ":predict", asked, "POST"),
+            route(place + ":explain", partial(asked, explain=True), "POST"),
+            route(place, partial(ready, backend)),
         ]
     return [Mount("/v1", routes=inner)]
 

@@ -33,7 +33,7 @@ class LocalBackend:
     def __init__(self, settings: Settings) -> None:
         """Prepare to serve what the settings name."""
         self._settings = settings
-        self.model_api = settings.properties.get("enable_model_api") == "true"
+        self.model_api = settings.model_api
         self._store = Path(settings.store)
         self._models = Models()
         self._shop = Workshop(settings)

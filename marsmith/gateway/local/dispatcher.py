@@ -45,7 +45,7 @@ class Dispatcher:
     def submit(self, request: Waiting) -> None:
         """Queue a request. Raises GatewayError if too many wait already."""
         self.queue.add(request)
-        if self._free and len(self.queue) >= self._batch_size:
+        if len(self.queue) >= self._batch_size:
             self._dispatch()
         elif self._free and self._look is None:
             # All requests that arrive at once share a batch.
@@ -67,10 +67,8 @@ class Dispatcher:
 
     def free(self, worker: LocalWorker) -> None:
         """Give a worker the next batch (Office)."""
-        if worker.retiring:
-            self._leave(worker)
-            return
-        self._free.append(worker)
+        if not worker.is_busy:
+            self._leave(worker) if worker.retiring else self._free.append(worker)
         self._dispatch()
 
     def failed(self, batch: Sequence[Waiting], message: Message) -> None:
@@ -81,11 +79,19 @@ class Dispatcher:
         for request in batch if len(batch) == 1 else ():
             request.take(refusal(message.code, message.text), 1)
 
-    def lost(self, worker: LocalWorker, batch: Sequence[Waiting], *, late: bool) -> None:
+    def lost(
+        self,
+        worker: LocalWorker,
+        batch: Sequence[Waiting],
+        ahead: Sequence[Waiting],
+        *,
+        late: bool,
+    ) -> None:
         """Send what a lost worker had to another one, unless the request is to blame (Office)."""
         self.workers.discard(worker)
         if worker in self._free:
             self._free.remove(worker)
+        self.queue.put_back(ahead)
         for request in batch:
             request.deaths += not late
             if late and (len(batch) == 1 or request.rest):
@@ -112,6 +118,18 @@ class Dispatcher:
                 return
             if batch := self.queue.take(self._batch_size):
                 self._free.pop().answer(batch)
+        self._send_ahead()
+
+    def _send_ahead(self) -> None:
+        """Give the only worker a further full batch, so that it need not wait for us between two.
+
+        Beside other workers it would keep requests from them.
+        """
+        if len(self.workers) > 1 or self.queue.has_lone or len(self.queue) < self._batch_size:
+            return
+        for worker in self.workers:
+            if worker.takes_ahead and not worker.retiring:
+                worker.answer(self.queue.take(self._batch_size))
 
     def _pause(self) -> float:
         """Return for how many seconds the next batch should wait for more requests."""

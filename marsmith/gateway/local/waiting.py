@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Sequence
 
 from marsmith.answers.messages import Response
 from marsmith.core.errors import MarsmithError
@@ -119,6 +120,10 @@ class RequestQueue:
         """Add a request again, to be sent alone and before all others."""
         request.alone = True
         self._alone.append(request)
+
+    def put_back(self, batch: Sequence[Waiting]) -> None:
+        """Add a batch again that no worker has begun, before all that share batches."""
+        self._waiting.extendleft(reversed(batch))
 
     def remove(self, request: Waiting) -> None:
         """Forget a request whose caller has gone, if it still waits."""

@@ -32,8 +32,15 @@ class Office(Protocol):
     def failed(self, batch: Sequence[Waiting], message: Message) -> None:
         """The handler failed a batch as a whole."""
 
-    def lost(self, worker: LocalWorker, batch: Sequence[Waiting], *, late: bool) -> None:
-        """The worker ended, or let its time pass and is ended; these have no answer."""
+    def lost(
+        self,
+        worker: LocalWorker,
+        batch: Sequence[Waiting],
+        ahead: Sequence[Waiting],
+        *,
+        late: bool,
+    ) -> None:
+        """The worker ended, or let its time pass and is ended, with a batch and one not begun."""
 
 
 class LocalWorker(asyncio.Protocol):
@@ -61,6 +68,7 @@ class LocalWorker(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._reader = MessageReader()
         self._batch: list[Waiting] = []
+        self._ahead: list[Waiting] = []  # was sent, too: the worker takes it next
         self._loaded: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         self._timer: asyncio.TimerHandle | None = None
         self._late = False
@@ -69,6 +77,11 @@ class LocalWorker(asyncio.Protocol):
     def is_busy(self) -> bool:
         """Whether it has a batch."""
         return bool(self._batch)
+
+    @property
+    def takes_ahead(self) -> bool:
+        """Whether it has a batch, and no further one."""
+        return bool(self._batch) and not self._ahead
 
     @property
     def description(self) -> Worker:
@@ -120,7 +133,8 @@ class LocalWorker(asyncio.Protocol):
             self._loaded.exception()  # whoever waits may have gone
         if self._office is not None:
             office, self._office = self._office, None
-            office.lost(self, self._finish(), late=self._late)
+            ahead, self._ahead = self._ahead, []
+            office.lost(self, self._finish(), ahead, late=self._late)
         self.process.kill()
 
     def _send(self, message: bytes) -> None:
@@ -143,12 +157,20 @@ class LocalWorker(asyncio.Protocol):
             office.free(self)
 
     def answer(self, batch: list[Waiting]) -> None:
-        """Send a batch; the office hears of its end."""
+        """Send a batch; the office hears of its end. A second one is computed after the first."""
+        if not batch:
+            return  # all callers have gone
+        if self._batch:
+            self._ahead = batch
+        else:
+            self._compute(batch)
+        self._send(batch_of([request.encoded for request in batch]))
+
+    def _compute(self, batch: list[Waiting]) -> None:
+        self._batch = batch
         now = time.monotonic()
         for request in batch:
             request.sent = now
-        self._batch = batch
-        self._send(batch_of([request.encoded for request in batch]))
         self._watch()
 
     def _heard(self, message: Message) -> None:
@@ -196,6 +218,9 @@ class LocalWorker(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
         self.idle_since = time.monotonic()
+        if self._ahead:
+            ahead, self._ahead = self._ahead, []
+            self._compute(ahead)
         return batch
 
     async def end(self) -> None:

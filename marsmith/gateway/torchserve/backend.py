@@ -35,7 +35,7 @@ class TorchServeBackend:
     name = "torchserve"
 
     def __init__(self, settings: Settings) -> None:
-        self.model_api = settings.properties.get("enable_model_api", "true") == "true"
+        self.model_api = settings.model_api
         self._settings = settings
         self._project = Project(Path(settings.project))
         self._batches = Batches()
@@ -169,9 +169,10 @@ class TorchServeBackend:
 
         said = await _in_thread(ask)
         body = said.body
-        if said.ok and isinstance(values := said.values, list):
+        if isinstance(values := said.values, list):  # also with a handler's own status
             body = json.dumps(values[0].get("customizedMetadata")).encode()
-        return Answer(Response(said.status, said.reason, {}, body), known.version)
+        headers = {"content-type": said.headers.get("content-type", "")}
+        return Answer(Response(said.status, said.reason, headers, body), known.version)
 
     async def _change(
         self,

@@ -50,12 +50,15 @@ class Front:
 def front(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[Front]:
-    root, port = tmp_path_factory.mktemp("canary"), free_ports(2)
+    root = tmp_path_factory.mktemp("canary")
     if request.param == "torchserve":
         server = serve(root, "--secure")
+        port = free_ports(2)
         server.kit("gateway", "--port", port, "--background")
     else:
+        port = free_ports(2)
         server = Server(Kit(root), port)
+        server.kit.write("config.properties", "enable_model_api=true\n")
         make(server.kit, "1.0").rename(root / "model_store/echo.mar")
         server.kit("gateway", "echo", "--port", port, "--background")
     yield Front(server, port)

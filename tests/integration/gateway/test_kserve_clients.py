@@ -50,7 +50,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 def said(python: Path, client: str, port: int) -> dict[str, Any]:
     script = CLIENTS / f"ask_with_{client}.py"
     addresses = [f"127.0.0.1:{port}", f"127.0.0.1:{port + 1}"]
-    command = [python, script, *addresses, ROOT / "samples/seven.png"]
+    command = [str(python), str(script), *addresses, str(ROOT / "samples/seven.png")]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 0, result.stderr
     values: dict[str, Any] = json.loads(result.stdout)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from marsmith.gateway.kserve.models import signature_of
-from marsmith.gateway.kserve.rows import Form
+from marsmith.gateway.kserve.rows import Signature
 from tests.unit.gateway.kserve.archives import archive
 from tests.unit.gateway.kserve.asking import Answering, ask
 
@@ -17,66 +18,50 @@ PNG, JPG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 JSON = "application/json"
 
 
-def told(specs: Any) -> Any:
-    return specs and [(one["name"], one["datatype"], one["shape"]) for one in specs]
-
-
-IMAGE = [("image", "BYTES", [-1])]
+IMAGE, ANY = ("image", "BYTES", [-1]), ("input", "BYTES", [-1])
+OUTPUT, TYPE = ("output", "BYTES", [-1]), ("content_type", "BYTES", [-1])
 LABEL = [("label", "BYTES", [-1]), ("scores", "FP64", [-1, -1])]
 ANSWER = b'{"label": "7", "scores": [0.5, 1]}'
+OURS = {"pictures": True, "tensors": True}
+CHARSET = f"{JSON}; charset=utf-8"
 
 
 @pytest.mark.parametrize(
-    ("given", "form", "inputs", "outputs"),
+    ("given", "inputs", "outputs", "how"),
     [
-        ({"request": None}, Form(), None, None),
-        ({"request": None, "ours": True}, Form(pictures=True, tensors=True), IMAGE, None),
-        (
-            {"request": b"YQ==", "response": ANSWER, "ours": True},
-            Form(pictures=True, tensors=True),
-            IMAGE,
-            LABEL,
-        ),
-        (
-            {"request": JPG, "response": JPG, "ours": True},
-            Form(pictures=True, tensors=True),
-            IMAGE,
-            [("image", "BYTES", [-1]), ("content_type", "BYTES", [-1])],
-        ),
-        ({"request": PNG, "response": ANSWER}, Form(pictures=True), IMAGE, LABEL),
-        (
-            {"request": PNG, "response": PNG},
-            Form(pictures=True),
-            IMAGE,
-            [("output", "BYTES", [-1])],
-        ),
+        ({"request": None}, [ANY], [OUTPUT], {}),
+        ({"request": None, "ours": True}, [IMAGE], [OUTPUT], OURS),
+        ({"request": b"YQ==", "response": ANSWER, "ours": True}, [IMAGE], LABEL, OURS),
+        ({"request": JPG, "response": JPG, "ours": True}, [IMAGE], [IMAGE, TYPE], OURS),
+        ({"request": PNG, "response": ANSWER}, [IMAGE], LABEL, {"pictures": True}),
+        ({"request": PNG, "response": PNG}, [IMAGE], [OUTPUT], {"pictures": True}),
         (
             {"request": b"a,b", "response": b"1.5", "content_type": "text/csv"},
-            Form(content_type="text/csv"),
-            None,
+            [ANY],
             [("output", "FP64", [-1])],
+            {"content_type": "text/csv"},
         ),
         (
             {"request": b'{"a": [1, 2], "b": "x"}', "response": b"[1]", "content_type": JSON},
-            Form(keys=frozenset("ab")),
             [("a", "INT64", [-1, -1]), ("b", "BYTES", [-1])],
             [("output", "INT64", [-1, -1])],
+            {"keyed": True},
         ),
         (
-            {"request": b"[[1.5]]", "response": b"2", "content_type": f"{JSON}; charset=utf-8"},
-            Form(content_type=JSON),
-            None,
+            {"request": b"[[1.5]]", "response": b"2", "content_type": CHARSET},
+            [ANY],
             [("output", "INT64", [-1])],
+            {"content_type": CHARSET},
         ),
     ],
 )
 def test_the_sample_tells_inputs_and_outputs(
-    tmp_path: Path, given: Any, form: Form, inputs: Any, outputs: Any
+    tmp_path: Path, given: Any, inputs: Any, outputs: Any, how: Any
 ) -> None:
     signature = signature_of(archive(tmp_path, **given))
-    assert signature.form == form
-    assert told(signature.inputs) == inputs
-    assert told(signature.outputs) == outputs
+    assert [tuple(one.values()) for one in signature.inputs] == inputs
+    assert [tuple(one.values()) for one in signature.outputs] == outputs
+    assert replace(signature, inputs=(), outputs=()) == Signature((), (), **how)
 
 
 def test_what_metadata_say_can_be_sent(tmp_path: Path) -> None:

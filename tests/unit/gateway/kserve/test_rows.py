@@ -12,8 +12,8 @@ from marsmith_handlers.image_request import read_request
 from PIL import Image
 
 from marsmith.answers.messages import Response
-from marsmith.gateway.kserve.rows import Form, outputs_of, requests_of
-from marsmith.gateway.kserve.tensors import Tensor, tensor_of, to_json
+from marsmith.gateway.kserve.rows import Signature, outputs_of, requests_of
+from marsmith.gateway.kserve.tensors import Tensor, json_of, tensor_of
 from marsmith.gateway.refusals import GatewayError
 from marsmith.torchserve.front_end import parameters_of
 from tests.codes import coded
@@ -31,20 +31,21 @@ def answer(body: Any, content_type: str = "") -> Response:
 
 def columns(*bodies: Any) -> dict[str, Any]:
     found = outputs_of([answer(body) for body in bodies])
-    return {one.name: (one.datatype, list(one.shape), to_json(one)["data"]) for one in found}
+    return {one.name: (one.datatype, list(one.shape), json_of(one)["data"]) for one in found}
 
 
 @pytest.mark.parametrize(
     ("parameters", "form", "body", "content_type"),
     [
-        ({}, Form(), b"YQ==", ""),
-        ({}, Form(content_type="text/csv"), b"YQ==", "text/csv"),
-        ({"content_type": "base64"}, Form(), b"a", ""),
-        ({"content_type": "text/plain"}, Form(content_type="text/csv"), b"YQ==", "text/plain"),
+        ({}, Signature(), b"YQ==", ""),
+        ({}, Signature(content_type="text/csv"), b"YQ==", "text/csv"),
+        ({"content_type": "base64"}, Signature(), b"a", ""),
+        ({"content_type": "str"}, Signature(), b"YQ==", ""),
+        ({"content_type": "text/plain"}, Signature(content_type="text/csv"), b"YQ==", "text/plain"),
     ],
 )
 def test_an_element_of_bytes_is_a_body(
-    parameters: dict[str, str], form: Form, body: bytes, content_type: str
+    parameters: dict[str, str], form: Signature, body: bytes, content_type: str
 ) -> None:
     for shaped in (["YQ==", "YQ=="], [["YQ=="], ["YQ=="]]):
         requests = requests_of([tensor("BYTES", shaped, **parameters)], form)
@@ -54,7 +55,7 @@ def test_an_element_of_bytes_is_a_body(
 @pytest.mark.parametrize("channels", [1, 3])
 def test_pixels_are_pictures_without_loss(channels: int) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (2, 4, 5, channels))
-    requests = requests_of([tensor("UINT8", pixels.tolist())], Form(pictures=True))
+    requests = requests_of([tensor("UINT8", pixels.tolist())], Signature(pictures=True))
     for request, expected in zip(requests, pixels, strict=True):
         read = np.asarray(Image.open(io.BytesIO(request.body)))
         assert np.array_equal(read.reshape(expected.shape), expected)
@@ -62,31 +63,29 @@ def test_pixels_are_pictures_without_loss(channels: int) -> None:
 
 def test_floats_are_tensors_for_our_handlers_and_lists_for_others() -> None:
     values = tensor("FP32", [[[[0.5, 0.25]]], [[[1.0, 0.0]]]])
-    requests = requests_of([values], Form(pictures=True, tensors=True))
+    requests = requests_of([values], Signature(pictures=True, tensors=True))
     for request, expected in zip(requests, ([[[0.5, 0.25]]], [[[1.0, 0.0]]]), strict=True):
         fields = {one.name: one.value for one in parameters_of(request)}
         (read,) = read_request(fields).items
         assert isinstance(read, np.ndarray)
         assert read.tolist() == expected
-    first, _ = requests_of([values], Form())
-    assert (first.body, first.content_type) == (b"[[[0.5, 0.25]]]", "application/json")
+    first, _ = requests_of([values], Signature())
+    assert (first.body, first.content_type) == (b"[[[0.5,0.25]]]", "application/json")
 
 
 def test_several_inputs_are_an_object_by_their_names() -> None:
     inputs = [tensor("INT64", [[1, 2], [3, 4]], "a"), tensor("BYTES", ["p", "q"], "b")]
-    first, second = requests_of(inputs, Form())
+    first, second = requests_of(inputs, Signature())
     assert json.loads(first.body) == {"a": [1, 2], "b": "p"}
     assert json.loads(second.body) == {"a": [3, 4], "b": "q"}
 
 
 def test_one_input_is_an_object_where_the_model_takes_one() -> None:
-    keyed = Form(keys=frozenset({"a"}))
-    (request,) = requests_of([tensor("FP64", [1.5], "a")], keyed)
-    assert json.loads(request.body) == {"a": 1.5}
-    (request,) = requests_of([tensor("FP64", [1.5], "other")], keyed)
-    assert json.loads(request.body) == 1.5
-    (request,) = requests_of([tensor("BYTES", [["p", "q"]], "a")], keyed)
-    assert json.loads(request.body) == {"a": ["p", "q"]}
+    for one, value in ((tensor("FP64", [1.5]), 1.5), (tensor("BYTES", [["p", "q"]]), ["p", "q"])):
+        (request,) = requests_of([one], Signature(keyed=True))
+        assert json.loads(request.body) == {"x": value}
+        (request,) = requests_of([one], Signature())
+        assert json.loads(request.body) == value
 
 
 @pytest.mark.parametrize(
@@ -94,6 +93,7 @@ def test_one_input_is_an_object_where_the_model_takes_one() -> None:
     [
         [tensor("INT64", [1], "a"), tensor("INT64", [1, 2], "b")],
         [tensor("BYTES", ["é"], content_type="base64")],
+        [tensor("BYTES", ["a"], content_type="text/plain\r\nX-Other: 1")],
         [tensor("BYTES", [b"\xff"], "a"), tensor("BYTES", ["b"], "b")],
         [Tensor("a", "FP32", (1,), np.array([np.nan], "f4"))],
         [Tensor("a", "FP32", (1, 1), np.array([[-np.inf]], "f4"))],
@@ -101,7 +101,7 @@ def test_one_input_is_an_object_where_the_model_takes_one() -> None:
 )
 def test_rows_that_cannot_be_sent_are_refused(inputs: list[Tensor]) -> None:
     with pytest.raises(GatewayError, check=coded("malformed-request")):
-        requests_of(inputs, Form())
+        requests_of(inputs, Signature())
 
 
 def test_keys_of_answers_are_outputs() -> None:
@@ -111,7 +111,7 @@ def test_keys_of_answers_are_outputs() -> None:
         "b": ("BYTES", [2], ["é", "é"]),
         "c": ("BOOL", [2], [True, True]),
         "d": ("FP64", [2, 1, 2], [1.0, 2.5, 1.0, 2.5]),
-        "e": ("BYTES", [2], ['{"f": 1}', '{"f": 1}']),
+        "e": ("BYTES", [2], ['{"f":1}', '{"f":1}']),
         "g": ("BYTES", [2], ["null", "null"]),
         "h": ("BYTES", [2], [str(1 << 63)] * 2),
     }
@@ -121,10 +121,10 @@ def test_keys_of_answers_are_outputs() -> None:
     ("bodies", "output"),
     [
         (([0.5, 1], [2, 3.5]), ("FP64", [2, 2], [0.5, 1.0, 2.0, 3.5])),
-        (([1], [2, 3]), ("BYTES", [2], ["[1]", "[2, 3]"])),
+        (([1], [2, 3]), ("BYTES", [2], ["[1]", "[2,3]"])),
         (([], []), ("BYTES", [2], ["[]", "[]"])),
         ((True, 1), ("BYTES", [2], ["true", "1"])),
-        (({"a": 1}, {"b": 1}), ("BYTES", [2], ['{"a": 1}', '{"b": 1}'])),
+        (({"a": 1}, {"b": 1}), ("BYTES", [2], ['{"a":1}', '{"b":1}'])),
         (({}, {}), ("BYTES", [2], ["{}", "{}"])),
         ((b"NaN",), ("BYTES", [1], ["NaN"])),
         ((b"\xff", b"a"), ("BYTES", [2], ["/w==", "YQ=="])),

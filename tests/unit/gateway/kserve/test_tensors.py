@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from marsmith.gateway.kserve.tensors import DTYPES, Tensor, tensor_of, to_bytes, to_json
+from marsmith.gateway.kserve.tensors import DTYPES, Tensor, json_of, tensor_of, to_bytes
 from marsmith.gateway.refusals import GatewayError
 from tests.codes import coded
 
@@ -23,7 +23,7 @@ def test_numbers_come_back_from_their_bytes_and_from_json(datatype: str) -> None
     assert (first.values.shape, first.values.dtype) == ((2, 2), DTYPES[datatype])
     for again in (
         made(datatype, [2, 2], to_bytes(first)),
-        made(datatype, [2, 2], to_json(first)["data"]),
+        made(datatype, [2, 2], json_of(first)["data"]),
     ):
         assert np.array_equal(again.values, first.values)
 
@@ -35,8 +35,8 @@ def test_numbers_are_little_endian_and_elements_have_their_length() -> None:
 
 
 def test_bytes_that_are_no_text_are_base64_in_json() -> None:
-    assert to_json(made("BYTES", [1], ["é"])) == {"data": ["é"]}
-    said = to_json(made("BYTES", [1], b"\1\0\0\0\xff"))
+    assert json_of(made("BYTES", [1], ["é"])) == {"data": ["é"]}
+    said = json_of(made("BYTES", [1], b"\1\0\0\0\xff"))
     assert said == {"parameters": {"content_type": "base64"}, "data": ["/w=="]}
 
 

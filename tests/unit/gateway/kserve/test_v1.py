@@ -49,7 +49,7 @@ def test_an_instance_is_a_request(instance: Any, body: bytes, content_type: str)
 
 def test_answers_come_in_order_as_json_text_or_base64() -> None:
     def answer(call: Call) -> Response:
-        number = json.loads(call.request.body)
+        number: int = json.loads(call.request.body)
         kinds = [
             Response(200, "", {}, b'{"a": 1}'),
             Response(200, "", {"content-type": "text/plain; charset=utf-8"}, b"7"),

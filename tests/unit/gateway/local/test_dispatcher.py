@@ -196,3 +196,22 @@ def test_a_retired_worker_ends_after_its_batch() -> None:
             assert not bench.dispatcher.workers
 
     run(test())
+
+
+def test_the_only_worker_has_a_full_batch_ahead_which_its_death_costs_nothing() -> None:
+    async def test() -> None:
+        async with Bench(dying, batch_size=2) as bench:
+            answers = [bench.submit(one) for one in (b"1", b"bad", b"2", b"3", b"4")]
+            await asyncio.sleep(0)
+            assert len(bench.dispatcher.queue) == 1  # the batch ahead is with the worker
+            while bench.dispatcher.workers:
+                await asyncio.sleep(0.001)
+            assert len(bench.dispatcher.queue) == 5
+            await bench.add(dying)
+            while bench.dispatcher.workers:
+                await asyncio.sleep(0.001)
+            await bench.add(echo)
+            assert await told(answers) == [b"1", "worker-died", b"2", b"3", b"4"]
+            assert bench.batches == [[b"1", b"bad"], [b"1"], [b"bad"], [b"2", b"3"], [b"4"]]
+
+    run(test())

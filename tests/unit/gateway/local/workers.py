@@ -98,19 +98,20 @@ class Bench:
     ) -> None:
         while data := await reader.read(1 << 16):
             message = io.BytesIO(data)  # small messages of tests come whole
-            if message.read(1) == LOAD:
-                writer.write(loaded(200, "loaded"))
-                continue
-            batch = read_batch(message.read)
-            self.batches.append([bytes(one.values["body"]) for one in batch])
             try:
-                answer = act(batch)
+                while kind := message.read(1):
+                    answer = loaded(200, "loaded") if kind == LOAD else self._answer(message, act)
+                    writer.write(answer or b"")
+                    message = message if kind != LOAD else io.BytesIO()
             except EndedError:
                 break
-            if answer:
-                writer.write(answer)
         writer.close()
         await writer.wait_closed()
+
+    def _answer(self, message: io.BytesIO, act: Act) -> bytes | None:
+        batch = read_batch(message.read)
+        self.batches.append([bytes(one.values["body"]) for one in batch])
+        return act(batch)
 
     def submit(self, body: bytes, headers: dict[str, str] | None = None) -> asyncio.Future[Answer]:
         request = Request(body, "", headers or {})
