@@ -10,8 +10,7 @@ import click
 
 from marsmith.building.building import stale_warning
 from marsmith.cli.completion import complete_archives
-from marsmith.cli.gateway_access import access_options
-from marsmith.cli.gateway_keys import key
+from marsmith.cli.gateway_keys import access_options, key
 from marsmith.cli.options import Number
 from marsmith.cli.output import examples, print_findings
 from marsmith.cli.progress import working
