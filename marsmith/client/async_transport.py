@@ -8,10 +8,10 @@ waiting, with `Exchange.fail`.
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 import time
 from collections.abc import AsyncIterator
+from typing import cast
 
 from marsmith.answers.messages import Response
 from marsmith.client.http1 import LostError, NotConnectedError, NotHttpError, Place, ResponseReader
@@ -48,6 +48,7 @@ class Exchange:
         self._failure = self._failure or error
         if not self.begun.done():
             self.begun.set_exception(error)
+            self.begun.exception()  # nobody may wait yet, or any more
         self._more.set()
 
     async def more(self) -> bytes:
@@ -96,10 +97,7 @@ class _Connection(asyncio.Protocol):
     # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "writelines")  # noqa: S101
-        self.transport = transport  # type: ignore[assignment]
-        if (own := transport.get_extra_info("socket")) is not None:
-            own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.transport = cast(asyncio.Transport, transport)  # asyncio and uvloop set TCP_NODELAY
 
     def data_received(self, data: bytes) -> None:
         exchange = self._exchange

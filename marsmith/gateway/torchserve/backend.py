@@ -54,7 +54,7 @@ class TorchServeBackend:
         self._servers = Servers(lambda: targets(self._settings), self._looked)
         await self._servers.refresh()
         self._watching = [asyncio.ensure_future(one.watch()) for one in self._servers.all]
-        if not self._servers.up:
+        if not any(one.models for one in self._servers.up):
             raise server_away(self._servers.all[0].reason)
 
     async def stop(self) -> None:
@@ -71,7 +71,7 @@ class TorchServeBackend:
 
     async def predict(self, call: Call) -> Answer:
         """Answer a request."""
-        if "Describe" in call.request.headers or "describe" in call.request.headers:
+        if "describe" in call.request.headers:  # of a face; those of callers are capitalized
             return await self._described_by_handler(call)
         return await Prediction(call, self._servers, self._batches).answer()
 

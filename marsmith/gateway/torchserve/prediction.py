@@ -26,7 +26,7 @@ from marsmith.gateway.torchserve.outcomes import (
     server_away,
 )
 from marsmith.gateway.torchserve.servers import Servers
-from marsmith.gateway.torchserve.upstream import Upstream
+from marsmith.gateway.torchserve.upstream import AWAY, Upstream
 
 _PAUSE = 0.2  # seconds between two tries while workers start
 
@@ -40,17 +40,21 @@ class Prediction:
         self._batches = batches
         self._deaths = 0
         self._alone = False
+        self._until: float | None = None  # a TorchServe that went away is waited for
 
     async def answer(self) -> Answer:
         """Return the handler's answer. Raises GatewayError if there is none."""
         while True:
-            server = await self._servers.pick(self._call.deadline)
+            if self._until is None:
+                self._until = min(time.monotonic() + AWAY, self._call.deadline)
+            server = await self._servers.pick(self._until)
             try:
                 arrived = await self._asked(server)
             except NotConnectedError as error:
                 server.is_away(str(error))
                 continue
             except LostError as error:
+                self._until = None
                 self._died(connection_lost(), error)
                 continue
             except NotHttpError as error:
@@ -60,6 +64,7 @@ class Prediction:
                     code="not-torchserve",
                     status=502,
                 ) from error
+            self._until = None
             outcome = outcome_of(arrived.response)
             if outcome is Outcome.ANSWER:
                 return self._answer(arrived)

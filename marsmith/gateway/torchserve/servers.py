@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 
 from marsmith.client import Model
@@ -13,7 +12,7 @@ from marsmith.gateway.backend import Call
 from marsmith.gateway.refusals import model_unknown, version_unknown
 from marsmith.gateway.torchserve.outcomes import server_away
 from marsmith.gateway.torchserve.targets import Target
-from marsmith.gateway.torchserve.upstream import AWAY, Upstream
+from marsmith.gateway.torchserve.upstream import Upstream
 
 _Key = tuple[str, str]  # a model and its version
 
@@ -38,18 +37,17 @@ class Servers:
         """Those that answer."""
         return [one for one in self.all if one.up]
 
-    async def pick(self, deadline: float) -> Upstream:
-        """Return the one with the fewest open requests, in turns; wait for one that is away.
+    async def pick(self, until: float) -> Upstream:
+        """Return the one with the fewest open requests, in turns.
 
-        Raises GatewayError if none comes back soon.
+        If all are away, it waits for one. Raises GatewayError if none is back by `until`.
         """
-        end = min(deadline, time.monotonic() + AWAY)
         while not (up := self.up):
-            if (left := end - time.monotonic()) <= 0:
-                raise server_away(self.all[0].reason)
             self._back.clear()
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._back.wait(), left)
+            try:
+                await asyncio.wait_for(self._back.wait(), until - time.monotonic())
+            except asyncio.TimeoutError as error:
+                raise server_away(self.all[0].reason) from error
         self._turn += 1
         start = self._turn % len(up)
         return min((*up[start:], *up[:start]), key=lambda one: one.open_requests)

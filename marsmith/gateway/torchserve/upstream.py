@@ -15,7 +15,7 @@ from marsmith.client.http1 import LostError, place_of, request_head
 from marsmith.client.tokens import TokenSource, bearer, token_source
 from marsmith.client.trust import trusting
 from marsmith.client.workers_up import WorkersUp
-from marsmith.core.errors import ClientError, UnreachableError
+from marsmith.core.errors import ClientError, RefusedError, UnreachableError
 from marsmith.gateway.backend import Call
 from marsmith.gateway.torchserve.outcomes import Outcome, outcome_of, sent_headers
 from marsmith.gateway.torchserve.targets import Target
@@ -101,6 +101,8 @@ class Upstream:
         except UnreachableError as error:
             self.is_away(error.message)
             return False
+        except RefusedError as error:  # it answers
+            self.reason = error.message
         except ClientError as error:
             self.reason = error.message
             return False
