@@ -105,7 +105,7 @@ def test_commands_that_look_show_a_gateway_as_a_torchserve(server: Gateway) -> N
     with server.client() as client:
         assert client.predict("echo", b"seen").ok
         (model,) = [one for one in client.models() if one.default]
-    (state,) = kit.json("status", *port)
+    (state,) = kit.json("status")
     assert (state["state"], state["models"]) == ("ready", ["echo"])
     (listed,) = [one for one in kit.json("models", *port) if one["default"]]
     assert listed["version"] == model.version
