@@ -33,7 +33,14 @@ def photos(tmp_path: Path) -> Path:
 
 
 def train(photos: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, SCRIPTS / "rotation.py", "--images", photos, "--out", out]
+    command: list[str | Path] = [
+        sys.executable,
+        SCRIPTS / "rotation.py",
+        "--images",
+        photos,
+        "--out",
+        out,
+    ]
     command += ["--steps", "3", "--threads", "1", *more]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
