@@ -99,7 +99,11 @@ class Starter:
         try:
             await asyncio.wait_for(self._load(worker, address), self._timeout)
         except (ConnectionError, asyncio.TimeoutError) as error:
-            raise self._not_loaded(await self._cause(worker, error)) from None
+            cause = await self._cause(worker, error)
+            # As TorchServe's worker says it: that is what the log is searched for.
+            words = f"Backend worker process died: {cause.message}"
+            self._shop.log.write(f"{self._thread(number)}-stdout", [words])
+            raise self._not_loaded(cause) from None
         finally:
             address.unlink(missing_ok=True)
             if not worker.is_loaded:
@@ -156,12 +160,14 @@ class Starter:
     def _worker(
         self, number: int, process: Lifeline | Child, stdout: int, stderr: int
     ) -> LocalWorker:
-        thread = f"W-{number}-{self.archive.name}_{self.archive.manifest.model_version}"
         outputs = [
-            WorkerOutput(pipe, f"{thread}-{name}", self._shop.log)
+            WorkerOutput(pipe, f"{self._thread(number)}-{name}", self._shop.log)
             for pipe, name in ((stdout, "stdout"), (stderr, "stderr"))
         ]
         return LocalWorker(number, process, outputs, self.serving.response_timeout)
+
+    def _thread(self, number: int) -> str:
+        return f"W-{number}-{self.archive.name}_{self.archive.manifest.model_version}"
 
     async def _load(self, worker: LocalWorker, address: Path) -> None:
         connection = await _connected(address, worker.process.ended)
