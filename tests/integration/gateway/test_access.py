@@ -40,7 +40,16 @@ class Gateway:
         """Return the status that curl gets; headers go over its standard input."""
         certificate = self.kit.root / ".marsmith" / "tls" / "development.pem"
         url = f"https://127.0.0.1:{self.port}{path}"
-        command = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", certificate]
+        command: list[str | Path] = [
+            "curl",
+            "-s",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code}",
+            "--cacert",
+            certificate,
+        ]
         result = subprocess.run(
             [*command, "-H", "@-", *words, url],
             input="\n".join(headers),
@@ -49,7 +58,7 @@ class Gateway:
             timeout=30,
             check=False,
         )
-        return result.stdout
+        return str(result.stdout)
 
 
 @pytest.fixture(scope="module")

@@ -69,17 +69,17 @@ class Hosts:
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
     kit = copy_project(tmp_path_factory.mktemp("hosts"), only_digits=False)
-    first, ports, own, front = (free_ports(5), free_ports(5), free_ports(2), free_ports(2))
+    first = free_ports(14)
+    ports, own, front = first + 5, first + 10, first + 12
     configure(kit.root / "config.properties", ports)
     kit("build")
     kit("export", "digits", "--format", "onnx")
-    files = [f"model_store/{name}.mar" for name in ARCHIVES]
     started = [first, own, front]
     try:
-        kit("serve", *files, "--background", "--port", first)
+        kit("serve", *ARCHIVES, "--background", "--port", first)
         kit(
             "gateway",
-            *files,
+            *ARCHIVES,
             "--backend",
             "local",
             "--torchserve-ports",
