@@ -84,16 +84,6 @@ def connection_lost() -> GatewayError:
     )
 
 
-def handler_failed(model: str) -> GatewayError:
-    """A handler raised an exception, also when the request was alone in its batch."""
-    return GatewayError(
-        f"the handler of {model} failed on this request",
-        f"see why: marsmith logs {model}",
-        code="handler-failed",
-        status=503,
-    )
-
-
 def nobody_up(model: str, reason: str) -> GatewayError:
     """No worker is up; `reason` names the version."""
     hint = f"see why: marsmith logs {model}"

@@ -20,7 +20,6 @@ from marsmith.gateway.torchserve.outcomes import (
     Outcome,
     answered_headers,
     connection_lost,
-    handler_failed,
     nobody_up,
     outcome_of,
     server_away,
@@ -66,7 +65,7 @@ class Prediction:
                 ) from error
             self._until = None
             outcome = outcome_of(arrived.response)
-            if outcome is Outcome.ANSWER:
+            if outcome is Outcome.ANSWER or self._failed_alone(outcome):
                 return self._answer(arrived)
             await self._again(outcome, server)
 
@@ -92,8 +91,6 @@ class Prediction:
         if outcome is Outcome.WORKER_DIED:
             self._died(refusals.worker_died(model, version))
         elif outcome is Outcome.BATCH_FAILED:
-            if self._alone or self._servers.batch_size(call) == 1:
-                raise handler_failed(model)
             self._alone = True
         elif outcome is Outcome.TOKEN_REFUSED:
             raise server_away("it refuses the gateway's token")
@@ -104,6 +101,11 @@ class Prediction:
             if time.monotonic() > min(server.grace_until, call.deadline):
                 raise nobody_up(model, reason)
             await asyncio.sleep(_PAUSE)
+
+    def _failed_alone(self, outcome: Outcome) -> bool:
+        """Say whether a request made its handler raise, and not one that shared its batch."""
+        alone = self._alone or self._servers.batch_size(self._call) == 1
+        return outcome is Outcome.BATCH_FAILED and alone
 
     def _died(self, error: ClientError, cause: Exception | None = None) -> None:
         self._deaths += 1

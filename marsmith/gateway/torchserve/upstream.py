@@ -124,12 +124,12 @@ class Upstream:
         """Send a request once. Raises what AsyncTransport.send does, and GatewayError."""
         if self._token is None and self.target.key_file is not None:
             self._token = await asyncio.to_thread(self._tokens.token, "inference")
-        for _ in range(_TRIES):
+        for left in range(_TRIES, 0, -1):
             sent = self._token
             arrived = await self._once(call)
             if outcome_of(arrived.response) is not Outcome.TOKEN_REFUSED:
                 break
-            if sent == self._token:  # else another request has read the new one
+            if sent == self._token and left > 1:  # else another request has read the new one
                 renewed = await asyncio.to_thread(self._tokens.renewed, "inference", sent)
                 self._token = renewed or self._token
         return arrived

@@ -111,7 +111,8 @@ class Models:
         return self.healthy
 
     async def events(self) -> AsyncIterator[Event]:
-        for event in ():
+        nothing: tuple[Event, ...] = ()
+        for event in nothing:
             yield event
 
     def archive(self, model: str, version: str | None = None) -> Archive | None:  # noqa: ARG002

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +11,7 @@ import pytest
 
 from marsmith.answers.messages import Request, Response
 from marsmith.deploy.canary_routes import REPORTS, ROUTES_FILE, Report, Route, format_routes, summed
+from marsmith.gateway import canary
 from marsmith.gateway.backend import Answer, Backend, Call
 from marsmith.gateway.canary import with_canaries
 from marsmith.gateway.refusals import worker_died
@@ -40,6 +40,11 @@ class Two:
         return Answer(self.answering(call), call.version)
 
 
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(canary, "_LOOK", 0.01)
+
+
 def answers(status: int, body: bytes = b"0.91") -> Answering:
     return lambda _: Response(status, "", {}, body)
 
@@ -63,7 +68,7 @@ def trial(
         for number, version in enumerate(versions):
             call = Call(model, Request(b"x"), str(number), version)
             said.append((await backend.predict(call)).response.body)
-        await asyncio.sleep(0.4)  # until the next report
+        await asyncio.sleep(0.1)  # until the next report
         await backend.stop()
         return said
 
@@ -129,8 +134,6 @@ def test_a_canary_that_is_over_gets_nothing(tmp_path: Path) -> None:
         await backend.predict(Call("digits", Request(b"x"), "1"))
         await backend.stop()
 
-    (tmp_path / ROUTES_FILE).write_text(
-        json.dumps({"digits": {"version": "2.0", "share": 1, "until": 0}})
-    )
+    (tmp_path / ROUTES_FILE).write_bytes(format_routes({"digits": Route("2.0", 1.0, until=0)}))
     asyncio.run(run())
     assert two.asked == [None]

@@ -141,7 +141,7 @@ def test_ping(health: str, status: int) -> None:
 
 def test_secrets_of_callers_do_not_reach_handlers() -> None:
     backend = Models()
-    asked(backend, "POST", "/predictions/echo", **{"authorization": "Bearer x", "x-own": "1"})
+    asked(backend, "POST", "/predictions/echo", b"", **{"authorization": "Bearer x", "x-own": "1"})
     assert dict(backend.calls[0].request.headers) == {"X-Own": "1"}
 
 
