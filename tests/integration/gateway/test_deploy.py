@@ -15,7 +15,6 @@ from tests.integration.asking import Asking
 from tests.integration.kit import Kit, leftovers, wait_for
 from tests.integration.test_deploy import BROKEN, Server, make
 
-
 SAYS = "print('ready to echo')"
 
 
