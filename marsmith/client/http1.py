@@ -170,12 +170,3 @@ class ResponseReader:
         if self.complete:
             self.reusable = False  # nobody asked for a second one
         self.complete = self.complete or self.status >= 200
-
-
-def is_address(url: str) -> bool:
-    """Whether it is the address of an HTTP server."""
-    try:
-        place_of(url)
-    except ValueError:
-        return False
-    return True

@@ -16,7 +16,6 @@ from marsmith.client.http1 import (
     LostError,
     NotConnectedError,
     NotHttpError,
-    is_address,
     place_of,
     request_head,
 )
@@ -202,7 +201,7 @@ def server_url(url: str, what: str) -> str:
                 "remove it, and pass a token",
                 code="bad-address",
             )
-    if is_address(url):
+        place_of(url)
         return url.rstrip("/")
     raise ClientError(
         f"{url!r} is not an {what}", "write it as http://127.0.0.1:8080", code="bad-address"

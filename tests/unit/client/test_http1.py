@@ -12,7 +12,6 @@ from marsmith.client.http1 import (
     LostError,
     NotHttpError,
     ResponseReader,
-    is_address,
     place_of,
     request_head,
 )
@@ -152,4 +151,8 @@ def test_what_http_cannot_say_is_not_sent(path: str, headers: dict[str, str]) ->
     ],
 )
 def test_addresses(url: str, known: bool) -> None:
-    assert is_address(url) == known
+    if known:
+        assert place_of(url).host
+        return
+    with pytest.raises(ValueError):
+        place_of(url)
