@@ -6,7 +6,8 @@ Each method takes a message and gRPC's context. "" and 0 stand for what is not s
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from operator import itemgetter
 from typing import Any
 
 import grpc
@@ -17,9 +18,10 @@ from marsmith.client.protos import inference_pb2, management_pb2
 from marsmith.core.errors import MarsmithError
 from marsmith.gateway.backend import Backend, Call
 from marsmith.gateway.torchserve_api.errors import Refused, refused
-from marsmith.gateway.torchserve_api.managing import Managing, Outcome
+from marsmith.gateway.torchserve_api.managing import Managing
 from marsmith.gateway.torchserve_api.messages import Parameters, json_text
 
+INTERNAL = grpc.StatusCode.INTERNAL
 _CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     401: grpc.StatusCode.UNAUTHENTICATED,
@@ -77,7 +79,7 @@ class InferenceService:
                 async for part in self._parts(asked, context, {_SEQUENCE: sequence}):
                     yield inference_pb2.PredictionResponse(prediction=part, sequenceId=sequence)
             except Refused as error:
-                code = grpc.StatusCode.INTERNAL if error.status in _UNASKED else _code(error)
+                code = INTERNAL if error.status in _UNASKED else _code(error)
                 status = inference_pb2.Status(code=code.value[0], message=error.message)
                 yield inference_pb2.PredictionResponse(status=status, sequenceId=sequence)
 
@@ -110,23 +112,15 @@ class ManagementService:
         """Describe a version, all versions, or what a handler says of itself."""
         name, version = asked.model_name, asked.model_version or None
         if version == "all" or not asked.customized:
-            return await _answered(self._described(name, version), context)
+            return await _answered(self._managing.describe(name, version), context, json_text)
         call = Call(name, Request(b"", "", {"describe": "True"}), str(uuid.uuid4()), version)
-        return await _answered(self._customized(call), context, grpc.StatusCode.INTERNAL)
-
-    async def _described(self, name: str, version: str | None) -> Outcome:
-        return 200, json_text(await self._managing.describe(name, version))
-
-    async def _customized(self, call: Call) -> Outcome:
-        values, _ = await self._managing.customized(call)
-        return 200, json_text(values)
+        told = self._managing.customized(call)
+        return await _answered(told, context, lambda one: json_text(one[0]), INTERNAL)
 
     async def list_models(self, asked: Any, context: Any) -> Any:
         """List a page of models."""
-        return await _answered(self._listed(asked.limit, asked.next_page_token), context)
-
-    async def _listed(self, limit: int, token: int) -> Outcome:
-        return 200, json_text(await self._managing.models(limit, token))
+        page = self._managing.models(asked.limit, asked.next_page_token)
+        return await _answered(page, context, json_text)
 
     async def register_model(self, asked: Any, context: Any) -> Any:
         """Register an archive of the model store."""
@@ -156,14 +150,17 @@ class ManagementService:
 
 
 async def _answered(
-    doing: Awaitable[Outcome], context: Any, code: grpc.StatusCode | None = None
+    doing: Awaitable[Any],
+    context: Any,
+    words: Callable[[Any], str] = itemgetter(1),
+    code: grpc.StatusCode | None = None,
 ) -> Any:
-    """Return the words of an outcome; `code` goes before that of a refusal."""
+    """Return what was done, in `words`; `code` goes before that of a refusal."""
     try:
-        _, words = await doing
+        done = await doing
     except Refused as error:
         await _abort(context, error, code)
-    return management_pb2.ManagementResponse(msg=words)
+    return management_pb2.ManagementResponse(msg=words(done))
 
 
 async def _abort(context: Any, error: Refused, code: grpc.StatusCode | None = None) -> None:
@@ -176,12 +173,12 @@ async def _abort_unasked(context: Any, error: Refused) -> None:
     if error.status not in _UNASKED:
         await _abort(context, error)
     if name := _UNASKED[error.status]:
-        await context.abort(grpc.StatusCode.INTERNAL, f"{error.message}\n{name}")
-    await _abort(context, error, grpc.StatusCode.INTERNAL)
+        await context.abort(INTERNAL, f"{error.message}\n{name}")
+    await _abort(context, error, INTERNAL)
 
 
 def _code(error: Refused) -> grpc.StatusCode:
-    others = grpc.StatusCode.FAILED_PRECONDITION if error.status < 500 else grpc.StatusCode.INTERNAL
+    others = grpc.StatusCode.FAILED_PRECONDITION if error.status < 500 else INTERNAL
     return _CODES.get(error.status, others)
 
 
