@@ -1,7 +1,8 @@
-"""Which way up a picture is: EfficientNet-Lite0 with four classes, 0, 90, 180 and 270 degrees."""
+"""Which way up a picture is: EfficientNet-Lite0 and a small head that reads its late stages."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -15,6 +16,8 @@ _STAGES = (
     (5, 2, 6, 192, 4),
     (3, 1, 6, 320, 1),
 )
+_READ = (10, 14, 15)  # the last blocks of the last three stages
+_FEATURES = 112 + 192 + 320 + 1280
 
 
 class RotationNet(nn.Module):
@@ -35,17 +38,30 @@ class RotationNet(nn.Module):
                 self.blocks.append(_block(channels, width, kernel, steps, factor))
                 channels = width
         self.head = nn.Sequential(*_convolution(channels, 1280, 1), nn.ReLU6())
-        self.dropout = nn.Dropout(0.2)
-        self.classifier = nn.Linear(1280, 4)
+        self.classifier = nn.Sequential(
+            nn.BatchNorm1d(_FEATURES),
+            nn.Dropout(0.2),
+            nn.Linear(_FEATURES, 128),
+            nn.GELU(),
+            nn.Dropout(0.5),
+            nn.Linear(128, 4),
+        )
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the means of the last three stages and of the head, [N, 1904]."""
+        maps = self.stem(images)
+        read = []
+        for index, block in enumerate(self.blocks):
+            changed = block(maps)
+            maps = maps + changed if changed.shape == maps.shape else changed
+            if index in _READ:
+                read.append(maps)
+        read.append(self.head(maps))
+        return torch.cat([functional.adaptive_avg_pool2d(one, 1).flatten(1) for one in read], 1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits of the four turns."""
-        features = self.stem(images)
-        for block in self.blocks:
-            changed = block(features)
-            features = features + changed if changed.shape == features.shape else changed
-        pooled = functional.adaptive_avg_pool2d(self.head(features), 1).flatten(1)
-        logits: Tensor = self.classifier(self.dropout(pooled))
+        logits: Tensor = self.classifier(self.features(images))
         return logits
 
 

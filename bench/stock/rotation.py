@@ -40,6 +40,6 @@ class RotationHandler(VisionHandler):  # type: ignore[misc]
 
     def postprocess(self, data: Tensor) -> list[dict[str, float]]:
         """Name the turn and how sure it is."""
-        confidences, classes = data.div(0.5).softmax(1).max(1)
+        confidences, classes = data.div(1.25).softmax(1).max(1)
         rows = zip(classes.tolist(), confidences.tolist(), strict=True)
         return [{"model_degree": 90 * turn, "confidence": sure} for turn, sure in rows]

@@ -10,8 +10,7 @@ import click
 
 from marsmith.building.building import stale_warning
 from marsmith.cli.completion import complete_archives
-from marsmith.cli.gateway_access import access_options
-from marsmith.cli.gateway_keys import key
+from marsmith.cli.gateway_keys import access_options, key
 from marsmith.cli.options import Number
 from marsmith.cli.output import examples, print_findings
 from marsmith.cli.progress import working
@@ -28,10 +27,13 @@ class DefaultCommand(click.Group):
     """A group whose first command runs when none of them is named."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments, completed."""
+        return super().parse_args(ctx, self.completed(args))
+
+    def completed(self, args: list[str]) -> list[str]:
         """Put the default command in front of arguments that name none."""
-        if not args or (args[0] not in self.commands and args[0] != "--help"):
-            args = ["run", *args]
-        return super().parse_args(ctx, args)
+        named = bool(args) and (args[0] in self.commands or args[0] in ("--help", "-h"))
+        return args if named else ["run", *args]
 
 
 @click.group(

@@ -1,32 +1,56 @@
-"""`marsmith gateway key`: keys that last, for those who may send requests."""
+"""`marsmith gateway key`, and the options of `marsmith gateway` on who is let in."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from marsmith.cli.options import Number, json_option, project_of
-from marsmith.cli.output import echo, examples, print_json
+from marsmith.cli.output import examples, print_json
 from marsmith.gateway.access.exposure import key_file
 from marsmith.gateway.access.key_store import KeyStore
-from marsmith.gateway.access.keys import (
-    Key,
-    Limits,
-    key_values,
-    new_key,
-    parse_lifetime,
-    parse_scope,
-)
+from marsmith.gateway.access.keys import Limits, key_values, new_key, parse_lifetime, parse_scope
 
-keys_option = click.option(
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+_keys_option = click.option(
     "--keys",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
     help="The file of keys, which several gateways may share (default: the project's own).",
 )
+_FLAGS = {
+    "--secure": "Ask for keys on this machine too.",
+    "--tls": "Encrypt; without a certificate, make one in .marsmith/tls.",
+    "--otel": "Send spans over OTLP, as the OTEL_… variables say.",
+}
+# Option → its field in GatewayOptions, what it takes, its help.
+_REPEATED = {
+    "--behind-proxy": (
+        "behind_proxy",
+        "ADDRESS",
+        "A proxy, or a network of them, that encrypts; its X-Forwarded-For is believed.",
+    ),
+    "--allow-host": ("allow_hosts", "NAME", "Answer to this name in the header Host, too."),
+    "--cors-origin": (
+        "cors_origins",
+        "ORIGIN",
+        "Let pages of this site send requests: https://example.org.",
+    ),
+}
+
+
+def access_options(command: _Command) -> _Command:
+    """Add options on who is let in, named as the fields of GatewayOptions."""
+    for name, (field, metavar, text) in _REPEATED.items():
+        command = click.option(name, field, metavar=metavar, multiple=True, help=text)(command)
+    for name, text in _FLAGS.items():
+        command = click.option(name, is_flag=True, help=text)(command)
+    return _keys_option(command)
 
 
 @click.group()
@@ -60,8 +84,7 @@ def key() -> None:
 @click.option(
     "--bytes", "bytes_", metavar="N", type=Number(min=1), help="N bytes of bodies a second."
 )
-@keys_option
-@json_option
+@_keys_option
 @click.pass_context
 def add(
     context: click.Context,
@@ -72,47 +95,36 @@ def add(
     concurrent: int | None,
     bytes_: float | None,
     keys: Path | None,
-    as_json: bool,
 ) -> None:
     """Make a key and print it, once: only its SHA-256 is kept.
 
     Send it as `Authorization: Bearer KEY` or `x-api-key: KEY`.
     """
-    made, token = new_key(
-        name,
-        map(parse_scope, scopes),
-        time.time(),
-        parse_lifetime(expires),
-        Limits(rate, concurrent, bytes_),
-    )
+    limits = Limits(rate, concurrent, bytes_)
+    given = map(parse_scope, scopes)
+    made, token = new_key(name, given, time.time(), parse_lifetime(expires), limits)
     _store(context, keys).add(made)
-    if as_json:
-        print_json(_shown(made) | {"key": token})
-        return
     click.echo(token)
-    click.echo(f"key {made.id} {name}: {_told(made)}. It is shown only now.", err=True)
 
 
 @key.command("list")
-@keys_option
+@_keys_option
 @json_option
 @click.pass_context
 def list_(context: click.Context, keys: Path | None, as_json: bool) -> None:
-    """List the keys: names, scopes, limits, and until when they are good."""
+    """List the keys: id, name, scopes, and until when each is good."""
     found = _store(context, keys).read()
     if as_json:
-        print_json([_shown(one) for one in found])
+        print_json([key_values(one) | {"digest": None} for one in found])
         return
-    width = max((len(one.name) for one in found), default=0)
     for one in found:
-        click.echo(f"{one.name:<{width}}  {one.id}  {_told(one)}")
-    if not found:
-        echo("there are no keys; make one: marsmith gateway key add NAME --scope predict", err=True)
+        scopes = ", ".join(map(str, one.scopes))
+        click.echo(f"{one.id}  {one.name}  {scopes}  {_end(one.expires)}")
 
 
 @key.command()
 @click.argument("name")
-@keys_option
+@_keys_option
 @click.pass_context
 def revoke(context: click.Context, name: str, keys: Path | None) -> None:
     """Revoke the key with this name or id; running gateways refuse it within a second."""
@@ -128,23 +140,8 @@ def _store(context: click.Context, keys: Path | None) -> KeyStore:
     return KeyStore(key_file(project))
 
 
-def _told(one: Key) -> str:
-    limits = one.limits
-    words = [", ".join(map(str, one.scopes)), _until(one)]
-    words += [f"{limits.rate:g} requests/s"] if limits.rate else []
-    words += [f"{limits.concurrent} at once"] if limits.concurrent else []
-    words += [f"{limits.bytes_per_second:g} bytes/s"] if limits.bytes_per_second else []
-    return "; ".join(words)
-
-
-def _until(one: Key) -> str:
-    if one.expires is None:
+def _end(expires: float | None) -> str:
+    if expires is None:
         return "never expires"
-    day = datetime.fromtimestamp(one.expires, timezone.utc)
-    return f"{'expired' if one.expires <= time.time() else 'until'} {day:%Y-%m-%d %H:%M} UTC"
-
-
-def _shown(one: Key) -> dict[str, object]:
-    values = key_values(one)
-    del values["digest"]
-    return values
+    day = datetime.fromtimestamp(expires, timezone.utc)
+    return f"{'expired' if expires <= time.time() else 'until'} {day:%Y-%m-%d %H:%M} UTC"

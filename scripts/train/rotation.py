@@ -13,24 +13,16 @@ import environment
 
 environment.enter()
 
-from functools import partial
-
-import numpy as np
 import torch
+from environment import fail
 from photos import kind_of, parse_options, read_photos, split
-from PIL import Image
 from rotation_card import write_model
+from rotation_head import looks_at, train_head
 from rotation_measure import measure
-from rotation_pictures import normalise, parts_of, turned
 from rotation_start import new_model
-from torch import Tensor, nn
-from torch.nn import functional
-from training import train
 
 HELD_OUT = 0.15  # of each kind of photo
 CALIBRATION = 0.05  # likewise: the temperature is fitted to these
-SIDE = 160  # pixels
-PHOTOS_AT_ONCE = 32
 
 
 def parts(names: list[str], seed: int) -> tuple[list[str], list[str], list[str]]:
@@ -38,36 +30,28 @@ def parts(names: list[str], seed: int) -> tuple[list[str], list[str], list[str]]
     chosen: tuple[list[str], list[str], list[str]] = ([], [], [])
     for kind in sorted(set(map(kind_of, names))):
         of_kind = [name for name in names if kind_of(name) == kind]
-        rest, held_out = split(of_kind, round(HELD_OUT * len(of_kind)), seed)
-        trained, calibrated = split(rest, round(CALIBRATION * len(of_kind)), seed)
+        rest, held_out = split(of_kind, max(1, round(HELD_OUT * len(of_kind))), seed)
+        trained, calibrated = split(rest, max(1, round(CALIBRATION * len(of_kind))), seed)
         for part, more in zip(chosen, (trained, calibrated, held_out), strict=True):
             part.extend(more)
     return chosen
 
 
-def loss_on(
-    photos: list[Image.Image], model: nn.Module, rng: np.random.Generator, _: float
-) -> Tensor:
-    """Return the loss of the answers to some photos, each turned at random."""
-    chosen = rng.choice(len(photos), PHOTOS_AT_ONCE, replace=len(photos) < PHOTOS_AT_ONCE)
-    images = normalise(parts_of([photos[i] for i in chosen], SIDE, rng))
-    turns = rng.integers(4, size=PHOTOS_AT_ONCE)
-    # What was turned by k is set upright by 4 - k more quarter turns.
-    answers = torch.from_numpy(-turns % 4)
-    return functional.cross_entropy(model(turned(images, turns)), answers, label_smoothing=0.05)
-
-
 def main() -> None:
     """Read, split, train, measure, write."""
-    options = parse_options(__doc__.splitlines()[0], "rotation.pth", steps=1500)
+    options = parse_options(__doc__.splitlines()[0], "rotation.pth", steps=400)
     photos = read_photos(options.images, shorter_side=256)
     chosen = parts(list(photos), options.seed)
     print(
         " / ".join(str(len(part)) for part in chosen), "photos: training / calibration / held out"
     )
-    torch.manual_seed(options.seed)
+    if not (chosen[1] and chosen[2]):
+        fail("each kind has fewer than ten photos", "give more, or put them all into one folder")
     trained, calibrated, held_out = [{name: photos[name] for name in part} for part in chosen]
-    model = train(new_model(), partial(loss_on, list(trained.values())), 6e-4, options)
+    torch.manual_seed(options.seed)
+    model = new_model()
+    seen = looks_at(model, list(trained.values()), options)
+    train_head(model, seen, options.steps, options.seed)
     figures = measure(model, trained, calibrated, held_out)
     print(figures.table())
     write_model(options, model, figures)

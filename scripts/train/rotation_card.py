@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 
-from rotation_measure import SIDE, Figures
+from rotation_head import PHOTOS_AT_ONCE
+from rotation_measure import Figures
+from rotation_pictures import SIDE
 from rotation_start import PACKAGE
 from torch import nn
 from weights_file import state_of, write_weights
 
 CARD = """# {name}
 
-Weights of `RotationNet` (`model_defs/rotation_net.py`, EfficientNet-Lite0 with four classes,
+Weights of `RotationNet` (`model_defs/rotation_net.py`, EfficientNet-Lite0 and a small head,
 {parameters:,} parameters): by how many degrees a photo must be turned counter-clockwise to be
 upright. Written by `scripts/train/rotation.py` together with the weights; every figure below was
 measured by that run on the weights beside this card.
@@ -20,26 +22,27 @@ measured by that run on the weights beside this card.
 
 The ImageNet weights in the package `{package}` 0.1.0 (Copyright 2020 ML
 Illustrated, Apache License 2.0), which are EfficientNet-Lite0 (Tan and Le, ICML 2019; Copyright
-2020 Google, Apache License 2.0) in PyTorch's form. They were changed: the classifier has four
-classes, and the layers after the fifth block were trained further. The training script reads them
-from the installed package.
+2020 Google, Apache License 2.0) in PyTorch's form. They are as they were, up to the classes of
+ImageNet, which a head of its own replaces: it reads the means of the last three stages and of the
+last layer. The training script reads the weights from the installed package.
 
 ## Data
 
 {data}
 
 None of the photos is part of this repository. Photos of ImageNet's classes were held out from this
-training, but the first weights may have seen some of them, upright.
+training, but the weights that it started from may have seen some of them, upright.
 
 ## Training
 
     scripts/train/rotation.py --images DIR [DIR…] --seed {seed} --steps {steps}
 
-AdamW, one-cycle rate, 32 photos a step, of 160 pixels a side; the weights are a running average.
-The statistics of the normalisations stay those of ImageNet. Each picture is a random part of random
-shape, or the whole with borders of one tone. Some are tilted, mirrored, grey, saved as poor JPEGs,
-mixed with another or covered in part; all change light, contrast and colour, and each is turned at
-random. The split and what each step draws follow from the seed.
+Only the head was trained: AdamW, a rate that falls along a cosine, {at_once} photos a step. The
+network looked at each photo twice, at {side} pixels a side: once at the whole, once at a random
+part of random shape, or the whole with borders of one tone. Some parts are tilted, mirrored, grey
+or saved as poor JPEGs; all change light, contrast and colour. Each look saw all four turns, and the
+loss is of what they answer together: the head learns to choose the upright one of four. The split
+and all looks follow from the seed.
 
 ## Input
 
@@ -61,6 +64,7 @@ held-out photos; {before:.1%} without it).
 ## Limits
 
 - It is right less often on photos of single things (`photos`), many of them close-ups.
+- One look alone (`agreement = false`) is right less often, since the head learned to compare.
 - Close-ups, patterns, and pictures from above may have no upright at all. `confidence` tells: see
   the rows for answers of at least that confidence.
 - Drawings, scanned pages and text were not trained on.
@@ -80,6 +84,7 @@ def write_model(options: argparse.Namespace, model: nn.Module, figures: Figures)
         data=figures.data_table(),
         seed=options.seed,
         steps=options.steps,
+        at_once=PHOTOS_AT_ONCE,
         side=SIDE,
         held=figures.counts[2].total(),
         table=figures.table(),

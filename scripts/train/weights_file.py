@@ -32,15 +32,15 @@ def write_weights(out: Path, state: dict[str, Tensor], card: str) -> None:
     stream = io.BytesIO()
     torch.save(state, stream)
     try:
-        _write_beside(out, stream.getvalue())
-        _write_beside(out.with_suffix(".md"), card.encode())
+        write_beside(out, stream.getvalue())
+        write_beside(out.with_suffix(".md"), card.encode())
         out.with_name(out.name + ".resume").unlink(missing_ok=True)
     except OSError as error:
         fail(f"{out} cannot be written: {error}", "give another place with --out")
     print(f"wrote {out} and {out.with_suffix('.md').name}")
 
 
-def _write_beside(path: Path, content: bytes) -> None:
+def write_beside(path: Path, content: bytes) -> None:
     """Write a file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=path.name, dir=path.parent)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import click
 
 from marsmith.cli import cli
+from marsmith.cli.gateway import DefaultCommand
 
 
 def commands(script: str) -> Iterator[list[str]]:
@@ -39,6 +40,8 @@ def resolve(words: list[str]) -> tuple[click.Command, click.Context, list[str]]:
     command: click.Command = cli
     context = click.Context(command, info_name="marsmith")
     while isinstance(command, click.Group):
+        if isinstance(command, DefaultCommand):
+            words = command.completed(words)
         _, words, _ = command.make_parser(context).parse_args(words)
         if not words:
             break

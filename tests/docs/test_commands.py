@@ -12,6 +12,7 @@ import click
 import pytest
 
 from marsmith.cli import cli
+from marsmith.cli.gateway import DefaultCommand
 from marsmith.project.spec import parse_spec
 from tests.docs.commands import commands, options, parse, resolve
 from tests.docs.pages import ROOT, Page, page, pages
@@ -61,7 +62,9 @@ def _all_commands(group: click.Group, before: str = "") -> Iterator[tuple[str, c
         command = group.get_command(click.Context(group), name)
         assert command is not None
         if isinstance(command, click.Group):
-            yield from _all_commands(command, f"{before}{name} ")
+            for inner, found in _all_commands(command, f"{before}{name} "):
+                default = isinstance(command, DefaultCommand) and inner == f"{name} run"
+                yield name if default else inner, found
         else:
             yield before + name, command
 
@@ -72,7 +75,7 @@ def _described() -> dict[str, set[str]]:
     described: dict[str, set[str]] = {}
     for row in re.findall(r"^\| (`[^\n]*?`) \| ", rows, re.MULTILINE):
         for span in re.findall(r"`([^`]+)`", row):
-            name = re.match(r"(weights )?[a-z-]+", span)
+            name = re.match(r"(weights |gateway key )?[a-z-]+", span)
             assert name, span
             described.setdefault(name[0], set()).update(re.findall(r"--[a-z0-9-]+", span))
     return described

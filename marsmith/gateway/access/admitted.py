@@ -45,7 +45,7 @@ class _Admitted:
         return may or self._backend.model_api
 
     async def predict(self, call: Call) -> Answer:
-        facts = self._required("predict", call.model)
+        facts = self._facts("predict", call.model)
         if facts is None:
             return await self._backend.predict(call)
         try:
@@ -59,61 +59,54 @@ class _Admitted:
         return answer
 
     async def models(self) -> Sequence[Model]:
-        facts = self._caller()
+        facts = self._facts(None, None)
         found = await self._backend.models()
         return [model for model in found if facts is None or facts.sees(model.name)]
 
     async def describe(self, model: str, version: str | None = None) -> Model:
-        self._require_sight(model)
+        self._facts(None, model)
         return await self._backend.describe(model, version)
 
     def archive(self, model: str, version: str | None = None) -> Archive | None:
-        self._require_sight(model)
+        self._facts(None, model)
         return self._backend.archive(model, version)
 
     async def register(self, given: Registration) -> Model:
         # A key for one model must name it: an archive may have any name.
-        self._required("manage", given.model_name)
+        self._facts("manage", given.model_name)
         return await asyncio.shield(self._backend.register(given))
 
     async def unregister(self, model: str, version: str | None = None) -> None:
-        self._required("manage", model)
+        self._facts("manage", model)
         await asyncio.shield(self._backend.unregister(model, version))
 
     async def scale(self, model: str, *given: Any, **named: Any) -> Model:
-        self._required("manage", model)
+        self._facts("manage", model)
         return await asyncio.shield(self._backend.scale(model, *given, **named))
 
     async def set_default(self, model: str, version: str) -> None:
-        self._required("manage", model)
+        self._facts("manage", model)
         await asyncio.shield(self._backend.set_default(model, version))
 
     def events(self) -> AsyncIterator[Event]:
-        self._required("manage", None)
+        self._facts("manage", None)
         return self._backend.events()
 
-    def _caller(self) -> Facts | None:
+    def _facts(self, kind: ScopeKind | None, model: str | None) -> Facts | None:
+        """Return the facts of the running task's request, if it may do this; None: know of it."""
         facts = CURRENT.get()
-        if facts is None and self._needs_keys:
-            raise refusal("key-missing", scope="predict")
+        if facts is None:
+            if self._needs_keys:
+                raise refusal("key-missing", scope="predict")
+        elif kind is not None or not (model is None or facts.sees(model)):
+            facts.require(kind or "predict", model)
         return facts
-
-    def _required(self, kind: ScopeKind, model: str | None) -> Facts | None:
-        facts = self._caller()
-        if facts is not None:
-            facts.require(kind, model)
-        return facts
-
-    def _require_sight(self, model: str) -> None:
-        facts = self._caller()
-        if facts is not None and not facts.sees(model):
-            facts.require("predict", model)
 
 
 def _traced(call: Call, facts: Facts) -> Call:
-    """Let the worker know the trace, where the face did not pass the request's own headers on."""
-    headers = call.request.headers
-    if "Traceparent" in headers:
+    """Let the worker know the gateway's span, where the face did not pass it on."""
+    headers, own = call.request.headers, facts.trace.header
+    if headers.get("Traceparent") == own:
         return call
-    traced = {**headers, "Traceparent": facts.trace.header}
+    traced = {**headers, "Traceparent": own}
     return replace(call, request=replace(call.request, headers=traced))

@@ -59,8 +59,7 @@ class ConnectionGuard(HttpToolsProtocol):
         self._limits = self.config.limits
         self._step = 0  # one more at each end of a part of a request; modulo 3: which part arrives
         self._watched = 0
-        self._timer: asyncio.TimerHandle | None = None
-        self._unread: asyncio.TimerHandle | None = None
+        self._timers: dict[str, asyncio.TimerHandle] = {}
         self._raw = self._body = self._paced = 0  # bytes since the request's first chunk
         self._body_since = 0.0
         self._running: tuple[RequestResponseCycle, asyncio.Task[None]] | None = None
@@ -73,11 +72,11 @@ class ConnectionGuard(HttpToolsProtocol):
         if len(self.connections) > most:
             self._refuse(refusal("too-many-connections", limit=most, retry_after=1))
         else:
-            self._timer = self.loop.call_later(self._limits.head_time, self._overdue)
+            self._wait("request", self._limits.head_time, self._overdue)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._wait(None)
-        self._read(None)
+        self._wait("request")
+        self._wait("reader")
         self.pipeline.clear()
         if self._running is not None:
             cycle, task = self._running
@@ -149,12 +148,12 @@ class ConnectionGuard(HttpToolsProtocol):
     def _watch(self) -> None:
         """Begin to wait for the rest of the part that arrives."""
         self._watched, part = self._step, self._step % 3
-        self._wait(None)
+        self._wait("request")
         if part == _HEAD:
-            self._wait(self._limits.head_time, self._overdue)
+            self._wait("request", self._limits.head_time, self._overdue)
         elif part == _BODY:
             self._body_since = self.loop.time()
-            self._wait(self._limits.body_pace, self._pace)
+            self._wait("request", self._limits.body_pace, self._pace)
 
     def _overdue(self) -> None:
         if self._step:
@@ -170,31 +169,30 @@ class ConnectionGuard(HttpToolsProtocol):
         if slow and not self.flow.read_paused:
             self._refuse(refusal("too-slow"))
         else:
-            self._wait(self._limits.body_pace, self._pace)
+            self._wait("request", self._limits.body_pace, self._pace)
 
-    def _wait(self, seconds: float | None, then: Callable[[], None] = lambda: None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = None if seconds is None else self.loop.call_later(seconds, then)
-
-    def _read(self, seconds: float | None) -> None:
-        """Wait for a caller to read its answer."""
-        if self._unread is not None:
-            self._unread.cancel()
-        self._unread = None if seconds is None else self.loop.call_later(seconds, self._abort)
+    def _wait(
+        self, what: str, seconds: float | None = None, then: Callable[[], None] = lambda: None
+    ) -> None:
+        """Do something unless it comes in time; without `seconds`, wait for it no longer."""
+        if what in self._timers:
+            self._timers.pop(what).cancel()
+        if seconds is not None:
+            self._timers[what] = self.loop.call_later(seconds, then)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._read(self._limits.read_time)
+        self._wait("reader", self._limits.read_time, self._abort)
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._read(None)
+        self._wait("reader")
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self.transport.is_closing() and self.transport.get_write_buffer_size():
-            self._read(self._limits.read_time)  # closing waits for the caller
+            # Closing waits for the caller.
+            self._wait("reader", self._limits.read_time, self._abort)
 
     def timeout_keep_alive_handler(self) -> None:
         if self.transport.get_write_buffer_size():
@@ -221,7 +219,7 @@ class ConnectionGuard(HttpToolsProtocol):
         if self._ended:
             return
         self._ended = True
-        self._wait(None)
+        self._wait("request")
         self.config.refused(error.code)
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is not None and self._step % 3 == _BODY:  # it is of the last request

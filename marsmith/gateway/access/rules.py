@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from marsmith.core.errors import ProjectError
@@ -17,6 +18,7 @@ _ANY = {"0.0.0.0", "::"}  # noqa: S104
 _NAME = r"\[[0-9a-f:.]+\]|[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?"
 _HOST = re.compile(rf"({_NAME})\.?(?::\d{{1,5}})?", re.ASCII)
 _ORIGIN = re.compile(rf"https?://(?:{_NAME})(?::\d{{1,5}})?", re.ASCII)
+_NUMBER = re.compile(r"[1-9]\d{0,15}", re.ASCII)
 _MAX_BODY = 6_553_500  # bytes (ConfigManager.java)
 
 
@@ -75,16 +77,16 @@ def access_rules(
     places = set(bound)
     named = [*(f"[{one}]" if ":" in one else one for one in places), *options["allow_hosts"]]
     size = properties.get("max_request_size", str(_MAX_BODY))
+    host, origin, number = (partial(_matching, one) for one in (_HOST, _ORIGIN, _NUMBER))
+    network = ipaddress.ip_network
     return AccessRules(
-        _LOOPBACK | {_read(_host, one, "--allow-host") for one in named},
+        _LOOPBACK | {_read(host, one, "--allow-host") for one in named},
         any_address=bool(places & _ANY),
-        origins=frozenset(_read(_origin, one, "--cors-origin") for one in options["cors_origins"]),
-        proxies=tuple(
-            _read(ipaddress.ip_network, one, "--behind-proxy") for one in options["behind_proxy"]
-        ),
+        origins=frozenset(_read(origin, one, "--cors-origin") for one in options["cors_origins"]),
+        proxies=tuple(_read(network, one, "--behind-proxy") for one in options["behind_proxy"]),
         needs_keys=needs_keys,
         encrypted=properties["inference_address"].startswith("https:"),
-        max_body=_read(_size, size, "max_request_size"),
+        max_body=int(_read(number, size, "max_request_size")),
     )
 
 
@@ -103,22 +105,10 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return getattr(found, "ipv4_mapped", None) or found
 
 
-def _host(text: str) -> str:
-    if not _HOST.fullmatch(text.lower()):
+def _matching(pattern: re.Pattern[str], text: str) -> str:
+    if not pattern.fullmatch(text.lower()):
         raise ValueError
     return text.lower()
-
-
-def _origin(text: str) -> str:
-    if not _ORIGIN.fullmatch(text.lower()):
-        raise ValueError
-    return text.lower()
-
-
-def _size(text: str) -> int:
-    if not text.isdigit() or not int(text):
-        raise ValueError
-    return int(text)
 
 
 def _read(reader: Callable[[str], _Value], text: str, option: str) -> _Value:

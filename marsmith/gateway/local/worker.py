@@ -126,7 +126,7 @@ class LocalWorker(asyncio.Protocol):
             self._heard(message)
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002
-        """The worker has ended, or we have hung up."""
+        """The worker has ended, or we have hung up. It may still print why: end() kills it."""
         self._transport = None
         if not self._loaded.done():
             self._loaded.set_exception(ConnectionError("the worker has ended"))
@@ -135,7 +135,6 @@ class LocalWorker(asyncio.Protocol):
             office, self._office = self._office, None
             ahead, self._ahead = self._ahead, []
             office.lost(self, self._finish(), ahead, late=self._late)
-        self.process.kill()
 
     def _send(self, message: bytes) -> None:
         if self._transport is not None:

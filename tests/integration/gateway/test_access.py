@@ -40,25 +40,16 @@ class Gateway:
         """Return the status that curl gets; headers go over its standard input."""
         certificate = self.kit.root / ".marsmith" / "tls" / "development.pem"
         url = f"https://127.0.0.1:{self.port}{path}"
-        command: list[str | Path] = [
-            "curl",
-            "-s",
-            "-o",
-            "/dev/null",
-            "-w",
-            "%{http_code}",
-            "--cacert",
-            certificate,
-        ]
+        command = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-H", "@-"]
         result = subprocess.run(
-            [*command, "-H", "@-", *words, url],
+            [*command, "--cacert", str(certificate), *words, url],
             input="\n".join(headers),
             capture_output=True,
             text=True,
             timeout=30,
             check=False,
         )
-        return str(result.stdout)
+        return result.stdout
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
 import tempfile
 import uuid
@@ -11,11 +13,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from marsmith.answers.messages import Request
 from marsmith.building.building import build
 from marsmith.core.errors import WorkerError
+from marsmith.core.processes import have_ended
 from marsmith.gateway.backend import Answer, Call, Registration
 from marsmith.gateway.local.backend import LocalBackend
 from marsmith.gateway.refusals import GatewayError
@@ -201,6 +205,18 @@ def test_workers_are_added_while_many_wait_and_by_hand(tmp_path: Path) -> None:
                 await ask(backend, "x")
             with pytest.raises(GatewayError, check=coded("bad-worker-count")):
                 await backend.scale("one", None, 2, 1, wait=False)
+
+    run(test())
+
+
+def test_a_fork_server_that_was_killed_is_started_again(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with running(Place(tmp_path, "one"), "one") as (backend, _):
+            (worker,) = (await backend.describe("one")).workers
+            process = psutil.Process(worker.pid)
+            os.kill(process.ppid(), signal.SIGKILL)
+            await asyncio.to_thread(have_ended, [process], 10)
+            assert int((await told(backend, "again")).split()[0]) != worker.pid
 
     run(test())
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import uvicorn
+import uvloop
 
 from marsmith.answers.messages import Response
 from marsmith.archive.reader import Archive
@@ -189,7 +190,7 @@ def a_door(
     server = uvicorn.Server(config)
 
     def run() -> None:
-        asyncio.run(server.serve([listener]))
+        uvloop.run(server.serve([listener]))
 
     thread = threading.Thread(target=run)
     thread.start()

@@ -164,8 +164,7 @@ def test_what_cannot_be_a_key_changes_nothing(project: MakeProject) -> None:
 
 def test_a_file_that_several_gateways_share(project: MakeProject, tmp_path: Path) -> None:
     made, shared = project(), str(tmp_path / "shared.json")
-    result = key(made, "add", "ci", "--scope", "manage", "--keys", shared, "--json")
-    assert json.loads(result.stdout)["key"].startswith("mk_")
+    key(made, "add", "ci", "--scope", "manage", "--keys", shared)
     assert not key_file(made).exists()
     guarded(made, host="0.0.0.0", keys=Path(shared), behind_proxy=("10.0.0.1",))
     nowhere = str(tmp_path / "none" / "keys.json")

@@ -25,7 +25,8 @@ def requests(count: int) -> list[Request]:
 def test_calls_have_ids_of_their_own_and_the_headers_of_the_caller() -> None:
     backend = Answering()
     run(answer_all(backend, MESSAGE, requests(2)))
-    assert [call.id for call in backend.calls] == ["id-0", "id-1"]
+    run(answer_all(backend, MESSAGE, requests(1)))
+    assert [call.id for call in backend.calls] == ["id-0", "id-1", "id"]
     assert backend.calls[0].request.headers.keys() == {"X-Own", "Accept"}
 
 
