@@ -16,7 +16,6 @@ _STAGES = (
     (5, 2, 6, 192, 4),
     (3, 1, 6, 320, 1),
 )
-_READ = (10, 14, 15)  # the last blocks of the last three stages
 _FEATURES = 112 + 192 + 320 + 1280
 
 
@@ -31,11 +30,14 @@ class RotationNet(nn.Module):
         super().__init__()
         self.stem = nn.Sequential(*_convolution(3, 32, 3, stride=2), nn.ReLU6())
         self.blocks = nn.ModuleList()
+        self.adds: list[bool] = []  # for each block, whether it adds to what it was given
+        self.reads = [10, 14, 15]  # the last blocks of the last three stages
         channels = 32
         for kernel, stride, factor, width, count in _STAGES:
             for index in range(count):
                 steps = stride if index == 0 else 1
                 self.blocks.append(_block(channels, width, kernel, steps, factor))
+                self.adds.append(index > 0)
                 channels = width
         self.head = nn.Sequential(*_convolution(channels, 1280, 1), nn.ReLU6())
         self.classifier = nn.Sequential(
@@ -53,8 +55,8 @@ class RotationNet(nn.Module):
         read = []
         for index, block in enumerate(self.blocks):
             changed = block(maps)
-            maps = maps + changed if changed.shape == maps.shape else changed
-            if index in _READ:
+            maps = maps + changed if self.adds[index] else changed
+            if index in self.reads:
                 read.append(maps)
         read.append(self.head(maps))
         return torch.cat([functional.adaptive_avg_pool2d(one, 1).flatten(1) for one in read], 1)

@@ -16,7 +16,7 @@ MODULES: dict[Extra, tuple[str, ...]] = {
     "tune": ("optuna",),
     "heif": ("pillow_heif",),
     "gateway": ("starlette", "uvicorn", "uvloop"),
-    "otel": ("opentelemetry",),
+    "otel": ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"),
 }
 
 

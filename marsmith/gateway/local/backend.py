@@ -36,11 +36,19 @@ class LocalBackend:
         self.model_api = settings.model_api
         self._store = Path(settings.store)
         self._models = Models()
+        self._known = asyncio.Event()  # set when all that is served has its place there
         self._shop = Workshop(settings)
         self._listeners: set[asyncio.Queue[Event]] = set()
 
     async def start(self) -> None:
         """Serve what the settings name. Raises WorkerError with the true cause."""
+        try:
+            await self._start_versions()
+        finally:
+            self._known.set()
+        await asyncio.gather(*(one.pool.settled() for one in self._models.all()))
+
+    async def _start_versions(self) -> None:
         kept: dict[tuple[str, str], list[Kept]] = {}
         for one in self._shop.take_back():
             kept.setdefault((one.about["model"], one.about["file"]), []).append(one)
@@ -53,7 +61,6 @@ class LocalBackend:
             made.pool.start(left)
         for one in (one for left in kept.values() for one in left):
             self._shop.give_up(one)
-        await asyncio.gather(*(one.pool.settled() for one in self._models.all()))
 
     async def stop(self) -> None:
         """Let open requests end, then end all workers."""
@@ -62,7 +69,7 @@ class LocalBackend:
 
     async def predict(self, call: Call) -> Answer:
         """Answer a request."""
-        return await self._models.find(call.model, call.version).answer(call)
+        return await (await self._find(call.model, call.version)).answer(call)
 
     async def models(self) -> Sequence[Model]:
         """Describe all versions."""
@@ -70,7 +77,7 @@ class LocalBackend:
 
     async def describe(self, model: str, version: str | None = None) -> Model:
         """Describe a version."""
-        return self._described(self._models.find(model, version))
+        return self._described(await self._find(model, version))
 
     async def register(self, given: Registration) -> Model:
         """Serve an archive of the store."""
@@ -110,7 +117,7 @@ class LocalBackend:
 
     async def unregister(self, model: str, version: str | None = None) -> None:
         """End a version, once its open requests have ended."""
-        served = self._models.find(model, version)
+        served = await self._find(model, version)
         self._models.remove(served)
         self._tell(Event("unregistered", served.name, served.version))
         await served.close()
@@ -119,7 +126,7 @@ class LocalBackend:
         self, model: str, version: str | None, least: int, most: int, *, wait: bool
     ) -> Model:
         """Set the bounds of a version's workers."""
-        served = self._models.find(model, version)
+        served = await self._find(model, version)
         if problem := bounds_problem(least, most):
             hint = "correct the two numbers"
             raise GatewayError(problem, hint, code="bad-worker-count", status=400)
@@ -131,7 +138,7 @@ class LocalBackend:
 
     async def set_default(self, model: str, version: str) -> None:
         """Let a version answer the requests that name none."""
-        served = self._models.find(model, version)
+        served = await self._find(model, version)
         self._models.set_default(served)
         self._tell(Event("default", served.name, served.version))
 
@@ -155,6 +162,12 @@ class LocalBackend:
     def archive(self, model: str, version: str | None = None) -> Archive | None:
         """Return a version's archive."""
         return self._models.find(model, version).archive
+
+    async def _find(self, model: str, version: str | None = None) -> ServedVersion:
+        """Return a version. While this process starts, callers of an earlier one may ask."""
+        if not self._known.is_set():
+            await self._known.wait()
+        return self._models.find(model, version)
 
     async def _made(
         self,

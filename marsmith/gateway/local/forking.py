@@ -9,9 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from marsmith.core.private_files import open_private
@@ -22,32 +22,6 @@ from marsmith.torchserve.environment import clean_environment
 
 _PATIENCE = 60.0  # seconds for a fork server to have imported PyTorch
 _SIGNALLED = 128  # a status above it is a signal's number more
-
-
-@dataclass(frozen=True)
-class Streams:
-    """The ends of a new process's streams: what it gets, and what we read."""
-
-    given: tuple[int, int, int]
-    stdout: int
-    stderr: int
-
-    @classmethod
-    def make(cls) -> Streams:
-        """Open them."""
-        (out, out_theirs), (err, err_theirs) = os.pipe(), os.pipe()
-        return cls((os.open(os.devnull, os.O_RDONLY), out_theirs, err_theirs), out, err)
-
-    def close_given(self) -> None:
-        """Close what the process has by now."""
-        for one in self.given:
-            os.close(one)
-
-    def close(self) -> None:
-        """Close all of them."""
-        self.close_given()
-        os.close(self.stdout)
-        os.close(self.stderr)
 
 
 class Lifeline:
@@ -68,16 +42,16 @@ class Lifeline:
         return self._connection.fileno()
 
     def _read(self) -> None:
-        status = 1  # the fork server was killed, and the worker with it
-        with suppress(BlockingIOError, ConnectionError):
-            status = (self._connection.recv(1) or b"\1")[0]
-        self._end(_SIGNALLED - status if status > _SIGNALLED else status)
-
-    def _end(self, status: int) -> None:
+        try:
+            status = (self._connection.recv(1) or b"\1")[0]  # killed with the fork server
+        except BlockingIOError:
+            return
+        except OSError:
+            status = 1
         self._loop.remove_reader(self._connection.fileno())
         self._connection.close()
         if not self.ended.done():
-            self.ended.set_result(status)
+            self.ended.set_result(_SIGNALLED - status if status > _SIGNALLED else status)
 
     def kill(self) -> None:
         """Let the fork server kill it; whoever else holds this connection need not close it."""
@@ -93,11 +67,12 @@ class Child:
         self._process = process
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[int] = self._loop.create_future()
-        self._loop.run_in_executor(None, process.wait).add_done_callback(self._end)
+        threading.Thread(target=self._wait, daemon=True).start()
 
-    def _end(self, waited: asyncio.Future[int]) -> None:
-        if not self.ended.done() and not waited.cancelled():
-            self.ended.set_result(waited.result())
+    def _wait(self) -> None:
+        status = self._process.wait()
+        with suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self.ended.set_result, status)
 
     def fileno(self) -> int:
         """Return -1: nobody can keep it."""
@@ -125,35 +100,30 @@ class ForkServers:
         arguments: Sequence[str],
         folder: Path,
         environment: Mapping[str, str],
-        streams: Streams,
         *,
         light: bool,
-    ) -> Lifeline | Child:
-        """Start Python with arguments. Raises OSError if there can be no more processes."""
+    ) -> tuple[Lifeline | Child, int, int]:
+        """Start Python with arguments; return it, and pipes of its standard output and error.
+
+        Raises OSError if there can be no more processes.
+        """
+        (out, out_given), (err, err_given) = os.pipe(), os.pipe()
+        streams = (os.open(os.devnull, os.O_RDONLY), out_given, err_given)
+        asked = {"arguments": [*arguments], "folder": str(folder), "environment": {**environment}}
+        process: Lifeline | Child
         try:
-            if not hasattr(os, "pidfd_open"):  # not Linux
-                raise ConnectionError
-            connection = await self._connected(light)
             try:
-                await asyncio.wait_for(
-                    _ask(connection, arguments, folder, environment, streams), _PATIENCE
-                )
-            except BaseException:
-                connection.close()
-                raise
-            return Lifeline(connection)
-        except (OSError, asyncio.TimeoutError):
-            return Child(
-                subprocess.Popen(  # noqa: S603
-                    [sys.executable, *arguments],
-                    cwd=folder,
-                    env=environment,
-                    stdin=streams.given[0],
-                    stdout=streams.given[1],
-                    stderr=streams.given[2],
-                    start_new_session=True,
-                )
-            )
+                process = Lifeline(await self._forked(json.dumps(asked).encode(), streams, light))
+            except (OSError, asyncio.TimeoutError):
+                process = Child(_popen(arguments, folder, environment, streams))
+        except BaseException:
+            os.close(out)
+            os.close(err)
+            raise
+        finally:
+            for one in streams:
+                os.close(one)
+        return process, out, err
 
     def stop(self) -> None:
         """End those that were started here, and their workers."""
@@ -161,20 +131,56 @@ class ForkServers:
             end_group(process.pid, patience=0.0)
             process.wait()
 
+    async def _forked(
+        self, request: bytes, streams: tuple[int, int, int], light: bool
+    ) -> socket.socket:
+        """Have a worker forked, and return the connection that stands for it. Raises OSError."""
+        if not hasattr(os, "pidfd_open"):  # not Linux
+            raise ConnectionError("there are no fork servers here")
+        loop = asyncio.get_running_loop()
+        connection = await self._connected(light)
+        try:
+            socket.send_fds(connection, [len(request).to_bytes(4, "big")], streams)
+            await loop.sock_sendall(connection, request)
+            if not await asyncio.wait_for(loop.sock_recv(connection, 1), _PATIENCE):
+                raise ConnectionError("the fork server did not fork it")
+            return connection
+        except BaseException:
+            connection.close()
+            raise
+
     async def _connected(self, light: bool) -> socket.socket:
         """Connect to a fork server, which is started if there is none. Raises OSError."""
         address = self._folder / ("fork-light.sock" if light else "fork.sock")
         async with self._starting:
             with suppress(OSError):
-                return await _connect(address)
+                return await connected(address)
             environment = clean_environment(os.environ, self._folder)
             with open_private(self._log) as log:
                 process = start_process(address, self._owner, environment, log, light=light)
             self._processes.append(process)
-            return await _connect(address)
+            return await connected(address)
 
 
-async def _connect(address: Path) -> socket.socket:
+def _popen(
+    arguments: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    streams: tuple[int, int, int],
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # noqa: S603
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=environment,
+        stdin=streams[0],
+        stdout=streams[1],
+        stderr=streams[2],
+        start_new_session=True,
+    )
+
+
+async def connected(address: Path) -> socket.socket:
+    """Connect to a Unix socket. Raises OSError."""
     connection = socket.socket(socket.AF_UNIX)
     connection.setblocking(False)
     try:
@@ -183,24 +189,3 @@ async def _connect(address: Path) -> socket.socket:
         connection.close()
         raise
     return connection
-
-
-async def _ask(
-    connection: socket.socket,
-    arguments: Sequence[str],
-    folder: Path,
-    environment: Mapping[str, str],
-    streams: Streams,
-) -> None:
-    """Have a worker forked. Raises OSError if it was not."""
-    asked = {
-        "arguments": [*arguments],
-        "folder": str(folder),
-        "environment": {**environment},
-    }
-    request = json.dumps(asked).encode()
-    socket.send_fds(connection, [len(request).to_bytes(4, "big")], streams.given)
-    loop = asyncio.get_running_loop()
-    await loop.sock_sendall(connection, request)
-    if not await loop.sock_recv(connection, 1):
-        raise ConnectionError("the fork server did not fork it")

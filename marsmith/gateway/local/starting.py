@@ -8,6 +8,7 @@ import os
 import socket
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from marsmith.archive.reader import Archive
 from marsmith.core.errors import WorkerError
 from marsmith.core.findings import Finding
 from marsmith.gateway.keeping import KeeperClient, Kept
-from marsmith.gateway.local.forking import Child, ForkServers, Lifeline, Streams
+from marsmith.gateway.local.forking import Child, ForkServers, Lifeline, connected
 from marsmith.gateway.local.worker import LocalWorker
 from marsmith.gateway.local.worker_log import WorkerOutput, WorkersLog
 from marsmith.gateway.served import Settings
@@ -99,7 +100,11 @@ class Starter:
         try:
             await asyncio.wait_for(self._load(worker, address), self._timeout)
         except (ConnectionError, asyncio.TimeoutError) as error:
-            raise self._not_loaded(await self._cause(worker, error)) from None
+            cause = await self._cause(worker, error)
+            # As TorchServe's worker says it: that is what the log is searched for.
+            words = f"Backend worker process died: {cause.message}"
+            self._shop.log.write(f"{self._thread(number)}-stdout", [words])
+            raise self._not_loaded(cause) from None
         finally:
             address.unlink(missing_ok=True)
             if not worker.is_loaded:
@@ -135,36 +140,31 @@ class Starter:
         self._shop.keeper.forget(worker.number)
 
     async def _process(self, number: int, address: Path) -> LocalWorker:
-        streams = Streams.make()
-        process: Lifeline | Child
         try:
-            process = await self._shop.forks.start(
+            process, stdout, stderr = await self._shop.forks.start(
                 worker_arguments(address, torchserve=self._torchserve),
                 self.model,
                 worker_environment(self.model),
-                streams,
                 light=not self._torchserve,
             )
-        except BaseException as error:
-            streams.close()
-            if isinstance(error, OSError):
-                raise self._not_loaded(_no_process(error)) from error
-            raise
-        streams.close_given()
-        return self._worker(number, process, streams.stdout, streams.stderr)
+        except OSError as error:
+            raise self._not_loaded(_no_process(error)) from error
+        return self._worker(number, process, stdout, stderr)
 
     def _worker(
         self, number: int, process: Lifeline | Child, stdout: int, stderr: int
     ) -> LocalWorker:
-        thread = f"W-{number}-{self.archive.name}_{self.archive.manifest.model_version}"
         outputs = [
-            WorkerOutput(pipe, f"{thread}-{name}", self._shop.log)
+            WorkerOutput(pipe, f"{self._thread(number)}-{name}", self._shop.log)
             for pipe, name in ((stdout, "stdout"), (stderr, "stderr"))
         ]
         return LocalWorker(number, process, outputs, self.serving.response_timeout)
 
+    def _thread(self, number: int) -> str:
+        return f"W-{number}-{self.archive.name}_{self.archive.manifest.model_version}"
+
     async def _load(self, worker: LocalWorker, address: Path) -> None:
-        connection = await _connected(address, worker.process.ended)
+        connection = await self._connected(worker, address)
         worker.gpu = gpu_of(self.archive.model_config, gpus_here(), worker.number)
         message = encode_load(
             self.archive.name,
@@ -175,6 +175,14 @@ class Starter:
             gpu=worker.gpu,
         )
         await worker.begin(connection, message)
+
+    async def _connected(self, worker: LocalWorker, address: Path) -> socket.socket:
+        """Connect to a worker that will listen. Raises ConnectionError if it has ended."""
+        while not worker.process.ended.done():
+            with suppress(OSError):
+                return await connected(address)
+            await asyncio.sleep(_PAUSE)
+        raise ConnectionError("the worker has ended")
 
     async def _cause(self, worker: LocalWorker, error: Exception) -> Finding:
         if isinstance(error, asyncio.TimeoutError):
@@ -196,24 +204,6 @@ def number_of(values: Mapping[str, Any], key: str, default: int) -> int:
     value = values.get(key)
     value = int(value) if isinstance(value, str) and value.isdecimal() else value
     return value if isinstance(value, int) and value > 0 else default
-
-
-async def _connected(address: Path, ended: asyncio.Future[int]) -> socket.socket:
-    """Connect to a worker that will listen. Raises ConnectionError if it has ended."""
-    connection = socket.socket(socket.AF_UNIX)
-    connection.setblocking(False)
-    try:
-        while True:
-            try:
-                await asyncio.get_running_loop().sock_connect(connection, str(address))
-                return connection
-            except OSError:
-                if ended.done():
-                    raise ConnectionError("the worker has ended") from None
-                await asyncio.sleep(_PAUSE)
-    except BaseException:
-        connection.close()
-        raise
 
 
 def _no_process(error: OSError) -> Finding:

@@ -15,6 +15,8 @@ from tests.integration.asking import Asking
 from tests.integration.kit import Kit, leftovers, wait_for
 from tests.integration.test_deploy import BROKEN, Server, make
 
+SAYS = "print('ready to echo')"
+
 
 class Gateway(Server):
     """A gateway with workers of its own for `echo`."""
@@ -29,7 +31,7 @@ class Gateway(Server):
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     root = tmp_path_factory.mktemp("gateway")
     server = Gateway(Kit(root), free_ports(2))
-    make(server.kit, "1.0").rename(root / "model_store/echo.mar")
+    make(server.kit, "1.0", initialize=SAYS).rename(root / "model_store/echo.mar")
     server.kit("gateway", "echo", "--port", server.port, "--background")
     yield server
     server.kit("stop", "--port", server.port)
@@ -38,7 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 
 def test_deploy_rollback_and_undeploy_lose_no_request(server: Gateway) -> None:
     kit, port = server.kit, ("--port", server.port)
-    second, third = make(kit, "2.0"), make(kit, "3.0")
+    second, third = make(kit, "2.0"), make(kit, "3.0", initialize=SAYS)
     with server.asking() as asking:
         wait_for(lambda: asking.versions["1.0"] > 50, "the first version to answer")
         kit("deploy", second, *port)
@@ -105,12 +107,12 @@ def test_commands_that_look_show_a_gateway_as_a_torchserve(server: Gateway) -> N
     with server.client() as client:
         assert client.predict("echo", b"seen").ok
         (model,) = [one for one in client.models() if one.default]
-    (state,) = kit.json("status", *port)
+    (state,) = kit.json("status")
     assert (state["state"], state["models"]) == ("ready", ["echo"])
     (listed,) = [one for one in kit.json("models", *port) if one["default"]]
     assert listed["version"] == model.version
     assert [one["pid"] for one in listed["workers"]] == [one.pid for one in model.workers]
     assert model.version in kit("top", *port).stdout
-    assert "serving echo" in kit("logs", "echo", *port).stdout
+    assert "ready to echo" in kit("logs", "echo", *port).stdout
     said = kit("predict", "echo", kit.root / "samples/one.txt", *port).stdout
     assert model.version in said

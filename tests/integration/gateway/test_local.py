@@ -203,6 +203,8 @@ def test_workers_are_added_while_many_wait_and_by_hand(tmp_path: Path) -> None:
             await backend.scale("one", None, 0, 0, wait=True)
             with pytest.raises(GatewayError, check=coded("no-worker-up")):
                 await ask(backend, "x")
+            await backend.scale("one", None, 0, 1, wait=False)
+            assert (await told(backend, "wakes it")).split()[1] == "wakes"
             with pytest.raises(GatewayError, check=coded("bad-worker-count")):
                 await backend.scale("one", None, 2, 1, wait=False)
 

@@ -101,3 +101,14 @@ def test_a_worker_alone_gets_the_first_gpu(
     config: dict[str, Any], gpus: int | None, gpu: int | None
 ) -> None:
     assert gpu_of(config, gpus) == gpu
+
+
+@pytest.mark.parametrize(
+    ("ids", "gpus", "found"),
+    [([2, 0], 3, [2, 0, 2]), (None, 2, [0, 1, 0]), (None, None, [0, 0, 0])],
+)
+def test_workers_take_the_gpus_in_turn(
+    ids: list[int] | None, gpus: int | None, found: list[int]
+) -> None:
+    config = {"deviceType": "gpu", **({"deviceIds": ids} if ids else {})}
+    assert [gpu_of(config, gpus, worker) for worker in range(3)] == found

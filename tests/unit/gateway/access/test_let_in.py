@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -9,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
 from marsmith.gateway.access.gate import Gate
 from marsmith.gateway.access.guards import Guards
 from marsmith.gateway.access.key_store import KeyRing, KeyStore
 from marsmith.gateway.access.keys import Limits, new_key, parse_scope
+from marsmith.gateway.access.let_in import Access
 from marsmith.gateway.access.rules import AccessRules, access_rules
+from marsmith.gateway.observe.observe import Observe, Observer
 from tests.unit.gateway.door import HTTP, Door, a_door
 
 PREDICT = "/models/echo/predict"
@@ -149,6 +153,7 @@ ASKED = {
     "scale": ("PUT", "/models/echo?min_worker=1", 202),
     "default": ("PUT", "/models/echo/1.0/set-default", 200),
     "register": ("POST", "/models?url=a.mar", 200),
+    "register echo": ("POST", "/models?url=a.mar&model_name=echo", 200),
     "unregister": ("DELETE", "/models/echo/1.0", 200),
     "metrics": ("GET", "/metrics", 200),
 }
@@ -296,6 +301,29 @@ def test_what_a_model_answers_runs_nothing_in_a_browser(door: MakeDoor, kind: st
     said = open_.ask(body=b"<script>alert(1)</script>")
     assert said.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
     assert said.headers["x-content-type-options"] == "nosniff"
+
+
+def test_pages_of_the_gateway_run_no_inline_script() -> None:
+    async def page(_scope: Scope, _receive: Receive, send: Send) -> None:
+        headers = [(b"content-type", b"text/html; charset=utf-8")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    scope = {"type": "http", "method": "GET", "path": "/", "raw_path": b"/", "scheme": "http"}
+    scope |= {"http_version": "1.1", "headers": [(b"host", b"localhost")], "client": ("::1", 1)}
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b""}
+
+    app = Observe(Access(page, Gate(), lambda _error, _facts: page), Observer())
+    asyncio.run(app(scope, receive, send))
+    policy = dict(sent[0]["headers"])[b"content-security-policy"].decode()
+    assert "default-src 'self'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe-inline" not in policy
 
 
 def test_other_answers_have_no_policy(door: MakeDoor) -> None:
