@@ -295,27 +295,25 @@ def test_a_torchserve_that_was_started_anew_is_asked_with_its_new_keys(
     torchserve: Server, tmp_path: Path
 ) -> None:
     torchserve.replies[ASK] = [RIGHT]
-    old, new = Target(torchserve.url, torchserve.url), None
+    running = [Target(torchserve.url, torchserve.url)]
 
     def targets() -> list[Target]:
-        if new is None:
-            raise no_server()  # it is stopped
-        return [new]
+        if not running:
+            raise no_server()
+        return running
 
     async def run() -> bytes:
-        nonlocal new
-        new = old
         servers = Servers(targets, lambda: None)
         (one,) = servers.all
         await servers.refresh()
         one.is_away("it ended")
-        new = None
+        running.clear()
         assert await one.look()
         one.is_away("it ended again")
         keys = {"inference": {"key": "i"}, "management": {"key": "m"}}
         (tmp_path / "key_file.json").write_text(json.dumps(keys))
         torchserve.guard = {ASK: "i"}, json.dumps(REFUSED).encode()
-        new = Target(torchserve.url, torchserve.url, tmp_path / "key_file.json")
+        running.append(Target(torchserve.url, torchserve.url, tmp_path / "key_file.json"))
         await servers.refresh()
         assert await one.look()
         answer = await Prediction(call(), servers, Batches()).answer()
