@@ -19,6 +19,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import importlib
+import io
 import json
 import multiprocessing
 import os
@@ -224,6 +225,8 @@ def run(request: Request) -> None:
     for number, stream in enumerate(request.streams):
         os.dup2(stream, number)
         os.close(stream)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # TorchServe starts its workers with -u
     os.chdir(request.folder)
     os.environ.clear()
     os.environ.update(request.environment)
@@ -232,7 +235,7 @@ def run(request: Request) -> None:
     # An empty one among them is the working directory.
     path = [str(Path.cwd() / folder) for folder in given.split(os.pathsep)] if given else []
     if _brings_own([folder for folder in path if folder not in sys.path]):
-        os.execv(sys.executable, [sys.executable, *request.arguments])  # noqa: S606
+        os.execv(sys.executable, [sys.executable, "-u", *request.arguments])  # noqa: S606
     sys.argv = list(request.arguments)
     sys.path[0:1] = [str(Path(script).resolve().parent), *path]
     # As at a start; `random` and `torch` see to it themselves.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import json
 import re
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 
 from marsmith.answers.messages import Response
 from marsmith.archive.reader import Archive
+from marsmith.client import Client, GrpcClient
 from marsmith.torchserve.ports import free_ports
 from tests.integration.kit import ROOT
 from tests.projects import copy_project
@@ -300,6 +303,28 @@ def test_all_archives_answer_their_samples_alike(hosts: Hosts, name: str) -> Non
         for host in (hosts.torchserve, hosts.local, hosts.ports, hosts.front):
             said = host.ask(one)
             assert sample.complaint(archive.read(sample.response), said) is None
+
+
+def test_scripts_for_torchserves_ports_run_unchanged(hosts: Hosts) -> None:
+    """Lines of TorchServe's own README and documentation, and the kit's clients."""
+    http_port, seven = hosts.ports.inference, ROOT / "samples" / "seven.png"
+    prediction = f"http://127.0.0.1:{http_port}/predictions/digits"
+    for words in (["-T", str(seven)], ["-F", f"data=@{seven}"], ["-F", f"data=@{seven};type=a/b"]):
+        printed = subprocess.run(
+            ["curl", "-s", prediction, *words], capture_output=True, check=True
+        )
+        assert json.loads(printed.stdout)["label"] == "7"
+    management = f"http://127.0.0.1:{http_port + 1}"
+    with Client(f"http://127.0.0.1:{http_port}", management) as client:
+        assert client.health() == "Healthy"
+        assert client.predict("digits", SEVEN).json()["label"] == "7"
+        assert {one.name for one in client.models()} == set(ARCHIVES)
+        assert client.scale("digits", 2, 2).ready_workers == 2
+        assert client.scale("digits", 1, 2).ready_workers >= 1
+    with GrpcClient(f"127.0.0.1:{http_port + 3}", f"127.0.0.1:{http_port + 4}") as grpc:
+        assert grpc.health() == "Healthy"
+        assert grpc.predict("digits", SEVEN).json()["label"] == "7"
+        assert {one.name for one in grpc.models()} == set(ARCHIVES)
 
 
 def test_every_answer_has_torchserves_headers(hosts: Hosts) -> None:
