@@ -54,7 +54,7 @@ class TorchServeBackend:
         self._servers = Servers(lambda: targets(self._settings), self._looked)
         await self._servers.refresh()
         self._watching = [asyncio.ensure_future(one.watch()) for one in self._servers.all]
-        if not any(one.models for one in self._servers.up):
+        if all(one.reason for one in self._servers.all):
             raise server_away(self._servers.all[0].reason)
 
     async def stop(self) -> None:

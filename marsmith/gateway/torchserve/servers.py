@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from marsmith.client import Model
+from marsmith.core.errors import MarsmithError
 from marsmith.gateway.backend import Call
 from marsmith.gateway.refusals import model_unknown, version_unknown
 from marsmith.gateway.torchserve.outcomes import server_away
@@ -21,14 +23,12 @@ class Servers:
     """All of them."""
 
     def __init__(self, targets: Callable[[], list[Target]], changed: Callable[[], None]) -> None:
-        """`targets` returns how to reach them now, always in the same order."""
+        """`targets` returns how to reach them now."""
+        self._targets = targets
         self._changed = changed
         self._back = asyncio.Event()
         self._turn = 0
-        self.all = [
-            Upstream(target, lambda number=number: targets()[number], self._looked)  # type: ignore[misc]
-            for number, target in enumerate(targets())
-        ]
+        self.all = [Upstream(target, self._find, self._looked) for target in targets()]
         self._models: dict[_Key, Model] = {}
         self._defaults: dict[str, Model] = {}
 
@@ -79,6 +79,12 @@ class Servers:
         """Return how many requests wait for a worker, by the last look."""
         found = self._models.get((call.model, self.version_of(call)))
         return found.pending_requests if found else 0
+
+    def _find(self, url: str) -> Target | None:
+        """Return how one is reached that may have been started anew, with other keys."""
+        with suppress(MarsmithError):  # none runs
+            return next((one for one in self._targets() if one.url == url), None)
+        return None
 
     async def refresh(self) -> None:
         """Look at all that answer, now."""

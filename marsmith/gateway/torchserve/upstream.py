@@ -32,14 +32,14 @@ class Upstream:
     """One TorchServe."""
 
     def __init__(
-        self, target: Target, find: Callable[[], Target], changed: Callable[[], None]
+        self, target: Target, find: Callable[[str], Target | None], changed: Callable[[], None]
     ) -> None:
-        """`find` returns how to reach it now; `changed` is called after each look."""
+        """`find` returns how an address is reached now; `changed` is called after each look."""
         self.target = target
         self._find = find
         self.up = True
         self.models: tuple[Model, ...] = ()
-        self.reason = "it does not answer"
+        self.reason = ""  # why it could not be looked at
         self._changed = changed
         self._back_at = -math.inf
         self._noticed = asyncio.Event()
@@ -92,12 +92,14 @@ class Upstream:
 
     async def look(self) -> bool:
         """Ask what it serves; returns whether it answers."""
-        if not self.up and (target := self._find()) != self.target:
-            await self.close()
-            self.target = target
-            self._connect()
         try:
+            found = None if self.up else self._find(self.target.url)
+            if found is not None and found != self.target:
+                await self.close()
+                self.target = found
+                self._connect()
             self.models = tuple(await asyncio.to_thread(self.quick.models))
+            self.reason = ""
         except UnreachableError as error:
             self.is_away(error.message)
             return False

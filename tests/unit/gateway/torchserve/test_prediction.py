@@ -21,6 +21,7 @@ from marsmith.gateway.torchserve.batches import Batches
 from marsmith.gateway.torchserve.prediction import Prediction
 from marsmith.gateway.torchserve.servers import Servers
 from marsmith.gateway.torchserve.targets import Target
+from marsmith.server.lookup import no_server
 from tests.codes import coded
 from tests.unit.answering import Reply, Server
 from tests.unit.client.test_faults import REFUSED, answer_well, hang_up, speaking
@@ -288,3 +289,35 @@ def test_a_caller_never_sees_that_the_gateways_key_is_refused(
     (tmp_path / "key_file.json").write_text(json.dumps(keys))
     with pytest.raises(GatewayError, check=coded("server-away")):
         asked(torchserve, key_file=tmp_path / "key_file.json", deadline=time.monotonic() + 60)
+
+
+def test_a_torchserve_that_was_started_anew_is_asked_with_its_new_keys(
+    torchserve: Server, tmp_path: Path
+) -> None:
+    torchserve.replies[ASK] = [RIGHT]
+    running = [Target(torchserve.url, torchserve.url)]
+
+    def targets() -> list[Target]:
+        if not running:
+            raise no_server()
+        return running
+
+    async def run() -> bytes:
+        servers = Servers(targets, lambda: None)
+        (one,) = servers.all
+        await servers.refresh()
+        one.is_away("it ended")
+        running.clear()
+        assert await one.look()
+        one.is_away("it ended again")
+        keys = {"inference": {"key": "i"}, "management": {"key": "m"}}
+        (tmp_path / "key_file.json").write_text(json.dumps(keys))
+        torchserve.guard = {ASK: "i"}, json.dumps(REFUSED).encode()
+        running.append(Target(torchserve.url, torchserve.url, tmp_path / "key_file.json"))
+        await servers.refresh()
+        assert await one.look()
+        answer = await Prediction(call(), servers, Batches()).answer()
+        await one.close()
+        return answer.response.body
+
+    assert asyncio.run(run()) == b"7"
