@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import signal
@@ -56,6 +57,8 @@ async def _serve(settings: Settings) -> int:
     try:
         grpc_servers = await _start_grpc(settings, backend, guards)
         await backend.start()
+        gc.collect()
+        gc.freeze()  # what lives as long as the process need not be looked through again
         (Path(settings.folder) / LISTENING_FILE).touch()
     except MarsmithError as error:
         _tell(settings, error)

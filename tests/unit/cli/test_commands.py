@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from marsmith.cli import cli
 from marsmith.cli.commands import GROUPS
+from marsmith.cli.gateway import DefaultCommand
 from tests.projects import SPEC, run_marsmith
 from tests.unit.conftest import MakeProject
 
@@ -66,6 +67,8 @@ def test_every_command_has_an_example() -> None:
 def test_every_example_names_options_that_there_are(name: str, words: list[str]) -> None:
     assert words[0] == name
     found, rest = command(name), words[1:]
+    if isinstance(found, DefaultCommand):
+        rest = found.completed(rest)
     if isinstance(found, click.Group):
         found, rest = found.commands[rest[0]], rest[1:]
     # Values such as files that are not here are not looked at.
