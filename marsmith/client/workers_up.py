@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
+from dataclasses import dataclass
 from typing import Any
 
 from marsmith.answers.messages import Response
@@ -31,17 +32,26 @@ _UNAVAILABLE = "Service Unavailable"
 _Key = tuple[str, str | None]  # a model and its version; None: the default one
 
 
+@dataclass(frozen=True)
+class Down:
+    """No worker of a version is up. `at` is of time.monotonic(), before the server was asked."""
+
+    reason: str
+    starting: bool  # whether it has workers, which TorchServe starts again
+    at: float
+
+
 class NoWorkerUpError(Exception):
     """No worker of the model is up: the answer that its request gets instead of waiting on."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    def __init__(self, down: Down) -> None:
+        super().__init__(down.reason)
+        self.down = down
 
     @property
     def response(self) -> Response:
         """A refusal in the form of TorchServe's own (ErrorResponse.java)."""
-        said = {"code": 503, "type": "ServiceUnavailableException", "message": self.reason}
+        said = {"code": 503, "type": "ServiceUnavailableException", "message": self.down.reason}
         headers = {"content-type": "application/json"}
         return Response(503, _UNAVAILABLE, headers, json.dumps(said).encode())
 
@@ -53,8 +63,8 @@ class WorkersUp:
         """`describe` returns the management API's description of a version, as JSON values."""
         self._describe = describe
         self._lock = threading.Lock()
-        self._checks: dict[_Key, Future[str | None]] = {}
-        self._ended: dict[_Key, tuple[float, str | None]] = {}  # when, and what was found
+        self._checks: dict[_Key, Future[Down | None]] = {}
+        self._ended: dict[_Key, tuple[float, Down | None]] = {}  # when, and what was found
 
     def for_request(
         self, model: str, version: str | None, patience: float | None
@@ -62,7 +72,7 @@ class WorkersUp:
         """Return what a request checks while it waits; without patience nothing is checked."""
         return None if patience is None else WorkerCheck(self, (model, version), patience)
 
-    def check(self, key: _Key) -> Future[str | None]:
+    def check(self, key: _Key) -> Future[Down | None]:
         """Return a check: why a version cannot answer, or None if it can or that is unknown.
 
         It is the check that is under way, the last one if it is fresh, or a new one.
@@ -82,17 +92,19 @@ class WorkersUp:
         ended, _ = self._ended.get(key, (-math.inf, None))
         return time.monotonic() - ended
 
-    def _run(self, key: _Key, check: Future[str | None]) -> None:
-        reason = None
+    def _run(self, key: _Key, check: Future[Down | None]) -> None:
+        down, begun = None, time.monotonic()
         try:
             (values,) = self._describe(*key, Deadline(CHECK))
-            reason = _complaint(model_of(values, ""))
+            model = model_of(values, "")
+            if (reason := _complaint(model)) is not None:
+                down = Down(reason, bool(model.workers), begun)
         # Another server's answer, or a refusal: the request itself will say what is wrong.
         except (ClientError, ValueError, KeyError, TypeError, AttributeError):
             pass
         finally:
-            self._ended[key] = time.monotonic(), reason
-            check.set_result(reason)
+            self._ended[key] = time.monotonic(), down
+            check.set_result(down)
 
 
 class WorkerCheck:
@@ -103,7 +115,7 @@ class WorkerCheck:
         self._workers = workers
         self._key = key
         self._patience = patience
-        self._check: Future[str | None] | None = None
+        self._check: Future[Down | None] | None = None
 
     @property
     def pause(self) -> float:
@@ -119,9 +131,9 @@ class WorkerCheck:
         if not self._workers.was_down(self._key):
             return
         end = time.monotonic() + min(self._patience, left)
-        while (reason := self._found(min(CHECK, left))) is not None:
+        while (down := self._found(min(CHECK, left))) is not None:
             if time.monotonic() >= end:
-                raise NoWorkerUpError(reason)
+                raise NoWorkerUpError(down)
             time.sleep(_PAUSE)
 
     def begin(self) -> None:
@@ -136,11 +148,11 @@ class WorkerCheck:
         if self._check is None:
             self._check = self._workers.check(self._key)
         if self._check.done():
-            reason, self._check = self._check.result(), None
-            if reason is not None:
-                raise NoWorkerUpError(reason)
+            down, self._check = self._check.result(), None
+            if down is not None:
+                raise NoWorkerUpError(down)
 
-    def _found(self, seconds: float) -> str | None:
+    def _found(self, seconds: float) -> Down | None:
         try:
             return self._workers.check(self._key).result(max(seconds, 0.0))
         except NotYet:

@@ -19,7 +19,6 @@ from marsmith.gateway.refusals import GatewayError
 from marsmith.gateway.served import Settings
 from marsmith.gateway.torchserve.batches import Batches
 from marsmith.gateway.torchserve.changes import changes
-from marsmith.gateway.torchserve.outcomes import server_away
 from marsmith.gateway.torchserve.prediction import Prediction
 from marsmith.gateway.torchserve.servers import Servers
 from marsmith.gateway.torchserve.targets import targets
@@ -55,7 +54,7 @@ class TorchServeBackend:
         await self._servers.refresh()
         self._watching = [asyncio.ensure_future(one.watch()) for one in self._servers.all]
         if all(one.reason for one in self._servers.all):
-            raise server_away(self._servers.all[0].reason)
+            raise self._servers.away()
 
     async def stop(self) -> None:
         """Let open requests end, and close all connections."""

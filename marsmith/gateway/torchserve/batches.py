@@ -31,6 +31,10 @@ class Batches:
             await gate.wait()
         self._open[model] += 1
 
+    def is_sole(self, model: str) -> bool:
+        """Say whether a request that is open has no other beside it."""
+        return self._open[model] == 1 and model not in self._closed
+
     def leave(self, model: str) -> None:
         """End it."""
         self._open[model] -= 1

@@ -62,10 +62,10 @@ def answered_headers(given: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in given.items() if name not in _OWN}
 
 
-def server_away(reason: str) -> GatewayError:
-    """No TorchServe answers."""
+def server_away(url: str, reason: str) -> GatewayError:
+    """No TorchServe answers; `url` is the one that was named."""
     return GatewayError(
-        f"no TorchServe answers: {reason}",
+        f"no TorchServe answers at {url}: {reason}",
         "start it: marsmith serve; see why it ended: marsmith logs",
         code="server-away",
         status=503,

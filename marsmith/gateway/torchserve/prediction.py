@@ -16,6 +16,7 @@ from marsmith.core.errors import ClientError
 from marsmith.gateway import refusals
 from marsmith.gateway.backend import Answer, Call
 from marsmith.gateway.torchserve.batches import Batches
+from marsmith.gateway.torchserve.downtime import AWAY
 from marsmith.gateway.torchserve.outcomes import (
     Outcome,
     answered_headers,
@@ -25,7 +26,7 @@ from marsmith.gateway.torchserve.outcomes import (
     server_away,
 )
 from marsmith.gateway.torchserve.servers import Servers
-from marsmith.gateway.torchserve.upstream import AWAY, Upstream
+from marsmith.gateway.torchserve.upstream import Upstream
 
 _PAUSE = 0.2  # seconds between two tries while workers start
 
@@ -38,7 +39,9 @@ class Prediction:
         self._servers = servers
         self._batches = batches
         self._deaths = 0
-        self._alone = False
+        self._alone = False  # whether others are kept out while it is asked
+        self._sole = False  # whether it was the only one all the same
+        self._sent = 0.0
         self._until: float | None = None  # a TorchServe that went away is waited for
 
     async def answer(self) -> Answer:
@@ -73,10 +76,16 @@ class Prediction:
         model = self._call.model
         if self._alone:
             async with self._batches.alone(model):
+                self._sent = time.monotonic()
                 return await server.ask(self._call)
         await self._batches.enter(model)
         try:
-            return await server.ask(self._call)
+            self._sent = time.monotonic()
+            first = self._batches.is_sole(model)
+            arrived = await server.ask(self._call)
+            one_each = self._servers.batch_size(self._call) == 1
+            self._sole = first and (one_each or self._batches.is_sole(model))
+            return arrived
         finally:
             self._batches.leave(model)
 
@@ -89,18 +98,58 @@ class Prediction:
         if outcome is Outcome.VERSION_UNKNOWN:
             raise refusals.version_unknown(model, version)
         if outcome is Outcome.WORKER_DIED:
-            self._died(refusals.worker_died(model, version))
+            if self._time_passed(server):
+                self._late()
+            else:
+                self._died(refusals.worker_died(model, version))
+            await self._worker_up(server)
         elif outcome is Outcome.BATCH_FAILED:
             self._alone = True
         elif outcome is Outcome.TOKEN_REFUSED:
-            raise server_away("it refuses the gateway's token")
+            raise server_away(server.target.url, "it refuses the gateway's token")
         else:
-            reason = await server.down_reason(call)
-            if reason is None:
+            if await self._is_up(server):
                 raise refusals.queue_full(model, self._servers.waiting(call))
-            if time.monotonic() > min(server.grace_until, call.deadline):
-                raise nobody_up(model, reason)
             await asyncio.sleep(_PAUSE)
+
+    async def _worker_up(self, server: Upstream) -> None:
+        """Wait for a worker that is up, after one died.
+
+        TorchServe lets a worker that fails to load take requests, and says that it died of them.
+        """
+        await asyncio.sleep(_PAUSE)  # what was seen before it died no longer holds
+        while not await self._is_up(server):
+            await asyncio.sleep(_PAUSE)
+
+    async def _is_up(self, server: Upstream) -> bool:
+        """Say whether a worker is up; raise GatewayError if none is waited for any longer."""
+        call = self._call
+        key = call.model, call.version
+        down = await server.down(call)
+        if down is None:
+            server.downtime.is_up(key)
+            return True
+        now = time.monotonic()
+        ends = server.downtime.ends_waiting(key, down, now)
+        if now > call.deadline or (ends and now > server.grace_until):
+            raise nobody_up(call.model, down.reason)
+        return False
+
+    def _time_passed(self, server: Upstream) -> bool:
+        """Say whether a worker was ended since it did not answer in time.
+
+        TorchServe says only that it died. Its time began when a worker was up, or later.
+        """
+        key = self._call.model, self._call.version
+        begun = max(self._sent, server.downtime.last_seen(key))
+        return time.monotonic() - begun >= self._servers.response_timeout(self._call)
+
+    def _late(self) -> None:
+        """Return if others may have taken the time; raise if not."""
+        if self._alone or self._sole:
+            seconds = self._servers.response_timeout(self._call)
+            raise refusals.too_late(self._call.model, seconds)
+        self._alone = True
 
     def _failed_alone(self, outcome: Outcome) -> bool:
         """Say whether a request made its handler raise, and not one that shared its batch."""

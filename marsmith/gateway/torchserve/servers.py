@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,7 +12,7 @@ from dataclasses import replace
 from marsmith.client import Model
 from marsmith.core.errors import MarsmithError
 from marsmith.gateway.backend import Call
-from marsmith.gateway.refusals import model_unknown, version_unknown
+from marsmith.gateway.refusals import GatewayError, model_unknown, version_unknown
 from marsmith.gateway.torchserve.outcomes import server_away
 from marsmith.gateway.torchserve.targets import Target
 from marsmith.gateway.torchserve.upstream import Upstream
@@ -47,10 +48,14 @@ class Servers:
             try:
                 await asyncio.wait_for(self._back.wait(), until - time.monotonic())
             except asyncio.TimeoutError as error:
-                raise server_away(self.all[0].reason) from error
+                raise self.away() from error
         self._turn += 1
         start = self._turn % len(up)
         return min((*up[start:], *up[:start]), key=lambda one: one.open_requests)
+
+    def away(self) -> GatewayError:
+        """Return why none answers."""
+        return server_away(self.all[0].target.url, self.all[0].reason)
 
     @property
     def models(self) -> list[Model]:
@@ -74,6 +79,11 @@ class Servers:
         """Return how many requests may share a batch; 0 if it is not known."""
         found = self._models.get((call.model, self.version_of(call)))
         return found.batch_size if found else 0
+
+    def response_timeout(self, call: Call) -> float:
+        """Return how many seconds a worker has for an answer; infinite if it is not known."""
+        found = self._models.get((call.model, self.version_of(call)))
+        return (found.response_timeout if found else 0) or math.inf
 
     def waiting(self, call: Call) -> int:
         """Return how many requests wait for a worker, by the last look."""

@@ -14,14 +14,14 @@ from marsmith.client.async_transport import Arriving, AsyncTransport, Exchange
 from marsmith.client.http1 import LostError, place_of, request_head
 from marsmith.client.tokens import TokenSource, bearer, token_source
 from marsmith.client.trust import trusting
-from marsmith.client.workers_up import WorkersUp
+from marsmith.client.workers_up import Down, WorkersUp
 from marsmith.core.errors import ClientError, RefusedError, UnreachableError
 from marsmith.gateway.backend import Call
+from marsmith.gateway.torchserve.downtime import AWAY, Downtime
 from marsmith.gateway.torchserve.outcomes import Outcome, outcome_of, sent_headers
 from marsmith.gateway.torchserve.targets import Target
 from marsmith.gateway.torchserve.waiting import Waiting
 
-AWAY = 10.0  # seconds that a request waits for a front end that is started again
 _LOOK = 1.0  # seconds between two looks at a server
 _LOOK_AWAY = 0.2  # the same while it is away
 _SILENT = 2  # looks without an answer, after which it is away
@@ -65,6 +65,11 @@ class Upstream:
         """Until when its workers may still be starting, since its front end was."""
         return self._back_at + AWAY
 
+    @property
+    def downtime(self) -> Downtime:
+        """That of its versions."""
+        return self._waiting.downtime
+
     async def close(self) -> None:
         """Close all connections."""
         self._transport.close()
@@ -98,10 +103,12 @@ class Upstream:
                 await self.close()
                 self.target = found
                 self._connect()
+            begun = time.monotonic()
             self.models = tuple(await asyncio.to_thread(self.quick.models))
+            self.downtime.looked(self.models, begun)
             self.reason = ""
         except UnreachableError as error:
-            self.is_away(error.message)
+            self.is_away(f"its management API: {error.message}")
             return False
         except RefusedError as error:  # it answers
             self.reason = error.message
@@ -150,7 +157,7 @@ class Upstream:
         finally:
             self._waiting.requests.discard(waiting)
 
-    async def down_reason(self, call: Call) -> str | None:
+    async def down(self, call: Call) -> Down | None:
         """Return why no worker can answer, if so."""
         return await asyncio.wrap_future(self.workers.check((call.model, call.version)))
 

@@ -10,6 +10,7 @@ from marsmith.client.async_transport import Exchange
 from marsmith.client.workers_up import PATIENCE, NoWorkerUpError, WorkerCheck, WorkersUp
 from marsmith.gateway.backend import Call
 from marsmith.gateway.refusals import too_late
+from marsmith.gateway.torchserve.downtime import Downtime
 from marsmith.gateway.torchserve.outcomes import nobody_up
 
 _PAUSE = 0.05  # seconds
@@ -31,6 +32,7 @@ class Waiting:
 
     def __init__(self) -> None:
         self.workers: WorkersUp | None = None
+        self.downtime = Downtime()
         self.requests: set[Open] = set()
 
     def add(self, call: Call, exchange: Exchange, *, grace_until: float) -> Open:
@@ -64,4 +66,6 @@ class Waiting:
                     one.check.look()
                     one.checked = now + min(one.check.pause, PATIENCE)
             except NoWorkerUpError as error:
-                one.exchange.fail(nobody_up(call.model, error.reason))
+                one.checked = now + PATIENCE
+                if self.downtime.ends_waiting((call.model, call.version), error.down, now):
+                    one.exchange.fail(nobody_up(call.model, error.down.reason))

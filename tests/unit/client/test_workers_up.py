@@ -113,7 +113,8 @@ def test_many_who_wait_check_once_for_all() -> None:
 
     workers = WorkersUp(describe)
     found = [workers.check(("digits", None)) for _ in range(20)]
-    assert all(tells(one.result(), "digits") for one in found)
+    downs = [one.result() for one in found]
+    assert all(one is not None and tells(one.reason, "digits") for one in downs)
     assert checks == [("digits", None)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -16,13 +17,13 @@ from marsmith.answers.messages import Request
 from marsmith.client import tokens
 from marsmith.gateway.backend import Answer, Call
 from marsmith.gateway.refusals import GatewayError
-from marsmith.gateway.torchserve import prediction
+from marsmith.gateway.torchserve import downtime, prediction
 from marsmith.gateway.torchserve.batches import Batches
 from marsmith.gateway.torchserve.prediction import Prediction
 from marsmith.gateway.torchserve.servers import Servers
 from marsmith.gateway.torchserve.targets import Target
 from marsmith.server.lookup import no_server
-from tests.codes import coded
+from tests.codes import coded, tells
 from tests.unit.answering import Reply, Server
 from tests.unit.client.test_faults import REFUSED, answer_well, hang_up, speaking
 from tests.unit.client.test_http import version, worker
@@ -45,10 +46,10 @@ NOT_TAKEN = refusal(503, "ServiceUnavailableException", 'Model "digits" has no w
 RIGHT = Reply(200, b"7", headers={"x-of-handler": "yes", "x-request-id": "theirs"})
 
 
-def describe(server: Server, *states: str, batch_size: int = 4) -> None:
+def describe(server: Server, *states: str, batch_size: int = 4, **more: Any) -> None:
     """Let the server serve `digits` with workers in these states."""
     workers = [worker(number, state) for number, state in enumerate(states)]
-    described = {**version("digits", "1.0", *workers), "batchSize": batch_size}
+    described = {**version("digits", "1.0", *workers), "batchSize": batch_size, **more}
     server.reply("/models?limit=100", {"models": [{"modelName": "digits"}]})
     server.reply("/models/digits/all", [described])
     server.reply("/models/digits", [described])
@@ -158,9 +159,7 @@ def test_a_request_that_had_no_batch_mates_is_asked_once(server: Server) -> None
     assert asks(server) == 1
 
 
-@pytest.mark.parametrize(
-    ("states", "code"), [(["READY"], "queue-full"), ([], "no-worker-up"), (["X"], "no-worker-up")]
-)
+@pytest.mark.parametrize(("states", "code"), [(["READY"], "queue-full"), ([], "no-worker-up")])
 def test_what_is_not_taken_is_refused_at_once_with_its_reason(
     server: Server, states: list[str], code: str
 ) -> None:
@@ -185,13 +184,90 @@ def test_what_is_not_served_is_unknown(torchserve: Server, kind: str, code: str)
         asked(torchserve)
 
 
-def test_a_wait_for_a_model_without_workers_ends_within_a_second(server: Server) -> None:
-    describe(server, "UNLOADING")
+@pytest.mark.parametrize("states", [[], ["UNLOADING"]])
+def test_a_wait_for_workers_that_are_none_or_stay_down_ends(
+    server: Server, monkeypatch: pytest.MonkeyPatch, states: list[str]
+) -> None:
+    monkeypatch.setattr(downtime, "AWAY", 0.7 if states else 60.0)
+    describe(server, *states)
     server.silent = {ASK}
     begun = time.monotonic()
     with pytest.raises(GatewayError, check=coded("no-worker-up")):
         asked(server)
-    assert time.monotonic() - begun < 3  # 0.5 s; the bound is for busy machines
+    assert time.monotonic() - begun < 3  # 0.5 to 1 s; the bound is for busy machines
+
+
+@pytest.mark.parametrize("waits_at_torchserve", [True, False])
+def test_a_worker_that_is_started_again_is_waited_for(
+    server: Server, waits_at_torchserve: bool
+) -> None:
+    describe(server, "UNLOADING")
+    server.replies[ASK] = [RIGHT] if waits_at_torchserve else [NOT_TAKEN] * 6 + [RIGHT]
+    server.silent = {ASK} if waits_at_torchserve else set()
+    threading.Timer(1.2, server.released.set).start()
+    begun = time.monotonic()
+    assert asked(server).response.body == b"7"
+    assert time.monotonic() - begun > 1.0  # two checks found no worker up
+
+
+@pytest.mark.parametrize(
+    ("states", "seconds", "code", "times"),
+    [
+        (["READY"], 0.2, "answer-late", 1),
+        (["READY"], 1000.0, "worker-died", 2),
+        (["UNLOADING"], 1.0, "worker-died", 2),  # the time for a new worker is not the handler's
+    ],
+)
+def test_a_worker_that_let_its_time_pass_is_told_from_one_that_ended(
+    server: Server, states: list[str], seconds: float, code: str, times: int
+) -> None:
+    describe(server, *states, responseTimeout=seconds)
+    server.replies[ASK] = [DIED]
+    server.silent = {ASK}
+
+    def come_up() -> None:
+        describe(server, "READY", responseTimeout=seconds)
+        server.released.set()
+
+    threading.Timer(1.2, come_up).start()
+    with pytest.raises(GatewayError, check=coded(code)):
+        asked(server)
+    assert asks(server) == times
+
+
+def test_a_worker_that_fails_to_load_has_not_died_of_a_request(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downtime, "AWAY", 0.5)
+    describe(server, "UNLOADING")
+    server.replies[ASK] = [DIED]
+    with pytest.raises(GatewayError, check=coded("no-worker-up")):
+        asked(server)
+    assert asks(server) == 1
+
+
+def test_who_shared_a_batch_with_a_late_request_is_asked_alone(server: Server) -> None:
+    describe(server, "READY", responseTimeout=0.2)
+    server.replies[ASK] = [DIED, DIED, RIGHT]
+    server.silent = {ASK}
+    threading.Timer(0.5, server.released.set).start()
+
+    async def ask(servers: Servers) -> list[bytes]:
+        batches = Batches()
+        asking = (Prediction(call(), servers, batches).answer() for _ in range(2))
+        return [one.response.body for one in await asyncio.gather(*asking)]
+
+    assert with_servers(ask, Target(server.url, server.url)) == [b"7", b"7"]
+
+
+def test_the_address_that_was_named_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+
+    async def away(servers: Servers) -> str:
+        return servers.away().message
+
+    assert tells(with_servers(away, Target(url, f"{url}/management")), url)
 
 
 def test_nobody_waits_beyond_the_deadline(torchserve: Server) -> None:
