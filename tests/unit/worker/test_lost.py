@@ -52,7 +52,7 @@ def test_a_limit_of_the_sandbox_goes_before_what_it_printed() -> None:
 
 @pytest.mark.parametrize(
     ("status", "word"),
-    [(0, "0"), (3, "3"), (-signal.SIGSEGV, "SIGSEGV"), (-(signal.SIGRTMIN + 1), "35")],
+    [(0, "0"), (3, "3"), (-signal.SIGSEGV, "SIGSEGV"), (-100, "100")],
 )
 def test_a_status_below_zero_is_a_signal(status: int, word: str) -> None:
     assert ending(status).split()[-1] == word
