@@ -20,6 +20,7 @@ class Batches:
 
     def __init__(self) -> None:
         self._open: Counter[str] = Counter()
+        self.begun: Counter[str] = Counter()  # how many were asked, ever
         self._turns: dict[str, asyncio.Lock] = {}
         self._closed: dict[str, asyncio.Event] = {}  # models at which others wait
         self._ended = asyncio.Event()
@@ -30,6 +31,7 @@ class Batches:
         if (gate := self._closed.get(model)) is not None:
             await gate.wait()
         self._open[model] += 1
+        self.begun[model] += 1
 
     def is_sole(self, model: str) -> bool:
         """Say whether a request that is open has no other beside it."""
@@ -49,6 +51,7 @@ class Batches:
             try:
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._emptied(model), _LONGEST)
+                self.begun[model] += 1
                 yield
             finally:
                 opening.cancel()

@@ -81,10 +81,10 @@ class Prediction:
         await self._batches.enter(model)
         try:
             self._sent = time.monotonic()
-            first = self._batches.is_sole(model)
+            first, begun = self._batches.is_sole(model), self._batches.begun[model]
             arrived = await server.ask(self._call)
             one_each = self._servers.batch_size(self._call) == 1
-            self._sole = first and (one_each or self._batches.is_sole(model))
+            self._sole = first and (one_each or self._batches.begun[model] == begun)
             return arrived
         finally:
             self._batches.leave(model)
