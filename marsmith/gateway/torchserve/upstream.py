@@ -102,6 +102,7 @@ class Upstream:
             self.reason = ""
         except UnreachableError as error:
             self.is_away(error.message)
+            self.reason = await asyncio.to_thread(self._reason_away, error)
             return False
         except RefusedError as error:  # it answers
             self.reason = error.message
@@ -111,6 +112,16 @@ class Upstream:
         if not self.up:
             self.up, self._back_at = True, time.monotonic()
         return True
+
+    def _reason_away(self, error: UnreachableError) -> str:
+        """Name the address that was given, unless only the management address is silent."""
+        try:
+            self.quick.health()
+        except UnreachableError as own:
+            return own.message
+        except ClientError:
+            pass
+        return f"{error.message} (the management address of {self.target.url})"
 
     def is_away(self, reason: str) -> None:
         """Send it nothing until it answers again; what waits for it is lost."""
