@@ -86,7 +86,7 @@ def fields_of(body: bytes, boundary: str) -> list[Field]:
     if not parts or not parts[-1].startswith(b"--"):
         raise ClientError(
             "the body is not a form with the boundary that its content type names",
-            "send a whole multipart/form-data body, or leave the form to --field NAME=@FILE",
+            "send a whole form (curl -F NAME=@FILE), or give the body its own content type",
             code="bad-form",
         )
     return list(_fields(parts[:-1]))

@@ -78,7 +78,8 @@ def _explained(other: ServerState | UnknownState) -> tuple[str, str]:
         return error.message, error.hint
     stop = f"marsmith stop --port {other.port}"
     message = f"the server on port {other.port} ended without having been stopped"
-    return message, f"start it again: marsmith serve; or remove what it left: {stop}"
+    command = "gateway" if other.kind == "gateway" else "serve"
+    return message, f"start it again: marsmith {command}; or remove what it left: {stop}"
 
 
 def _other_row(other: ServerState | UnknownState) -> tuple[object, ...]:

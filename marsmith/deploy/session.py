@@ -13,7 +13,7 @@ from marsmith.deploy.options import ChangeOptions
 from marsmith.project.project import Project
 from marsmith.server.attached import RunningServer
 from marsmith.server.lookup import client_of, find_server
-from marsmith.server.state import ServerState, server_folder
+from marsmith.server.state import ServerState, running_servers, server_folder
 from marsmith.server.version_record import (
     Record,
     Version,
@@ -139,6 +139,14 @@ def open_session(project: Project, options: ChangeOptions) -> Iterator[Session]:
             f"the server on port {state.port} is not ready",
             "wait until marsmith status says ready",
             code="server-not-ready",
+        )
+    if state.in_front:
+        behind = [one.port for one in running_servers(project) if one.kind == "torchserve"]
+        place = f"--port {behind[0]}" if len(behind) == 1 else "--port N, with TorchServe's port"
+        raise RolloutError(
+            f"the gateway on port {state.port} stands in front of TorchServe, and has no models",
+            f"change what TorchServe serves: the same command with {place}",
+            code="in-front",
         )
     with exclusive(project, state.port), client_of(state, options.timeout, ONCE) as client:
         server = RunningServer(state, server_folder(project, state.port))

@@ -7,16 +7,17 @@ from http import HTTPStatus
 
 from starlette.responses import Response
 
-from marsmith.core.errors import MarsmithError
+from marsmith.core.errors import ClientError, MarsmithError
 from marsmith.gateway.refusals import GatewayError
 
 PROBLEM = "application/problem+json"
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 
-def problem(error: MarsmithError, request_id: str, status: int | None = None) -> Response:
-    """Return an error as an HTTP response; one without a status of its own has 500 or `status`."""
-    number = error.status if isinstance(error, GatewayError) else status or 500
+def problem(error: MarsmithError, request_id: str) -> Response:
+    """Return an error as an HTTP response; a request's fault has 400, unless it says another."""
+    own = 400 if isinstance(error, ClientError) else 500
+    number = error.status if isinstance(error, GatewayError) else own
     values = {
         "type": "about:blank",
         "title": _PHRASES.get(number, ""),

@@ -9,6 +9,9 @@ from __future__ import annotations
 from marsmith.answers.messages import Response
 from marsmith.core.errors import ClientError
 
+# What TorchServe's worker answers for a handler that raised (ts/service.py).
+_FAILURES = (500, 503)
+
 
 class GatewayError(ClientError):
     """A request that got no answer. `retry_after` is in seconds."""
@@ -116,7 +119,14 @@ def already_registered(model: str, version: str) -> GatewayError:
 
 
 def handler_refused(said: Response) -> GatewayError:
-    """A handler gave the request a status of its own."""
+    """A handler gave the request a status of its own, or failed."""
+    if said.status in _FAILURES:
+        return GatewayError(
+            f"the model's handler failed: {said.complaint}",
+            "see its traceback: marsmith logs NAME",
+            code="handler-failed",
+            status=500,
+        )
     return GatewayError(
         said.complaint,
         "correct the request: the model's handler refused it",

@@ -42,6 +42,8 @@ _BACKLOG = 1024  # connections that wait while the web process is started again
 class GatewayServer:
     """The host of `marsmith gateway` (server/hosting.py)."""
 
+    what = "the gateway's web process"
+
     def __init__(
         self,
         root: Path,
@@ -184,8 +186,8 @@ class GatewayServer:
             log.write(f"{now} supervisor WARN marsmith {words}\n".encode())
 
     def log(self, name: str) -> str:
-        """Return one of this run's logs as text."""
-        return self._logs.read(name)
+        """Return one of this run's logs as text; of those of TorchServe alone there is nothing."""
+        return self._logs.read(name) if name in LOGS else ""
 
     def listens(self) -> bool:
         """Whether the web process answers: before that, connections wait at the supervisor's."""

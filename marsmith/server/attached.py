@@ -18,6 +18,8 @@ class RunningServer:
         self._front_end = state.front_end
         self._tails = LogTails(log_folder, LOGS)
         self.log_folder = log_folder
+        gateway = state.kind == "gateway"
+        self.what = "the gateway's web process" if gateway else "TorchServe"
 
     def is_running(self) -> bool:
         """Whether the front end's process lives."""

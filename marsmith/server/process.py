@@ -44,6 +44,7 @@ class TorchServe:
     """A TorchServe process with a folder of its own for sockets, unpacked archives and keys."""
 
     in_front = False
+    what = "TorchServe"
 
     def __init__(
         self,

@@ -40,6 +40,7 @@ class Watched(Protocol):
     """A server: one that this process started, or one that another process did."""
 
     log_folder: Path
+    what: str  # the front end, for people
 
     def is_running(self) -> bool:
         """Whether the front end's process lives."""
@@ -159,7 +160,7 @@ class Start:
                 )
         if not running:
             raise ServerError(
-                f"TorchServe {self.end}: {self._last_words(log)}",
+                f"{self.server.what} {self.end}: {self._last_words(log)}",
                 f"correct config.properties if it names a setting; logs: {self.server.log_folder}",
                 code="not-started",
             )

@@ -148,7 +148,7 @@ def _only_one(project: Project, port: int) -> Iterator[None]:
     with locked_within(server_folder(project, port) / SERVING_LOCK, 0.0) as alone:
         if not alone:
             raise ServerError(
-                f"another marsmith serve of this project has port {port}",
+                f"another server of this project has port {port}",
                 f"stop it: marsmith stop --port {port}; or choose another port: --port N",
                 code="already-serving",
             )

@@ -245,7 +245,7 @@ class Supervisor:
         hint = error.hint if isinstance(error, MarsmithError) else hint
         why = f"; the last time: {error}" if error else ""
         raise ServerError(
-            f"TorchServe ended by itself, {ATTEMPTS} times within a minute{why}",
+            f"{self.server.what} ended by itself, {ATTEMPTS} times within a minute{why}",
             hint,
             code="keeps-ending",
         )

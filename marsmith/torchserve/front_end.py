@@ -45,6 +45,6 @@ def _pairs(body: bytes) -> list[tuple[str, str]]:
     except ValueError as error:
         raise ClientError(
             "the body is not a form, as its content type says",
-            "give it another content type: TorchServe reads this one as a form",
+            "give it its own content type; this one is that of a form",
             code="bad-form",
         ) from error

@@ -27,15 +27,21 @@ def ended(end: End, log: str) -> Finding:
     failure = find_failure(lines)
     if end.status is None or (end.status >= 0 and failure):
         return explain(failure, None, log)
-    if end.status >= 0:
-        message = f"its worker ended with exit status {end.status}, without an error message"
-        return Finding(message, explain(None, None, log).hint, rule="worker-ended")
-    by, stack = signal.Signals(-end.status), find_stack(lines)
-    message = f"its worker ended by {by.name}, without an error message"
+    message = f"its worker ended {ending(end.status)}, without an error message"
+    stack = find_stack(lines) if end.status < 0 else None
     if stack is None:
         return Finding(message, explain(None, None, log).hint, rule="worker-ended")
     hint = f"native code crashed, or ended the process: {_innermost_first(stack)}"
     return Finding(message, hint, stack.file, stack.line, rule="worker-ended")
+
+
+def ending(status: int) -> str:
+    """Return how a process ended, for `it ended …`; a status below 0 is a signal's."""
+    if status >= 0:
+        return f"with exit status {status}"
+    number = -status
+    names = {one.value: one.name for one in signal.Signals}
+    return f"by {names.get(number, f'signal {number}')}"
 
 
 def _innermost_first(stack: Failure) -> str:

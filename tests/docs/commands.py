@@ -38,7 +38,7 @@ def resolve(words: list[str]) -> tuple[click.Command, click.Context, list[str]]:
     Raises click.UsageError if there is none.
     """
     command: click.Command = cli
-    context = click.Context(command, info_name="marsmith")
+    context = click.Context(command, info_name="marsmith", **cli.context_settings)
     while isinstance(command, click.Group):
         if isinstance(command, DefaultCommand):
             words = command.completed(words)

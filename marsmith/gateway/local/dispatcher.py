@@ -37,6 +37,7 @@ class Dispatcher:
         self.workers: set[LocalWorker] = set()
         self._free: list[LocalWorker] = []
         self._look: asyncio.Handle | None = None
+        self.sends_ahead = False  # whether a batch may wait at a worker, where no other can take it
         # Told what the pool must know.
         self.on_lost: Callable[[LocalWorker], None] = lambda _: None
         self.on_idle: Callable[[LocalWorker], None] = lambda _: None
@@ -51,6 +52,11 @@ class Dispatcher:
             # All requests that arrive at once share a batch.
             self._look = asyncio.get_running_loop().call_soon(self._dispatch)
         self.on_waiting()
+
+    @property
+    def free_workers(self) -> int:
+        """How many have no batch."""
+        return len(self._free)
 
     def add(self, worker: LocalWorker) -> None:
         """Give a loaded worker batches from now on."""
@@ -76,6 +82,7 @@ class Dispatcher:
         if len(batch) > 1:
             for request in batch:
                 self.queue.again(request)
+            self.on_waiting()
         for request in batch if len(batch) == 1 else ():
             request.take(refusal(message.code, message.text), 1)
 
@@ -125,7 +132,9 @@ class Dispatcher:
 
         Beside other workers it would keep requests from them.
         """
-        if len(self.workers) > 1 or self.queue.has_lone or len(self.queue) < self._batch_size:
+        if not self.sends_ahead or len(self.workers) > 1:
+            return
+        if self.queue.has_lone or len(self.queue) < self._batch_size:
             return
         for worker in self.workers:
             if worker.takes_ahead and not worker.retiring:

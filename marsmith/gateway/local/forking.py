@@ -22,6 +22,7 @@ from marsmith.torchserve.environment import clean_environment
 
 _PATIENCE = 60.0  # seconds for a fork server to have imported PyTorch
 _SIGNALLED = 128  # a status above it is a signal's number more
+_KILLED = bytes([_SIGNALLED + signal.SIGKILL])  # by us, or with the fork server
 
 
 class Lifeline:
@@ -43,11 +44,11 @@ class Lifeline:
 
     def _read(self) -> None:
         try:
-            status = (self._connection.recv(1) or b"\1")[0]  # killed with the fork server
+            status = (self._connection.recv(1) or _KILLED)[0]
         except BlockingIOError:
             return
         except OSError:
-            status = 1
+            status = _KILLED[0]
         self._loop.remove_reader(self._connection.fileno())
         self._connection.close()
         if not self.ended.done():

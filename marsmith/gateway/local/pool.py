@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 
 from marsmith.core.errors import MarsmithError
 from marsmith.gateway.backend import EventKind
 from marsmith.gateway.keeping import Kept
 from marsmith.gateway.local.dispatcher import Dispatcher
-from marsmith.gateway.local.scaling import IDLE, PRESSED, fewer, more
+from marsmith.gateway.local.scaling import IDLE, OLD, PRESSED, fewer, more, too_old
 from marsmith.gateway.local.starting import Starter
 from marsmith.gateway.local.worker import LocalWorker
 from marsmith.gateway.refusals import GatewayError
@@ -39,6 +39,7 @@ class WorkerPool:
     ) -> None:
         """`refusal` makes the error of requests that no worker will answer, from the reason."""
         self.least, self.most = least, most
+        dispatcher.sends_ahead = most == 1
         self.problem: MarsmithError | None = None  # why the last try to start one failed
         self._dispatcher = dispatcher
         self._starter = starter
@@ -77,6 +78,7 @@ class WorkerPool:
     def set_bounds(self, least: int, most: int) -> None:
         """Change the least and the largest number of workers."""
         self.least, self.most = least, most
+        self._dispatcher.sends_ahead = most == 1
         self._failed, self.problem = 0, None
         self._want(min(max(self._wanted, least), most))
         if not most:
@@ -172,15 +174,16 @@ class WorkerPool:
         self._workers.discard(worker)
         self._failed = 0 if worker.has_answered else self._failed + 1
         self._tell("worker-died", str(worker.number))
-        self._ended(worker)
+        self._ended(worker, self._starter.lost(worker))
         self._fill(_LONGEST_AFTER_DEATH)
+        self._waiting()
 
     def _end(self, worker: LocalWorker) -> None:
         if worker in self._workers:
-            self._ended(worker)
+            self._ended(worker, self._starter.end(worker))
 
-    def _ended(self, worker: LocalWorker) -> None:
-        task = asyncio.ensure_future(self._starter.end(worker))
+    def _ended(self, worker: LocalWorker, end: Coroutine[None, None, None]) -> None:
+        task = asyncio.ensure_future(end)
         self._ending.add(task)
 
         def done(task: asyncio.Task[None]) -> None:
@@ -192,8 +195,18 @@ class WorkerPool:
 
     def _waiting(self) -> None:
         waiting = len(self._dispatcher.queue)
-        if more(self._wanted, self.most, waiting, self._batch_size) and "up" not in self._looks:
+        if more(self._wanted, self.most, waiting, self._batch_size):
             self._look_later("up", PRESSED)
+        if waiting and self._wanted < self.most:
+            self._look_later("old", OLD)
+
+    def _look_at_age(self) -> None:
+        age = self._dispatcher.queue.age
+        coming = self._dispatcher.free_workers + len(self._starting)
+        if too_old(self._wanted, self.most, age, coming):
+            self._want(self._wanted + 1)
+        if self._dispatcher.queue and self._wanted < self.most:
+            self._look_later("old", OLD - age if age < OLD else OLD)
 
     def _look_later(self, which: str, pause: float) -> None:
         if which not in self._looks and not self._closed:
@@ -202,6 +215,9 @@ class WorkerPool:
 
     def _look(self, which: str) -> None:
         del self._looks[which]
+        if which == "old":
+            self._look_at_age()
+            return
         if which == "up":
             waiting = len(self._dispatcher.queue)
             if more(self._wanted, self.most, waiting, self._batch_size):

@@ -102,8 +102,7 @@ class Starter:
         except (ConnectionError, asyncio.TimeoutError) as error:
             cause = await self._cause(worker, error)
             # As TorchServe's worker says it: that is what the log is searched for.
-            words = f"Backend worker process died: {cause.message}"
-            self._shop.log.write(f"{self._thread(number)}-stdout", [words])
+            self._log(number, f"Backend worker process died: {cause.message}")
             raise self._not_loaded(cause) from None
         finally:
             address.unlink(missing_ok=True)
@@ -129,8 +128,10 @@ class Starter:
         begun = worker.begin(socket.socket(fileno=connection), question, after=probe)
         try:
             await asyncio.wait_for(begun, self.serving.response_timeout)
-        except (ConnectionError, asyncio.TimeoutError):
-            await self.end(worker)
+        except (ConnectionError, asyncio.TimeoutError) as error:
+            if isinstance(error, asyncio.TimeoutError):
+                worker.give_up()
+            await self.lost(worker)
             return await self.start()
         return worker
 
@@ -138,6 +139,12 @@ class Starter:
         """End one."""
         await worker.end()
         self._shop.keeper.forget(worker.number)
+
+    async def lost(self, worker: LocalWorker) -> None:
+        """End what is left of one that was lost after it had loaded, and log how it ended."""
+        await self.end(worker)
+        # Other words than of one that does not load: deploying gives up at those.
+        self._log(worker.number, f"Worker {worker.number} {worker.ending}")
 
     async def _process(self, number: int, address: Path) -> LocalWorker:
         try:
@@ -162,6 +169,9 @@ class Starter:
 
     def _thread(self, number: int) -> str:
         return f"W-{number}-{self.archive.name}_{self.archive.manifest.model_version}"
+
+    def _log(self, number: int, words: str) -> None:
+        self._shop.log.write(f"{self._thread(number)}-stdout", [words])
 
     async def _load(self, worker: LocalWorker, address: Path) -> None:
         connection = await self._connected(worker, address)

@@ -106,6 +106,12 @@ class RequestQueue:
         return self._waiting[0].arrived
 
     @property
+    def age(self) -> float:
+        """For how many seconds the oldest request has waited; 0 without any."""
+        heads = [queue[0].arrived for queue in (self._alone, self._waiting) if queue]
+        return time.monotonic() - min(heads) if heads else 0.0
+
+    @property
     def has_lone(self) -> bool:
         """Whether a request waits that goes into a batch of its own."""
         return bool(self._alone)

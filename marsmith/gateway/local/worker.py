@@ -18,6 +18,7 @@ from marsmith.gateway.local.waiting import Waiting
 from marsmith.gateway.local.worker_log import WorkerOutput
 from marsmith.gateway.refusals import GatewayError
 from marsmith.torchserve.worker_protocol import Message, MessageReader, batch_of, goes_on
+from marsmith.worker.lost import ending
 
 _FAREWELL = 1.0  # seconds for a worker to end by itself
 _PEER = struct.Struct("3i")  # SO_PEERCRED: pid, user, group
@@ -72,6 +73,7 @@ class LocalWorker(asyncio.Protocol):
         self._loaded: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         self._timer: asyncio.TimerHandle | None = None
         self._late = False
+        self._is_strange = False  # it broke the protocol
 
     @property
     def is_busy(self) -> bool:
@@ -120,7 +122,7 @@ class LocalWorker(asyncio.Protocol):
         try:
             messages = self._reader.feed(data)
         except (ValueError, LookupError, struct.error):
-            self._hang_up()
+            self._refuse()
             return
         for message in messages:
             self._heard(message)
@@ -177,7 +179,7 @@ class LocalWorker(asyncio.Protocol):
             if not any(map(goes_on, message.answers.values())):
                 self._loaded.set_result(message)
         elif self._office is None or not self._batch:
-            self._hang_up()  # it speaks unasked
+            self._refuse()  # it speaks unasked
         elif message.code != 200:
             batch = self._finish()
             self._office.failed(batch, message)
@@ -204,9 +206,14 @@ class LocalWorker(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._timeout, self._let_time_pass)
+        self._timer = loop.call_later(self._timeout, self.give_up)
 
-    def _let_time_pass(self) -> None:
+    def _refuse(self) -> None:
+        self._is_strange = True
+        self._hang_up()
+
+    def give_up(self) -> None:
+        """End it because it did not answer in time."""
         self._late = True
         self.process.kill()
         self._hang_up()
@@ -231,6 +238,16 @@ class LocalWorker(asyncio.Protocol):
         await asyncio.wait([self.process.ended], timeout=_FAREWELL)
         for output in self.outputs:
             output.close()
+
+    @property
+    def ending(self) -> str:
+        """How it ended, for the log. Only after end()."""
+        if self._late:
+            return f"did not answer within {self._timeout:g} s, and was ended"
+        if self._is_strange:
+            return "broke the worker protocol, and was ended"
+        status = self.process.ended
+        return f"ended {ending(status.result())}" if status.done() else "closed its connection"
 
     @property
     def descriptors(self) -> list[int]:

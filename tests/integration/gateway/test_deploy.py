@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +12,7 @@ from marsmith.client import Client
 from marsmith.client.retries import ONCE
 from marsmith.deploy.scaling import scale
 from marsmith.project.project import Project
+from marsmith.server.state import running_servers
 from marsmith.torchserve.ports import free_ports
 from tests.integration.asking import Asking
 from tests.integration.kit import Kit, leftovers, wait_for
@@ -116,3 +119,19 @@ def test_commands_that_look_show_a_gateway_as_a_torchserve(server: Gateway) -> N
     assert "ready to echo" in kit("logs", "echo", *port).stdout
     said = kit("predict", "echo", kit.root / "samples/one.txt", *port).stdout
     assert model.version in said
+
+
+def test_a_web_process_that_dies_while_it_starts_is_started_again(server: Gateway) -> None:
+    def front_end() -> int:
+        (state,) = (one for one in running_servers(Project(server.kit.root)))
+        return state.front_end[0]
+
+    first = front_end()
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: front_end() != first, "another web process")
+    second = front_end()
+    os.kill(second, signal.SIGKILL)  # it has just been started
+    wait_for(lambda: front_end() != second, "a third web process")
+    with server.asking() as asking:
+        wait_for(lambda: sum(asking.versions.values()) > 50, "answers")
+    assert asking.wrong == []

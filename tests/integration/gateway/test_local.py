@@ -150,7 +150,7 @@ def test_the_true_cause_of_a_failed_load_is_told(tmp_path: Path) -> None:
 
 def test_who_exits_or_hangs_pays_alone(tmp_path: Path) -> None:
     async def test() -> None:
-        async with running(Place(tmp_path, "one"), "one") as (backend, _):
+        async with running(Place(tmp_path, "one"), "one") as (backend, log):
             asked = [ask(backend, text) for text in ("a", "exit", "b", "sleep 60", "c", "raise x")]
             found = await asyncio.gather(*asked, return_exceptions=True)
             words = [
@@ -162,6 +162,25 @@ def test_who_exits_or_hangs_pays_alone(tmp_path: Path) -> None:
             assert isinstance(found[5], Answer)
             assert found[5].response.status == 503
             assert (await told(backend, "again")).split()[1] == "again"
+            records = [parse_line(line) for line in log.read_text().splitlines()]
+            for ending, times in (("ended with exit status 3", 2), ("within 1 s", 1)):
+                ends = [one for one in records if one and ending in one.message]
+                assert len(ends) >= times
+                assert all(one.stream and one.stream.model == "one" for one in ends)
+
+    run(test())
+
+
+def test_behind_a_worker_that_hangs_another_is_started(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with running(Place(tmp_path, "one", most=2), "one") as (backend, _):
+            hangs = asyncio.ensure_future(ask(backend, "sleep 60"))
+            await asyncio.sleep(0.05)
+            answer = await ask(backend, "x")
+            assert answer.response.ok
+            assert not hangs.done()  # its response timeout of 1 s has not passed
+            with pytest.raises(GatewayError, check=coded("answer-late")):
+                await hangs
 
     run(test())
 

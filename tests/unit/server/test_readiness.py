@@ -42,6 +42,8 @@ class Loading:
         """It does."""
         return True
 
+    what = "a server"
+
     def problem(self) -> None:
         """Nothing is wrong."""
 

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from marsmith.worker.lost import ended, late
+from marsmith.worker.lost import ended, ending, late
 from marsmith.worker.sandbox import End
 from tests.unit.torchserve.worker_logs import UNPACKED
 
@@ -48,3 +48,11 @@ def test_how_it_ended_decides_what_of_its_log_is_the_cause(
 
 def test_a_limit_of_the_sandbox_goes_before_what_it_printed() -> None:
     assert ended(End(1, "memory"), RAISED).rule == "sandbox-limit"
+
+
+@pytest.mark.parametrize(
+    ("status", "word"),
+    [(0, "0"), (3, "3"), (-signal.SIGSEGV, "SIGSEGV"), (-100, "100")],
+)
+def test_a_status_below_zero_is_a_signal(status: int, word: str) -> None:
+    assert ending(status).split()[-1] == word

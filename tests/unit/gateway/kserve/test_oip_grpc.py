@@ -157,7 +157,7 @@ def test_refusals_have_statuses(method: str, fields: Any, code: str) -> None:
         (413, "RESOURCE_EXHAUSTED"),
         (422, "INVALID_ARGUMENT"),
         (500, "INTERNAL"),
-        (503, "UNAVAILABLE"),
+        (503, "INTERNAL"),
     ],
 )
 def test_statuses_of_handlers_are_statuses_of_grpc(status: int, code: str) -> None:

@@ -151,6 +151,41 @@ def test_more_than_the_queue_takes_are_refused_at_once() -> None:
     run(test())
 
 
+def test_where_more_workers_may_come_a_request_waits_in_the_queue_for_them() -> None:
+    async def test() -> None:
+        async with Bench(hanging, batch_size=1) as bench:
+            bad = bench.submit(b"bad")
+            assert bench.dispatcher.queue.age == 0.0
+            good = bench.submit(b"good")
+            await asyncio.sleep(0.05)
+            assert 0.04 < bench.dispatcher.queue.age < 5
+            await bench.add(echo)
+            assert await told([good]) == [b"good"]
+            assert bench.dispatcher.queue.age == 0.0
+            bad.cancel()
+
+    run(test())
+
+
+def test_it_is_known_how_a_worker_was_lost() -> None:
+    def strange(_: list[InferenceRequest]) -> bytes:
+        return b"\xff" * 64
+
+    async def test() -> None:
+        for act, word in ((hanging, "0.1 s"), (dying, "SIGKILL"), (strange, "protocol")):
+            async with Bench(act, timeout=0.1) as bench:
+                (worker,) = bench.dispatcher.workers
+                bench.submit(b"bad").cancel()
+                bench.submit(b"bad").add_done_callback(lambda one: one.exception())
+                while bench.dispatcher.workers:
+                    await asyncio.sleep(0.001)
+                worker.process.kill()
+                await worker.end()
+                assert word in worker.ending
+
+    run(test())
+
+
 def test_a_request_whose_caller_has_gone_is_not_sent() -> None:
     async def test() -> None:
         async with Bench() as bench:
@@ -201,6 +236,7 @@ def test_a_retired_worker_ends_after_its_batch() -> None:
 def test_the_only_worker_has_a_full_batch_ahead_which_its_death_costs_nothing() -> None:
     async def test() -> None:
         async with Bench(dying, batch_size=2) as bench:
+            bench.dispatcher.sends_ahead = True
             answers = [bench.submit(one) for one in (b"1", b"bad", b"2", b"3", b"4")]
             await asyncio.sleep(0)
             assert len(bench.dispatcher.queue) == 1  # the batch ahead is with the worker

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from marsmith.gateway.local.scaling import IDLE, fewer, more
+from marsmith.gateway.local.scaling import IDLE, OLD, fewer, more, too_old
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,22 @@ from marsmith.gateway.local.scaling import IDLE, fewer, more
 )
 def test_more_workers(wanted: int, most: int, waiting: int, needed: bool) -> None:
     assert more(wanted, most, waiting, batch_size=8) == needed
+
+
+@pytest.mark.parametrize(
+    ("wanted", "most", "age", "coming", "needed"),
+    [
+        (1, 2, OLD + 0.01, 0, True),
+        (1, 2, OLD, 0, False),
+        (2, 2, 60.0, 0, False),
+        (1, 4, 60.0, 1, False),  # a worker loads, or lets a batch fill
+        (0, 1, 0.0, 0, False),  # nothing waits
+    ],
+)
+def test_a_further_worker_for_a_request_that_waits_too_long(
+    wanted: int, most: int, age: float, coming: int, needed: bool
+) -> None:
+    assert too_old(wanted, most, age, coming) == needed
 
 
 @pytest.mark.parametrize(
