@@ -39,7 +39,7 @@ _REPEATED = {
     "--cors-origin": (
         "cors_origins",
         "ORIGIN",
-        "Let pages of this site send requests: https://example.org.",
+        "Let pages of this site ask models: https://example.org.",
     ),
 }
 

@@ -20,8 +20,8 @@ _FORM = re.compile(rb"%b(&%b)*&?" % (_PAIR, _PAIR))
 SENT_NAMES = "marsmith.sent_names"
 # What the front end itself tells a worker by these exact names; a caller's are written otherwise.
 _OF_FRONT_END = {"describe", "explain", "url_path"}
-# Secrets of callers.
-_NOT_FOR_HANDLERS = {"authorization", "cookie", "proxy-authorization", "x-api-key"}
+# Secrets of callers, and what was for us: TorchServe keeps that back too.
+_NOT_FOR_HANDLERS = {"authorization", "cookie", "expect", "proxy-authorization", "x-api-key"}
 
 
 async def read_call(
