@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from marsmith.torchserve.ports import free_ports
-from tests.integration.kit import ROOT
-from tests.projects import ECHO_SPEC, Kit
+from tests.integration.kit import ROOT, Kit
+from tests.projects import ECHO_SPEC
 
 HANDLER = """\
 class Handler:
