@@ -16,6 +16,7 @@ starts its worker by itself.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 import importlib
@@ -38,6 +39,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.machinery import PathFinder
 from pathlib import Path
+from typing import NoReturn
 
 # What TorchServe's worker imports, and what handlers of images do.
 _PRELOADED = ["torch", "numpy", "numpy.random", "PIL.Image", "PIL.ImageOps", "ts.arg_parser"]
@@ -245,6 +247,29 @@ def run(request: Request) -> None:
     runpy.run_path(script, run_name="__main__")
 
 
+def _run_and_exit(request: Request) -> NoReturn:
+    """Run it, and end as Python does, but without C++'s destructors.
+
+    Those of onnxruntime wait forever for a thread of the fork server's, which a fork does not have.
+    """
+    status = 0
+    try:
+        run(request)
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            sys.stderr.write(f"{end.code}\n")
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        status = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status & 0xFF)
+
+
 def _brings_own(folders: list[str]) -> bool:
     """Say whether a model's folder has modules of names that are imported here."""
     names = {name.partition(".")[0] for name in sys.modules} | _ON_START
@@ -282,7 +307,7 @@ def main() -> None:
     request = ForkServer(socket.socket(fileno=listener), watched).serve()
     if request is None:
         os._exit(0)
-    run(request)
+    _run_and_exit(request)
 
 
 if __name__ == "__main__":

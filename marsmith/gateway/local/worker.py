@@ -74,6 +74,7 @@ class LocalWorker(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._late = False
         self._is_strange = False  # it broke the protocol
+        self._lives_on = False  # without its connection, until it is killed
 
     @property
     def is_busy(self) -> bool:
@@ -234,6 +235,7 @@ class LocalWorker(asyncio.Protocol):
         self._office = None
         self._hang_up()
         await asyncio.wait([self.process.ended], timeout=_FAREWELL)
+        self._lives_on = not self.process.ended.done()
         self.process.kill()
         await asyncio.wait([self.process.ended], timeout=_FAREWELL)
         for output in self.outputs:
@@ -246,8 +248,9 @@ class LocalWorker(asyncio.Protocol):
             return f"did not answer within {self._timeout:g} s, and was ended"
         if self._is_strange:
             return "broke the worker protocol, and was ended"
-        status = self.process.ended
-        return f"ended {ending(status.result())}" if status.done() else "closed its connection"
+        if self._lives_on:
+            return "closed its connection, and was ended"
+        return f"ended {ending(self.process.ended.result())}"
 
     @property
     def descriptors(self) -> list[int]:

@@ -49,6 +49,8 @@ class Handler:
             time.sleep(float(rest))
         if command == "exit":
             os._exit(3)
+        if command == "quit":
+            sys.exit(4)
         if command == "raise":
             raise RuntimeError(rest)
         return f"{{os.getpid()}} {{command}} {{rest}}"
@@ -161,9 +163,15 @@ def test_who_exits_or_hangs_pays_alone(tmp_path: Path) -> None:
             assert words[:5] == [["a"], "worker-died", ["b"], "answer-late", ["c"]]
             assert isinstance(found[5], Answer)
             assert found[5].response.status == 503
+            with pytest.raises(GatewayError, check=coded("worker-died")):
+                await ask(backend, "quit")
             assert (await told(backend, "again")).split()[1] == "again"
             records = [parse_line(line) for line in log.read_text().splitlines()]
-            for ending, times in (("ended with exit status 3", 2), ("within 1 s", 1)):
+            for ending, times in (
+                ("with exit status 3", 2),
+                ("with exit status 4", 2),
+                ("within 1 s", 1),
+            ):
                 ends = [one for one in records if one and ending in one.message]
                 assert len(ends) >= times
                 assert all(one.stream and one.stream.model == "one" for one in ends)

@@ -28,15 +28,18 @@ class StandIn:
 
     def __init__(self, peer: asyncio.StreamWriter) -> None:
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._peer = peer
+        self.peer = peer
 
     def fileno(self) -> int:
         return -1
 
-    def kill(self) -> None:
+    def end(self, status: int) -> None:
         if not self.ended.done():
-            self.ended.set_result(-9)
-            self._peer.close()
+            self.ended.set_result(status)
+            self.peer.close()
+
+    def kill(self) -> None:
+        self.end(-9)
 
 
 def echo(batch: list[InferenceRequest]) -> bytes:
@@ -88,14 +91,13 @@ class Bench:
         process = StandIn(writer)
         worker = LocalWorker(9000, process, [], self._timeout)  # type: ignore[arg-type]
         self._workers.append(worker)
-        self._tasks.append(asyncio.ensure_future(self._run(reader, writer, act)))
+        self._tasks.append(asyncio.ensure_future(self._run(reader, process, act)))
         await worker.begin(ours, encode_load("echo", "/", handler="h"))
         self.dispatcher.add(worker)
         return worker
 
-    async def _run(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, act: Act
-    ) -> None:
+    async def _run(self, reader: asyncio.StreamReader, process: StandIn, act: Act) -> None:
+        writer = process.peer
         while data := await reader.read(1 << 16):
             message = io.BytesIO(data)  # small messages of tests come whole
             try:
@@ -104,8 +106,9 @@ class Bench:
                     writer.write(answer or b"")
                     message = message if kind != LOAD else io.BytesIO()
             except EndedError:
+                process.end(3)
                 break
-        writer.close()
+        process.end(0)
         await writer.wait_closed()
 
     def _answer(self, message: io.BytesIO, act: Act) -> bytes | None:
