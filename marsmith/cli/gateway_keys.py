@@ -39,7 +39,7 @@ _REPEATED = {
     "--cors-origin": (
         "cors_origins",
         "ORIGIN",
-        "Let pages of this site send requests: https://example.org.",
+        "Let pages of this site ask models: https://example.org.",
     ),
 }
 
@@ -112,14 +112,16 @@ def add(
 @json_option
 @click.pass_context
 def list_(context: click.Context, keys: Path | None, as_json: bool) -> None:
-    """List the keys: id, name, scopes, and until when each is good."""
-    found = _store(context, keys).read()
+    """List the keys: id, name, scopes, limits, and until when each is good."""
+    store = KeyStore(keys.absolute() if keys else key_file(project_of(context)))
+    found = store.read()
     if as_json:
         print_json([key_values(one) | {"digest": None} for one in found])
         return
     for one in found:
         scopes = ", ".join(map(str, one.scopes))
-        click.echo(f"{one.id}  {one.name}  {scopes}  {_end(one.expires)}")
+        told = [one.id, one.name, scopes, _limits(one.limits), _end(one.expires)]
+        click.echo("  ".join(filter(None, told)))
 
 
 @key.command()
@@ -138,6 +140,15 @@ def _store(context: click.Context, keys: Path | None) -> KeyStore:
     project = project_of(context)
     project.state_folder("gateway")  # make it
     return KeyStore(key_file(project))
+
+
+def _limits(limits: Limits) -> str:
+    units = {
+        "requests/s": limits.rate,
+        "at once": limits.concurrent,
+        "bytes/s": limits.bytes_per_second,
+    }
+    return ", ".join(f"{most:.15g} {unit}" for unit, most in units.items() if most is not None)
 
 
 def _end(expires: float | None) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from marsmith.answers.messages import Request, Response
@@ -21,6 +21,8 @@ class Call:
 
     `id` is unique among all requests of this gateway. `path` is what followed the model in the URL
     (TorchServe's url_path). Nobody waits for the answer after `deadline`, of time.monotonic().
+    `told` are headers that handlers see although they are not true of the request: curl -d says of
+    any body that it is a form.
     """
 
     model: str
@@ -30,6 +32,7 @@ class Call:
     explain: bool = False
     path: str = ""
     deadline: float = math.inf
+    told: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

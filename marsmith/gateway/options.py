@@ -27,7 +27,7 @@ class GatewayOptions(ServeOptions):
     keys: Path | None = None  # the file of its keys; None: .marsmith/gateway/keys.json
     behind_proxy: tuple[str, ...] = ()  # addresses of proxies, whose X-Forwarded-… count
     allow_hosts: tuple[str, ...] = ()  # further names by which it may be asked for
-    cors_origins: tuple[str, ...] = ()  # sites whose pages may send requests
+    cors_origins: tuple[str, ...] = ()  # sites whose pages may ask models
     otel: bool = False  # whether it sends spans, as the variables OTEL_… say
 
     def arguments(self) -> list[str]:

@@ -7,6 +7,7 @@ import uuid
 from functools import lru_cache
 
 from starlette.requests import Request as HttpRequest
+from starlette.types import Scope
 
 from marsmith.answers.messages import Request
 from marsmith.gateway.backend import Call
@@ -15,8 +16,12 @@ from marsmith.gateway.backend import Call
 _URL_ENCODED = "application/x-www-form-urlencoded"
 _PAIR = rb"[\w.%+*~\[\]-]+=[^&=\s{}\"<>]*"
 _FORM = re.compile(rb"%b(&%b)*&?" % (_PAIR, _PAIR))
-# Secrets of callers.
-_NOT_FOR_HANDLERS = {"authorization", "cookie", "proxy-authorization", "x-api-key"}
+# In a scope: header names in lower case → as the caller wrote them.
+SENT_NAMES = "marsmith.sent_names"
+# What the front end itself tells a worker by these exact names; a caller's are written otherwise.
+_OF_FRONT_END = {"describe", "explain", "url_path"}
+# Secrets of callers, and what was for us: TorchServe keeps that back too.
+_NOT_FOR_HANDLERS = {"authorization", "cookie", "expect", "proxy-authorization", "x-api-key"}
 
 
 async def read_call(
@@ -27,20 +32,15 @@ async def read_call(
     explain: bool = False,
     path: str = "",
 ) -> Call:
-    """Read a request whole. Header names are written as most clients send them: Content-Type."""
+    """Read a request whole."""
     body = await http.body()
-    headers: dict[str, str] = {}
-    content_type = ""
-    for raw, value in http.scope["headers"]:
-        name = written_name(raw)
-        if name == "Content-Type":
-            content_type = value.decode("latin-1")
-        elif name:
-            headers[name] = value.decode("latin-1")
-    if content_type.lower().startswith(_URL_ENCODED) and not _is_form(body):
-        content_type = ""
+    headers = _headers(http.scope)
+    content_type = headers.pop("Content-Type", "")
+    told: dict[str, str] = {}
     request = Request(body, content_type, headers)
-    return Call(model, request, request_id(http), version, explain, path)
+    if request.sent_type.lower().startswith(_URL_ENCODED) and not _is_form(body):
+        request, told = _without_type(request)
+    return Call(model, request, request_id(http), version, explain, path, told=told)
 
 
 def request_id(http: HttpRequest) -> str:
@@ -51,12 +51,38 @@ def request_id(http: HttpRequest) -> str:
     return str(state["request_id"])
 
 
+def _headers(scope: Scope) -> dict[str, str]:
+    """Return the headers for a handler, by the names that the caller wrote."""
+    sent = scope.get(SENT_NAMES, {})
+    headers: dict[str, str] = {}
+    for raw, value in scope["headers"]:
+        if name := sent_name(sent[raw]) if raw in sent else written_name(raw):
+            headers[name] = value.decode("latin-1")
+    return headers
+
+
+def _without_type(request: Request) -> tuple[Request, dict[str, str]]:
+    """Return the request without its content type, and the header that said it."""
+    others = {k: v for k, v in request.headers.items() if k.lower() != "content-type"}
+    name = next((one for one in request.headers if one not in others), "Content-Type")
+    return Request(request.body, "", others), {name: request.sent_type}
+
+
 def _is_form(body: bytes) -> bool:
     return body.isascii() and _FORM.fullmatch(body) is not None
 
 
 @lru_cache(1024)
 def written_name(name: bytes) -> str:
-    """Return a header's name as handlers know it; empty for one that is not for them."""
+    """Return a header's name as most clients write it; empty for one that is not for handlers."""
     text = name.decode("latin-1").lower()
     return "" if text in _NOT_FOR_HANDLERS else text.title()
+
+
+@lru_cache(1024)
+def sent_name(name: bytes) -> str:
+    """Return a header's name as it was sent; empty for one that is not for handlers."""
+    text = name.decode("latin-1")
+    if text in _OF_FRONT_END or text.lower() in _NOT_FOR_HANDLERS:
+        return written_name(name)
+    return text

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 
@@ -66,15 +66,21 @@ def batch_of(encoded: Iterable[bytes]) -> bytes:
 
 
 def encode_request(
-    request: Request, request_id: str, *, path: str = "", explain: bool = False
+    request: Request,
+    request_id: str,
+    *,
+    path: str = "",
+    explain: bool = False,
+    told: Mapping[str, str] | None = None,
 ) -> bytes:
     """Return one request of a batch. `path` is what followed the model in the URL.
 
+    `told` are further headers, which say nothing of how the body is read.
     Raises ClientError for a form that the front end cannot read.
     """
     message = [_sized(request_id.encode())]
     # The front end adds these two to what the client sent (InputParameter, RequestInput).
-    headers = {"explain": str(explain), "url_path": path, **request.sent_headers()}
+    headers = {"explain": str(explain), "url_path": path, **request.sent_headers(), **(told or {})}
     for name, value in headers.items():
         message += [_sized(name.encode()), _sized(value.encode())]
     message.append(_END)

@@ -40,9 +40,7 @@ class _Admitted:
     def model_api(self) -> bool:
         """Whether the caller may register models: with a key to manage, or where everybody may."""
         facts = CURRENT.get()
-        key = facts.key if facts is not None else None
-        may = key is not None and any(scope.kind == "manage" for scope in key.scopes)
-        return may or self._backend.model_api
+        return (facts is not None and facts.manages) or self._backend.model_api
 
     async def predict(self, call: Call) -> Answer:
         facts = self._facts("predict", call.model)
@@ -106,7 +104,7 @@ class _Admitted:
 def _traced(call: Call, facts: Facts) -> Call:
     """Let the worker know the gateway's span, where the face did not pass it on."""
     headers, own = call.request.headers, facts.trace.header
-    if headers.get("Traceparent") == own:
+    if own in headers.values():
         return call
     traced = {**headers, "Traceparent": own}
     return replace(call, request=replace(call.request, headers=traced))

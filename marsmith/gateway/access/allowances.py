@@ -44,14 +44,18 @@ class Allowance:
     def begin(self, name: str, now: float) -> None:
         """Count a request that begins. Raises GatewayError, with 429, if it may not now."""
         most = self.limits.concurrent
+        if most is not None and self._open >= most:
+            limit, cure = f"{most} open requests", "send the next one once one is answered"
+            raise refusal("key-limit", name=name, limit=limit, cure=cure, retry_after=1)
         waits = {
-            f"{most} open requests": float(most is not None and self._open >= most),
             f"{self.limits.bytes_per_second} bytes/s": self._bytes.wait(0.0, now),
             f"{self.limits.rate} requests/s": self._requests.wait(1.0, now),
         }
         limit, wait = max(waits.items(), key=lambda one: one[1])
         if wait:
-            raise refusal("key-limit", name=name, limit=limit, retry_after=math.ceil(wait))
+            seconds = math.ceil(wait)
+            cure = f"send it again in {seconds} s"
+            raise refusal("key-limit", name=name, limit=limit, cure=cure, retry_after=seconds)
         self._requests.level -= 1.0
         self._open += 1
 

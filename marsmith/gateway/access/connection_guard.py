@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from marsmith.gateway.access.refusals import refusal
 from marsmith.gateway.observe.facts import new_request_id
 from marsmith.gateway.problems import problem
+from marsmith.gateway.reading import SENT_NAMES
 from marsmith.gateway.refusals import GatewayError
 
 _HEAD, _BODY = 1, 2
@@ -101,8 +102,14 @@ class ConnectionGuard(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._sent_names: dict[bytes, bytes] = {}
+        self.scope[SENT_NAMES] = self._sent_names  # type: ignore[literal-required]
         self._step += 1
         self._raw = self._body = self._paced = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        self._sent_names[self.headers[-1][0]] = name  # uvicorn keeps it in lower case alone
 
     def on_headers_complete(self) -> None:
         self._found = self._of_head()
@@ -112,7 +119,8 @@ class ConnectionGuard(HttpToolsProtocol):
         self._step += 1
         if self.parser.should_upgrade():
             self.cycle.keep_alive = False  # the parser stops here, as if another protocol began
-        self.headers = []  # what follows a body in chunks are no headers of the request
+        # What follows a body in chunks are no headers of the request.
+        self.headers, self._sent_names = [], {}
 
     def on_body(self, body: bytes) -> None:
         self._body += len(body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from marsmith.gateway.access.allowances import Allowance, Allowances
@@ -23,6 +24,13 @@ _OPEN_HERE = {
 }
 
 
+# Paths by which models are asked, and what a caller looks at before: readiness, inputs, outputs.
+_ASKS_MODEL = re.compile(
+    r"/(?:predictions|explanations|v1|v2)/.+|/v2|/ping|/invocations"
+    r"|/models/[^/]+/(?:(?:versions/[^/]+/)?predict|invoke)|/[^/]+(?:/[^/]+)?/predict"
+)
+
+
 class Gate:
     """Of one gateway: all of its listeners share the limits of keys. It raises GatewayErrors."""
 
@@ -41,11 +49,13 @@ class Gate:
             if len(self._hosts) < 1000:
                 self._hosts.add(host)
 
-    def require_origin(self, facts: Facts, scheme: str) -> None:
-        """Refuse what a page of another site sends."""
+    def note_origin(self, facts: Facts, scheme: str, *, changes: bool) -> None:
+        """Note that a page of another site asks; refuse it if it `changes` things, unless named."""
         origin = facts.text(b"origin").lower()
-        own = f"{scheme}://{facts.text(b'host').lower()}"
-        if origin != own and origin not in self.rules.origins:
+        if origin == f"{scheme}://{facts.text(b'host').lower()}":
+            return
+        facts.of_other_site = origin in self.rules.origins
+        if changes and not facts.of_other_site:
             raise refusal("origin-refused", origin=origin)
 
     def pass_proxy(self, facts: Facts, peer: str, scheme: str) -> str:
@@ -74,11 +84,23 @@ class Gate:
         facts.key = self._keys.check(token)
         return self._allowances.begin(facts.key)
 
+    def require_manager(self, facts: Facts) -> None:
+        """Refuse what pages of other sites may not do without a key to manage."""
+        if facts.of_other_site and not facts.manages and not asks_model(facts.path):
+            if facts.key is None:
+                raise refusal("key-missing", scope="manage")
+            raise refusal("key-scope", name=facts.key.name, scope="manage")
+
     def count(self, facts: Facts, size: int) -> None:
         """Count bytes of a body."""
         if facts.body_bytes + size > self.rules.max_body:
             raise refusal("body-too-large", limit=self.rules.max_body)
         facts.body_bytes += size
+
+
+def asks_model(path: str) -> bool:
+    """Whether a path is for asking models; others are for managing them, and for watching."""
+    return _ASKS_MODEL.fullmatch(path) is not None
 
 
 def token_in(head: Mapping[bytes, bytes]) -> str | None:

@@ -118,7 +118,8 @@ class KeyRing:
         if not hmac.compare_digest(key.digest if key else _NOBODY, digest) or key is None:
             raise refusal("key-unknown")
         if key.expires is not None and time.time() >= key.expires:
-            raise refusal("key-expired", name=key.name)
+            scopes = " --scope ".join(map(str, key.scopes))
+            raise refusal("key-expired", name=key.name, scope=scopes)
         return key
 
     def _look(self) -> None:
@@ -133,10 +134,10 @@ class KeyRing:
         try:
             found = self._store.read()
             self._keys, self._problem = {key.id: key for key in found}, None
-        except ProjectError as error:
+        except ProjectError:
             # Nobody knows what has been revoked.
             self._keys = {}
-            self._problem = refusal("keys-unreadable", reason=error.message, retry_after=5)
+            self._problem = refusal("keys-unreadable", retry_after=5)
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from marsmith.gateway.access.gate import Gate
+from marsmith.gateway.access.gate import Gate, asks_model
 from marsmith.gateway.access.refusals import refusal
 from marsmith.gateway.observe.facts import REPEATED, Facts, Headers
 from marsmith.gateway.refusals import GatewayError
@@ -26,11 +26,11 @@ _OWN_PAGE = (_CSP, b"default-src 'self'; base-uri 'none'; frame-ancestors 'none'
 _ANSWER = (_CSP, b"sandbox; default-src 'none'; frame-ancestors 'none'")
 _RUNS = (b"text/html", b"text/xml", b"image/svg", b"application/xml", b"application/xhtml")
 _PREFLIGHT = [
-    (b"access-control-allow-methods", b"GET, POST, PUT, DELETE"),
     (b"access-control-allow-headers", b"authorization, content-type, traceparent, x-api-key"),
     (b"access-control-max-age", b"86400"),
     (b"content-length", b"0"),
 ]
+_KEYS = frozenset({"authorization", "x-api-key"})  # headers that hold one
 _READABLE = (b"access-control-expose-headers", b"retry-after, x-request-id")
 
 
@@ -61,10 +61,11 @@ class Access:
 
         try:
             self._look(scope, facts)
-            if scope["method"] == "OPTIONS" and self._asks_for_page(facts):
-                app = _preflight
+            if scope["method"] == "OPTIONS" and _is_preflight(facts):
+                app = _preflight(facts)
             else:
                 allowance = self._gate.let_in(facts)
+                self._gate.require_manager(facts)
             if b"transfer-encoding" in facts.head:
                 receive = self._counted(receive, facts)
             await app(scope, receive, headed)
@@ -86,16 +87,15 @@ class Access:
             what = "the path has an encoded slash, backslash or control character"
             raise refusal("bad-request", what=what)
         if b"host" in head or scope["http_version"] != "1.0":  # no browser speaks 1.0
-            gate.require_host(head.get(b"host", b""))
+            if not head.get(b"host"):
+                raise refusal("bad-request", what="the request has no header Host")
+            gate.require_host(head[b"host"])
         peer = scope["client"][0] if scope.get("client") else ""
         scope["scheme"] = gate.pass_proxy(facts, peer, scope["scheme"])
-        if scope["method"] not in _CHANGES_NOTHING and b"origin" in head:
-            gate.require_origin(facts, scope["scheme"])
+        if b"origin" in head:
+            changes = scope["method"] not in _CHANGES_NOTHING
+            gate.note_origin(facts, scope["scheme"], changes=changes)
         gate.count(facts, int(head.get(b"content-length", b"0")))
-
-    def _asks_for_page(self, facts: Facts) -> bool:
-        asked = b"access-control-request-method" in facts.head
-        return asked and facts.text(b"origin").lower() in self._gate.rules.origins
 
     def _counted(self, receive: Receive, facts: Facts) -> Receive:
         """Count a body whose length nobody told."""
@@ -116,11 +116,27 @@ class Access:
             yield _BEARER
         if self._gate.rules.origins:
             yield (b"vary", b"origin")
-            if facts.text(b"origin").lower() in self._gate.rules.origins:
+            if facts.of_other_site:
                 yield (b"access-control-allow-origin", facts.head[b"origin"])
                 yield _READABLE
 
 
-async def _preflight(_scope: Scope, _receive: Receive, send: Send) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": _PREFLIGHT})
-    await send({"type": "http.response.body", "body": b""})
+def _is_preflight(facts: Facts) -> bool:
+    return facts.of_other_site and b"access-control-request-method" in facts.head
+
+
+def _preflight(facts: Facts) -> ASGIApp:
+    """Answer what a page of another site may send; to manage, it must be about to send a key."""
+    methods = b"GET, POST"
+    if not asks_model(facts.path):
+        named = facts.text(b"access-control-request-headers").lower().replace(",", " ").split()
+        if _KEYS.isdisjoint(named):
+            raise refusal("key-missing", scope="manage")
+        methods = b"GET, POST, PUT, DELETE"
+    headers = [(b"access-control-allow-methods", methods), *_PREFLIGHT]
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    return app

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marsmith.gateway.refusals import GatewayError
 
-_ADD = "make one: marsmith gateway key add NAME --scope"
+_ADD = "make one: marsmith gateway key add NAME --scope {scope}"
 # Code → status, message, hint.
 _REFUSALS = {
     "key-missing": (401, "this request needs a key", "send `Authorization: Bearer KEY`; " + _ADD),
@@ -14,9 +14,9 @@ _REFUSALS = {
         "send the whole key as it was printed; see marsmith gateway key list",
     ),
     "key-expired": (401, "the key {name} has expired", _ADD),
-    "keys-unreadable": (503, "{reason}", "see marsmith gateway key list"),
-    "key-scope": (403, "the key {name} may not do this", _ADD + " {scope}"),
-    "key-limit": (429, "the key {name} has reached its limit of {limit}", "try again later"),
+    "keys-unreadable": (503, "the gateway cannot read its keys", "see marsmith gateway key list"),
+    "key-scope": (403, "the key {name} may not do this", _ADD),
+    "key-limit": (429, "the key {name} has reached its limit of {limit}", "{cure}"),
     "host-unknown": (
         421,
         "this gateway is not known as {host!r}",

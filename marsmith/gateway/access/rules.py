@@ -28,7 +28,7 @@ class AccessRules:
 
     hosts: frozenset[str] = _LOOPBACK  # names by which it is asked for, without ports
     any_address: bool = False  # whether it may be asked for by any IP address
-    origins: frozenset[str] = frozenset()  # sites whose pages may send requests
+    origins: frozenset[str] = frozenset()  # sites whose pages may ask models
     proxies: tuple[Network, ...] = ()
     needs_keys: bool = False
     encrypted: bool = False

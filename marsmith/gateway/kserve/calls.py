@@ -15,8 +15,8 @@ from marsmith.gateway.refusals import GatewayError, handler_refused, malformed
 MOST = 1024  # requests of one message
 _AT_ONCE = 32  # a third of what TorchServe's queue takes by default: others want a place too
 # They describe the message, not the requests that it is turned into.
-_OF_MESSAGE = "Accept-Encoding Content-Length Content-Encoding Inference-Header-Content-Length"
-_LEFT_OUT = frozenset(_OF_MESSAGE.split())
+_OF_MESSAGE = "accept accept-encoding content-length content-encoding content-type"
+_LEFT_OUT = frozenset([*_OF_MESSAGE.split(), "inference-header-content-length"])
 # JSON can hold the answer to any request of a message; a handler without JSON may answer as it can.
 _ACCEPT = "application/json, */*;q=0.5"
 
@@ -33,13 +33,14 @@ async def answer_all(
         hint = f"send 1 to {MOST} instances in a request"
         raise malformed(f"the request holds {len(requests)} instances", hint)
     given = message.request.headers.items()
-    headers = {name: value for name, value in given if name not in _LEFT_OUT}
+    headers = {name: value for name, value in given if name.lower() not in _LEFT_OUT}
     headers["Accept"] = _ACCEPT
     calls = [
         replace(
             message,
             request=Request(request.body, request.content_type, headers),
             id=f"{message.id}-{index}" if len(requests) > 1 else message.id,
+            told={},
         )
         for index, request in enumerate(requests)
     ]

@@ -52,7 +52,9 @@ class ServedVersion:
         """Answer a request."""
         if self.pool.is_hopeless:
             raise self.pool.refusal
-        encoded = encode_request(call.request, call.id, path=call.path, explain=call.explain)
+        encoded = encode_request(
+            call.request, call.id, path=call.path, explain=call.explain, told=call.told
+        )
         request = Waiting(call, self.version, encoded)
         late = self._fail_later(request, call.deadline)
         try:

@@ -17,8 +17,8 @@ Headers = Iterable[tuple[bytes, bytes]]
 REPEATED = b""  # in a head: the name of a header that may stand once, and was sent again
 _LISTS = frozenset({b"x-forwarded-for"})  # may stand several times
 _WANTED = _LISTS | set(
-    b"access-control-request-method authorization content-length host origin traceparent "
-    b"transfer-encoding x-api-key x-forwarded-proto".split()
+    b"access-control-request-headers access-control-request-method authorization content-length "
+    b"host origin traceparent transfer-encoding x-api-key x-forwarded-proto".split()
 )
 _TRACEPARENT = re.compile(
     r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
@@ -53,6 +53,7 @@ class Facts:
     begun: float = field(default_factory=perf_counter)
     client: str = ""
     needs_key: bool = False
+    of_other_site: bool = False  # sent by a page of a site that --cors-origin names
     key: Key | None = None
     model: str = ""  # once a back end has answered for it
     version: str = ""
@@ -68,10 +69,15 @@ class Facts:
         """Return a header, or nothing."""
         return self.head.get(name, b"").decode("latin-1")
 
+    @property
+    def manages(self) -> bool:
+        """Whether the caller sent a key to manage models, or one of them."""
+        return self.key is not None and any(scope.kind == "manage" for scope in self.key.scopes)
+
     def require(self, kind: ScopeKind, model: str | None) -> None:
         """Raise GatewayError unless the caller may do this; None as `model` means all models."""
         if self.key is None:
-            if self.needs_key:
+            if self.needs_key or (self.of_other_site and kind == "manage"):
                 raise refusal("key-missing", scope=kind)
         elif not any(scope.allows(kind, model) for scope in self.key.scopes):
             scope = kind if model is None else f"{kind}:{model}"

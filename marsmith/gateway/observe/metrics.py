@@ -120,7 +120,7 @@ class Metrics:
 
         async def page(http: Request) -> Response:
             facts = http.scope["state"]["facts"]
-            if not facts.sees(None):
+            if facts.needs_key and not facts.sees(None):  # a key takes nothing away
                 raise refusal("key-scope", name=facts.key.name, scope="predict")
             models: Sequence[Model] = ()
             with suppress(MarsmithError):  # what was counted is still true

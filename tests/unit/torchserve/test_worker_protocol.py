@@ -64,6 +64,18 @@ def test_what_comes_before_the_answer_to_a_probe_is_skipped(size: int) -> None:
     assert then == Message(200, "größe", {})
 
 
+def test_a_type_that_is_only_told_does_not_make_a_form() -> None:
+    name, value = "Content-Type", "application/x-www-form-urlencoded"
+    encoded = encode_request(Request(b"a=1"), "id", told={name: value})
+    as_sent = encode_request(Request(b"a=1", value), "id")
+    whole = encode_request(Request(b"a=1"), "id")
+    parameters = whole[whole.index(b"body") :]
+    assert name.encode() in encoded
+    assert value.encode() in encoded
+    assert encoded.endswith(parameters)
+    assert not as_sent.endswith(parameters)
+
+
 def test_path_and_explain_reach_the_worker() -> None:
     encoded = encode_request(Request(b"1", "text/plain"), "id", path="a/b", explain=True)
     message = io.BytesIO(batch_of([encoded]))

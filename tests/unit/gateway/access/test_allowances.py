@@ -25,6 +25,18 @@ class Clock:
         return self.now
 
 
+def test_what_to_do_depends_on_the_limit() -> None:
+    allowances = Allowances(Clock())
+    hints = set()
+    for limits in (Limits(rate=0.5), Limits(concurrent=1)):
+        key = a_key(limits, str(limits))
+        allowances.begin(key)
+        with pytest.raises(GatewayError) as caught:
+            allowances.begin(key)
+        hints.add(caught.value.hint)
+    assert len(hints) == 2
+
+
 def refused(allowances: Allowances, key: Key) -> int:
     """Return after how many seconds the key may ask again."""
     with pytest.raises(GatewayError) as caught:

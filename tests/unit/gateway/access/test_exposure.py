@@ -152,6 +152,22 @@ def test_a_key_is_made_listed_and_revoked(project: MakeProject) -> None:
     key(made, "revoke", "ci", code="no-such-key")
 
 
+def test_limits_are_listed(project: MakeProject) -> None:
+    made = project()
+    given = ["--rate", "2.5", "--concurrent", "3", "--bytes", "2000000"]
+    key(made, "add", "ci", "--scope", "predict", *given)
+    key(made, "add", "free", "--scope", "predict", "--expires", "never")
+    limited, free = key(made, "list").output.splitlines()
+    assert limited.split("  ")[2:4] == ["predict", "2.5 requests/s, 3 at once, 2000000 bytes/s"]
+    assert free.split("  ")[2:] == ["predict", "never expires"]
+
+
+def test_listing_writes_nothing(project: MakeProject) -> None:
+    made = project()
+    key(made, "list")
+    assert not (made.root / ".marsmith").exists()
+
+
 def test_what_cannot_be_a_key_changes_nothing(project: MakeProject) -> None:
     made = project()
     key(made, "add", "a b", "--scope", "predict", code="key-name")

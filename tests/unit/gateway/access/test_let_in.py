@@ -19,7 +19,7 @@ from marsmith.gateway.access.keys import Limits, new_key, parse_scope
 from marsmith.gateway.access.let_in import Access
 from marsmith.gateway.access.rules import AccessRules, access_rules
 from marsmith.gateway.observe.observe import Observe, Observer
-from tests.unit.gateway.door import HTTP, Door, a_door
+from tests.unit.gateway.door import HTTP, Door, Said, a_door
 
 PREDICT = "/models/echo/predict"
 MakeDoor = Callable[..., Door]
@@ -164,10 +164,10 @@ FOR_ALL = set(ASKED)
     ("scope", "allowed"),
     [
         ("predict", {"predict", "predict other", "list", "describe", "metrics"}),
-        ("predict:echo", {"predict", "list", "describe"}),
-        ("predict:other", {"predict other", "list"}),
+        ("predict:echo", {"predict", "list", "describe", "metrics"}),
+        ("predict:other", {"predict other", "list", "metrics"}),
         ("feedback", {"list", "describe", "metrics"}),
-        ("manage:echo", FOR_ALL - {"predict other", "register", "metrics"}),
+        ("manage:echo", FOR_ALL - {"predict other", "register"}),
         ("manage", FOR_ALL),
     ],
 )
@@ -210,6 +210,46 @@ def test_this_machine_may_ask_for_health_and_metrics(door: MakeDoor) -> None:
     closed = door(needs_keys=True)
     for path in ("/ping", "/metrics", "/v2/health/live"):
         assert closed.ask("GET", path).status == 200
+
+
+def test_metrics_of_all_models_are_not_for_others_with_a_key_for_one(
+    door: MakeDoor, token: Callable[..., str]
+) -> None:
+    proxied = door(behind_proxy=("127.0.0.1",), needs_keys=True)
+    other = {"X-Forwarded-For": "203.0.113.9"}
+    one, all_ = token("predict:echo"), token("predict")
+    assert proxied.ask("GET", "/metrics", other | {"X-Api-Key": one}).code == "key-scope"
+    assert proxied.ask("GET", "/metrics", other | {"X-Api-Key": all_}).status == 200
+
+
+@pytest.mark.parametrize(
+    "head", ["HTTP/1.1", "HTTP/1.1\r\nHost:", "HTTP/1.1\r\nHost: ", "HTTP/1.0\r\nHost:"]
+)
+def test_a_request_without_a_host_is_malformed(door: MakeDoor, head: str) -> None:
+    (said,) = door().raw(f"GET /v2 {head}\r\n\r\n".encode())
+    assert (said.status, said.code) == (400, "bad-request")
+
+
+def test_hints_name_a_scope(door: MakeDoor, token: Callable[..., str]) -> None:
+    closed = door(needs_keys=True)
+    assert hint_of(closed.ask(body=b"x")).endswith("key add NAME --scope predict")
+    expired = {"X-Api-Key": token("predict:echo", "feedback", lifetime=0.0)}
+    given = "key add NAME --scope predict:echo --scope feedback"
+    assert hint_of(closed.ask(headers=expired, body=b"x")).endswith(given)
+
+
+def hint_of(said: Said) -> str:
+    return str(json.loads(said.body)["hint"])
+
+
+def test_callers_do_not_learn_where_the_keys_are(
+    door: MakeDoor, token: Callable[..., str], store: KeyStore
+) -> None:
+    sent = {"X-Api-Key": token("predict")}
+    store.path.write_text("{")
+    said = door(needs_keys=True).ask(headers=sent, body=b"x")
+    assert (said.status, said.code) == (503, "keys-unreadable")
+    assert store.path.name.encode() not in said.body
 
 
 # ---- bodies
@@ -292,6 +332,66 @@ def test_cors_is_open_to_named_pages(door: MakeDoor, token: Callable[..., str]) 
     assert said.headers["vary"] == "origin"
     other = named.ask("OPTIONS", PREDICT, PREFLIGHT | {"Origin": "https://evil.example"})
     assert (other.status, other.headers.get("access-control-allow-origin")) == (401, None)
+
+
+NAMED = "https://app.example.org"
+ASKS = [
+    ("POST", PREDICT),
+    ("POST", "/models/echo/versions/1.0/predict"),
+    ("POST", "/predictions/echo"),
+    ("POST", "/models/echo/invoke"),
+    ("POST", "/echo/1.0/predict"),
+    ("GET", "/v2/models/echo"),
+    ("GET", "/ping"),
+]
+MANAGES = [
+    ("PUT", "/models/echo?min_worker=2"),
+    ("PUT", "/models/echo/1.0/set-default"),
+    ("POST", "/models?url=a.mar"),
+    ("DELETE", "/models/echo"),
+    ("GET", "/models"),
+    ("GET", "/metrics"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), ASKS)
+def test_named_pages_may_ask_models(door: MakeDoor, method: str, path: str) -> None:
+    named = door(cors_origins=(NAMED,))
+    said = named.ask(method, path, {"Origin": NAMED}, b"x" if method == "POST" else b"")
+    assert (said.status, said.headers["access-control-allow-origin"]) == (200, NAMED)
+    said = named.ask("OPTIONS", path, PREFLIGHT)
+    assert (said.status, said.headers["access-control-allow-methods"]) == (200, "get, post")
+
+
+@pytest.mark.parametrize(("method", "path"), MANAGES)
+def test_named_pages_need_a_key_to_manage_on_this_machine_too(
+    door: MakeDoor, token: Callable[..., str], method: str, path: str
+) -> None:
+    named = door(cors_origins=(NAMED,))
+    assert named.ask(method, path, {"Origin": NAMED}).status == 401
+    bearer = {"Origin": NAMED, "Authorization": "Bearer of-torchserve"}
+    assert named.ask(method, path, bearer).status == 401
+    weak = {"Origin": NAMED, "X-Api-Key": token("predict")}
+    assert named.ask(method, path, weak).status == 403
+    assert named.backend.done == []
+    strong = {"Origin": NAMED, "X-Api-Key": token("manage")}
+    assert named.ask(method, path, strong).status in (200, 202, 404)
+    assert named.ask(method, path).status in (200, 202, 404)  # no page
+
+
+def test_preflights_allow_management_only_with_a_key(door: MakeDoor) -> None:
+    named = door(cors_origins=(NAMED,))
+    wanted = PREFLIGHT | {"Access-Control-Request-Method": "PUT"}
+    for headers in ("authorization", "content-type, X-Api-Key"):
+        sent = wanted | {"Access-Control-Request-Headers": headers}
+        said = named.ask("OPTIONS", "/models/echo", sent)
+        assert said.status == 200
+        assert said.headers["access-control-allow-methods"] == "get, post, put, delete"
+    for headers in ("content-type", ""):
+        sent = wanted | {"Access-Control-Request-Headers": headers}
+        said = named.ask("OPTIONS", "/models/echo", sent)
+        assert said.status == 401
+        assert "access-control-allow-methods" not in said.headers
 
 
 @pytest.mark.parametrize("kind", ["text/html", "Text/HTML; charset=utf-8", "image/svg+xml"])
