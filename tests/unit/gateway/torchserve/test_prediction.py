@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import socket
 import threading
 import time
@@ -122,20 +121,6 @@ def test_what_is_asked_for_is_in_the_path(
     torchserve.replies[path] = [RIGHT]
     assert asked(torchserve, **how).response.ok
     assert asks(torchserve, path) == 1
-
-
-def test_an_address_where_nothing_answers_is_named_as_it_was_given(torchserve: Server) -> None:
-    async def reason(servers: Servers) -> str:
-        return servers.all[0].reason
-
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        nothing = f"http://127.0.0.1:{free.getsockname()[1]}"
-    away = with_servers(reason, Target(nothing))
-    assert re.findall(r"http://[\w.:]+\d", away) == [nothing]
-    # where only the management address is silent, both are named
-    torchserve.reply("/ping", {"status": "Healthy"})
-    half = with_servers(reason, Target(torchserve.url, nothing))
-    assert re.findall(r"http://[\w.:]+\d", half) == [nothing, torchserve.url]
 
 
 @pytest.mark.parametrize("status", [400, 404, 413, 418, 500, 503])
