@@ -20,7 +20,6 @@ import atexit
 import ctypes
 import gc
 import importlib
-import io
 import json
 import multiprocessing
 import os
@@ -54,6 +53,7 @@ _PATIENCE = 5.0  # seconds for the rest of a request
 _FAREWELL = 1.0  # seconds for workers to end by themselves when the front end is gone
 _LARGEST = 4 << 20  # bytes of a request; the arguments and environment of a process are less
 _PAUSE = 0.1  # seconds
+_PRINTED = 0.5  # seconds until what a worker prints is in its log, at most
 _SIGNALLED = 128  # a status above it is a signal's number more, as in shells
 _SET_DEATH_SIGNAL, _SET_NAME = 1, 15  # prctl(2)
 _NAME = b"ts_worker"  # what ps and top show instead of "python"
@@ -227,8 +227,7 @@ def run(request: Request) -> None:
     for number, stream in enumerate(request.streams):
         os.dup2(stream, number)
         os.close(stream)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # TorchServe starts its workers with -u
+    threading.Thread(target=_flush, daemon=True).start()
     os.chdir(request.folder)
     os.environ.clear()
     os.environ.update(request.environment)
@@ -268,6 +267,17 @@ def _run_and_exit(request: Request) -> NoReturn:
         with suppress(OSError, ValueError):
             stream.flush()
     os._exit(status & 0xFF)
+
+
+def _flush() -> None:
+    """Let what is printed be in the log soon.
+
+    TorchServe starts its workers with -u. With a write for each line a request takes twice as long,
+    since TorchServe's metrics are lines of standard output.
+    """
+    while True:
+        time.sleep(_PRINTED)
+        sys.stdout.flush()
 
 
 def _brings_own(folders: list[str]) -> bool:
