@@ -59,9 +59,9 @@ _METHODS = """
   many threads as there are cores. Threads that wait for each other at the end of every operation
   spin, and take the core from those they wait for. How much that costs depends on how the threads
   are scheduled, so the rate out of the box differs from machine to machine and minute to minute.
-  The trial `stock` tells it by the time of cores that a request costs the workers: the same work
-  costs a fraction of it as soon as waiting threads sleep (`OMP_WAIT_POLICY=PASSIVE`) or a worker
-  has one thread (`OMP_NUM_THREADS=1`).
+  This is the likely reason; whether it holds on this machine, the trial `stock` shows, if it ran:
+  then the same work costs a fraction of the cores' time as soon as waiting threads sleep
+  (`OMP_WAIT_POLICY=PASSIVE`) or a worker has one thread (`OMP_NUM_THREADS=1`).
 - ResNet-18's answers must be within 0.05, as a share of the largest probability, of eager float32
   on a photo that Pillow decoded in full; cartoons within 0.02 on average, of values in 0 to 1.
 """
