@@ -11,15 +11,21 @@ import click
 from marsmith.building.building import stale_warning
 from marsmith.cli.completion import complete_archives
 from marsmith.cli.gateway_keys import access_options, key
-from marsmith.cli.options import Number
 from marsmith.cli.output import examples, print_findings
 from marsmith.cli.progress import working
-from marsmith.cli.serve import print_models, project_or_folder, stop_command
+from marsmith.cli.serve import (
+    background_option,
+    fresh_option,
+    print_models,
+    project_or_folder,
+    ready_timeout_option,
+    signature_option,
+    stop_command,
+)
 from marsmith.gateway.hosting import GATEWAY
 from marsmith.gateway.options import DEFAULT_PORT, BackendName, GatewayOptions
 from marsmith.server import serve as serving
 from marsmith.server.background import STOPPED, FailedStart, serve_in_background
-from marsmith.server.options import DEFAULT_TIMEOUT
 from marsmith.server.state import ServerState
 
 
@@ -72,23 +78,10 @@ def gateway() -> None:
     is_flag=True,
     help="Listen at the ports of config.properties too, as TorchServe does.",
 )
-@click.option("--background", is_flag=True, help="Return once it is ready.")
-@click.option(
-    "--timeout",
-    metavar="SECONDS",
-    type=Number(min=1),
-    default=DEFAULT_TIMEOUT,
-    show_default=True,
-    help="Time limit for the models to load and to answer their samples.",
-)
-@click.option(
-    "--require-signature",
-    "public_key",
-    metavar="PUBLIC_KEY",
-    type=click.Path(path_type=Path),
-    help="Serve only archives signed with this key (marsmith sign).",
-)
-@click.option("--fresh", is_flag=True, help="Serve the built archives, not the deployed versions.")
+@background_option
+@ready_timeout_option
+@signature_option
+@fresh_option
 @access_options
 @click.pass_context
 def run(

@@ -23,6 +23,26 @@ from marsmith.server.options import DEFAULT_TIMEOUT, ServeOptions, is_file
 from marsmith.server.state import ServerState
 from marsmith.torchserve.log_config import LogFormat
 
+background_option = click.option("--background", is_flag=True, help="Return once it is ready.")
+ready_timeout_option = click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=Number(min=1),
+    default=DEFAULT_TIMEOUT,
+    show_default=True,
+    help="Time limit for the models to load and to answer their samples.",
+)
+signature_option = click.option(
+    "--require-signature",
+    "public_key",
+    metavar="PUBLIC_KEY",
+    type=click.Path(path_type=Path),
+    help="Serve only archives signed with this key (marsmith sign).",
+)
+fresh_option = click.option(
+    "--fresh", is_flag=True, help="Serve the built archives, not the deployed versions."
+)
+
 
 @click.command(epilog=examples("marsmith serve", "marsmith serve digits --background --port 0"))
 @click.argument("names", metavar="[NAME|FILE.mar]...", nargs=-1, shell_complete=complete_archives)
@@ -32,22 +52,9 @@ from marsmith.torchserve.log_config import LogFormat
     type=click.IntRange(0, 65531),
     help="Ports: inference N, management N+1, metrics N+2, gRPC N+3 and N+4; 0: free ones.",
 )
-@click.option("--background", is_flag=True, help="Return once it is ready.")
-@click.option(
-    "--timeout",
-    metavar="SECONDS",
-    type=Number(min=1),
-    default=DEFAULT_TIMEOUT,
-    show_default=True,
-    help="Time limit for the models to load and to answer their samples.",
-)
-@click.option(
-    "--require-signature",
-    "public_key",
-    metavar="PUBLIC_KEY",
-    type=click.Path(path_type=Path),
-    help="Serve only archives signed with this key (marsmith sign).",
-)
+@background_option
+@ready_timeout_option
+@signature_option
 @click.option("--secure", is_flag=True, help="Require an access token: marsmith token.")
 @click.option("--tls", is_flag=True, help="Use TLS, with a self-signed certificate if none is set.")
 @click.option(
@@ -57,7 +64,7 @@ from marsmith.torchserve.log_config import LogFormat
     show_default=True,
     help="Format of the server's log lines.",
 )
-@click.option("--fresh", is_flag=True, help="Serve the built archives, not the deployed versions.")
+@fresh_option
 @click.option(
     "--fork/--no-fork",
     default=True,

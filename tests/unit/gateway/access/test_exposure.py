@@ -191,3 +191,4 @@ def test_links_in_a_checkout_are_not_followed(project: MakeProject, tmp_path: Pa
     made = project()
     (made.root / ".marsmith").symlink_to(tmp_path)
     key(made, "add", "ci", "--scope", "predict", code="linked-folder")
+    assert not (tmp_path / "gateway").exists()
