@@ -2,8 +2,8 @@
 
 The new version is asked on the server, where its workers serve no one else yet. The previous
 version is never asked there: a made-up request could fail the batch of a caller, or end a worker.
-Its samples are what it answers; without any, its archive answers the made-up requests in a worker of
-its own.
+Its samples are what it answers; without any, its archive answers the made-up requests in a worker
+of its own.
 """
 
 from __future__ import annotations
