@@ -34,6 +34,7 @@ class Settings:
     log_folder: str
     properties: Mapping[str, str]  # config.properties, made safe
     served: tuple[Served, ...]
+    again: bool = False  # whether an earlier web process served them
     listeners: Mapping[str, int] = field(default_factory=dict)  # a listener's name → its descriptor
     keeper: int = -1  # the descriptor of the socket to the keeper of workers
     urls: tuple[str, ...] = ()  # of TorchServes, for that back end; none: this project's

@@ -103,9 +103,9 @@ class GatewayServer:
         self._properties |= changed
         self._files = {}
         self._logs = LogTails(self.log_folder, LOGS)
-        self._launch()
+        self._launch(again=True)
 
-    def _launch(self) -> None:
+    def _launch(self, *, again: bool = False) -> None:
         for name in (PROBLEM_FILE, LISTENING_FILE):
             (self.folder / name).unlink(missing_ok=True)
         address = self._addresses["gateway"]
@@ -119,6 +119,7 @@ class GatewayServer:
             str(self.log_folder),
             self._properties,
             served_of(self._properties, self._files),
+            again,
             {name: one.fileno() for name, one in self._sockets.items()},
             keeper.fileno(),
             urls=tuple(self._options.get("urls", ())),

@@ -40,6 +40,8 @@ _LOOK = 2.0  # seconds between two looks at what is served
 _RENEWAL = 3600.0  # seconds between two renewals of the times of files; cleaners count in days
 ATTEMPTS = 5  # restarts within a minute; one more would not help
 _WINDOW = 60.0  # seconds
+# What a restart that brought the front end back may fail with: the other models are served.
+_OF_A_MODEL = {"model-not-loaded", "requirement-not-installed"}
 _FIRST_PAUSE = 0.5  # seconds before the second restart, doubled with each
 
 
@@ -172,13 +174,20 @@ class Supervisor:
             except AlteredError:
                 raise
             except (MarsmithError, OSError) as error:
-                self._require_worth_trying(error)
-            else:
-                self.server.missing()
-                if not self.stop.requested:
-                    self._write(ready=True)
-                    self.server.note("the front end is back, and serves what it served before")
-                return
+                self.server.note(f"what it served does not answer: {error}")
+                if not self._serves_others(error):
+                    self._require_worth_trying(error)
+                    continue
+            self.server.missing()
+            if not self.stop.requested:
+                self._write(ready=True)
+                self.server.note("the front end is back, and serves what it served before")
+            return
+
+    def _serves_others(self, error: MarsmithError | OSError) -> bool:
+        """Whether the front end is up, and the error is of one model alone."""
+        of_a_model = isinstance(error, MarsmithError) and error.code in _OF_A_MODEL
+        return of_a_model and self.server.is_running() and self.server.listens()
 
     def _intact_record(self) -> Record:
         """Return what must be served again. Raises AlteredError if the bytes of it are others now.

@@ -97,8 +97,25 @@ def test_workers_outlive_the_web_process(
     # What was open at that moment is lost with the process, one request a connection.
     assert tally.wrong == 0
     assert tally.lost <= scale.connections, str(tally)
+    assert station.state.restarts == restarts + 1
     assert tally.right > 0
     assert station.pids("digest") == before
+
+
+def test_a_model_without_workers_keeps_no_web_process_from_coming_back(
+    station: Station, front: Gateway, scale: Scale, report: Callable[[str, Tally], None]
+) -> None:
+    restarts, web_process = station.state.restarts, station.front_end
+    with nobody_up(station):
+        wait_for(lambda: curl(front, "closing").get("code") == "no-worker-up", "the refusals")
+        os.kill(web_process, signal.SIGKILL)
+        wait_for(lambda: station.state.restarts > restarts and station.state.ready, "it to be back")
+        with front.loaded("digest", scale.connections) as tally:
+            wait_for(lambda: tally.right > 0, "right answers")
+        assert curl(front, "closing")["code"] == "no-worker-up"
+    report("web process killed (-9), another model cannot be loaded", tally)
+    assert station.state.restarts == restarts + 1
+    wait_for(lambda: station.is_whole("closing"), "its workers to come up again")
 
 
 def test_a_model_without_workers_is_refused_and_not_waited_for(

@@ -19,7 +19,7 @@ from marsmith.client.http import Client
 from marsmith.core.errors import WorkerError
 from marsmith.torchserve.ports import free_ports
 from marsmith.worker.runtime import Runtime
-from tests.integration.kit import ROOT, Kit, Served, leftovers
+from tests.integration.kit import ROOT, Kit, Served, leftovers, wait_for
 
 FROM_FRONT_END = {"x-request-id", "pragma", "cache-control", "expires", "content-length"}
 FROM_FRONT_END |= {"connection", "transfer-encoding"}
@@ -59,7 +59,7 @@ HANDLERS = {
             f'{context.model_yaml_config} {sorted(context.system_properties)}']""",
     "rows": """
     return [{k: [type(v).__name__, str(v)] for k, v in row.items()} for row in data]""",
-    "dies": "sys.exit(3)",  # the last one, for TorchServe takes its time to start another worker
+    "dies": "sys.exit(3)",
 }
 START = """import os, sys, torch
 from ts.utils.util import PredictionException
@@ -114,6 +114,8 @@ def test_the_runtime_answers_as_torchserve_does(odd: Served, running: Runtime, d
         served = over_http(odd, "odd", body, content_type, do)
         own = running.predict(body, content_type=content_type, headers={"do": do})
         assert_same(served, own)
+    if do == "dies":
+        wait_for(lambda: over_http(odd, "odd", b"x", "", "text").is_success, "another worker")
 
 
 REQUESTS = {

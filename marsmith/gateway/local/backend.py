@@ -41,12 +41,17 @@ class LocalBackend:
         self._listeners: set[asyncio.Queue[Event]] = set()
 
     async def start(self) -> None:
-        """Serve what the settings name. Raises WorkerError with the true cause."""
+        """Serve what the settings name.
+
+        Raises WorkerError with the true cause, unless it was served before: then a model that
+        cannot be loaded now takes no other from its callers.
+        """
         try:
             await self._start_versions()
         finally:
             self._known.set()
-        await asyncio.gather(*(one.pool.settled() for one in self._models.all()))
+        ends = [one.pool.settled() for one in self._models.all()]
+        await asyncio.gather(*ends, return_exceptions=self._settings.again)
 
     async def _start_versions(self) -> None:
         kept: dict[tuple[str, str], list[Kept]] = {}
