@@ -6,7 +6,7 @@ from typing import Literal
 
 from marsmith.core.errors import MarsmithError
 
-Extra = Literal["torch", "torchserve", "grpc", "openvino", "tune", "heif", "gateway", "otel"]
+Extra = Literal["torch", "torchserve", "grpc", "openvino", "tune", "heif", "gateway", "s3", "otel"]
 # The modules that each extra of pyproject.toml brings, by the names that Python imports.
 MODULES: dict[Extra, tuple[str, ...]] = {
     "torch": ("torch", "torchvision", "safetensors", "onnxscript"),
@@ -16,6 +16,7 @@ MODULES: dict[Extra, tuple[str, ...]] = {
     "tune": ("optuna",),
     "heif": ("pillow_heif",),
     "gateway": ("starlette", "uvicorn", "uvloop"),
+    "s3": ("boto3",),
     "otel": ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"),
 }
 
