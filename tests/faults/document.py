@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).with_name("results.json")
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "reliability.md"
+# A mark of the page → the systems of its table, by their names in results.json.
+TABLES = {
+    "faults": {"marsmith": "Marsmith", "torchserve": "TorchServe"},
+    "gateway": {"gateway + local": "local", "gateway + torchserve": "TorchServe behind it"},
+}
 _COUNTS = ("sent", "right", "refused", "wrong", "lost")
 
 
-def faults_table(values: dict[str, Any]) -> list[str]:
-    """Return the table of faults: Marsmith's figures, and TorchServe's where there are some."""
+def faults_table(values: dict[str, Any], systems: Mapping[str, str]) -> list[str]:
+    """Return the table of faults of two systems (name in `values` → heading).
+
+    A fault that one of them did not meet has a dash there.
+    """
     counts = "sent / right / refused / wrong / lost"
-    head = f"| fault | Marsmith: {counts} | slowest | TorchServe: the same | slowest |"
-    lines = [head, "| --- | --- | --- | --- | --- |"]
-    stock = values.get("torchserve", {})
-    for fault, figures in values.get("marsmith", {}).items():
-        cells = [fault, *_cells(figures), *_cells(stock.get(fault))]
-        lines.append(f"| {' | '.join(cells)} |")
+    heads = "".join(f" {heading}: {counts} | slowest |" for heading in systems.values())
+    lines = [f"| fault |{heads}", "| --- | --- | --- | --- | --- |"]
+    met = [values.get(name, {}) for name in systems]
+    for fault in {one: None for faults in met for one in faults}:
+        cells = [cell for faults in met for cell in _cells(faults.get(fault))]
+        lines.append(f"| {' | '.join([fault, *cells])} |")
     return lines
 
 
@@ -49,7 +58,9 @@ def filled(page: str, name: str, lines: list[str]) -> str:
 def main() -> None:
     """Fill the page."""
     values = json.loads(RESULTS.read_text())
-    page = filled(PAGE.read_text(), "faults", faults_table(values))
+    page = PAGE.read_text()
+    for mark, systems in TABLES.items():
+        page = filled(page, mark, faults_table(values, systems))
     PAGE.write_text(filled(page, "soak", soak_table(values)))
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from marsmith.answers.messages import Response
 from marsmith.core.errors import DeadlineError
-from tests.faults.document import faults_table, filled
+from tests.faults.document import TABLES, faults_table, filled
 from tests.faults.growth import slope
 from tests.faults.load import Tally, expected, judge, load
 
@@ -64,7 +64,8 @@ def test_a_fault_without_figures_of_torchserve_has_a_dash() -> None:
         {
             "marsmith": {"a": tally.figures(), "b": tally.figures()},
             "torchserve": {"b": tally.figures()},
-        }
+        },
+        TABLES["faults"],
     )
     assert head.count("|") == one.count("|") == two.count("|") == 6
     assert one == "| a | 1,200 / 1,200 / 0 / 0 / 0 | 0.2 s | — |  |"
