@@ -1,5 +1,5 @@
 """Flask under gunicorn: the body is read whole, a dictionary becomes JSON. It has no batching."""
-# mypy: disable-error-code="import-not-found, untyped-decorator"
+# mypy: disable-error-code="import-not-found, untyped-decorator, attr-defined"
 
 from __future__ import annotations
 
