@@ -71,6 +71,7 @@ class GatewayHosting:
                 "public_key": str(chosen.public_key or ""),
                 "keys": str(key_file(project, chosen.keys)),
             },
+            table=project.gateway,
         )
 
 

@@ -40,6 +40,7 @@ class Settings:
     urls: tuple[str, ...] = ()  # of TorchServes, for that back end; none: this project's
     grpc: Mapping[str, str] = field(default_factory=dict)  # a listener's name → HOST:PORT
     options: Mapping[str, Any] = field(default_factory=dict)  # of GatewayOptions
+    gateway: Mapping[str, Any] = field(default_factory=dict)  # [gateway] of archives.toml
 
     @property
     def model_api(self) -> bool:

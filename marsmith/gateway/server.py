@@ -56,10 +56,11 @@ class GatewayServer:
         *,
         backend: str,
         options: Mapping[str, Any],
+        table: Mapping[str, Any],
     ) -> None:
         """Prepare to serve `files` (model name → file in the store) at `listeners`, by name.
 
-        `grpc` are the addresses of gRPC, by name.
+        `grpc` are the addresses of gRPC, by name; `table` is [gateway] of archives.toml.
         """
         self._root = root
         self._properties = dict(properties)
@@ -70,6 +71,7 @@ class GatewayServer:
         self._backend = backend
         self.in_front = backend == "torchserve"
         self._options = options
+        self._table = table
         self._sockets: dict[str, socket.socket] = {}
         self._keeper = Keeper()
         self._process: subprocess.Popen[bytes] | None = None
@@ -125,6 +127,7 @@ class GatewayServer:
             urls=tuple(self._options.get("urls", ())),
             grpc=self._grpc,
             options=self._options,
+            gateway=self._table,
         )
         with create_private(self.folder / SETTINGS_FILE) as file:
             file.write(format_settings(settings))

@@ -6,6 +6,7 @@ import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from marsmith.core.errors import ProjectError
 from marsmith.core.findings import FindingsError
@@ -77,6 +78,11 @@ class Project:
         if self.spec_file.problems:
             raise FindingsError(self.spec_file.problems)
         return self.spec_file.archives
+
+    @property
+    def gateway(self) -> dict[str, Any]:
+        """Its table `[gateway]`, empty without one. Raises FindingsError as `archives` does."""
+        return self.spec_file.gateway if self.archives else {}
 
     def specs(self, names: tuple[str, ...]) -> list[ArchiveSpec]:
         """Return the specs of `names`, or all of them. Raises ProjectError for an unknown name."""

@@ -17,15 +17,15 @@ from pydantic_core import ValidationError
 from marsmith.answers.samples import LARGEST
 from marsmith.core.findings import Finding, FindingsError
 from marsmith.core.suggestions import did_you_mean
-from marsmith.project.spec_schema import explain, validate_archive
+from marsmith.project.gateway_table import read_gateway
+from marsmith.project.spec_schema import ARCHIVE, findings_of, validate_archive
+from marsmith.project.spec_schema import SPEC_FILE as SPEC_FILE
 from marsmith.project.toml_lines import TomlLines
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-SPEC_FILE = "archives.toml"
 
 # The names torch-model-archiver accepts in place of a handler file (model_packaging_utils.py).
 DEFAULT_HANDLERS = (
@@ -82,6 +82,7 @@ class ArchiveSpec:
     serving: dict[str, Any] = field(default_factory=dict)
     handler_config: dict[str, Any] = field(default_factory=dict)
     samples: tuple[SampleSpec, ...] = ()
+    metrics: dict[str, float] = field(default_factory=dict)  # of the model, by names of yours
     accepted_code: dict[str, str] = field(default_factory=dict)  # file in the archive → digest
 
     @property
@@ -95,18 +96,23 @@ class ArchiveSpec:
         return self.handler.partition(":")[2] or None
 
     def model_config_values(self) -> dict[str, Any]:
-        """What the tables put into `model-config.yaml`: TorchServe's keys, the handler's own."""
-        own = {"handler_config": self.handler_config} if self.handler_config else {}
-        return self.serving | own
+        """What the tables put into `model-config.yaml`: TorchServe's keys and our own."""
+        own = {"handler_config": self.handler_config, "metrics": self.metrics}
+        return self.serving | {key: table for key, table in own.items() if table}
 
 
 class SpecFile:
     """`archives.toml` as specs, the problems of the other tables, and the lines of all keys."""
 
     def __init__(
-        self, archives: dict[str, ArchiveSpec], problems: Iterable[Finding], lines: TomlLines
+        self,
+        archives: dict[str, ArchiveSpec],
+        problems: Iterable[Finding],
+        lines: TomlLines,
+        gateway: dict[str, Any] | None = None,
     ) -> None:
         self.archives = archives
+        self.gateway = gateway or {}  # its table (gateway_table.py)
         self.problems = tuple(sorted(problems, key=lambda finding: finding.line or 0))
         self._lines = lines
 
@@ -129,12 +135,12 @@ def parse_spec(text: str) -> SpecFile:
     problems = [
         Finding(
             f"unknown key {key!r}",
-            did_you_mean(key, ["archives"]),
+            did_you_mean(key, ["archives", "gateway"]),
             SPEC_FILE,
             lines.find((key,)),
             rule="unknown-key",
         )
-        for key in values.keys() - {"archives"}
+        for key in values.keys() - {"archives", "gateway"}
     ]
     tables = values.get("archives")
     if not isinstance(tables, dict) or not tables:
@@ -149,8 +155,9 @@ def parse_spec(text: str) -> SpecFile:
         try:
             archives[name] = _archive_spec(name, validate_archive(table))
         except ValidationError as error:
-            problems += _findings(name, error, lines)
-    return SpecFile(archives, problems, lines)
+            problems += findings_of(error, ("archives", name), ARCHIVE, lines)
+    gateway, wrong = read_gateway(values.get("gateway", {}), tables, lines)
+    return SpecFile(archives, [*problems, *wrong], lines, gateway)
 
 
 def _archive_spec(name: str, values: dict[str, Any]) -> ArchiveSpec:
@@ -180,21 +187,3 @@ def _name_findings(name: str, lines: TomlLines) -> Iterator[Finding]:
             lines.find(("archives", name)),
             rule="archive-name",
         )
-
-
-def _findings(name: str, error: ValidationError, lines: TomlLines) -> Iterator[Finding]:
-    for detail in error.errors():
-        path = ("archives", name, *detail["loc"])
-        message, hint = explain(detail, path)
-        yield Finding(message, hint, SPEC_FILE, lines.find(path), rule=_rule(detail["type"]))
-
-
-def _rule(kind: str) -> str:
-    """Return the rule of what pydantic calls `kind`."""
-    if kind == "extra_forbidden":
-        rule = "unknown-key"
-    elif kind == "missing":
-        rule = "missing-key"
-    else:
-        rule = "spec-value"
-    return rule

@@ -25,7 +25,7 @@ torchserve/properties torchserve/front_end torchserve/worker_protocol torchserve
 torchserve/log_records torchserve/tracebacks torchserve/withheld torchserve/worker_lines
 torchserve/log_entries torchserve/log_config torchserve/metrics_text torchserve/metrics
 project/toml_lines project/spec_schema project/spec project/lockfile project/python_outline
-project/python_imports project/toml_editor
+project/python_imports project/toml_editor project/gateway_schema project/gateway_table
 deploy/canary_routes client/http1 security/exposure_rules
 inspect/answer_differences inspect/describe_body inspect/model_layers
 check/downloads gateway/refusals tune/space tune/load_result tune/pareto

@@ -1,0 +1,43 @@
+"""The keys and values of `[gateway]` in `archives.toml`."""
+
+from __future__ import annotations
+
+from pydantic_core import SchemaValidator, core_schema
+
+from marsmith.project.spec_schema import FLAG, HEADERS, PLAIN_TABLE, TEXT, table
+
+# Text, or a JSON value, with placeholders.
+_TEMPLATE = core_schema.union_schema(
+    [TEXT, PLAIN_TABLE, core_schema.list_schema(core_schema.any_schema(), strict=True)],
+    custom_error_type="not_a_template",
+    custom_error_message="Input should be text, a list or a table",
+)
+_SAID = table({"status": core_schema.int_schema(strict=True, ge=200, le=599)}, {"body": _TEMPLATE})
+_ROUTE = table(
+    {"model": TEXT},
+    {
+        "version": TEXT,
+        "fields": core_schema.list_schema(TEXT, min_length=1, strict=True),
+        "input": core_schema.literal_schema(["bytes", "base64"]),
+        "output": core_schema.literal_schema(["bytes", "base64", "base64-lines"]),
+        "event": FLAG,
+        "content_type": TEXT,
+        "answer": _TEMPLATE,
+        "missing": _SAID,
+        "failure": _SAID,
+        "headers": HEADERS,
+    },
+)
+_GRPC = table({"model": TEXT}, {})
+_JOBS = table({}, {})
+GATEWAY = table(
+    {},
+    {
+        "root": PLAIN_TABLE,
+        "redirects": core_schema.dict_schema(TEXT, TEXT, strict=True),
+        "routes": core_schema.dict_schema(TEXT, _ROUTE, strict=True),
+        "grpc": _GRPC,
+        "jobs": _JOBS,
+    },
+)
+validate_gateway = SchemaValidator(GATEWAY).validate_python
