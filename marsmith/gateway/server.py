@@ -9,11 +9,8 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +20,9 @@ from marsmith.core.processes import end_children_of, end_group
 from marsmith.gateway.access.keys import Limits, new_key
 from marsmith.gateway.keeping import Keeper
 from marsmith.gateway.served import Settings, format_settings, served_of
-from marsmith.server.own_folder import OwnFolder
-from marsmith.server.process import KEY_FILE, SERVER_LOG, SUPERVISOR_LOG, WORKERS_LOG
+from marsmith.server.front_process import SUPERVISOR_LOG, FrontProcess
+from marsmith.server.process import KEY_FILE, SERVER_LOG, WORKERS_LOG
 from marsmith.torchserve.environment import clean_environment
-from marsmith.torchserve.log_files import LogTails, log_files
 from marsmith.torchserve.ports import require_free
 from marsmith.torchserve.properties import Address
 
@@ -39,7 +35,7 @@ PROBLEM_FILE = "problem.json"  # why a model cannot be loaded, written by the we
 _BACKLOG = 1024  # connections that wait while the web process is started again
 
 
-class GatewayServer:
+class GatewayServer(FrontProcess):
     """The host of `marsmith gateway` (server/hosting.py)."""
 
     what = "the gateway's web process"
@@ -62,6 +58,7 @@ class GatewayServer:
 
         `grpc` are the addresses of gRPC, by name; `table` is [gateway] of archives.toml.
         """
+        super().__init__(log_folder, LOGS)
         self._root = root
         self._properties = dict(properties)
         self._store = store
@@ -74,22 +71,13 @@ class GatewayServer:
         self._table = table
         self._sockets: dict[str, socket.socket] = {}
         self._keeper = Keeper()
-        self._process: subprocess.Popen[bytes] | None = None
-        self.log_folder = log_folder
-        self.own_folder = OwnFolder()
-        self._logs = LogTails(log_folder, LOGS)
-
-    @property
-    def folder(self) -> Path:
-        """The server's temporary folder, which exists while it runs."""
-        return self.own_folder.path
 
     def start(self, begun: Callable[[], None] = lambda: None) -> None:
         """Start it. Raises PortInUseError or ServerError; then nothing is left behind."""
         try:
             for name, address in self._addresses.items():
                 self._sockets[name] = _listening(address)
-            self._new_logs()
+            self._begin_logs()
             self.own_folder.make()
             self._write_keys()
             begun()
@@ -104,7 +92,7 @@ class GatewayServer:
         self.end(patience=0.0)
         self._properties |= changed
         self._files = {}
-        self._logs = LogTails(self.log_folder, LOGS)
+        self._continue_logs()
         self._launch(again=True)
 
     def _launch(self, *, again: bool = False) -> None:
@@ -132,15 +120,11 @@ class GatewayServer:
         with create_private(self.folder / SETTINGS_FILE) as file:
             file.write(format_settings(settings))
         with keeper, open_private(self.log_folder / SERVER_LOG) as log:
-            self._process = subprocess.Popen(  # noqa: S603
+            self._launch_process(
                 [sys.executable, _PROGRAM, self.folder / SETTINGS_FILE, str(os.getpid())],
-                cwd=self.folder,
-                env=clean_environment(os.environ, self.folder),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                clean_environment(os.environ, self.folder),
+                log,
                 pass_fds=[*settings.listeners.values(), settings.keeper],
-                start_new_session=True,  # a terminal's Ctrl-C must not reach it
             )
 
     def _write_keys(self) -> None:
@@ -150,48 +134,12 @@ class GatewayServer:
         with create_private(self.folder / KEY_FILE) as file:
             file.write(json.dumps({"management": key, "inference": key}).encode())
 
-    def _new_logs(self) -> None:
-        self.log_folder.mkdir(parents=True, exist_ok=True)
-        for log in LOGS:
-            *older, _ = log_files(self.log_folder / log)
-            for path in older:
-                path.unlink(missing_ok=True)
-            create_private(self.log_folder / log).close()
-        self._logs = LogTails(self.log_folder, LOGS)
-
-    @property
-    def pid(self) -> int:
-        """The web process's id. Only after start()."""
-        if self._process is None:
-            raise RuntimeError("not started")
-        return self._process.pid
-
-    def is_running(self) -> bool:
-        """Whether the web process lives."""
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def ending(self) -> str:
-        """How the web process ended."""
-        status = None if self._process is None else self._process.returncode
-        return f"by signal {-status}" if status is not None and status < 0 else f"with {status}"
-
     def revive_fork_server(self) -> None:
         """Do nothing: the web process starts what it forks from."""
 
     def missing(self) -> str | None:
         """Return what was removed of the server's folder."""
         return None if self.own_folder.is_ours else str(self.folder)
-
-    def note(self, words: str) -> None:
-        """Add a line to Marsmith's own log of this server, in TorchServe's format."""
-        now = datetime.now().isoformat(timespec="milliseconds").replace(".", ",")
-        with suppress(OSError), open_private(self.log_folder / SUPERVISOR_LOG) as log:
-            log.write(f"{now} supervisor WARN marsmith {words}\n".encode())
-
-    def log(self, name: str) -> str:
-        """Return one of this run's logs as text; of those of TorchServe alone there is nothing."""
-        return self._logs.read(name) if name in LOGS else ""
 
     def listens(self) -> bool:
         """Whether the web process answers: before that, connections wait at the supervisor's."""
@@ -207,14 +155,14 @@ class GatewayServer:
 
     def end(self, patience: float = 10.0) -> None:
         """End the web process: it lets open requests end for so many seconds."""
-        if self._process is not None:
-            if self._process.poll() is None:
-                end_group(self._process.pid, patience)
-            self._process.wait()
+        if self.is_running():
+            end_group(self.pid, patience)
+        if self.process is not None:
+            self.process.wait()
 
     def stop(self, patience: float = 10.0) -> None:
         """End it and its workers, and remove its folder."""
-        if self._process is not None:
+        if self.process is not None:
             self.end(patience)
             self._close()
             end_children_of(self.folder)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
 from marsmith.core.errors import MarsmithError, ServerError
-from marsmith.core.private_files import create_private, open_private
+from marsmith.core.private_files import open_private
 from marsmith.core.processes import end_server
 from marsmith.server.fork_pool import ForkServer, fork_server
-from marsmith.server.own_folder import OwnFolder
+from marsmith.server.front_process import SUPERVISOR_LOG, FrontProcess
 from marsmith.torchserve.devices import VISIBLE_DEVICES, front_end_devices
 from marsmith.torchserve.environment import (
     METRICS_CONFIG,
@@ -24,14 +21,12 @@ from marsmith.torchserve.environment import (
 )
 from marsmith.torchserve.java import java_executable, security_properties
 from marsmith.torchserve.log_config import LogFormat, format_log_config
-from marsmith.torchserve.log_files import LogTails, log_files
 from marsmith.torchserve.ports import require_free
 from marsmith.torchserve.properties import addresses, format_properties
 
 SERVER_LOG = "server.log"  # the front end: warnings and errors
 WORKERS_LOG = "workers.log"  # what handlers print and raise
 JAVA_LOG = "java.log"  # what Java itself prints: usually nothing of interest
-SUPERVISOR_LOG = "supervisor.log"  # Marsmith's own: what ended and is restarted
 FORK_LOG = "fork_server.log"  # warnings of imports, and why a worker was not forked
 KEY_FILE = "key_file.json"  # written by TorchServe into its working directory
 LOGS = (SERVER_LOG, WORKERS_LOG, JAVA_LOG, SUPERVISOR_LOG, FORK_LOG)
@@ -40,7 +35,7 @@ _NEEDED = ("python", "fork.sock", "models", KEY_FILE)
 _REVIVALS = 5  # of a killed fork server; after that, workers start without it
 
 
-class TorchServe:
+class TorchServe(FrontProcess):
     """A TorchServe process with a folder of its own for sockets, unpacked archives and keys."""
 
     in_front = False
@@ -60,25 +55,17 @@ class TorchServe:
 
         With `fork`, workers are forked from one process, if the system can do that.
         """
+        super().__init__(log_folder, LOGS)
         # What of CUDA_VISIBLE_DEVICES the front end cannot read, its workers get (fork_pool.py).
         self._hidden_devices, gpus = front_end_devices(os.environ)
         self._properties = {"metrics_config": str(METRICS_CONFIG)} | gpus | dict(properties)
         self._model_store = model_store
         self._archives = archives
-        self.log_folder = log_folder
         self._log_format = log_format
         self._fork = fork
         self._fork_server: ForkServer | None = None
         self._revivals = _REVIVALS
-        self.process: subprocess.Popen[bytes] | None = None
-        self.own_folder = OwnFolder()
         self._needed: set[str] = set()  # of _NEEDED, what was there
-        self._logs = LogTails(log_folder, LOGS)
-
-    @property
-    def folder(self) -> Path:
-        """The server's temporary folder, which exists while it runs."""
-        return self.own_folder.path
 
     def start(self, begun: Callable[[], None] = lambda: None) -> None:
         """Start the process. Raises PortInUseError or ServerError; then nothing is left behind.
@@ -89,13 +76,7 @@ class TorchServe:
         java = java_executable()
         for address in addresses(self._properties):
             require_free(address)
-        self.log_folder.mkdir(parents=True, exist_ok=True)
-        for log in LOGS:
-            *older, _ = log_files(self.log_folder / log)
-            for path in older:
-                path.unlink(missing_ok=True)
-            create_private(self.log_folder / log).close()
-        self._logs = LogTails(self.log_folder, LOGS)
+        self._begin_logs()
         try:
             self.own_folder.make()
             begun()
@@ -113,7 +94,7 @@ class TorchServe:
         self.end()
         self._properties |= changed
         self._archives = {}
-        self._logs = LogTails(self.log_folder, LOGS)
+        self._continue_logs()
         if self.own_folder.is_ours:
             self.own_folder.clear(KEY_FILE)
         else:
@@ -131,16 +112,7 @@ class TorchServe:
                 self._require_fork_server()
                 del environment[VISIBLE_DEVICES]
             with self._log_file(JAVA_LOG) as output:
-                command = self._command(java)
-                self.process = subprocess.Popen(  # noqa: S603
-                    command,
-                    cwd=self.folder,
-                    env=environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,  # a terminal's Ctrl-C must not reach it
-                )
+                self._launch_process(self._command(java), environment, output)
         except OSError as error:
             if error.filename == str(java):
                 raise ServerError(
@@ -215,29 +187,6 @@ class TorchServe:
         path.write_text(text)
         return [f"-Djava.security.properties={path}"]
 
-    @property
-    def pid(self) -> int:
-        """The front end's process id. Only after start()."""
-        if self.process is None:
-            raise RuntimeError("not started")
-        return self.process.pid
-
-    def is_running(self) -> bool:
-        """Whether the front end's process lives."""
-        return self.process is not None and self.process.poll() is None
-
-    @property
-    def ending(self) -> str:
-        """How the front end's process ended."""
-        status = None if self.process is None else self.process.returncode
-        return f"by signal {-status}" if status is not None and status < 0 else f"with {status}"
-
-    def note(self, words: str) -> None:
-        """Add a line to Marsmith's own log of this server, in TorchServe's format."""
-        now = datetime.now().isoformat(timespec="milliseconds").replace(".", ",")
-        with suppress(OSError), open_private(self.log_folder / SUPERVISOR_LOG) as log:
-            log.write(f"{now} supervisor WARN marsmith {words}\n".encode())
-
     def missing(self) -> str | None:
         """Return what was removed of the server's folder that workers or clients need."""
         if not self.own_folder.is_ours:
@@ -245,10 +194,6 @@ class TorchServe:
         now = {name for name in _NEEDED if (self.folder / name).exists()}
         self._needed |= now
         return next((str(self.folder / name) for name in sorted(self._needed - now)), None)
-
-    def log(self, name: str) -> str:
-        """Return one of this run's logs as text, whatever its format."""
-        return self._logs.read(name)
 
     def listens(self) -> bool:
         """Return True: before it listens, its port is closed."""
