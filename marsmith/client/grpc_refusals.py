@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from marsmith.client.retries import WORKER_DIED
 from marsmith.client.tokens import REFUSAL_WORDS
 
-# The reverse of TorchServe's own table (GRPCUtils.java).
-_STATUSES = {
+# By grpc's names, the statuses of HTTP: the reverse of TorchServe's table (GRPCUtils.java).
+STATUSES = {
     "INVALID_ARGUMENT": 400,
     "UNAUTHENTICATED": 401,
     "PERMISSION_DENIED": 403,
@@ -55,7 +55,7 @@ def refusal_of(code: str, details: str) -> Refusal:
         words = "the server cut the request off: it may be longer than its max_request_size"
         return Refusal(413, code, words)
     words, _, kind = details.partition("\n")
-    status = _STATUSES.get(code, 500)
+    status = STATUSES.get(code, 500)
     for pattern, special in _WORDS.items():
         if re.search(pattern, details):
             status = special

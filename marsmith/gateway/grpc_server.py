@@ -10,7 +10,7 @@ import grpc
 from marsmith.core.errors import PortInUseError
 from marsmith.gateway.backend import Backend
 from marsmith.gateway.kserve import oip_grpc
-from marsmith.gateway.torchserve_api import grpc as torchserve_grpc
+from marsmith.gateway.torchserve_api import grpc_services as torchserve_grpc
 
 _LARGEST = 64 << 20  # bytes of a message
 AddServices = Callable[[grpc.aio.Server, Backend], None]

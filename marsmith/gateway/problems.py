@@ -7,27 +7,26 @@ from http import HTTPStatus
 
 from starlette.responses import Response
 
-from marsmith.core.errors import ClientError, MarsmithError
-from marsmith.gateway.refusals import GatewayError
+from marsmith.core.errors import MarsmithError
+from marsmith.gateway.refusals import as_refusal
 
 PROBLEM = "application/problem+json"
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 
 def problem(error: MarsmithError, request_id: str) -> Response:
-    """Return an error as an HTTP response; a request's fault has 400, unless it says another."""
-    own = 400 if isinstance(error, ClientError) else 500
-    number = error.status if isinstance(error, GatewayError) else own
+    """Return an error as an HTTP response."""
+    refusal = as_refusal(error)
     values = {
         "type": "about:blank",
-        "title": _PHRASES.get(number, ""),
-        "status": number,
+        "title": _PHRASES.get(refusal.status, ""),
+        "status": refusal.status,
         "detail": error.message,
         "code": error.code,
         "hint": error.hint,
         "request_id": request_id,
     }
     headers = {"x-request-id": request_id}
-    if isinstance(error, GatewayError) and error.retry_after is not None:
-        headers["retry-after"] = str(error.retry_after)
-    return Response(json.dumps(values).encode(), number, headers, PROBLEM)
+    if refusal.retry_after is not None:
+        headers["retry-after"] = str(refusal.retry_after)
+    return Response(json.dumps(values).encode(), refusal.status, headers, PROBLEM)

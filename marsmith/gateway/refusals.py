@@ -7,7 +7,7 @@ TorchServe's own.
 from __future__ import annotations
 
 from marsmith.answers.messages import Response
-from marsmith.core.errors import ClientError
+from marsmith.core.errors import ClientError, MarsmithError
 
 # What TorchServe's worker answers for a handler that raised (ts/service.py).
 _FAILURES = (500, 503)
@@ -24,6 +24,19 @@ class GatewayError(ClientError):
         super().__init__(message, hint, code=code)
         self.status = status
         self.retry_after = retry_after
+
+
+def as_refusal(error: MarsmithError) -> GatewayError:
+    """Return any error as one with a status: 400 if the request is at fault, 500 if not."""
+    if isinstance(error, GatewayError):
+        return error
+    status = 400 if isinstance(error, ClientError) else 500
+    return GatewayError(error.message, error.hint, code=error.code, status=status)
+
+
+def sentence(error: MarsmithError) -> str:
+    """Return an error's message and hint in one line."""
+    return f"{error.message}; {error.hint}"
 
 
 def model_unknown(model: str) -> GatewayError:

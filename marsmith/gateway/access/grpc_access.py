@@ -7,27 +7,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from marsmith.gateway.access.guards import Guards
-from marsmith.gateway.refusals import GatewayError
-
-# Statuses of HTTP by their names in gRPC; the others are INTERNAL.
-_STATUSES = {
-    "OK": 200,
-    "INVALID_ARGUMENT": 400,
-    "UNAUTHENTICATED": 401,
-    "PERMISSION_DENIED": 403,
-    "NOT_FOUND": 404,
-    "RESOURCE_EXHAUSTED": 429,
-    "CANCELLED": 499,
-    "UNAVAILABLE": 503,
-}
-_CODES = {status: grpc.StatusCode[name] for name, status in _STATUSES.items()}
-_CODES[413] = grpc.StatusCode.RESOURCE_EXHAUSTED
+from marsmith.gateway.grpc_calls import abort, method_handler, status_of_code
+from marsmith.gateway.refusals import GatewayError, malformed
 
 
 class GrpcAccess(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
@@ -45,15 +34,14 @@ class GrpcAccess(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has 
         handler = await continuation(details)
         if handler is None:
             return None
-        kind = "stream" if handler.request_streaming else "unary"
-        kind += "_stream" if handler.response_streaming else "_unary"
-        method = getattr(handler, kind)
+        streams = handler.request_streaming, handler.response_streaming
+        method = next(filter(None, handler[4:]))  # of grpc.RpcMethodHandler: one for each kind
 
         async def one(request: Any, context: Any) -> Any:
             with self._passing(details, context, request) as refused:
                 if refused is None:
                     return await method(request, context)
-            return await _abort(context, refused)
+            return await abort(context, refused)
 
         async def many(request: Any, context: Any) -> AsyncIterator[Any]:
             with self._passing(details, context, request) as refused:
@@ -61,11 +49,12 @@ class GrpcAccess(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has 
                     async for part in method(request, context):
                         yield part
                     return
-            await _abort(context, refused)
+            await abort(context, refused)
 
-        make = getattr(grpc, f"{kind}_rpc_method_handler")
         guarded = many if handler.response_streaming else one
-        return make(guarded, handler.request_deserializer, handler.response_serializer)
+        read = handler.request_deserializer
+        reader = read if handler.request_streaming else partial(_read, read)
+        return method_handler(*streams, guarded, reader, handler.response_serializer)
 
     @contextmanager
     def _passing(self, details: Any, context: Any, request: Any) -> Iterator[GatewayError | None]:
@@ -79,6 +68,8 @@ class GrpcAccess(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has 
             try:
                 self._gate.pass_proxy(facts, _host(context.peer()), "http")
                 allowance = self._gate.let_in(facts)
+                if isinstance(request, DecodeError):
+                    raise malformed("the message cannot be read", "send one of the service's own")
                 self._gate.count(facts, request.ByteSize() if hasattr(request, "ByteSize") else 0)
             except GatewayError as error:
                 refused = error
@@ -91,17 +82,17 @@ class GrpcAccess(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has 
             self._observer.end(facts)
 
 
+def _read(reader: Callable[[bytes], Any], message: bytes) -> Any:
+    """Return a message, or what is wrong with it: grpc would answer UNKNOWN."""
+    try:
+        return reader(message)
+    except DecodeError as error:
+        return error
+
+
 def _status(context: Any) -> int:
     """Return the status of a call that was not answered."""
-    if context.cancelled():
-        return _STATUSES["CANCELLED"]
-    code = context.code()
-    return _STATUSES.get(code.name, 500) if isinstance(code, grpc.StatusCode) else 500
-
-
-async def _abort(context: Any, refused: GatewayError) -> None:
-    code = _CODES.get(refused.status, grpc.StatusCode.INTERNAL)
-    await context.abort(code, f"{refused.message}; {refused.hint}")
+    return status_of_code(grpc.StatusCode.CANCELLED if context.cancelled() else context.code())
 
 
 def _bytes(value: str | bytes) -> bytes:

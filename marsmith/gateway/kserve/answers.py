@@ -12,10 +12,11 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
 
-from marsmith.core.errors import ClientError, MarsmithError
+from marsmith.core.errors import MarsmithError
 from marsmith.gateway.backend import Backend
 from marsmith.gateway.reading import request_id
-from marsmith.gateway.refusals import GatewayError, malformed
+from marsmith.gateway.refusals import as_refusal, malformed
+from marsmith.gateway.refusals import sentence as sentence
 
 JSON = "application/json"
 Endpoint = Callable[[HttpRequest], Awaitable[Response]]
@@ -37,22 +38,16 @@ def route(path: str, endpoint: Endpoint, method: str = "GET") -> Route:
 
 def refusal(error: MarsmithError) -> Response:
     """Return an error as an answer."""
-    response = said({"error": sentence(error), "code": error.code}, status_of(error))
-    if isinstance(error, GatewayError) and error.retry_after is not None:
-        response.headers["retry-after"] = str(error.retry_after)
+    given = as_refusal(error)
+    response = said({"error": sentence(given), "code": given.code}, given.status)
+    if given.retry_after is not None:
+        response.headers["retry-after"] = str(given.retry_after)
     return response
-
-
-def sentence(error: MarsmithError) -> str:
-    """Return an error's message and hint in one line."""
-    return f"{error.message}; {error.hint}"
 
 
 def status_of(error: MarsmithError) -> int:
     """Return the HTTP status of an error."""
-    if isinstance(error, GatewayError):
-        return error.status
-    return 400 if isinstance(error, ClientError) else 500
+    return as_refusal(error).status
 
 
 def said(values: Any, status: int = 200) -> Response:

@@ -9,8 +9,7 @@ from dataclasses import replace
 from marsmith.answers.messages import Request, Response
 from marsmith.core.errors import MarsmithError
 from marsmith.gateway.backend import Answer, Backend, Call
-from marsmith.gateway.kserve.answers import status_of
-from marsmith.gateway.refusals import GatewayError, handler_refused, malformed
+from marsmith.gateway.refusals import GatewayError, as_refusal, handler_refused, malformed
 
 MOST = 1024  # requests of one message
 _AT_ONCE = 32  # a third of what TorchServe's queue takes by default: others want a place too
@@ -57,13 +56,13 @@ async def _together(backend: Backend, calls: Sequence[Call]) -> list[tuple[str, 
             try:
                 return await _answer(backend, call)
             except MarsmithError as error:
-                retry_after = error.retry_after if isinstance(error, GatewayError) else None
+                failed = as_refusal(error)
                 raise GatewayError(
                     f"instance {index}: {error.message}",
                     error.hint,
                     code=error.code,
-                    status=status_of(error),
-                    retry_after=retry_after,
+                    status=failed.status,
+                    retry_after=failed.retry_after,
                 ) from error
 
     tasks = [asyncio.create_task(one(index, call)) for index, call in enumerate(calls)]

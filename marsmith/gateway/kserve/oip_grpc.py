@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from functools import partial
 from typing import Any
 
-import grpc
 import numpy as np
 from google.protobuf import message_factory
 
@@ -13,18 +13,13 @@ from marsmith.answers.messages import Request
 from marsmith.client.protos import open_inference_pb2
 from marsmith.core.errors import MarsmithError
 from marsmith.gateway.backend import Backend, Call
+from marsmith.gateway.grpc_calls import abort, add_service
 from marsmith.gateway.kserve import models
-from marsmith.gateway.kserve.answers import sentence, status_of
 from marsmith.gateway.kserve.tensors import BYTES, Tensor, tensor_of, to_bytes
 from marsmith.gateway.reading import written_name
 from marsmith.gateway.refusals import malformed
 
 _SERVICE: Any = open_inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
-# Statuses of HTTP by their names in gRPC; a status that is not here is INTERNAL.
-_CODES = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED"}
-_CODES |= dict.fromkeys((406, 415, 422), "INVALID_ARGUMENT") | {404: "NOT_FOUND", 409: "ABORTED"}
-_CODES |= {413: "RESOURCE_EXHAUSTED", 429: "RESOURCE_EXHAUSTED", 501: "UNIMPLEMENTED"}
-_CODES |= {503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED"}
 # The field of InferTensorContents for each datatype.
 _CONTENTS = {"BOOL": "bool_contents", BYTES: "bytes_contents"}
 _CONTENTS |= dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents")
@@ -34,26 +29,16 @@ _CONTENTS |= {name: f"{name.lower()}_contents" for name in ("INT64", "UINT64", "
 
 def add_services(server: Any, backend: Backend) -> None:
     """Add the protocol's service to a server of grpc.aio."""
-    handlers = {method.name: _handler(backend, method) for method in _SERVICE.methods}
-    service = grpc.method_handlers_generic_handler(_SERVICE.full_name, handlers)
-    server.add_generic_rpc_handlers([service])
+    methods = {one.name: partial(_answer, backend, one) for one in _SERVICE.methods}
+    add_service(server, _SERVICE, methods)
 
 
-def _handler(backend: Backend, method: Any) -> Any:
-    answer = message_factory.GetMessageClass(method.output_type)
-
-    async def answered(request: Any, context: Any) -> Any:
-        try:
-            return answer(**await _fields(backend, method.name, request, context))
-        except MarsmithError as error:
-            code = _CODES.get(status_of(error), "INTERNAL")
-            await context.abort(grpc.StatusCode[code], sentence(error))
-
-    return grpc.unary_unary_rpc_method_handler(
-        answered,
-        request_deserializer=message_factory.GetMessageClass(method.input_type).FromString,
-        response_serializer=answer.SerializeToString,
-    )
+async def _answer(backend: Backend, method: Any, request: Any, context: Any) -> Any:
+    try:
+        fields = await _fields(backend, method.name, request, context)
+        return message_factory.GetMessageClass(method.output_type)(**fields)
+    except MarsmithError as error:
+        await abort(context, error)
 
 
 async def _fields(backend: Backend, method: str, request: Any, context: Any) -> dict[str, Any]:

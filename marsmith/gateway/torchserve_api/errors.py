@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from marsmith.core.errors import ClientError, MarsmithError
-from marsmith.gateway.refusals import GatewayError
+from marsmith.core.errors import MarsmithError
+from marsmith.gateway.refusals import as_refusal, sentence
 
 _CLASSES = {
     400: "BadRequestException",
@@ -24,7 +24,7 @@ _NAMED = {
         "InvalidModelVersionException",
         "Cannot remove default version for model {model}",
     ),
-    "not-in-store": ("ModelNotFoundException", "{message}; {hint}"),
+    "not-in-store": ("ModelNotFoundException", "{sentence}"),
 }
 # It has one answer for these two; scripts look for its words.
 _NO_WORKER = {"queue-full", "no-worker-up"}
@@ -57,13 +57,12 @@ def refused(
     error: MarsmithError, model: str = "", version: str | None = None, task: str = "inference"
 ) -> Refused:
     """Return an error in TorchServe's words, as far as it has some for it."""
-    own = error if isinstance(error, GatewayError) else None
-    status = own.status if own else 400 if isinstance(error, ClientError) else 500
-    kind, words = _NAMED.get(error.code, ("", "{message}; {hint}"))
+    own = as_refusal(error)
+    kind, words = _NAMED.get(error.code, ("", "{sentence}"))
     if error.code in _NO_WORKER:
         named = 'Model "{model}"'
         named += ' Version {version}"' if version and task == "inference" else ""
         words = f"{named} has no worker to serve {task} request. "
-        words += "Please use scale workers API to add workers; {message}; {hint}"
-    filled = words.format(model=model, version=version, message=error.message, hint=error.hint)
-    return Refused(status, filled, kind, own.retry_after if own else None)
+        words += "Please use scale workers API to add workers; {sentence}"
+    filled = words.format(model=model, version=version, sentence=sentence(error))
+    return Refused(own.status, filled, kind, own.retry_after)

@@ -1,48 +1,62 @@
 """TorchServe's two gRPC services (InferenceImpl, ManagementImpl, GRPCUtils.java).
 
-Each method takes a message and gRPC's context. "" and 0 stand for what is not said.
+"" and 0 stand for what is not said. Imports grpc, which is an extra.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from operator import itemgetter
+from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import grpc
 
 from marsmith.answers.forms import Field, form
 from marsmith.answers.messages import Request
+from marsmith.client.grpc_wire import SERVICES
 from marsmith.client.protos import inference_pb2, management_pb2
 from marsmith.core.errors import MarsmithError
 from marsmith.gateway.backend import Backend, Call
+from marsmith.gateway.grpc_calls import add_service, code_of
 from marsmith.gateway.torchserve_api.errors import Refused, refused
 from marsmith.gateway.torchserve_api.managing import Managing
 from marsmith.gateway.torchserve_api.messages import Parameters, json_text
 
 INTERNAL = grpc.StatusCode.INTERNAL
-_CODES = {
-    400: grpc.StatusCode.INVALID_ARGUMENT,
-    401: grpc.StatusCode.UNAUTHENTICATED,
-    403: grpc.StatusCode.PERMISSION_DENIED,
-    404: grpc.StatusCode.NOT_FOUND,
-    409: grpc.StatusCode.ABORTED,
-    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    501: grpc.StatusCode.UNIMPLEMENTED,
-    503: grpc.StatusCode.UNAVAILABLE,
-    504: grpc.StatusCode.DEADLINE_EXCEEDED,
-}
+OTHER = grpc.StatusCode.FAILED_PRECONDITION  # (GRPCUtils.java)
 # What is refused before a worker is asked is INTERNAL; these are the names that go with it.
 _UNASKED = {400: "BadRequestException.()", 404: None, 503: "InternalServerException.()"}
 _SEQUENCE = "ts_request_sequence_id"  # ConfigManager.getTsHeaderKeySequenceId
 _TRACED = {"traceparent": "Traceparent", "tracestate": "Tracestate"}
 
 
-class InferenceService:
-    """InferenceAPIsService."""
+def add_services(server: grpc.aio.Server, backend: Backend) -> None:
+    """Add both services to a server, as at the gateway's own port."""
+    add_inference(server, backend)
+    add_management(server, backend)
 
+
+def add_inference(server: grpc.aio.Server, backend: Backend) -> None:
+    """Add the service of TorchServe's port 7070."""
+    service = _Inference(backend)
+    methods = {
+        "Ping": service.ping,
+        "Predictions": service.predictions,
+        "StreamPredictions": service.stream_predictions,
+        "StreamPredictions2": service.stream_predictions2,
+    }
+    add_service(server, SERVICES["inference"], methods)
+
+
+def add_management(server: grpc.aio.Server, backend: Backend) -> None:
+    """Add the service of TorchServe's port 7071."""
+    described, managing = SERVICES["management"], Managing(backend)
+    methods = {one.name: partial(_managed, managing, one.name) for one in described.methods}
+    add_service(server, described, methods)
+
+
+class _Inference:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
@@ -79,7 +93,7 @@ class InferenceService:
                 async for part in self._parts(asked, context, {_SEQUENCE: sequence}):
                     yield inference_pb2.PredictionResponse(prediction=part, sequenceId=sequence)
             except Refused as error:
-                code = INTERNAL if error.status in _UNASKED else _code(error)
+                code = INTERNAL if error.status in _UNASKED else code_of(error.status, OTHER)
                 status = inference_pb2.Status(code=code.value[0], message=error.message)
                 yield inference_pb2.PredictionResponse(status=status, sequenceId=sequence)
 
@@ -102,71 +116,44 @@ class InferenceService:
             raise refused(error, asked.model_name, version) from error
 
 
-class ManagementService:
-    """ManagementAPIsService."""
-
-    def __init__(self, backend: Backend) -> None:
-        self._managing = Managing(backend)
-
-    async def describe_model(self, asked: Any, context: Any) -> Any:
-        """Describe a version, all versions, or what a handler says of itself."""
-        name, version = asked.model_name, asked.model_version or None
-        if version == "all" or not asked.customized:
-            return await _answered(self._managing.describe(name, version), context, json_text)
-        call = Call(name, Request(b"", "", {"describe": "True"}), str(uuid.uuid4()), version)
-        told = self._managing.customized(call)
-        return await _answered(told, context, lambda one: json_text(one[0]), INTERNAL)
-
-    async def list_models(self, asked: Any, context: Any) -> Any:
-        """List a page of models."""
-        page = self._managing.models(asked.limit, asked.next_page_token)
-        return await _answered(page, context, json_text)
-
-    async def register_model(self, asked: Any, context: Any) -> Any:
-        """Register an archive of the model store."""
-        await self._require_open(context)
-        return await _answered(self._managing.register(_parameters(asked)), context)
-
-    async def scale_worker(self, asked: Any, context: Any) -> Any:
-        """Set the bounds of a version's workers."""
-        version = asked.model_version or None
-        scaled = self._managing.scale(asked.model_name, version, _parameters(asked))
-        return await _answered(scaled, context)
-
-    async def set_default(self, asked: Any, context: Any) -> Any:
-        """Let a version answer the requests that name none."""
-        changed = self._managing.set_default(asked.model_name, asked.model_version)
-        return await _answered(changed, context)
-
-    async def unregister_model(self, asked: Any, context: Any) -> Any:
-        """Unregister a version."""
-        await self._require_open(context)
-        ended = self._managing.unregister(asked.model_name, asked.model_version or None)
-        return await _answered(ended, context)
-
-    async def _require_open(self, context: Any) -> None:
-        if not self._managing.may_register:
-            await _abort(context, Refused(403, "Model API disabled", "ModelException"))
-
-
-async def _answered(
-    doing: Awaitable[Any],
-    context: Any,
-    words: Callable[[Any], str] = itemgetter(1),
-    code: grpc.StatusCode | None = None,
-) -> Any:
-    """Return what was done, in `words`; `code` goes before that of a refusal."""
+async def _managed(managing: Managing, method: str, asked: Any, context: Any) -> Any:
+    if method in ("RegisterModel", "UnregisterModel") and not managing.may_register:
+        await _abort(context, Refused(403, "Model API disabled", "ModelException"))
+    of_handler = method == "DescribeModel" and asked.customized and asked.model_version != "all"
     try:
-        done = await doing
+        doing = _customized(managing, asked) if of_handler else _done(managing, method, asked)
+        return management_pb2.ManagementResponse(msg=await doing)
     except Refused as error:
-        await _abort(context, error, code)
-    return management_pb2.ManagementResponse(msg=words(done))
+        await _abort(context, error, INTERNAL if of_handler else None)
+
+
+async def _done(managing: Managing, method: str, asked: Any) -> str:
+    """Do what a method says; return its words."""
+    if method == "ListModels":
+        return json_text(await managing.models(asked.limit, asked.next_page_token))
+    if method == "RegisterModel":
+        return (await managing.register(_parameters(asked)))[1]
+    name, version = asked.model_name, asked.model_version or None
+    if method == "DescribeModel":
+        return json_text(await managing.describe(name, version))
+    if method == "ScaleWorker":
+        return (await managing.scale(name, version, _parameters(asked)))[1]
+    if method == "SetDefault":
+        return (await managing.set_default(name, asked.model_version))[1]
+    return (await managing.unregister(name, version))[1]
+
+
+async def _customized(managing: Managing, asked: Any) -> str:
+    """Return what a handler says of itself, too."""
+    request = Request(b"", "", {"describe": "True"})
+    call = Call(asked.model_name, request, str(uuid.uuid4()), asked.model_version or None)
+    return json_text((await managing.customized(call))[0])
 
 
 async def _abort(context: Any, error: Refused, code: grpc.StatusCode | None = None) -> None:
     package = "archive.model" if error.kind.startswith("Model") else "http"
     details = f"{error.message}\norg.pytorch.serve.{package}.{error.kind}"
-    await context.abort(code or _code(error), details)
+    await context.abort(code or code_of(error.status, OTHER), details)
 
 
 async def _abort_unasked(context: Any, error: Refused) -> None:
@@ -175,11 +162,6 @@ async def _abort_unasked(context: Any, error: Refused) -> None:
     if name := _UNASKED[error.status]:
         await context.abort(INTERNAL, f"{error.message}\n{name}")
     await _abort(context, error, INTERNAL)
-
-
-def _code(error: Refused) -> grpc.StatusCode:
-    others = grpc.StatusCode.FAILED_PRECONDITION if error.status < 500 else INTERNAL
-    return _CODES.get(error.status, others)
 
 
 def _parameters(asked: Any) -> Parameters:

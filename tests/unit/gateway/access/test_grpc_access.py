@@ -22,7 +22,7 @@ from marsmith.gateway.access.keys import Limits, new_key, parse_scope
 from marsmith.gateway.access.rules import AccessRules
 from marsmith.gateway.observe.access_log import AccessLog
 from marsmith.gateway.observe.observe import Observer
-from marsmith.gateway.torchserve_api.grpc import add_services
+from marsmith.gateway.torchserve_api.grpc_services import add_services
 from tests.unit.gateway.door import EchoBackend
 
 CODE = grpc.StatusCode
@@ -66,6 +66,14 @@ class Asked:
         except grpc.aio.AioRpcError as error:
             return error.code()
         return CODE.OK
+
+    async def corrupt(self, method: str) -> Any:
+        """Return the status of a call whose message is none."""
+        service = SERVICES["inference"]
+        call = self._channel.unary_unary(f"/{service.full_name}/{method}")
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await call(b"\xff\xff", timeout=5)
+        return raised.value.code()
 
 
 @asynccontextmanager
@@ -137,6 +145,17 @@ def test_this_machine_may_ask_for_health_alone(store: KeyStore, tmp_path: Path) 
             return [await asked("Ping"), await asked("ListModels")]
 
     assert asyncio.run(ask()) == [CODE.OK, CODE.UNAUTHENTICATED]
+
+
+def test_a_message_that_cannot_be_read_is_the_callers_fault(
+    store: KeyStore, tmp_path: Path
+) -> None:
+    async def ask() -> Any:
+        async with serving(store, tmp_path / "log", needs_keys=False) as asked:
+            return await asked.corrupt("Predictions")
+
+    assert asyncio.run(ask()) == CODE.INVALID_ARGUMENT
+    assert '"status": 400' in (tmp_path / "log").read_text()
 
 
 def test_without_keys_this_machine_may_ask_all(store: KeyStore, tmp_path: Path) -> None:

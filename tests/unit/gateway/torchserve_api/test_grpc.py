@@ -19,7 +19,7 @@ from marsmith.client.grpc_wire import SERVICES
 from marsmith.client.protos import inference_pb2
 from marsmith.core.errors import RefusedError
 from marsmith.gateway.refusals import no_worker_up, too_late
-from marsmith.gateway.torchserve_api.grpc import add_inference, add_services
+from marsmith.gateway.torchserve_api.grpc_services import add_inference, add_services
 from tests.unit.gateway.backends import Models, model
 
 ASKED = {"model_name": "echo", "input": {"body": b"this"}}
