@@ -22,7 +22,7 @@ from marsmith.cli.serve import (
     signature_option,
     stop_command,
 )
-from marsmith.gateway.hosting import GATEWAY
+from marsmith.gateway.hosting import GATEWAY, backend_of
 from marsmith.gateway.options import DEFAULT_PORT, BackendName, GatewayOptions
 from marsmith.server import serve as serving
 from marsmith.server.background import STOPPED, FailedStart, serve_in_background
@@ -104,7 +104,6 @@ def run(
     A model is ready once it has returned the expected answers to its samples.
     """
     project = project_or_folder(context, names)
-    print_findings(filter(None, [stale_warning(project, one) for one in names or project.archives]))
     options = GatewayOptions(
         names,
         port,
@@ -117,6 +116,9 @@ def run(
         torchserve_ports=torchserve_ports,
         **access,
     )
+    if backend_of(project, options) == "local":
+        found = (stale_warning(project, one) for one in names or project.archives)
+        print_findings(filter(None, found))
     stopping = stop_command(context, project)
     with working("starting the gateway; waiting for the models to load") as progress:
         if not background:

@@ -64,7 +64,7 @@ class Change:
         runs = self.session.reconnect()
         if not runs:
             why = RolloutError(
-                "the server has ended", "start it again: marsmith serve", code="server-ended"
+                "the server has ended", "start it again, as it was started", code="server-ended"
             )
         self.transaction.undo()
         end = f"; {self.session.difference(before)}" if runs else ""

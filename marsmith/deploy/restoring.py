@@ -19,7 +19,7 @@ def restore(session: Session, scaler: Scaler, before: Record) -> None:
     except MarsmithError as error:
         raise RolloutError(
             f"a change that was killed cannot be undone: {error.message}",
-            "start the server again, with what it served before: marsmith stop, marsmith serve",
+            "stop the server (marsmith stop), and start it again: it serves what it served before",
             code="not-restored",
         ) from error
     kept = {one.file for one in session.record}

@@ -42,7 +42,7 @@ class GatewayHosting:
         self, project: Project, options: ServeOptions, properties: dict[str, str]
     ) -> StartPlan:
         """Return what it will serve; nothing of its own in front of TorchServes."""
-        if _backend(project, _own(options)) == "torchserve":
+        if backend_of(project, _own(options)) == "torchserve":
             return StartPlan(project, properties, [])
         return plan_start(project, options, properties)
 
@@ -65,7 +65,7 @@ class GatewayHosting:
             server_folder(project, port),
             _listeners(project, chosen, guarded.properties),
             _grpc_listeners(project, chosen, guarded.properties),
-            backend=_backend(project, chosen),
+            backend=backend_of(project, chosen),
             options=asdict(chosen)
             | {
                 "public_key": str(chosen.public_key or ""),
@@ -102,7 +102,7 @@ def _own(options: ServeOptions) -> GatewayOptions:
     return options
 
 
-def _backend(project: Project, options: GatewayOptions) -> str:
+def backend_of(project: Project, options: GatewayOptions) -> str:
     """Return the back end: the one that is named, or the project's TorchServe if one runs."""
     if options.backend or options.urls:
         return options.backend or "torchserve"

@@ -14,8 +14,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import MarsmithError, ServerError
-from marsmith.core.private_files import create_private, open_private
+from marsmith.core.private_files import open_private
 from marsmith.core.processes import end_children_of, end_group
 from marsmith.gateway.access.keys import Limits, new_key
 from marsmith.gateway.keeping import Keeper
@@ -117,7 +118,7 @@ class GatewayServer(FrontProcess):
             options=self._options,
             gateway=self._table,
         )
-        with create_private(self.folder / SETTINGS_FILE) as file:
+        with replacing(self.folder / SETTINGS_FILE, 0o600) as file:
             file.write(format_settings(settings))
         with keeper, open_private(self.log_folder / SERVER_LOG) as log:
             self._launch_process(
@@ -131,7 +132,7 @@ class GatewayServer(FrontProcess):
         """Write the key of Marsmith's own commands, in the form of TorchServe's key file."""
         _, token = new_key("marsmith", [], 0.0, None, Limits())
         key = {"key": token}
-        with create_private(self.folder / KEY_FILE) as file:
+        with replacing(self.folder / KEY_FILE, 0o600) as file:
             file.write(json.dumps({"management": key, "inference": key}).encode())
 
     def revive_fork_server(self) -> None:

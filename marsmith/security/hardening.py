@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from marsmith.project.project import Project
 from marsmith.security.certificates import keystore_certificate, require_usable, still_good
 from marsmith.security.exposure_rules import guarded
 from marsmith.security.self_signed import new_certificate
+from marsmith.torchserve.ports import own_addresses
 from marsmith.torchserve.properties import CONFIG_FILE, Address, addresses
 
 _FILES = ("private_key_file", "certificate_file", "keystore", "metrics_config")
@@ -65,7 +67,7 @@ def with_tls(project: Project, values: dict[str, str]) -> dict[str, str]:
         "enable_grpc_ssl": "true"
     }
     if not values.get("certificate_file") and not values.get("keystore"):
-        key, certificate = development_certificate(project, _hosts(places))
+        key, certificate = development_certificate(project, _own_names(places))
         changed |= {"private_key_file": str(key), "certificate_file": str(certificate)}
     return changed
 
@@ -106,7 +108,7 @@ def certificate_of(
     if not key or not certificate:
         raise ProjectError(
             f"{CONFIG_FILE} has https addresses without private_key_file and certificate_file",
-            "name both, or have them made: marsmith serve --tls",
+            "name both, or have them made: --tls",
             code="no-certificate",
         )
     require_usable(project.root / key, project.root / certificate, _hosts(encrypted))
@@ -129,3 +131,11 @@ def _of_keystore(keystore: Path, values: dict[str, str], hosts: list[str]) -> by
 def _hosts(places: list[Address] | tuple[Address, ...]) -> list[str]:
     """Return the names by which this machine reaches the server."""
     return sorted({"127.0.0.1" if place.host == "0.0.0.0" else place.host for place in places})  # noqa: S104
+
+
+def _own_names(places: tuple[Address, ...]) -> list[str]:
+    """Return the names by which others reach the server, too, if they may."""
+    found = set(_hosts(places))
+    if not all(place.is_loopback for place in places):
+        found |= {socket.gethostname(), *own_addresses()}
+    return sorted(found)

@@ -30,11 +30,11 @@ def end_leftovers(project: Project, state: ServerState) -> None:
 
 
 def require_none_abandoned(project: Project, port: int) -> None:
-    """Raise ServerError if a TorchServe is left on a port whose `marsmith serve` was killed."""
+    """Raise ServerError if a server is left on a port whose supervisor was killed."""
     state = recorded_server(project, port)
     if isinstance(state, ServerState) and state.abandoned:
         raise ServerError(
-            f"a TorchServe of this project is left on port {port}, without its marsmith serve",
+            f"a server of this project is left on port {port}, without its supervisor",
             f"end it: marsmith stop --port {port}",
             code="abandoned",
         )

@@ -15,6 +15,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+from marsmith.core.atomic_write import naming
 from marsmith.core.errors import ServerError
 from marsmith.torchserve.environment import FOLDER_PREFIX, new_folder_path
 
@@ -39,11 +40,11 @@ class OwnFolder:
         except FileExistsError as error:
             raise ServerError(
                 f"the server's temporary folder {self.path} was replaced by something else",
-                "start the server again: marsmith serve",
+                "start the server again",
                 code="folder-replaced",
             ) from error
         handle = os.open(self.path / _MARK, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w") as file:
+        with naming(self.path / _MARK), os.fdopen(handle, "w") as file:
             file.write(self.nonce)
         self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         with suppress(OSError):  # a file system without locks

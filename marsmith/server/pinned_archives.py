@@ -106,7 +106,7 @@ def pinned(project: Project, port: int, version: Version) -> PrivateCopy:
     """Return a version's archive. Raises ArchiveError if its bytes are not the recorded ones."""
     path = path_of(project, port, version)
     what = f"{version.name} {version.version} is served from {path}, but that file"
-    hint = f"serve what is built now, and deploy it again: marsmith serve --fresh --port {port}"
+    hint = "start the server with --fresh, which serves what is built now; then deploy it again"
     if not path.exists():
         raise ArchiveError(f"{what} is gone", hint, code="deployed-file-gone")
     changed = ArchiveError(f"{what} has changed since", hint, code="deployed-file-changed")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import MarsmithError, ServerError
 from marsmith.core.private_files import open_private
 from marsmith.core.processes import end_server
@@ -158,9 +159,11 @@ class TorchServe(FrontProcess):
     def _command(self, java: Path) -> list[str]:
         home = torchserve_home()
         config = self.folder / "config.properties"
-        config.write_text(format_properties(self._properties))
+        with replacing(config, 0o600) as file:
+            file.write(format_properties(self._properties).encode())
         log_config = self.folder / "log4j2.xml"
-        log_config.write_text(format_log_config(str(self.log_folder), self._log_format))
+        with replacing(log_config, 0o600) as file:
+            file.write(format_log_config(str(self.log_folder), self._log_format).encode())
         class_path = [str(home / "ts" / "frontend" / "*")]
         if plugins := self._properties.get("plugins_path"):
             class_path.append(plugins if "*" in plugins else f"{plugins}/*")

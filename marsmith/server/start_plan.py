@@ -78,7 +78,7 @@ class StartPlan:
                     problem,
                     message=f"{version.name} {version.version} was deployed: {problem.message}",
                     hint="serve what is built and signed, and forget what was deployed: "
-                    f"marsmith sign {version.name} --key KEY; marsmith serve --fresh",
+                    f"marsmith sign {version.name} --key KEY; then start the server with --fresh",
                 )
                 for problem in signature_problems([archive], public_key)
             ]
@@ -151,7 +151,7 @@ def _given_archive(project: Project, port: int, path: Path, recorded: Iterable[s
     if name in recorded:
         raise ProjectError(
             f"another version of {name} was deployed to port {port}",
-            f"forget it: marsmith serve --fresh {path}; or deploy this one: marsmith deploy {path}",
+            f"forget it: start the server with --fresh; or deploy this one: marsmith deploy {path}",
             code="deployed-before",
         )
     return _readable(project, pin(project, port, name, path))

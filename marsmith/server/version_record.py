@@ -56,7 +56,7 @@ def read_record(project: Project, port: int) -> Record:
     except (OSError, ValueError, TypeError) as error:
         raise ServerError(
             f"{path} cannot be read: {error}",
-            "serve what is built: marsmith serve --fresh",
+            "start the server with --fresh, which serves what is built",
             code="damaged-record",
         ) from error
 

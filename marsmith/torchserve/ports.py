@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import socket
 
@@ -29,14 +30,23 @@ def require_free(address: Address) -> None:
     if error.errno != errno.EADDRINUSE:
         raise ServerError(
             f"cannot listen at {address.url} ({address.role}): {error.strerror}",
-            "correct config.properties, or serve on other ports: marsmith serve --port N",
+            "correct config.properties, or choose other ports: --port N",
             code="address-unusable",
         )
     owner = _listener(address.port)
     raise PortInUseError(
         f"port {address.port} ({address.role}) is in use" + (f" by {owner}" if owner else ""),
-        "stop that process, or serve on other ports: marsmith serve --port N (0 takes free ones)",
+        "stop that process, or choose other ports: --port N (0 takes free ones)",
     )
+
+
+def own_addresses() -> list[str]:
+    """Return the IP addresses by which other machines reach this one."""
+    families = (socket.AF_INET, socket.AF_INET6)
+    places = [one for all_ in psutil.net_if_addrs().values() for one in all_]
+    found = [one.address.partition("%")[0] for one in places if one.family in families]
+    reached = {one: ipaddress.ip_address(one) for one in found}
+    return sorted(one for one, ip in reached.items() if not (ip.is_loopback or ip.is_link_local))
 
 
 def _bind_error(host: str, port: int) -> OSError | None:

@@ -4,36 +4,60 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from pydantic_core import from_json
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from marsmith.core.errors import MarsmithError
 from marsmith.gateway.backend import Backend
 from marsmith.gateway.reading import request_id
-from marsmith.gateway.refusals import as_refusal, malformed
+from marsmith.gateway.refusals import GatewayError, as_refusal, malformed
 from marsmith.gateway.refusals import sentence as sentence
 
 JSON = "application/json"
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 Endpoint = Callable[[HttpRequest], Awaitable[Response]]
 
 
 def route(path: str, endpoint: Endpoint, method: str = "GET") -> Route:
-    """Return a route whose errors are answers of KServe's form."""
+    """Return a route whose errors, also that of another method, have KServe's form."""
 
     async def answered(http: HttpRequest) -> Response:
         try:
+            if http.method not in (method, "HEAD" if method == "GET" else method):
+                raise _nothing(http, 405)
             response = await endpoint(http)
         except MarsmithError as error:
             response = refusal(error)
         response.headers["x-request-id"] = request_id(http)
         return response
 
-    return Route(path, answered, methods=[method])
+    return Route(path, answered, methods=_METHODS)
+
+
+def mount(path: str, routes: Sequence[Route]) -> Mount:
+    """Return routes below a path, and one that refuses what else is asked for there."""
+    nothing = Route("/{rest:path}", _refuse, methods=_METHODS)
+    return Mount(path, routes=[*routes, nothing])
+
+
+async def _refuse(http: HttpRequest) -> Response:
+    response = refusal(_nothing(http, 404))
+    response.headers["x-request-id"] = request_id(http)
+    return response
+
+
+def _nothing(http: HttpRequest, status: int) -> GatewayError:
+    return GatewayError(
+        f"nothing answers {http.method} {http.url.path}",
+        "see GET /v2 or GET /v1/models, and the documentation for the paths",
+        code="no-such-path",
+        status=status,
+    )
 
 
 def refusal(error: MarsmithError) -> Response:

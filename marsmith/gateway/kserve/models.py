@@ -22,11 +22,7 @@ from marsmith.gateway.kserve.rows import OUTPUT, Signature, Specs, outputs_of, r
 from marsmith.gateway.kserve.tensors import Tensor
 from marsmith.gateway.refusals import malformed
 
-SERVER = {
-    "name": "marsmith",
-    "version": __version__,
-    "extensions": ["binary_tensor_data", "model_repository"],
-}
+SERVER = {"name": "marsmith", "version": __version__, "extensions": ["binary_tensor_data"]}
 _HANDLERS = "marsmith_handlers/image_request.py"
 _MOST = 1 << 20  # bytes of a sample that are looked at
 _KNOWN: WeakKeyDictionary[Archive, Signature] = WeakKeyDictionary()

@@ -12,11 +12,11 @@ from typing import Any
 from pydantic_core import to_json
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import BaseRoute
 
 from marsmith.gateway.backend import Backend
 from marsmith.gateway.kserve import models
-from marsmith.gateway.kserve.answers import JSON, named, parsed, ready, route, said
+from marsmith.gateway.kserve.answers import JSON, mount, named, parsed, ready, route, said
 from marsmith.gateway.kserve.tensors import Tensor, json_of, tensor_of, to_bytes
 from marsmith.gateway.reading import read_call
 from marsmith.gateway.refusals import malformed
@@ -47,7 +47,7 @@ def routes(backend: Backend) -> list[BaseRoute]:
     async def metadata(http: HttpRequest) -> Response:
         return said(await models.metadata(backend, *named(http)))
 
-    inner: list[BaseRoute] = [
+    inner = [
         route("/health/live", live),
         route("/health/ready", server_ready),
         route("/repository/index", index, "POST"),
@@ -58,7 +58,7 @@ def routes(backend: Backend) -> list[BaseRoute]:
             route(place + "/ready", partial(ready, backend)),
             route(place, metadata),
         ]
-    return [route("/v2", server), Mount("/v2", routes=inner)]
+    return [route("/v2", server), mount("/v2", inner)]
 
 
 async def _infer(backend: Backend, http: HttpRequest) -> Response:

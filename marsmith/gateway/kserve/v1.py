@@ -16,12 +16,21 @@ from typing import Any
 from pydantic_core import from_json
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import BaseRoute
 
 from marsmith.answers import messages
 from marsmith.answers.messages import Request
 from marsmith.gateway.backend import Backend, Call
-from marsmith.gateway.kserve.answers import JSON, b64decode, named, parsed, ready, route, said
+from marsmith.gateway.kserve.answers import (
+    JSON,
+    b64decode,
+    mount,
+    named,
+    parsed,
+    ready,
+    route,
+    said,
+)
 from marsmith.gateway.kserve.calls import answer_all
 from marsmith.gateway.reading import read_call
 from marsmith.gateway.refusals import malformed
@@ -40,14 +49,14 @@ def routes(backend: Backend) -> list[BaseRoute]:
     async def asked(http: HttpRequest, *, explain: bool = False) -> Response:
         return await _answer(backend, await read_call(http, *named(http), explain=explain))
 
-    inner: list[BaseRoute] = [route("/models", listed)]
+    inner = [route("/models", listed)]
     for place in ("/models/{model}", "/models/{model}/versions/{version}"):
         inner += [
             route(place + ":predict", asked, "POST"),
             route(place + ":explain", partial(asked, explain=True), "POST"),
             route(place, partial(ready, backend)),
         ]
-    return [Mount("/v1", routes=inner)]
+    return [mount("/v1", inner)]
 
 
 async def _answer(backend: Backend, call: Call) -> Response:

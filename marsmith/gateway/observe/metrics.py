@@ -103,8 +103,8 @@ class Metrics:
         """Count a connection that was ended, since nobody could or would read it."""
         self._counter("marsmith_gateway_refused_connections", code).inc()
 
-    def text(self, models: Sequence[Model]) -> bytes:
-        """Return all counts, with what the back end says of its models now."""
+    def text(self, models: Sequence[Model], names: Sequence[str] = ()) -> bytes:
+        """Return all counts, or those named, with what the back end says of its models now."""
         queue = self._others["marsmith_gateway_queue_length"]
         workers = self._others["marsmith_gateway_workers"]
         queue.clear()
@@ -113,7 +113,8 @@ class Metrics:
             queue.labels(model.name, model.version).set(model.pending_requests)
             for worker in model.workers:
                 workers.labels(model.name, model.version, worker.state.lower()).inc()
-        return generate_latest(self._registry)
+        own = self._registry.restricted_registry(names) if names else self._registry
+        return generate_latest(own)
 
     def routes(self, backend: Backend) -> list[BaseRoute]:
         """Return the route of /metrics; `backend` tells of all models, whoever asks."""
@@ -125,7 +126,8 @@ class Metrics:
             models: Sequence[Model] = ()
             with suppress(MarsmithError):  # what was counted is still true
                 models = await backend.models()
-            return Response(self.text(models), media_type=_TYPE)
+            wanted = http.query_params.getlist("name[]")
+            return Response(self.text(models, wanted), media_type=_TYPE)
 
         return [Route("/metrics", page)]
 

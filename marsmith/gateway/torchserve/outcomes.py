@@ -73,6 +73,16 @@ def server_away(url: str, reason: str) -> GatewayError:
     )
 
 
+def no_token(url: str) -> GatewayError:
+    """A TorchServe that is not of this project asks for a token."""
+    return GatewayError(
+        f"the TorchServe at {url} asks for a token, and this project has no key of it",
+        "run the gateway in the project that serves it, or set disable_token_authorization=true",
+        code="torchserve-token",
+        status=502,
+    )
+
+
 def connection_lost() -> GatewayError:
     """A request was sent twice, and the connection was lost each time."""
     return GatewayError(

@@ -21,6 +21,7 @@ from marsmith.gateway.torchserve.outcomes import (
     Outcome,
     answered_headers,
     connection_lost,
+    no_token,
     nobody_up,
     outcome_of,
     server_away,
@@ -106,7 +107,9 @@ class Prediction:
         elif outcome is Outcome.BATCH_FAILED:
             self._alone = True
         elif outcome is Outcome.TOKEN_REFUSED:
-            raise server_away(server.target.url, "it refuses the gateway's token")
+            url = server.target.url
+            away = server_away(url, "it refuses the gateway's token")
+            raise away if server.target.key_file else no_token(url)
         else:
             if await self._is_up(server):
                 raise refusals.queue_full(model, self._servers.waiting(call))

@@ -13,7 +13,7 @@ from marsmith.client import Model
 from marsmith.core.errors import MarsmithError
 from marsmith.gateway.backend import Call
 from marsmith.gateway.refusals import GatewayError, model_unknown, version_unknown
-from marsmith.gateway.torchserve.outcomes import server_away
+from marsmith.gateway.torchserve.outcomes import no_token, server_away
 from marsmith.gateway.torchserve.targets import Target
 from marsmith.gateway.torchserve.upstream import Upstream
 
@@ -55,7 +55,9 @@ class Servers:
 
     def away(self) -> GatewayError:
         """Return why none answers."""
-        return server_away(self.all[0].target.url, self.all[0].reason)
+        first = self.all[0]
+        url = first.target.url
+        return no_token(url) if first.wants_token else server_away(url, first.reason)
 
     @property
     def models(self) -> list[Model]:

@@ -40,6 +40,7 @@ class Upstream:
         self.up = True
         self.models: tuple[Model, ...] = ()
         self.reason = ""  # why it could not be looked at
+        self.wants_token = False  # and we have none
         self._changed = changed
         self._back_at = -math.inf
         self._noticed = asyncio.Event()
@@ -106,12 +107,13 @@ class Upstream:
             begun = time.monotonic()
             self.models = tuple(await asyncio.to_thread(self.quick.models))
             self.downtime.looked(self.models, begun)
-            self.reason = ""
+            self.reason, self.wants_token = "", False
         except UnreachableError as error:
             self.is_away(f"its management API: {error.message}")
             return False
         except RefusedError as error:  # it answers
             self.reason = error.message
+            self.wants_token = error.code == "token-refused" and self.target.key_file is None
         except ClientError as error:
             self.reason = error.message
             return False
@@ -146,6 +148,8 @@ class Upstream:
     async def _once(self, call: Call) -> Arriving:
         request = call.request
         headers = sent_headers(request.sent_headers())
+        if call.told and not request.sent_type:  # bytes that curl called a form
+            headers["Content-Type"] = "application/octet-stream"
         if self._token is not None:
             headers["Authorization"] = bearer(self._token)
         place, length = self._transport.place, len(request.body)

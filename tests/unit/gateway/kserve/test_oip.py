@@ -48,6 +48,26 @@ def test_a_model_of_which_nothing_is_known_takes_bytes() -> None:
         }
 
 
+@pytest.mark.parametrize("path", ["/v2/nope", "/v2/models/m/nope", "/v1/nope"])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_a_path_that_is_none_is_refused_in_kserves_form(path: str, method: str) -> None:
+    got = ask(Answering(), path, method=method)
+    assert (got.status, got.json()["code"]) == (404, "no-such-path")
+    assert isinstance(got.json()["error"], str)
+
+
+@pytest.mark.parametrize(
+    ("path", "method"), [("/v2", "POST"), ("/v2/models/m", "PUT"), (INFER, "GET")]
+)
+def test_another_method_is_refused_in_kserves_form(path: str, method: str) -> None:
+    got = ask(Answering(), path, method=method)
+    assert (got.status, got.json()["code"]) == (405, "no-such-path")
+
+
+def test_no_extension_is_announced_that_is_not_whole() -> None:
+    assert ask(Answering(), "/v2").json()["extensions"] == ["binary_tensor_data"]
+
+
 @pytest.mark.parametrize("path", ["", "/ready", "/infer"])
 @pytest.mark.parametrize("model", ["other", "m/versions/2"])
 def test_what_is_not_there_is_404(model: str, path: str) -> None:

@@ -49,6 +49,14 @@ def count(found: Scrape, name: str, **labels: str) -> float | None:
     return found.total(name, lambda at: labels.items() <= at.items())
 
 
+def test_counts_can_be_asked_for_by_name(door: Door) -> None:
+    door.ask(body=b"x")
+    names = "name[]=marsmith_gateway_requests_total&name[]=ts_inference_requests_total"
+    text = door.ask("GET", f"/metrics?{names}").body.decode()
+    found = {line.partition("{")[0] for line in text.splitlines() if not line.startswith("#")}
+    assert found == {"marsmith_gateway_requests_total", "ts_inference_requests_total"}
+
+
 def test_requests_are_counted_by_model_version_face_and_status(door: Door) -> None:
     door.ask(body=b"x")
     door.ask(path="/predictions/echo", body=b"x")

@@ -107,6 +107,18 @@ def test_an_answer_is_passed_on_without_what_is_of_the_connection(torchserve: Se
     assert (sent.body, sent.content_type) == (b"x", "image/png")
 
 
+def test_bytes_that_curl_called_a_form_are_sent_as_bytes(torchserve: Server) -> None:
+    torchserve.replies[ASK] = [RIGHT]
+    told = {"Content-Type": "application/x-www-form-urlencoded"}
+    given = Call("digits", Request(b"x"), "id", told=told)
+    with_servers(
+        lambda behind: Prediction(given, behind, Batches()).answer(),
+        Target(torchserve.url, torchserve.url),
+    )
+    sent = next(one for one in torchserve.requests if one.method == "POST")
+    assert sent.content_type == "application/octet-stream"
+
+
 @pytest.mark.parametrize(
     ("how", "path"),
     [
@@ -365,6 +377,20 @@ def test_a_caller_never_sees_that_the_gateways_key_is_refused(
     (tmp_path / "key_file.json").write_text(json.dumps(keys))
     with pytest.raises(GatewayError, check=coded("server-away")):
         asked(torchserve, key_file=tmp_path / "key_file.json", deadline=time.monotonic() + 60)
+
+
+def test_a_torchserve_whose_key_nobody_here_has_is_told(torchserve: Server) -> None:
+    torchserve.replies[ASK] = [RIGHT]
+    torchserve.guard = {ASK: "other"}, json.dumps(REFUSED).encode()
+    with pytest.raises(GatewayError, check=coded("torchserve-token")):
+        asked(torchserve)
+    torchserve.guard = {"/models?limit=100": "other"}, json.dumps(REFUSED).encode()
+
+    async def away(servers: Servers) -> str:
+        await servers.refresh()
+        return servers.away().code
+
+    assert with_servers(away, Target(torchserve.url, torchserve.url)) == "torchserve-token"
 
 
 def test_a_torchserve_that_was_started_anew_is_asked_with_its_new_keys(
