@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
-from starlette.types import ASGIApp
+from starlette.routing import BaseRoute, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from marsmith.core.errors import MarsmithError
-from marsmith.gateway import predicting
 from marsmith.gateway.access.guards import Guards
 from marsmith.gateway.access.let_in import Access
 from marsmith.gateway.backend import Backend
 from marsmith.gateway.kserve import answers, oip, v1
 from marsmith.gateway.observe.facts import Facts
 from marsmith.gateway.observe.observe import Observe
+from marsmith.gateway.predicting import Predicting
 from marsmith.gateway.problems import problem
-from marsmith.gateway.reading import request_id
 from marsmith.gateway.refusals import GatewayError
 from marsmith.gateway.torchserve_api import inference, management, messages, openapi, ports
 
@@ -29,7 +26,6 @@ Form = Callable[[MarsmithError, str], Response]
 KSERVE: list[Face] = [v1.routes, oip.routes]
 # In the order in which they are looked through.
 FACES: list[Face] = [
-    predicting.routes,
     inference.routes,
     management.routes,
     *KSERVE,
@@ -62,12 +58,25 @@ def application(
     else:
         kserve = [route for face in KSERVE for route in face(front)]
         routes = ports.listeners(front, kserve, metrics)[listener]
-    handlers = {HTTPException: _no_route, MarsmithError: _refused, Exception: _bug}
-    app = Starlette(routes=routes, exception_handlers=handlers)
-    return Observe(Access(app, guards.gate, _not_let_in), guards.observer)
+    app: ASGIApp = _Faces(routes)
+    if listener == "gateway":
+        app = Predicting(front, app)
+    return Observe(Access(app, guards.gate, _refused), guards.observer)
 
 
-def _not_let_in(error: GatewayError, facts: Facts) -> Response:
+class _Faces(Router):
+    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = self  # so that what no route answers is raised, as an HTTPException
+        await super().app(scope, receive, send)
+
+
+def _refused(error: Exception, facts: Facts) -> Response:
+    if isinstance(error, HTTPException):
+        response = problem(_no_route(error, facts), facts.id)
+        response.headers.update(error.headers or {})
+        return response
+    if not isinstance(error, GatewayError):
+        return problem(_bug(error), facts.id)
     response = FORMS.get(facts.face, problem)(error, facts.id)
     response.headers["x-request-id"] = facts.id
     if error.retry_after is not None:
@@ -75,31 +84,19 @@ def _not_let_in(error: GatewayError, facts: Facts) -> Response:
     return response
 
 
-async def _refused(http: Request, error: Exception) -> Response:
-    if not isinstance(error, GatewayError):
-        return await _bug(http, error)
-    return _not_let_in(error, http.scope["state"]["facts"])
-
-
-async def _no_route(http: Request, error: Exception) -> Response:
-    status, headers = getattr(error, "status_code", 500), getattr(error, "headers", None)
-    refusal = GatewayError(
-        f"nothing answers {http.method} {http.url.path}",
+def _no_route(error: HTTPException, facts: Facts) -> GatewayError:
+    return GatewayError(
+        f"nothing answers {facts.method} {facts.path}",
         "see GET /models for what is served, and docs for the paths",
         code="no-such-path",
-        status=status,
+        status=error.status_code,
     )
-    response = problem(refusal, request_id(http))
-    response.headers.update(headers or {})
-    return response
 
 
-async def _bug(http: Request, error: Exception) -> Response:
-    """Answer; uvicorn writes the traceback into the server's log."""
-    refusal = GatewayError(
+def _bug(error: Exception) -> GatewayError:
+    return GatewayError(
         f"{type(error).__name__} in the gateway",
         "this is a bug in Marsmith: report what marsmith logs shows of this request",
         code="bug",
         status=500,
     )
-    return problem(refusal, request_id(http))

@@ -6,8 +6,9 @@ import re
 import uuid
 from functools import lru_cache
 
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
-from starlette.types import Scope
+from starlette.types import Receive, Scope
 
 from marsmith.answers.messages import Request
 from marsmith.gateway.backend import Call
@@ -33,19 +34,49 @@ async def read_call(
     path: str = "",
 ) -> Call:
     """Read a request whole."""
-    body = await http.body()
-    headers = _headers(http.scope)
+    return call_of(http.scope, await http.body(), model, version, explain=explain, path=path)
+
+
+async def body_of(receive: Receive) -> bytes:
+    """Read a body whole. Raises ClientDisconnect if the caller goes."""
+    parts: list[bytes] = []
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        parts.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def call_of(
+    scope: Scope,
+    body: bytes,
+    model: str,
+    version: str | None = None,
+    *,
+    explain: bool = False,
+    path: str = "",
+) -> Call:
+    """Return a request that was read as a call."""
+    headers = _headers(scope)
     content_type = headers.pop("Content-Type", "")
     told: dict[str, str] = {}
     request = Request(body, content_type, headers)
     if request.sent_type.lower().startswith(_URL_ENCODED) and not _is_form(body):
         request, told = _without_type(request)
-    return Call(model, request, request_id(http), version, explain, path, told=told)
+    return Call(model, request, id_of_request(scope), version, explain, path, told=told)
 
 
 def request_id(http: HttpRequest) -> str:
     """Return the id of a request: the gateway's own, since two callers may send the same one."""
-    state = http.scope.setdefault("state", {})
+    return id_of_request(http.scope)
+
+
+def id_of_request(scope: Scope) -> str:
+    """Return the id of the request that a scope is of."""
+    state = scope.setdefault("state", {})
     if "request_id" not in state:
         state["request_id"] = str(uuid.uuid4())
     return str(state["request_id"])

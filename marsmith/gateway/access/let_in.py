@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from marsmith.gateway.access.gate import Gate, asks_model
@@ -12,8 +14,8 @@ from marsmith.gateway.access.refusals import refusal
 from marsmith.gateway.observe.facts import REPEATED, Facts, Headers
 from marsmith.gateway.refusals import GatewayError
 
-# Turns a refusal into an answer in the form of the face that the path belongs to.
-Refusing = Callable[[GatewayError, Facts], ASGIApp]
+# Turns an error into an answer in the form of the face that the path belongs to.
+Refusing = Callable[[Exception, Facts], ASGIApp]
 _CHANGES_NOTHING = frozenset({"GET", "HEAD", "OPTIONS"})
 # Encoded slashes, backslashes and null bytes: a proxy may read another path than we do.
 _AMBIGUOUS = re.compile(rb"%(?:2f|5c|00)", re.IGNORECASE)
@@ -45,9 +47,6 @@ class Access:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         facts: Facts = scope["state"]["facts"]
         app, allowance, ends = self._app, None, False
 
@@ -69,11 +68,13 @@ class Access:
             if b"transfer-encoding" in facts.head:
                 receive = self._counted(receive, facts)
             await app(scope, receive, headed)
-        except GatewayError as error:
-            if facts.status:
+        except Exception as error:
+            if facts.status or isinstance(error, ClientDisconnect):
                 raise
             ends = b"transfer-encoding" in facts.head
             await self._refusing(error, facts)(scope, receive, headed)
+            if not isinstance(error, (GatewayError, HTTPException)):
+                raise  # uvicorn writes the traceback
         finally:
             if allowance is not None:
                 allowance.end(facts.body_bytes)

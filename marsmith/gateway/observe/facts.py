@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from marsmith.gateway.access.keys import Key, ScopeKind
 from marsmith.gateway.access.refusals import refusal
@@ -25,8 +25,7 @@ _TRACEPARENT = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Trace:
+class Trace(NamedTuple):
     """The gateway's span in a trace of W3C Trace Context. Ids are in hex."""
 
     id: str

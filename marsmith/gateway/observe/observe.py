@@ -66,9 +66,6 @@ class Observe:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         facts = self._begun(scope)
 
         async def noting(message: Message) -> None:

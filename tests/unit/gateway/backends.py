@@ -10,6 +10,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
 
 from marsmith.answers.messages import Response
 from marsmith.archive.reader import Archive
@@ -145,13 +146,13 @@ class Said:
 
 
 def ask(
-    routes: Sequence[BaseRoute],
+    application: Sequence[BaseRoute] | ASGIApp,
     method: str,
     url: str,
     body: bytes = b"",
     headers: Mapping[str, str] | None = None,
 ) -> Said:
-    """Send one request to an application of these routes, as uvicorn does."""
+    """Send one request to an application, or one of these routes, as uvicorn does."""
     path, _, query = url.partition("?")
     pairs = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
     scope = {
@@ -179,7 +180,11 @@ def ask(
     async def send(message: Any) -> None:
         sent.append(message)
 
-    asyncio.run(Starlette(routes=routes)(scope, receive, send))
+    async def run() -> None:
+        app = application if callable(application) else Starlette(routes=application)
+        await app(scope, receive, send)
+
+    asyncio.run(run())
     start, *parts = sent
     found = {name.decode(): value.decode() for name, value in start["headers"]}
     bodies_sent = tuple(one["body"] for one in parts if one["body"])

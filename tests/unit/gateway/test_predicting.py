@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from starlette.responses import PlainTextResponse
 
 from marsmith.answers.messages import Response
 from marsmith.core.errors import ClientError
-from marsmith.gateway.predicting import routes
+from marsmith.gateway.predicting import Predicting
 from marsmith.gateway.refusals import queue_full
 from tests.unit.gateway.backends import Models, Said, ask
 
@@ -14,7 +15,7 @@ URL = "/models/echo/predict"
 
 
 def asked(backend: Models, method: str, url: str = URL) -> Said:
-    return ask(routes(backend), method, url, b"this")
+    return ask(Predicting(backend, PlainTextResponse()), method, url, b"this")
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
