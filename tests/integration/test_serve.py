@@ -427,6 +427,19 @@ def test_workers_are_forked_and_come_back_where_the_fork_server_is_killed(empty:
     assert leftovers(str(folder)) == []
 
 
+def test_the_front_end_keeps_the_threads_that_write_to_workers(empty: Kit) -> None:
+    _archive(empty, "echo")
+    empty("build")
+    empty("serve", "--background", "--port", free_ports(5))
+    empty("predict", "echo", empty.root / "archives.toml")
+    (state,) = empty.json("status")
+    tasks = Path(f"/proc/{state['front_end_pid']}/task").glob("*/comm")
+    names = [task.read_text().strip() for task in tasks]
+    empty("stop")
+    # The system cuts the name "ForkJoinPool.commonPool-worker-1".
+    assert "ForkJoinPool.co" in names
+
+
 def test_workers_need_not_be_forked(empty: Kit) -> None:
     _archive(empty, "echo")
     empty("build")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from marsmith.core.errors import ServerError
-from marsmith.torchserve.java import java_executable, security_properties
+from marsmith.torchserve.java import common_pool, java_executable, security_properties
 from marsmith.torchserve.properties import parse_properties
 
 
@@ -36,6 +36,13 @@ def test_a_java_home_without_java_is_an_error(
         java_executable()
     assert caught.value.code == "java-home"
     assert str(tmp_path) in caught.value.message
+
+
+def test_java_accepts_the_option_for_its_common_pool_and_has_more_than_one_thread() -> None:
+    command = [str(java_executable()), common_pool(), "-XshowSettings:properties", "-version"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    (line,) = (one for one in result.stderr.splitlines() if "common.parallelism" in one)
+    assert int(line.rpartition("=")[2]) > 1
 
 
 def test_what_java_refuses_stays_refused_and_the_old_suite_too(tmp_path: Path) -> None:
