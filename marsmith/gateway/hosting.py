@@ -7,6 +7,7 @@ from dataclasses import asdict
 from marsmith.core.installed import require
 from marsmith.gateway.access.exposure import guard_gateway, key_file
 from marsmith.gateway.options import DEFAULT_PORT, GatewayOptions
+from marsmith.gateway.served import Settings, served_of
 from marsmith.gateway.server import GatewayServer
 from marsmith.project.project import Project
 from marsmith.security.hardening import Guard
@@ -57,22 +58,23 @@ class GatewayHosting:
         require("a gateway", "gateway", "starlette")
         chosen = _own(options)
         project, port = plan.project, plan.port
-        return GatewayServer(
-            project.root,
-            guarded.properties | plan.snapshot(),
-            store_of(project, port),
-            plan.files,
-            server_folder(project, port),
-            _listeners(project, chosen, guarded.properties),
-            _grpc_listeners(project, chosen, guarded.properties),
+        properties = guarded.properties | plan.snapshot()
+        paths = {
+            "public_key": str(chosen.public_key or ""),
+            "keys": str(key_file(project, chosen.keys)),
+        }
+        settings = Settings(
             backend=backend_of(project, chosen),
-            options=asdict(chosen)
-            | {
-                "public_key": str(chosen.public_key or ""),
-                "keys": str(key_file(project, chosen.keys)),
-            },
-            table=project.gateway,
+            project=str(project.root),
+            store=str(store_of(project, port)),
+            log_folder=str(server_folder(project, port)),
+            properties=properties,
+            served=served_of(properties, plan.files),
+            grpc=_grpc_places(project, chosen, properties),
+            options=asdict(chosen) | paths,
+            gateway=project.gateway,
         )
+        return GatewayServer(settings, _listeners(project, chosen, properties))
 
 
 def _listeners(
@@ -86,14 +88,15 @@ def _listeners(
     return listeners
 
 
-def _grpc_listeners(
+def _grpc_places(
     project: Project, options: GatewayOptions, properties: dict[str, str]
-) -> dict[str, Address]:
+) -> dict[str, str]:
+    """Return where gRPC listens, by the names of its listeners."""
     listeners = {"gateway": addresses(properties)[3]}
     if options.torchserve_ports:
         theirs = addresses(server_properties(project, None))[3:]
         listeners |= dict(zip(("inference", "management"), theirs, strict=True))
-    return listeners
+    return {name: f"{one.host}:{one.port}" for name, one in listeners.items()}
 
 
 def _own(options: ServeOptions) -> GatewayOptions:

@@ -28,19 +28,18 @@ class Settings:
 
     backend: str  # "local" or "torchserve"
     project: str  # its root
-    port: int
     store: str  # the folder of the archives that it serves
-    folder: str  # the server's own temporary folder
     log_folder: str
     properties: Mapping[str, str]  # config.properties, made safe
     served: tuple[Served, ...]
-    again: bool = False  # whether an earlier web process served them
-    listeners: Mapping[str, int] = field(default_factory=dict)  # a listener's name → its descriptor
-    keeper: int = -1  # the descriptor of the socket to the keeper of workers
-    urls: tuple[str, ...] = ()  # of TorchServes, for that back end; none: this project's
     grpc: Mapping[str, str] = field(default_factory=dict)  # a listener's name → HOST:PORT
     options: Mapping[str, Any] = field(default_factory=dict)  # of GatewayOptions
     gateway: Mapping[str, Any] = field(default_factory=dict)  # [gateway] of archives.toml
+    # What its supervisor adds when it starts the web process:
+    folder: str = ""  # the server's own temporary folder
+    listeners: Mapping[str, int] = field(default_factory=dict)  # a listener's name → its descriptor
+    keeper: int = -1  # the descriptor of the socket to the keeper of workers
+    again: bool = False  # whether an earlier web process served them
 
     @property
     def model_api(self) -> bool:
@@ -57,7 +56,6 @@ def parse_settings(text: bytes) -> Settings:
     """Read what `format_settings` wrote."""
     values = json.loads(text)
     values["served"] = tuple(Served(**one) for one in values["served"])
-    values["urls"] = tuple(values["urls"])
     return Settings(**values)
 
 

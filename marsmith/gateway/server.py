@@ -11,8 +11,8 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import MarsmithError, ServerError
@@ -41,35 +41,12 @@ class GatewayServer(FrontProcess):
 
     what = "the gateway's web process"
 
-    def __init__(
-        self,
-        root: Path,
-        properties: Mapping[str, str],
-        store: Path,
-        files: Mapping[str, str],
-        log_folder: Path,
-        listeners: Mapping[str, Address],
-        grpc: Mapping[str, Address],
-        *,
-        backend: str,
-        options: Mapping[str, Any],
-        table: Mapping[str, Any],
-    ) -> None:
-        """Prepare to serve `files` (model name → file in the store) at `listeners`, by name.
-
-        `grpc` are the addresses of gRPC, by name; `table` is [gateway] of archives.toml.
-        """
-        super().__init__(log_folder, LOGS)
-        self._root = root
-        self._properties = dict(properties)
-        self._store = store
-        self._files = files
-        self._addresses = listeners
-        self._grpc = {name: f"{one.host}:{one.port}" for name, one in grpc.items()}
-        self._backend = backend
-        self.in_front = backend == "torchserve"
-        self._options = options
-        self._table = table
+    def __init__(self, settings: Settings, addresses: Mapping[str, Address]) -> None:
+        """Prepare to serve at `addresses`, by the names of listeners."""
+        super().__init__(Path(settings.log_folder), LOGS)
+        self._settings = replace(settings, folder=str(self.folder))
+        self._addresses = addresses
+        self.in_front = settings.backend == "torchserve"
         self._sockets: dict[str, socket.socket] = {}
         self._keeper = Keeper()
 
@@ -91,33 +68,18 @@ class GatewayServer(FrontProcess):
     def restart(self, changed: Mapping[str, str]) -> None:
         """Start the web process again after its end; its workers and connections live on."""
         self.end(patience=0.0)
-        self._properties |= changed
-        self._files = {}
+        properties = {**self._settings.properties, **changed}
+        served = served_of(properties, {})
+        self._settings = replace(self._settings, properties=properties, served=served, again=True)
         self._continue_logs()
-        self._launch(again=True)
+        self._launch()
 
-    def _launch(self, *, again: bool = False) -> None:
+    def _launch(self) -> None:
         for name in (PROBLEM_FILE, LISTENING_FILE):
             (self.folder / name).unlink(missing_ok=True)
-        address = self._addresses["gateway"]
         keeper = self._keeper.connection()
-        settings = Settings(
-            self._backend,
-            str(self._root),
-            address.port,
-            str(self._store),
-            str(self.folder),
-            str(self.log_folder),
-            self._properties,
-            served_of(self._properties, self._files),
-            again,
-            {name: one.fileno() for name, one in self._sockets.items()},
-            keeper.fileno(),
-            urls=tuple(self._options.get("urls", ())),
-            grpc=self._grpc,
-            options=self._options,
-            gateway=self._table,
-        )
+        listeners = {name: one.fileno() for name, one in self._sockets.items()}
+        settings = replace(self._settings, listeners=listeners, keeper=keeper.fileno())
         with replacing(self.folder / SETTINGS_FILE, 0o600) as file:
             file.write(format_settings(settings))
         with keeper, open_private(self.log_folder / SERVER_LOG) as log:
@@ -125,7 +87,7 @@ class GatewayServer(FrontProcess):
                 [sys.executable, _PROGRAM, self.folder / SETTINGS_FILE, str(os.getpid())],
                 clean_environment(os.environ, self.folder),
                 log,
-                pass_fds=[*settings.listeners.values(), settings.keeper],
+                pass_fds=[*listeners.values(), settings.keeper],
             )
 
     def _write_keys(self) -> None:

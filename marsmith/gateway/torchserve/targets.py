@@ -59,9 +59,9 @@ def targets(settings: Settings) -> list[Target]:
     """Return the TorchServes that are named, or those of the project. Raises ServerError."""
     running = running_servers(Project(Path(settings.project)))
     own = [_own(one) for one in running if one.kind == "torchserve"]
-    if settings.urls:
+    if named := settings.options["urls"]:
         known = {one.url: one for one in own}
-        urls = [url.rstrip("/") for url in settings.urls]
+        urls = [url.rstrip("/") for url in named]
         return [known.get(url) or Target(url) for url in urls]
     if not own:
         raise no_server()

@@ -87,12 +87,11 @@ class Place:
         return Settings(
             "local",
             str(self.root),
-            0,
             str(self.root / "model_store"),
-            str(folder / "tmp"),
             str(folder / "logs"),
             {"default_workers_per_model": "1"},
             tuple(Served(name, f"{name}-1.0.mar") for name in names),
+            folder=str(folder / "tmp"),
         )
 
 
