@@ -154,7 +154,7 @@ def ask(
 ) -> Said:
     """Send one request to an application, or one of these routes, as uvicorn does."""
     path, _, query = url.partition("?")
-    pairs = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+    pairs = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
     scope = {
         "type": "http",
         "asgi": {"version": "3.0"},

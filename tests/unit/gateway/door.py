@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,61 +15,42 @@ import uvicorn
 import uvloop
 
 from marsmith.answers.messages import Response
-from marsmith.archive.reader import Archive
-from marsmith.client.description import Model, Worker
+from marsmith.client.description import Model
 from marsmith.gateway.access.connection_guard import ConnectionLimits
 from marsmith.gateway.access.guards import Guards, server_config
 from marsmith.gateway.app import application
-from marsmith.gateway.backend import Answer, Call, Event, Health, Registration
-from marsmith.gateway.refusals import model_unknown
+from marsmith.gateway.backend import Answer, Call, Registration
+from tests.unit.gateway.backends import Models, model
 
 HTTP = {"inference_address": "http://127.0.0.1"}
 
 
-class EchoBackend:
+class EchoBackend(Models):
     """Answers what it was sent, as `echo` and `other` 1.0; what it was asked is in `calls`."""
 
-    name = "echo"
-    model_api = True
-
     def __init__(self) -> None:
-        self.calls: list[Call] = []
+        echo = replace(model("echo"), pending_requests=3)
+        super().__init__([echo, replace(echo, name="other")], name="echo")
         self.done: list[str] = []
         self.cancelled: list[Call] = []
         self.content_type = "text/plain"
         self.pause: threading.Event | None = None  # answers wait for it
 
-    async def start(self) -> None:
-        """Nothing to do."""
-
-    async def stop(self) -> None:
-        """Nothing to do."""
-
     async def predict(self, call: Call) -> Answer:
-        self.calls.append(call)
-        if call.model not in ("echo", "other"):
-            raise model_unknown(call.model)
+        body = call.request.body or b"nothing"
+        self.says = Response(200, "OK", {"content-type": self.content_type}, body)
+        answer = await super().predict(call)
         try:
             while self.pause is not None and not self.pause.is_set():
                 await asyncio.sleep(0.01)
         except asyncio.CancelledError:
             self.cancelled.append(call)
             raise
-        body = call.request.body or b"nothing"
-        said = Response(200, "OK", {"content-type": self.content_type}, body)
-        return Answer(said, "1.0", queued=0.25, computed=0.5, batch=2)
-
-    async def models(self) -> Sequence[Model]:
-        worker = Worker("9000", "READY", 1, 0)
-        one = Model("echo", "1.0", True, 1, 1, 1, 0, (worker,), pending_requests=3)
-        return [one, replace(one, name="other")]
+        return replace(answer, queued=0.25, computed=0.5, batch=2)
 
     async def describe(self, model: str, version: str | None = None) -> Model:
-        del version
-        for one in await self.models():
-            if one.name == model:
-                return one
-        raise model_unknown(model)
+        del version  # it has all of them
+        return await super().describe(model)
 
     async def register(self, given: Registration) -> Model:
         self.done.append(f"register {given.url}")
@@ -81,22 +62,11 @@ class EchoBackend:
     async def scale(
         self, model: str, version: str | None, least: int, most: int, *, wait: bool
     ) -> Model:
-        del wait
         self.done.append(f"scale {model} {version} {least} {most}")
-        return await self.describe(model)
+        return await super().scale(model, version, least, most, wait=wait)
 
     async def set_default(self, model: str, version: str) -> None:
         self.done.append(f"set_default {model} {version}")
-
-    async def health(self) -> Health:
-        return "Healthy"
-
-    async def events(self) -> AsyncIterator[Event]:
-        yield Event("default", "echo", "1.0")
-
-    def archive(self, model: str, version: str | None = None) -> Archive | None:
-        del model, version
-        return None
 
 
 @dataclass(frozen=True)

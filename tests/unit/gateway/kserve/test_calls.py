@@ -49,7 +49,9 @@ def test_after_a_failure_the_others_are_given_up() -> None:
         return Response(200, "", {}, b"1")
 
     async def work() -> tuple[GatewayError, int]:
-        backend = Answering(answer, delay=lambda call: 0 if call.request.body == b"1" else 30)
+        backend = Answering(
+            answer=answer, delay=lambda call: 0 if call.request.body == b"1" else 30
+        )
         with pytest.raises(GatewayError, check=coded("queue-full")) as caught:
             await answer_all(backend, MESSAGE, requests(64))
         await asyncio.sleep(0)

@@ -66,7 +66,7 @@ def test_messages_of_v2(message: Any, tail: bytes, off: int | None) -> None:
     headers = {} if off is None else {"Inference-Header-Content-Length": str(len(head) + off)}
     got = ask(Answering(), "/v2/models/m/infer", head + (b"" if off is None else tail), headers)
     assert got.status in STATUSES
-    assert got.status == 200 or isinstance(got.json()["error"], str)
+    assert got.status == 200 or isinstance(got.json["error"], str)
 
 
 @given(DATATYPES, st.lists(st.integers(1, 3), min_size=1, max_size=3), st.data())
@@ -105,4 +105,4 @@ def test_any_bytes(body: bytes, path: str) -> None:
 def test_messages_of_v1(message: Any) -> None:
     got = ask(Answering(), "/v1/models/m:predict", message)
     assert got.status in STATUSES
-    assert "predictions" in got.json() if got.status == 200 else got.json()["error"]
+    assert "predictions" in got.json if got.status == 200 else got.json["error"]

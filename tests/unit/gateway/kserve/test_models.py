@@ -67,7 +67,7 @@ def test_the_sample_tells_inputs_and_outputs(
 def test_what_metadata_say_can_be_sent(tmp_path: Path) -> None:
     of = archive(tmp_path, b'{"a": [1, 2], "b": "x"}', content_type=JSON)
     backend = Answering(of=of)
-    metadata = ask(backend, "/v2/models/m").json()
+    metadata = ask(backend, "/v2/models/m").json
     values = {"a": [[1, 2], [3, 4]], "b": ["x", "y"]}
     inputs = [
         {**one, "shape": [2, 2][: len(one["shape"])], "data": values[one["name"]]}
@@ -82,7 +82,7 @@ def test_a_damaged_archive_is_an_error_of_the_server(tmp_path: Path) -> None:
     of = archive(tmp_path, b"1")
     (tmp_path / "samples/samples.json").write_bytes(b"{")
     got = ask(Answering(of=of), "/v2/models/m")
-    assert (got.status, got.json()["code"]) == (500, "samples-unreadable")
+    assert (got.status, got.json["code"]) == (500, "samples-unreadable")
 
 
 @pytest.mark.parametrize(("envelope", "bodies"), [("kserve", 1), ("json", 1), ("body", 2)])
@@ -90,5 +90,5 @@ def test_an_envelope_reads_the_instances_itself(tmp_path: Path, envelope: str, b
     backend = Answering(of=archive(tmp_path, None, envelope=envelope))
     body = {"instances": [1, 2]}
     got = ask(backend, "/v1/models/m:predict", body)
-    assert got.json() == (body if bodies == 1 else {"predictions": [1, 2]})
+    assert got.json == (body if bodies == 1 else {"predictions": [1, 2]})
     assert len(backend.calls) == bodies

@@ -9,37 +9,38 @@ import pytest
 
 from marsmith import __version__
 from marsmith.answers.messages import Response
-from tests.unit.gateway.kserve.asking import Answering, Got, ask
+from tests.unit.gateway.backends import Said
+from tests.unit.gateway.kserve.asking import Answering, ask
 
 ROWS = {"a": 1, "b": "x"}
 INFER = "/v2/models/m/infer"
 
 
 def answering() -> Answering:
-    return Answering(lambda _: Response(200, "", {}, json.dumps(ROWS).encode()))
+    return Answering(answer=lambda _: Response(200, "", {}, json.dumps(ROWS).encode()))
 
 
-def infer(**values: Any) -> Got:
+def infer(**values: Any) -> Said:
     inputs = [{"name": "x", "shape": [2], "datatype": "BYTES", "data": ["1", "2"]}]
     return ask(answering(), INFER, {"inputs": inputs, **values})
 
 
 def test_server_says_what_it_is_and_whether_it_is_ready() -> None:
-    said = ask(Answering(), "/v2").json()
+    said = ask(Answering(), "/v2").json
     assert (said["name"], said["version"]) == ("marsmith", __version__)
-    assert ask(Answering(), "/v2/health/live").json() == {"live": True}
-    assert ask(Answering(), "/v2/health/ready").json() == {"ready": True}
-    down = Answering(workers=0)
+    assert ask(Answering(), "/v2/health/live").json == {"live": True}
+    assert ask(Answering(), "/v2/health/ready").json == {"ready": True}
+    down = Answering(up=False)
     assert (got := ask(down, "/v2/health/ready")).status == 503
-    assert got.json() == {"ready": False}
+    assert got.json == {"ready": False}
     assert ask(down, "/v2/models/m/ready").status == 503
-    (one,) = ask(down, "/v2/repository/index", method="POST").json()
+    (one,) = ask(down, "/v2/repository/index", method="POST").json
     assert (one["name"], one["version"], one["state"]) == ("m", "1.0", "UNAVAILABLE")
 
 
 def test_a_model_of_which_nothing_is_known_takes_bytes() -> None:
     for path in ("/v2/models/m", "/v2/models/m/versions/1.0"):
-        assert ask(Answering(), path).json() == {
+        assert ask(Answering(), path).json == {
             "name": "m",
             "versions": ["1.0"],
             "platform": "torchserve_mar",
@@ -52,8 +53,8 @@ def test_a_model_of_which_nothing_is_known_takes_bytes() -> None:
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 def test_a_path_that_is_none_is_refused_in_kserves_form(path: str, method: str) -> None:
     got = ask(Answering(), path, method=method)
-    assert (got.status, got.json()["code"]) == (404, "no-such-path")
-    assert isinstance(got.json()["error"], str)
+    assert (got.status, got.json["code"]) == (404, "no-such-path")
+    assert isinstance(got.json["error"], str)
 
 
 @pytest.mark.parametrize(
@@ -61,11 +62,11 @@ def test_a_path_that_is_none_is_refused_in_kserves_form(path: str, method: str) 
 )
 def test_another_method_is_refused_in_kserves_form(path: str, method: str) -> None:
     got = ask(Answering(), path, method=method)
-    assert (got.status, got.json()["code"]) == (405, "no-such-path")
+    assert (got.status, got.json["code"]) == (405, "no-such-path")
 
 
 def test_no_extension_is_announced_that_is_not_whole() -> None:
-    assert ask(Answering(), "/v2").json()["extensions"] == ["binary_tensor_data"]
+    assert ask(Answering(), "/v2").json["extensions"] == ["binary_tensor_data"]
 
 
 @pytest.mark.parametrize("path", ["", "/ready", "/infer"])
@@ -75,13 +76,13 @@ def test_what_is_not_there_is_404(model: str, path: str) -> None:
     body = {"inputs": inputs} if path == "/infer" else None
     got = ask(Answering(), f"/v2/models/{model}{path}", body)
     assert (got.status, got.headers["content-type"]) == (404, "application/json")
-    assert isinstance(got.json()["error"], str)
+    assert isinstance(got.json["error"], str)
 
 
 def test_inference_answers_with_json() -> None:
     got = infer(id="é")
     assert "inference-header-content-length" not in got.headers
-    assert got.json() == {
+    assert got.json == {
         "model_name": "m",
         "model_version": "1.0",
         "id": "é",
@@ -90,7 +91,7 @@ def test_inference_answers_with_json() -> None:
             {"name": "b", "datatype": "BYTES", "shape": [2], "data": ["x", "x"]},
         ],
     }
-    assert "id" not in infer().json()
+    assert "id" not in infer().json
 
 
 def test_outputs_come_as_asked_for_and_in_that_order() -> None:
@@ -149,7 +150,7 @@ def one(**changed: Any) -> dict[str, Any]:
 )
 def test_other_requests_are_refused(values: Any) -> None:
     got = ask(answering(), INFER, values)
-    assert (got.status, got.json()["code"]) == (400, "malformed-request")
+    assert (got.status, got.json["code"]) == (400, "malformed-request")
 
 
 @pytest.mark.parametrize(
@@ -158,7 +159,7 @@ def test_other_requests_are_refused(values: Any) -> None:
 def test_a_wrong_length_of_the_json_is_refused(length: str) -> None:
     headers = {"Inference-Header-Content-Length": length}
     got = ask(answering(), INFER, {"inputs": [one()]}, headers)
-    assert (got.status, got.json()["code"]) == (400, "malformed-request")
+    assert (got.status, got.json["code"]) == (400, "malformed-request")
 
 
 def test_bytes_of_no_input_are_refused() -> None:

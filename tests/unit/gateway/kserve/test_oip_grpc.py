@@ -51,7 +51,7 @@ def asked(backend: Answering, method: str, metadata: Any = (), **fields: Any) ->
 
 
 def test_server_and_models_are_described() -> None:
-    up, down = Answering(), Answering(workers=0)
+    up, down = Answering(), Answering(up=False)
     assert asked(up, "ServerLive") == {"live": True}
     assert asked(up, "ServerReady") == asked(up, "ModelReady", name="m") == {"ready": True}
     assert asked(down, "ServerReady") == asked(down, "ModelReady", name="m", version="1.0") == {}
@@ -111,7 +111,7 @@ def test_each_datatype_has_its_contents(datatype: str, field: str, value: Any, a
 
 
 def test_wanted_outputs_come_in_their_order() -> None:
-    backend = Answering(lambda _: Response(200, "", {}, b'{"a": 1, "b": "x", "c": 0.5}'))
+    backend = Answering(answer=lambda _: Response(200, "", {}, b'{"a": 1, "b": "x", "c": 0.5}'))
     wanted = [{"name": "c"}, {"name": "b"}]
     got = asked(backend, "ModelInfer", **INFER, outputs=wanted)
     assert [one["name"] for one in got["outputs"]] == ["c", "b"]
@@ -161,7 +161,7 @@ def test_refusals_have_statuses(method: str, fields: Any, code: str) -> None:
     ],
 )
 def test_statuses_of_handlers_are_statuses_of_grpc(status: int, code: str) -> None:
-    backend = Answering(lambda _: Response(status, "", {}, b"odd"))
+    backend = Answering(answer=lambda _: Response(status, "", {}, b"odd"))
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         asked(backend, "ModelInfer", **INFER)
     assert caught.value.code().name == code

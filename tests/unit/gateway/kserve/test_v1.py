@@ -16,11 +16,11 @@ B64 = base64.b64encode(b"\x89PNG").decode()
 
 
 def test_models_are_listed_and_said_to_be_ready() -> None:
-    assert ask(Answering(), "/v1/models").json() == {"models": ["m"]}
+    assert ask(Answering(), "/v1/models").json == {"models": ["m"]}
     up = ask(Answering(), "/v1/models/m")
-    assert (up.status, up.json()) == (200, {"name": "m", "ready": True})
-    down = ask(Answering(workers=0), "/v1/models/m/versions/1.0")
-    assert (down.status, down.json()) == (503, {"name": "m", "ready": False})
+    assert (up.status, up.json) == (200, {"name": "m", "ready": True})
+    down = ask(Answering(up=False), "/v1/models/m/versions/1.0")
+    assert (down.status, down.json) == (503, {"name": "m", "ready": False})
 
 
 @pytest.mark.parametrize("path", ["/v1/models/other", "/v1/models/m/versions/2"])
@@ -41,7 +41,7 @@ def test_what_is_not_there_is_404(path: str) -> None:
     ],
 )
 def test_an_instance_is_a_request(instance: Any, body: bytes, content_type: str) -> None:
-    backend = Answering(lambda _: Response(200, "", {}, b"1"))
+    backend = Answering(answer=lambda _: Response(200, "", {}, b"1"))
     assert ask(backend, "/v1/models/m:predict", {"instances": [instance]}).status == 200
     (call,) = backend.calls
     assert (call.request.body, call.request.sent_type) == (body, content_type)
@@ -58,15 +58,17 @@ def test_answers_come_in_order_as_json_text_or_base64() -> None:
         ]
         return kinds[number]
 
-    backend = Answering(answer, delay=lambda call: 0.02 / (1 + json.loads(call.request.body)))
+    backend = Answering(
+        answer=answer, delay=lambda call: 0.02 / (1 + json.loads(call.request.body))
+    )
     got = ask(backend, "/v1/models/m:predict", {"instances": [0, 1, 2, 3]})
-    assert got.json() == {"predictions": [{"a": 1}, "7", {"b64": B64}, "NaN"]}
+    assert got.json == {"predictions": [{"a": 1}, "7", {"b64": B64}, "NaN"]}
 
 
 def test_an_explanation_is_asked_for_as_such() -> None:
     backend = Answering()
     got = ask(backend, "/v1/models/m/versions/1.0:explain", {"instances": [5]})
-    assert got.json() == {"explanations": [5]}
+    assert got.json == {"explanations": [5]}
     assert (backend.calls[0].explain, backend.calls[0].version) == (True, "1.0")
 
 
@@ -75,9 +77,9 @@ def test_one_failed_instance_fails_the_answer_by_its_index() -> None:
         status = 422 if call.request.body == b"2" else 200
         return Response(status, "", {}, b'{"error": {"message": "odd"}}')
 
-    got = ask(Answering(answer), "/v1/models/m:predict", {"instances": [0, 1, 2, 3]})
-    assert (got.status, got.json()["code"]) == (422, "handler-refused")
-    assert got.json()["error"].startswith("instance 2: odd")
+    got = ask(Answering(answer=answer), "/v1/models/m:predict", {"instances": [0, 1, 2, 3]})
+    assert (got.status, got.json["code"]) == (422, "handler-refused")
+    assert got.json["error"].startswith("instance 2: odd")
 
 
 @pytest.mark.parametrize(
@@ -103,5 +105,5 @@ def test_one_failed_instance_fails_the_answer_by_its_index() -> None:
 def test_other_bodies_are_refused(body: Any) -> None:
     backend = Answering()
     got = ask(backend, "/v1/models/m:predict", body, method="POST")
-    assert (got.status, got.json()["code"]) == (400, "malformed-request")
+    assert (got.status, got.json["code"]) == (400, "malformed-request")
     assert not backend.calls
