@@ -10,6 +10,7 @@ import pytest
 
 from tests.faults.load import Tally
 from tests.faults.results import record
+from tests.faults.servers import Gateway
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,19 @@ def report(note: Callable[[str, str, Tally], None]) -> Callable[[str, Tally], No
 
     def keep(fault: str, tally: Tally) -> None:
         note("marsmith", fault, tally)
+        assert (tally.wrong, tally.lost) == (0, 0), str(tally)
+
+    return keep
+
+
+@pytest.fixture
+def gateway_report(
+    front: Gateway, note: Callable[[str, str, Tally], None]
+) -> Callable[[str, Tally], None]:
+    """Note the figures of a gateway, `front`, and fail if an answer was wrong or lost."""
+
+    def keep(fault: str, tally: Tally) -> None:
+        note(f"gateway + {front.backend}", fault, tally)
         assert (tally.wrong, tally.lost) == (0, 0), str(tally)
 
     return keep

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -135,6 +136,7 @@ class Gateway:
 
     kit: Kit
     port: int
+    backend: str
 
     def url(self, model: str) -> str:
         """Return where a model is asked."""
@@ -143,6 +145,30 @@ class Gateway:
     def loaded(self, model: str, connections: int) -> AbstractContextManager[Tally]:
         """Load one of its models."""
         return plainly_loaded(self.url(model), connections)
+
+    def curl(self, model: str) -> bytes:
+        """Return what curl is told."""
+        command = ["curl", "-s", "--data-binary", "a request", self.url(model)]
+        return subprocess.run(command, capture_output=True, check=True, timeout=60).stdout
+
+    def problem(self, model: str) -> tuple[int, str]:
+        """Return the status and the code that curl is refused with."""
+        values = json.loads(self.curl(model))
+        return values["status"], values["code"]
+
+    def with_full_queue(self, pause: float) -> tuple[Tally, tuple[int, str]]:
+        """Load `queueing` until its queue is full, and `pause` seconds on; return its refusal."""
+        blocked = self.kit.root / "blocked"
+        blocked.touch()
+        try:
+            with self.loaded("queueing", 32) as tally:
+                wait_for(lambda: tally.refused > 32, "the queue to be full")
+                refusal = self.problem("queueing")
+                blocked.unlink()
+                time.sleep(pause)
+        finally:
+            blocked.unlink(missing_ok=True)
+        return tally, refusal
 
 
 @contextmanager
@@ -170,7 +196,7 @@ def gateway(kit: Kit, backend: str) -> Iterator[Gateway]:
     port = free_ports(2)
     kit("gateway", "--backend", backend, "--port", port, "--background")
     try:
-        yield Gateway(kit, port)
+        yield Gateway(kit, port, backend)
     finally:
         kit("stop", "--port", port)
 

@@ -17,11 +17,11 @@ from tests.faults.archives import project
 from tests.faults.conftest import Scale
 from tests.faults.load import Tally
 from tests.faults.servers import Gateway, Station, gateway
-from tests.faults.test_gateway import curl
-from tests.faults.worker_faults import FAULTS, MODELS, nobody_up
+from tests.faults.worker_faults import MODELS, cases, nobody_up, under
 from tests.integration.kit import wait_for
 
 Note = Callable[[str, str, Tally], None]
+Report = Callable[[str, Tally], None]
 
 
 class OnePort(Station):
@@ -34,7 +34,6 @@ class OnePort(Station):
 
 
 QUICK = ("digest", "raising", "exiting")
-SLOWER = [name for name, (model, _) in FAULTS.items() if model not in QUICK]
 
 
 @pytest.fixture(scope="module")
@@ -51,36 +50,11 @@ def station(front: Gateway) -> Station:
     return OnePort(front.kit, front.port)
 
 
-@pytest.fixture
-def report(note: Note) -> Callable[[str, Tally], None]:
-    """Note the figures, and fail if an answer was wrong or lost."""
-
-    def keep(fault: str, tally: Tally) -> None:
-        note("gateway + local", fault, tally)
-        assert (tally.wrong, tally.lost) == (0, 0), str(tally)
-
-    return keep
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [pytest.param(one, marks=[pytest.mark.faults] if one in SLOWER else []) for one in FAULTS],
-)
+@pytest.mark.parametrize("fault", cases(QUICK))
 def test_no_answer_is_wrong_or_lost(
-    station: Station,
-    front: Gateway,
-    scale: Scale,
-    report: Callable[[str, Tally], None],
-    fault: str,
+    station: Station, front: Gateway, scale: Scale, gateway_report: Report, fault: str
 ) -> None:
-    model, inject = FAULTS[fault]
-    with front.loaded(model, scale.connections) as tally:
-        time.sleep(scale.seconds / 4)
-        inject(lambda: station.pids(model))
-        time.sleep(scale.seconds * 3 / 4)
-    report(fault, tally)
-    assert tally.right > 0
-    wait_for(lambda: station.is_whole(model), f"the workers of {model}")
+    gateway_report(fault, under(fault, station, front.loaded, scale))
 
 
 def test_workers_outlive_the_web_process(
@@ -103,48 +77,37 @@ def test_workers_outlive_the_web_process(
 
 
 def test_a_model_without_workers_keeps_no_web_process_from_coming_back(
-    station: Station, front: Gateway, scale: Scale, report: Callable[[str, Tally], None]
+    station: Station, front: Gateway, scale: Scale, gateway_report: Report
 ) -> None:
     restarts, web_process = station.state.restarts, station.front_end
     with nobody_up(station):
-        wait_for(lambda: curl(front, "closing").get("code") == "no-worker-up", "the refusals")
+        wait_for(lambda: b"no-worker-up" in front.curl("closing"), "the refusals")
         os.kill(web_process, signal.SIGKILL)
         wait_for(lambda: station.state.restarts > restarts and station.state.ready, "it to be back")
         with front.loaded("digest", scale.connections) as tally:
             wait_for(lambda: tally.right > 0, "right answers")
-        assert curl(front, "closing")["code"] == "no-worker-up"
-    report("web process killed (-9), another model cannot be loaded", tally)
+        assert front.problem("closing") == (503, "no-worker-up")
+    gateway_report("web process killed (-9), another model cannot be loaded", tally)
     assert station.state.restarts == restarts + 1
     wait_for(lambda: station.is_whole("closing"), "its workers to come up again")
 
 
 def test_a_model_without_workers_is_refused_and_not_waited_for(
-    station: Station, front: Gateway, scale: Scale, report: Callable[[str, Tally], None]
+    station: Station, front: Gateway, scale: Scale, gateway_report: Report
 ) -> None:
     with nobody_up(station):
-        wait_for(lambda: curl(front, "closing").get("code") == "no-worker-up", "the refusals")
+        wait_for(lambda: b"no-worker-up" in front.curl("closing"), "the refusals")
         with front.loaded("closing", scale.connections) as tally:
             time.sleep(scale.seconds / 2)
-    report("no worker comes up", tally)
+    gateway_report("no worker comes up", tally)
     assert tally.right == 0
     wait_for(lambda: station.is_whole("closing"), "its workers to come up again")
 
 
-def test_a_full_queue_refuses_at_once(
-    station: Station, front: Gateway, scale: Scale, report: Callable[[str, Tally], None]
-) -> None:
-    blocked = station.kit.root / "blocked"
-    blocked.touch()
-    try:
-        with front.loaded("queueing", 32) as tally:
-            wait_for(lambda: tally.refused > 32, "the queue to be full")
-            asked = curl(front, "queueing")
-            blocked.unlink()
-            time.sleep(scale.seconds / 4)
-    finally:
-        blocked.unlink(missing_ok=True)
-    report("queue full", tally)
-    assert (asked["status"], asked["code"]) == (503, "queue-full")
+def test_a_full_queue_refuses_at_once(front: Gateway, scale: Scale, gateway_report: Report) -> None:
+    tally, refusal = front.with_full_queue(scale.seconds / 4)
+    gateway_report("queue full", tally)
+    assert refusal == (503, "queue-full")
     assert tally.right > 0
 
 

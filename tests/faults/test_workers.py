@@ -13,14 +13,11 @@ from marsmith.server.worker_reviver import PATIENCE
 from tests.faults.conftest import Scale
 from tests.faults.load import Tally, expected
 from tests.faults.servers import Station, served
-from tests.faults.worker_faults import FAULTS, MODELS, nobody_up
+from tests.faults.worker_faults import MODELS, cases, nobody_up, under
 from tests.integration.kit import wait_for
 
 Report = Callable[[str, Tally], None]
-
-
 QUICK = ("digest",)
-SLOWER = [name for name, (model, _) in FAULTS.items() if model not in QUICK]
 
 
 @pytest.fixture(scope="module")
@@ -30,21 +27,11 @@ def station(tmp_path_factory: pytest.TempPathFactory, scale: Scale) -> Iterator[
         yield running
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [pytest.param(one, marks=[pytest.mark.faults] if one in SLOWER else []) for one in FAULTS],
-)
+@pytest.mark.parametrize("fault", cases(QUICK))
 def test_no_answer_is_wrong_or_lost(
     station: Station, scale: Scale, report: Report, fault: str
 ) -> None:
-    model, inject = FAULTS[fault]
-    with station.loaded(model, scale.connections) as tally:
-        time.sleep(scale.seconds / 4)
-        inject(lambda: station.pids(model))
-        time.sleep(scale.seconds * 3 / 4)
-    report(fault, tally)
-    assert tally.right > 0
-    wait_for(lambda: station.is_whole(model), f"the workers of {model}")
+    report(fault, under(fault, station, station.loaded, scale))
 
 
 def test_a_model_without_workers_is_refused_and_not_waited_for(

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
+import pytest
+
+from tests.faults.conftest import Scale
+from tests.faults.load import Tally
 from tests.faults.servers import Server
 from tests.integration.kit import wait_for
 
 Pids = Callable[[], list[int]]
 Injection = Callable[[Pids], None]
+Loading = Callable[[str, int], AbstractContextManager[Tally]]
 
 
 def _one_killed(pids: Pids) -> None:
@@ -42,6 +49,26 @@ FAULTS: dict[str, tuple[str, Injection]] = {
     "handler exits on every 300th request": ("exiting", _nothing_more),
 }
 MODELS = list(dict.fromkeys(model for model, _ in FAULTS.values()))
+
+
+def cases(quick: Sequence[str]) -> list[Any]:
+    """Return the faults for a test; those of other models than `quick` take long."""
+    slow = {name for name, (model, _) in FAULTS.items() if model not in quick}
+    return [
+        pytest.param(name, marks=[pytest.mark.faults] if name in slow else []) for name in FAULTS
+    ]
+
+
+def under(fault: str, server: Server, loaded: Loading, scale: Scale) -> Tally:
+    """Load a model while its workers have a fault, until they are up again."""
+    model, inject = FAULTS[fault]
+    with loaded(model, scale.connections) as tally:
+        time.sleep(scale.seconds / 4)
+        inject(lambda: server.pids(model))
+        time.sleep(scale.seconds * 3 / 4)
+    assert tally.right > 0
+    wait_for(lambda: server.is_whole(model), f"the workers of {model}")
+    return tally
 
 
 @contextmanager
