@@ -11,7 +11,7 @@ from marsmith.gateway.served import Settings, served_of
 from marsmith.gateway.server import GatewayServer
 from marsmith.project.project import Project
 from marsmith.security.hardening import Guard
-from marsmith.server.hosting import Host
+from marsmith.server.front_process import FrontProcess
 from marsmith.server.lookup import server_properties
 from marsmith.server.options import ServeOptions
 from marsmith.server.pinned_archives import store_of
@@ -50,15 +50,16 @@ class GatewayHosting:
     def guard(self, project: Project, options: ServeOptions, properties: dict[str, str]) -> Guard:
         """Decide who is let in."""
         chosen = _own(options)
-        places = _listeners(project, chosen, properties).values()
-        return guard_gateway(project, chosen, properties, [*places])
+        http, _ = _listeners(project, chosen, properties)
+        return guard_gateway(project, chosen, properties, [*http.values()])
 
-    def host(self, plan: StartPlan, guarded: Guard, options: ServeOptions) -> Host:
+    def host(self, plan: StartPlan, guarded: Guard, options: ServeOptions) -> FrontProcess:
         """Prepare one. Raises MissingExtraError without the packages that it needs."""
         require("a gateway", "gateway", "starlette")
         chosen = _own(options)
         project, port = plan.project, plan.port
         properties = guarded.properties | plan.snapshot()
+        http, grpc = _listeners(project, chosen, properties)
         paths = {
             "public_key": str(chosen.public_key or ""),
             "keys": str(key_file(project, chosen.keys)),
@@ -70,33 +71,24 @@ class GatewayHosting:
             log_folder=str(server_folder(project, port)),
             properties=properties,
             served=served_of(properties, plan.files),
-            grpc=_grpc_places(project, chosen, properties),
+            grpc={name: f"{one.host}:{one.port}" for name, one in grpc.items()},
             options=asdict(chosen) | paths,
             gateway=project.gateway,
         )
-        return GatewayServer(settings, _listeners(project, chosen, properties))
+        return GatewayServer(settings, http)
 
 
 def _listeners(
     project: Project, options: GatewayOptions, properties: dict[str, str]
-) -> dict[str, Address]:
-    """Return where it listens, by the names of its listeners."""
-    listeners = {"gateway": addresses(properties)[0]}
+) -> tuple[dict[str, Address], dict[str, Address]]:
+    """Return where it listens for HTTP and for gRPC, by the names of listeners."""
+    places = addresses(properties)
+    http, grpc = {"gateway": places[0]}, {"gateway": places[3]}
     if options.torchserve_ports:
         theirs = addresses(server_properties(project, None))
-        listeners |= dict(zip(("inference", "management", "metrics"), theirs, strict=False))
-    return listeners
-
-
-def _grpc_places(
-    project: Project, options: GatewayOptions, properties: dict[str, str]
-) -> dict[str, str]:
-    """Return where gRPC listens, by the names of its listeners."""
-    listeners = {"gateway": addresses(properties)[3]}
-    if options.torchserve_ports:
-        theirs = addresses(server_properties(project, None))[3:]
-        listeners |= dict(zip(("inference", "management"), theirs, strict=True))
-    return {name: f"{one.host}:{one.port}" for name, one in listeners.items()}
+        http |= zip(("inference", "management", "metrics"), theirs, strict=False)
+        grpc |= zip(("inference", "management"), theirs[3:], strict=True)
+    return http, grpc
 
 
 def _own(options: ServeOptions) -> GatewayOptions:

@@ -51,7 +51,7 @@ class GatewayServer(FrontProcess):
         self._keeper = Keeper()
 
     def start(self, begun: Callable[[], None] = lambda: None) -> None:
-        """Start it. Raises PortInUseError or ServerError; then nothing is left behind."""
+        """Start the web process, as FrontProcess has it."""
         try:
             for name, address in self._addresses.items():
                 self._sockets[name] = _listening(address)
@@ -96,13 +96,6 @@ class GatewayServer(FrontProcess):
         key = {"key": token}
         with replacing(self.folder / KEY_FILE, 0o600) as file:
             file.write(json.dumps({"management": key, "inference": key}).encode())
-
-    def revive_fork_server(self) -> None:
-        """Do nothing: the web process starts what it forks from."""
-
-    def missing(self) -> str | None:
-        """Return what was removed of the server's folder."""
-        return None if self.own_folder.is_ours else str(self.folder)
 
     def listens(self) -> bool:
         """Whether the web process answers: before that, connections wait at the supervisor's."""

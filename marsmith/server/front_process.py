@@ -1,14 +1,16 @@
-"""What TorchServe and a gateway's web process share: a process, its folder and its logs."""
+"""A front end that this process runs: TorchServe, or a gateway's web process."""
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
+from marsmith.core.errors import MarsmithError
 from marsmith.core.private_files import create_private, open_private
 from marsmith.server.own_folder import OwnFolder
 from marsmith.torchserve.log_files import LogTails, log_files
@@ -16,8 +18,14 @@ from marsmith.torchserve.log_files import LogTails, log_files
 SUPERVISOR_LOG = "supervisor.log"  # Marsmith's own: what ended and is restarted
 
 
-class FrontProcess:
-    """The process of a front end, with a folder of its own for sockets and keys."""
+class FrontProcess(ABC):
+    """A front end and its workers: started, watched, started again after a death, and stopped.
+
+    It has a folder of its own for sockets and keys.
+    """
+
+    what: str  # the front end, for people
+    in_front = False  # of TorchServes, which run the models
 
     def __init__(self, log_folder: Path, logs: Sequence[str]) -> None:
         """Prepare; `logs` are the names of its logs in their folder."""
@@ -26,6 +34,43 @@ class FrontProcess:
         self.process: subprocess.Popen[bytes] | None = None
         self._log_names = logs
         self._continue_logs()
+
+    @abstractmethod
+    def start(self, begun: Callable[[], None] = lambda: None) -> None:
+        """Start it. Raises PortInUseError or ServerError; then nothing is left behind.
+
+        `begun` is called before there is any process: a record of the server is then complete
+        whenever this process is killed.
+        """
+
+    @abstractmethod
+    def restart(self, changed: Mapping[str, str]) -> None:
+        """Start it again after its end, with `changed` properties. Raises as `start` does."""
+
+    @abstractmethod
+    def end(self, patience: float = 10.0) -> None:
+        """End it within `patience` seconds; `restart` brings it back."""
+
+    def stop(self, patience: float = 10.0) -> None:
+        """End it and all of its workers, and remove its folder."""
+        if self.process is not None:
+            self.end(patience)
+            self.own_folder.remove()
+
+    def revive_fork_server(self) -> None:  # noqa: B027 (usually there is none)
+        """Restart what workers are forked from, if it was killed."""
+
+    def missing(self) -> str | None:
+        """Return what was removed of its folder that workers or clients need."""
+        return None if self.own_folder.is_ours else str(self.folder)
+
+    def listens(self) -> bool:
+        """Whether it can be asked; a request to one that cannot may wait for it."""
+        return True
+
+    def problem(self) -> MarsmithError | None:
+        """Return why a model cannot be loaded, where the front end itself tells."""
+        return None
 
     @property
     def folder(self) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from marsmith.core.atomic_write import replacing
-from marsmith.core.errors import MarsmithError, ServerError
+from marsmith.core.errors import ServerError
 from marsmith.core.private_files import open_private
 from marsmith.core.processes import end_server
 from marsmith.server.fork_pool import ForkServer, fork_server
@@ -39,7 +39,6 @@ _REVIVALS = 5  # of a killed fork server; after that, workers start without it
 class TorchServe(FrontProcess):
     """A TorchServe process with a folder of its own for sockets, unpacked archives and keys."""
 
-    in_front = False
     what = "TorchServe"
 
     def __init__(
@@ -69,11 +68,7 @@ class TorchServe(FrontProcess):
         self._needed: set[str] = set()  # of _NEEDED, what was there
 
     def start(self, begun: Callable[[], None] = lambda: None) -> None:
-        """Start the process. Raises PortInUseError or ServerError; then nothing is left behind.
-
-        `begun` is called before there is any process: a record of the server is then complete
-        whenever this process is killed.
-        """
+        """Start the process, as FrontProcess has it."""
         java = java_executable()
         for address in addresses(self._properties):
             require_free(address)
@@ -193,25 +188,11 @@ class TorchServe(FrontProcess):
 
     def missing(self) -> str | None:
         """Return what was removed of the server's folder that workers or clients need."""
-        if not self.own_folder.is_ours:
-            return str(self.folder)
+        if (folder := super().missing()) is not None:
+            return folder
         now = {name for name in _NEEDED if (self.folder / name).exists()}
         self._needed |= now
         return next((str(self.folder / name) for name in sorted(self._needed - now)), None)
-
-    def listens(self) -> bool:
-        """Return True: before it listens, its port is closed."""
-        return True
-
-    def problem(self) -> MarsmithError | None:
-        """Return None: TorchServe tells in its logs why a model cannot be loaded."""
-        return None
-
-    def stop(self, patience: float = 10.0) -> None:
-        """End the front end and every worker, and remove the folder. `patience` is in seconds."""
-        if self.process is not None:
-            self.end(patience)
-            self.own_folder.remove()
 
     def end(self, patience: float = 10.0) -> None:
         """End the front end and every worker; `restart` brings them back."""

@@ -22,7 +22,8 @@ from marsmith.security.exposure_rules import asks_for_tokens, token_lifetime
 from marsmith.security.hardening import Guard
 from marsmith.security.key_rotation import KeyRotation
 from marsmith.server.change_journal import settle_before_start
-from marsmith.server.hosting import TORCHSERVE, Host, Hosting
+from marsmith.server.front_process import FrontProcess
+from marsmith.server.hosting import TORCHSERVE, Hosting
 from marsmith.server.leftovers import clear_crashed, require_none_abandoned
 from marsmith.server.lookup import client_of
 from marsmith.server.notify import notify
@@ -88,7 +89,7 @@ def serve(
 
 
 def _start(
-    server: Host,
+    server: FrontProcess,
     plan: StartPlan,
     options: ServeOptions,
     guarded: Guard,
@@ -112,7 +113,7 @@ def _start(
 
 
 def _run(
-    server: Host,
+    server: FrontProcess,
     plan: StartPlan,
     state: ServerState,
     options: ServeOptions,
@@ -165,7 +166,9 @@ def _rotation(state: ServerState, properties: dict[str, str]) -> AbstractContext
     return KeyRotation(state.management_url, key_file, lifetime, certificate)
 
 
-def _state(server: Host, options: ServeOptions, plan: StartPlan, guarded: Guard) -> ServerState:
+def _state(
+    server: FrontProcess, options: ServeOptions, plan: StartPlan, guarded: Guard
+) -> ServerState:
     inference, management, metrics = addresses(guarded.properties)[:3]
     archives = plan.archives
     return ServerState(

@@ -19,8 +19,8 @@ from marsmith.core.interrupts import Stop
 from marsmith.core.processes import identity
 from marsmith.project.entries import source_names
 from marsmith.project.project import Project
+from marsmith.server.front_process import FrontProcess
 from marsmith.server.held_workers import continue_held
-from marsmith.server.hosting import Host
 from marsmith.server.pinned_archives import offer_built, pinned
 from marsmith.server.readiness import Start
 from marsmith.server.state import ServerState, write_state
@@ -71,7 +71,7 @@ class Supervisor:
     """Watches one server that is ready."""
 
     project: Project
-    server: Host
+    server: FrontProcess
     client: Client
     stop: Stop
     timeout: float  # seconds for the models to load and answer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from marsmith.gateway.torchserve.targets import targets
 from marsmith.project.project import Project
 
 _DESCRIBE = 60.0  # seconds for a handler to describe its model
+_NONE: Mapping[int, GatewayError] = {}
 _DRAIN = 30.0  # seconds for open requests to end
 
 
@@ -89,13 +90,9 @@ class TorchServeBackend:
         before = {(one.name, one.version) for one in await self.models()}
         values = asdict(given)
         url = values.pop("url")
-        await self._change(
-            lambda client: client.register(url, **values),
-            {
-                404: lambda: refusals.not_in_store(url),
-                409: lambda: refusals.already_registered(given.model_name or url, ""),
-            },
-        )
+        registered = refusals.already_registered(given.model_name or url, "")
+        refused = {404: refusals.not_in_store(url), 409: registered}
+        await self._change(lambda client: client.register(url, **values), refused)
         new = [one for one in await self.models() if (one.name, one.version) not in before]
         if not new:
             raise refusals.model_unknown(given.model_name or url)
@@ -106,7 +103,7 @@ class TorchServeBackend:
         known = await self.describe(model, version)
         await self._change(
             lambda client: client.unregister(model, version),
-            {403: lambda: refusals.default_version(model, known.version)},
+            {403: refusals.default_version(model, known.version)},
         )
 
     async def scale(
@@ -135,9 +132,7 @@ class TorchServeBackend:
             return "Unhealthy"
         whole = all(one.ready_workers >= one.min_workers for one in models)
         return (
-            "Healthy"
-            if whole and len(self._servers.up) == len(self._servers.all)
-            else ("Partial Healthy")
+            "Healthy" if whole and all(one.up for one in self._servers.all) else "Partial Healthy"
         )
 
     async def events(self) -> AsyncIterator[Event]:
@@ -174,20 +169,15 @@ class TorchServeBackend:
         return Answer(Response(said.status, said.reason, headers, body), known.version)
 
     async def _change(
-        self,
-        change: Callable[[Client], object],
-        refused: dict[int, Callable[[], GatewayError]] | None = None,
+        self, change: Callable[[Client], object], refused: Mapping[int, GatewayError] = _NONE
     ) -> None:
-        """Change each TorchServe that answers; `refused` has the errors of statuses."""
+        """Change each TorchServe that answers; `refused` has the errors for its statuses."""
         for server in self._servers.up:
             try:
                 await _in_thread(lambda: change(server.changes))  # noqa: B023 (awaited here)
             except RefusedError as error:
-                if error.status in (refused or {}):
-                    raise (refused or {})[error.status]() from error
-                raise GatewayError(
-                    error.message, error.hint, code="refused", status=error.status
-                ) from error
+                other = GatewayError(error.message, error.hint, code="refused", status=error.status)
+                raise refused.get(error.status, other) from error
         await self._servers.refresh()
 
     def _looked(self) -> None:

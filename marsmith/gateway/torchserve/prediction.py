@@ -7,6 +7,7 @@ request that two of them ended under is not sent a third time, since it may be t
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 
 from marsmith.client.async_transport import Arriving
@@ -73,6 +74,17 @@ class Prediction:
                 return self._answer(arrived)
             await self._again(outcome, server)
 
+    @property
+    def _one_each(self) -> bool:
+        known = self._servers.known(self._call)
+        return known is not None and known.batch_size == 1
+
+    @property
+    def _timeout(self) -> float:
+        """How many seconds a worker has for an answer."""
+        known = self._servers.known(self._call)
+        return (known.response_timeout if known else 0) or math.inf
+
     async def _asked(self, server: Upstream) -> Arriving:
         model = self._call.model
         if self._alone:
@@ -84,8 +96,7 @@ class Prediction:
             self._sent = time.monotonic()
             first, begun = self._batches.is_sole(model), self._batches.begun[model]
             arrived = await server.ask(self._call)
-            one_each = self._servers.batch_size(self._call) == 1
-            self._sole = first and (one_each or self._batches.begun[model] == begun)
+            self._sole = first and (self._one_each or self._batches.begun[model] == begun)
             return arrived
         finally:
             self._batches.leave(model)
@@ -112,7 +123,8 @@ class Prediction:
             raise away if server.target.key_file else no_token(url)
         else:
             if await self._is_up(server):
-                raise refusals.queue_full(model, self._servers.waiting(call))
+                known = self._servers.known(call)
+                raise refusals.queue_full(model, known.pending_requests if known else 0)
             await asyncio.sleep(_PAUSE)
 
     async def _worker_up(self, server: Upstream) -> None:
@@ -145,18 +157,17 @@ class Prediction:
         """
         key = self._call.model, self._call.version
         begun = max(self._sent, server.downtime.last_seen(key))
-        return time.monotonic() - begun >= self._servers.response_timeout(self._call)
+        return time.monotonic() - begun >= self._timeout
 
     def _late(self) -> None:
         """Return if others may have taken the time; raise if not."""
         if self._alone or self._sole:
-            seconds = self._servers.response_timeout(self._call)
-            raise refusals.too_late(self._call.model, seconds)
+            raise refusals.too_late(self._call.model, self._timeout)
         self._alone = True
 
     def _failed_alone(self, outcome: Outcome) -> bool:
         """Say whether a request made its handler raise, and not one that shared its batch."""
-        alone = self._alone or self._servers.batch_size(self._call) == 1
+        alone = self._alone or self._one_each
         return outcome is Outcome.BATCH_FAILED and alone
 
     def _died(self, error: ClientError, cause: Exception | None = None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -77,20 +76,9 @@ class Servers:
         default = self._defaults.get(call.model)
         return call.version or (default.version if default else "")
 
-    def batch_size(self, call: Call) -> int:
-        """Return how many requests may share a batch; 0 if it is not known."""
-        found = self._models.get((call.model, self.version_of(call)))
-        return found.batch_size if found else 0
-
-    def response_timeout(self, call: Call) -> float:
-        """Return how many seconds a worker has for an answer; infinite if it is not known."""
-        found = self._models.get((call.model, self.version_of(call)))
-        return (found.response_timeout if found else 0) or math.inf
-
-    def waiting(self, call: Call) -> int:
-        """Return how many requests wait for a worker, by the last look."""
-        found = self._models.get((call.model, self.version_of(call)))
-        return found.pending_requests if found else 0
+    def known(self, call: Call) -> Model | None:
+        """Return the version that answers a request as the last look found it, if it did."""
+        return self._models.get((call.model, self.version_of(call)))
 
     def _find(self, url: str) -> Target | None:
         """Return how one is reached that may have been started anew, with other keys."""
