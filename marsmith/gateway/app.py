@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -16,6 +17,7 @@ from marsmith.gateway.backend import Backend
 from marsmith.gateway.kserve import answers, oip, v1
 from marsmith.gateway.observe.facts import Facts
 from marsmith.gateway.observe.observe import Observe
+from marsmith.gateway.old_clients import routes as old_clients
 from marsmith.gateway.predicting import Predicting
 from marsmith.gateway.problems import problem
 from marsmith.gateway.refusals import GatewayError
@@ -47,14 +49,21 @@ FORMS: dict[str, Form] = {
 
 
 def application(
-    backend: Backend, guards: Guards | None = None, listener: str = "gateway"
+    backend: Backend,
+    guards: Guards | None = None,
+    listener: str = "gateway",
+    table: Mapping[str, Any] | None = None,
 ) -> ASGIApp:
-    """Return the application of a listener: the gateway's own port, or one of TorchServe's."""
+    """Return the application of a listener: the gateway's own port, or one of TorchServe's.
+
+    `table` is [gateway] of archives.toml.
+    """
     guards = guards or Guards()
     front = guards.admitted(backend)
     metrics = guards.observer.metrics.routes(backend)
     if listener == "gateway":
         routes = [*(route for face in FACES for route in face(front)), *metrics]
+        routes += old_clients.routes(front, table or {})
     else:
         kserve = [route for face in KSERVE for route in face(front)]
         routes = ports.listeners(front, kserve, metrics)[listener]

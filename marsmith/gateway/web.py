@@ -45,9 +45,10 @@ async def _serve(settings: Settings) -> int:
     backend = backend_of(settings)
     listeners = _sockets(settings)
     guards = guards_of(settings, [one.getsockname()[0] for one in listeners.values()])
+    apps = {name: application(backend, guards, name, settings.gateway) for name in listeners}
     servers = [
-        _Server(server_config(application(backend, guards, name), guards, settings.properties), one)
-        for name, one in listeners.items()
+        _Server(server_config(app, guards, settings.properties), listeners[name])
+        for name, app in apps.items()
     ]
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
