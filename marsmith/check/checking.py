@@ -30,6 +30,7 @@ from marsmith.core.errors import ArchiveError, WorkerError
 from marsmith.core.findings import Finding, FindingsError, Severity
 from marsmith.project.accepted_code import accepted_around, accepted_by
 from marsmith.project.project import Project
+from marsmith.project.route_templates import template_findings
 from marsmith.torchserve.environment import temporary_folder
 from marsmith.worker.sandbox import Sandbox
 
@@ -167,5 +168,6 @@ def _errors(findings: list[Finding]) -> bool:
 
 
 def check_project(project: Project) -> Checked:
-    """Check the project's config.properties."""
-    return Checked("config.properties", tuple(check_server_config(project)))
+    """Check the project's config.properties, and the templates of its routes."""
+    found = [*check_server_config(project), *template_findings(project)]
+    return Checked("configuration", tuple(found))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from marsmith.core.findings import FindingsError
 from marsmith.core.installed import require
 from marsmith.gateway.access.exposure import guard_gateway, key_file
 from marsmith.gateway.options import DEFAULT_PORT, GatewayOptions
 from marsmith.gateway.served import Settings, served_of
 from marsmith.gateway.server import GatewayServer
 from marsmith.project.project import Project
+from marsmith.project.route_templates import template_findings
 from marsmith.security.hardening import Guard
 from marsmith.server.front_process import FrontProcess
 from marsmith.server.lookup import server_properties
@@ -42,7 +44,12 @@ class GatewayHosting:
     def plan(
         self, project: Project, options: ServeOptions, properties: dict[str, str]
     ) -> StartPlan:
-        """Return what it will serve; nothing of its own in front of TorchServes."""
+        """Return what it will serve; nothing of its own in front of TorchServes.
+
+        Raises FindingsError for a wrong table [gateway].
+        """
+        if wrong := [*template_findings(project)]:
+            raise FindingsError(wrong)
         if backend_of(project, _own(options)) == "torchserve":
             return StartPlan(project, properties, [])
         return plan_start(project, options, properties)

@@ -10,6 +10,7 @@ from pydantic_core import ValidationError
 
 from marsmith.core.findings import Finding
 from marsmith.core.suggestions import did_you_mean
+from marsmith.project.answer_template import placeholders
 from marsmith.project.gateway_schema import GATEWAY, validate_gateway
 from marsmith.project.spec_schema import SPEC_FILE, findings_of
 from marsmith.project.toml_lines import TomlLines
@@ -20,6 +21,8 @@ api-description docs explanations invocations jobs metrics models openapi.json p
 predictions static uploads v1 v2
 """
 RESERVED = frozenset(_OWN.split())
+# What the template of a failure may name.
+OF_FAILURE = ("message", "hint", "code")
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+/?")
 
 
@@ -31,7 +34,7 @@ def read_gateway(
         table: dict[str, Any] = validate_gateway(values)
     except ValidationError as error:
         return {}, [*findings_of(error, ("gateway",), GATEWAY, lines)]
-    wrong = [*_paths(table, lines), *_models(table, archives, lines)]
+    wrong = [*_paths(table, lines), *_models(table, archives, lines), *_failures(table, lines)]
     return {} if wrong else table, wrong
 
 
@@ -39,9 +42,14 @@ def _paths(table: Mapping[str, Any], lines: TomlLines) -> Iterator[Finding]:
     for key in ("routes", "redirects"):
         for path in table.get(key, ()):
             if problem := _problem(path):
-                where = lines.find(("gateway", key, path))
+                line = lines.find(("gateway", key, path))
                 hint = "choose another path, such as /prediction"
-                yield Finding(problem, hint, SPEC_FILE, where, rule="gateway-path")
+                yield Finding(problem, hint, SPEC_FILE, line, rule="gateway-path")
+    for path in table.get("redirects", {}).keys() & table.get("routes", {}).keys():
+        line = lines.find(("gateway", "redirects", path))
+        yield Finding(
+            f"{path!r} is a route, too", "remove one", SPEC_FILE, line, rule="gateway-path"
+        )
 
 
 def _problem(path: str) -> str | None:
@@ -66,3 +74,18 @@ def _models(
             line = lines.find(("gateway", *place, "model"))
             hint = did_you_mean(model, archives)
             yield Finding(problem, hint, SPEC_FILE, line, rule="unknown-archive")
+
+
+def _failures(table: Mapping[str, Any], lines: TomlLines) -> Iterator[Finding]:
+    for path, route in table.get("routes", {}).items():
+        for key in ("missing", "failure"):
+            for name in placeholders(route.get(key, {}).get("body", "")):
+                if name not in OF_FAILURE:
+                    line = lines.find(("gateway", "routes", path, key))
+                    yield unknown_placeholder(name, OF_FAILURE, line)
+
+
+def unknown_placeholder(name: str, known: Collection[str], line: int | None) -> Finding:
+    """Return what is wrong with a placeholder that has no value."""
+    hint = did_you_mean(name, known)
+    return Finding(f"${{{name}}} has no value here", hint, SPEC_FILE, line, rule="placeholder")

@@ -118,7 +118,11 @@ class SpecFile:
 
     def line(self, name: str, *path: str | int) -> int | None:
         """Return the line of a key of the archive `name`, counted from 1."""
-        return self._lines.find(("archives", name, *path))
+        return self.line_of(("archives", name, *path))
+
+    def line_of(self, path: tuple[str | int, ...]) -> int | None:
+        """Return the line of any key, counted from 1."""
+        return self._lines.find(path)
 
 
 def parse_spec(text: str) -> SpecFile:

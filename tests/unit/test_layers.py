@@ -26,6 +26,7 @@ torchserve/log_records torchserve/tracebacks torchserve/withheld torchserve/work
 torchserve/log_entries torchserve/log_config torchserve/metrics_text torchserve/metrics
 project/toml_lines project/spec_schema project/spec project/lockfile project/python_outline
 project/python_imports project/toml_editor project/gateway_schema project/gateway_table
+project/answer_template
 deploy/canary_routes client/http1 security/exposure_rules
 inspect/answer_differences inspect/describe_body inspect/model_layers
 check/downloads gateway/refusals tune/space tune/load_result tune/pareto

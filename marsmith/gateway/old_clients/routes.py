@@ -14,6 +14,7 @@ from marsmith.answers.messages import Response as HandlersResponse
 from marsmith.core.errors import MarsmithError
 from marsmith.gateway.answering import header_pairs
 from marsmith.gateway.backend import Backend
+from marsmith.gateway.observe.facts import CURRENT
 from marsmith.gateway.old_clients import writing
 from marsmith.gateway.old_clients.reading import NO_INPUT, model_request
 from marsmith.gateway.old_clients.route import ClientRoute, routes_of
@@ -49,6 +50,8 @@ class _Endpoint:
 
     async def answer(self, http: HttpRequest) -> Response:
         headers = {"x-request-id": request_id(http)}
+        if facts := CURRENT.get():
+            facts.face = "route"
         try:
             said = await self._asked(http)
             written = writing.written(self.route, said)

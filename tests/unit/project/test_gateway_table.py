@@ -84,3 +84,16 @@ def test_a_path_is_one_that_the_gateway_does_not_answer_itself(path: str) -> Non
 def test_an_unknown_model_of_a_wrong_archive_is_told_by_that_archive_alone() -> None:
     spec = parse_spec(f"[archives.tiny]\n{ROUTE}")
     assert {one.rule for one in spec.problems} == {"missing-key"}
+
+
+def test_one_path_is_a_route_or_a_redirect() -> None:
+    found = problem(ROUTE + '[gateway.redirects]\n"/prediction" = "/docs"\n')
+    assert (found.rule, found.location) == ("gateway-path", "archives.toml:7")
+
+
+def test_a_failure_may_name_what_is_known_of_it() -> None:
+    known = 'failure = { status = 400, body = { message = "${message} ${hint} ${code}" } }\n'
+    assert parse_spec(minimal_spec(ROUTE + known)).problems == ()
+    found = problem(ROUTE + 'missing = { status = 400, body = "${massage}" }\n')
+    assert (found.rule, found.location) == ("placeholder", "archives.toml:6")
+    assert "'message'" in found.hint

@@ -1,0 +1,230 @@
+"""The examples of docs/how-to/existing-clients.md, asked as existing clients ask."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import io
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from marsmith.torchserve.ports import free_ports
+from tests.docs.pages import Page
+from tests.integration.kit import ROOT, Kit, wait_for
+from tests.projects import copy_project
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+pytestmark = pytest.mark.processes
+PAGE = Page(ROOT / "docs/how-to/existing-clients.md")
+COUNTED = "marsmith_gateway_requests_total{"
+INVOCATIONS = "/2015-03-31/functions/function/invocations"
+SEVEN = (ROOT / "samples/seven.png").read_bytes()
+CAT = (ROOT / "samples/cat.jpg").read_bytes()
+Part = tuple[str, bytes, str]  # a field's name, value and content type
+
+
+@dataclass(frozen=True)
+class Said:
+    """An answer as it came over the wire."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A gateway that runs."""
+
+    kit: Kit
+    port: int
+
+    def ask(
+        self, path: str, body: bytes = b"", content_type: str = "", method: str = "POST"
+    ) -> Said:
+        """Send one request as it is."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        headers = {"Content-Type": content_type} if content_type else {}
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        said = Said(answer.status, answer.headers, answer.read())
+        connection.close()
+        return said
+
+    def send_form(self, path: str, *parts: Part) -> Said:
+        """Send a form."""
+        return self.ask(path, multipart(parts), "multipart/form-data; boundary=xyz")
+
+
+def multipart(parts: Sequence[Part]) -> bytes:
+    """Return a form; each part is sent as a file."""
+    lines = []
+    for name, value, content_type in parts:
+        head = f'--xyz\r\nContent-Disposition: form-data; name="{name}"; filename="{name}"\r\n'
+        head += f"Content-Type: {content_type}\r\n" if content_type else ""
+        lines.append(head.encode() + b"\r\n" + value + b"\r\n")
+    return b"".join(lines) + b"--xyz--\r\n"
+
+
+@pytest.fixture(scope="module")
+def kit(tmp_path_factory: pytest.TempPathFactory) -> Kit:
+    """The repository's archives, with the examples of the page in place of its own table."""
+    kit = copy_project(tmp_path_factory.mktemp("clients"), only_digits=False)
+    spec = kit.root / "archives.toml"
+    examples = [block.text for block in PAGE.blocks("toml")]
+    spec.write_text("".join([spec.read_text().partition("[gateway]")[0], *examples]))
+    kit("build")
+    return kit
+
+
+@pytest.fixture(scope="module")
+def gateway(kit: Kit) -> Iterator[Gateway]:
+    port = free_ports(2)
+    kit("gateway", "--background", "--port", port)
+    yield Gateway(kit, port)
+    kit("stop", "--port", port)
+
+
+def test_the_repository_has_the_first_example() -> None:
+    table = tomllib.loads((ROOT / "archives.toml").read_text())["gateway"]
+    assert table == tomllib.loads(PAGE.blocks("toml")[0].text)["gateway"]
+
+
+@pytest.mark.parametrize("field", ["image", "file"])
+def test_digits_as_a_form_with_a_picture(gateway: Gateway, field: str) -> None:
+    said = gateway.send_form("/prediction", (field, SEVEN, "image/png"), ("note", b"x", ""))
+    assert (said.status, said.headers["content-type"]) == (200, "application/json")
+    assert said.body.decode() == '["예측한 값은: 7입니다."]'
+    assert gateway.send_form("/result", ("image", SEVEN, "image/png")).json == {"result": 7}
+
+
+def test_digits_as_a_tensor_whose_parts_have_no_content_type(gateway: Gateway) -> None:
+    pixels = np.asarray(Image.open(io.BytesIO(SEVEN)).convert("L"), np.float32) / 255
+    data = ((pixels - 0.1302) / 0.3069).astype("<f4").tobytes()
+    metadata = json.dumps({"dims": [1, 28, 28]}).encode()
+    said = gateway.send_form("/test", ("data", data, ""), ("metadata", metadata, ""))
+    assert (said.status, said.body, said.json) == (200, b"7", 7)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_cartoons(gateway: Gateway, kind: str) -> None:
+    picture = io.BytesIO()
+    Image.open(io.BytesIO(CAT)).resize((300, 200)).save(picture, kind)
+    form = ("image", picture.getvalue(), f"image/{kind.lower()}")
+    said = gateway.send_form("/cartoonize", form)
+    assert (said.status, said.headers["content-type"]) == (200, "image/jpeg")
+    assert said.headers["cache-control"] == "no-cache, no-store, must-revalidate"
+    assert said.headers["pragma"] == "no-cache"
+    assert Image.open(io.BytesIO(said.body)).size == (300, 200)
+
+
+@pytest.mark.parametrize("parts", [[], [("image", b"", "")], [("image", b"no picture", "")]])
+def test_what_is_no_picture_is_told_by_a_message(gateway: Gateway, parts: list[Part]) -> None:
+    said = gateway.send_form("/cartoonize", *parts)
+    assert (said.status, list(said.json)) == (400, ["message"])
+    assert said.headers["cache-control"] == "no-cache, no-store, must-revalidate"
+
+
+def test_a_redirect(gateway: Gateway) -> None:
+    said = gateway.ask("/swagger/", method="GET")
+    assert (said.status, said.headers["location"]) == (307, "/docs")
+
+
+def drawn(text: str) -> Image.Image:
+    """Return the picture in base64 with line breaks, as Python's encodebytes writes it."""
+    picture = base64.b64decode(text)
+    assert base64.encodebytes(picture).decode() == text
+    return Image.open(io.BytesIO(picture))
+
+
+def test_line_art_as_bare_base64(gateway: Gateway) -> None:
+    said = gateway.ask("/transform", base64.b64encode(CAT), "text/plain")
+    assert said.status == 200
+    picture = drawn(said.body.decode())
+    assert (picture.format, picture.size) == ("JPEG", Image.open(io.BytesIO(CAT)).size)
+
+
+def test_line_art_as_an_event(gateway: Gateway) -> None:
+    event = json.dumps({"body": base64.b64encode(CAT).decode()}).encode()
+    said = gateway.ask(INVOCATIONS, event, "application/json")
+    assert (said.status, said.json["statusCode"]) == (200, 200)
+    assert drawn(said.json["body"]).format == "JPEG"
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"body": ""}', b'{"body": null}', b""])
+def test_an_event_without_a_body(gateway: Gateway, body: bytes) -> None:
+    said = gateway.ask(INVOCATIONS, body)
+    assert (said.status, said.json) == (200, {"statusCode": 400, "body": ""})
+
+
+@pytest.mark.parametrize("text", ["no base64", base64.b64encode(b"no picture").decode()])
+def test_a_failure_in_an_event(gateway: Gateway, text: str) -> None:
+    said = gateway.ask(INVOCATIONS, json.dumps({"body": text}).encode())
+    assert said.json == {"statusCode": 500, "body": "Internal Server Error"}
+
+
+def test_no_body_and_a_failure_over_http(gateway: Gateway) -> None:
+    missing = gateway.ask("/transform")
+    assert (missing.status, missing.body) == (400, b"")
+    failed = gateway.ask("/transform", base64.b64encode(b"no picture"))
+    assert (failed.status, failed.body) == (500, b"Internal Server Error")
+
+
+def test_other_methods_are_refused(gateway: Gateway) -> None:
+    assert gateway.ask("/prediction", method="GET").status == 405
+
+
+def test_the_access_log_and_the_metrics_have_the_model(gateway: Gateway) -> None:
+    gateway.send_form("/prediction", ("image", SEVEN, "image/png"))
+    log = gateway.kit.root / ".marsmith" / "servers" / str(gateway.port) / "access.log"
+    logged = ("/prediction", "route", "digits", "1.0", 200)
+    keys = ("path", "face", "model", "version", "status")
+    wait_for(
+        lambda: (
+            logged
+            in [tuple(map(json.loads(line).get, keys)) for line in log.read_text().splitlines()]
+        ),
+        "its line in the log",
+    )
+    lines = gateway.ask("/metrics", method="GET").body.decode().splitlines()
+    labels = ('face="route"', 'model="digits"', 'status="200"')
+    assert any(line.startswith(COUNTED) and all(one in line for one in labels) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ('[gateway.routes."/a"]\nmodel = "digit"\n', "unknown-archive"),
+        ('[gateway.routes."/ping"]\nmodel = "digits"\n', "gateway-path"),
+        ('[gateway.routes."/a"]\nmodel = "digits"\nanswer = "${lable}"\n', "placeholder"),
+    ],
+)
+def test_a_wrong_route_is_told_before_anything_is_served(
+    tmp_path: Path, more: str, code: str
+) -> None:
+    kit = copy_project(tmp_path)
+    spec = kit.root / "archives.toml"
+    spec.write_text(spec.read_text() + more)
+    kit("build", check=False)
+    started = kit("gateway", "--background", "--port", free_ports(2), check=False)
+    checked = kit("check", "digits", check=False)
+    assert (started.returncode, checked.returncode) == (1, 1)
+    assert f"error[{code}]" in started.stderr
+    assert f"error[{code}]" in checked.stdout + checked.stderr
+    assert kit.json("status") == []

@@ -1,0 +1,17 @@
+"""No route of [gateway] can take a path that the gateway itself answers."""
+
+from __future__ import annotations
+
+from starlette.routing import Route
+
+from marsmith.gateway.app import FACES
+from marsmith.project.gateway_table import RESERVED
+from tests.unit.gateway.backends import Models
+
+
+def test_the_first_parts_of_all_paths_are_reserved() -> None:
+    backend = Models()
+    paths = [one.path for face in FACES for one in face(backend) if isinstance(one, Route)]
+    firsts = {path.split("/")[1] for path in paths} - {"", "{model}"}
+    assert firsts <= RESERVED
+    assert {path.split("/")[-1] for path in paths if path.startswith("/{model}")} <= {"predict"}
