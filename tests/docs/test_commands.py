@@ -53,8 +53,11 @@ def test_python_imports_what_exists(one: Page) -> None:
 
 @pytest.mark.parametrize("one", PAGES, ids=lambda one: one.name)
 def test_tables_of_archives_toml_are_valid(one: Page) -> None:
+    archives = (ROOT / "archives.toml").read_text().partition("[gateway]")[0]
     for block in one.blocks("toml"):
-        assert parse_spec(block.text).problems == ()
+        # A table of the gateway is about this repository's archives.
+        before = "" if "[archives." in block.text else archives
+        assert parse_spec(before + block.text).problems == ()
 
 
 def _all_commands(group: click.Group, before: str = "") -> Iterator[tuple[str, click.Command]]:
