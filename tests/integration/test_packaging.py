@@ -101,7 +101,7 @@ def test_both_hold_all_that_is_part_of_the_package(distributions: tuple[Path, Pa
     with zipfile.ZipFile(distributions[1]) as wheel:
         packed = set(wheel.namelist())
     assert ours | {"LICENSE", "README.md", "setup.py", "pyproject.toml"} <= source
-    protos = ("inference", "management", "open_inference")
+    protos = ("inference", "management", "open_inference", "rotation")
     made = {f"marsmith/client/protos/{name}_pb2.py" for name in protos}
     packages = {name for name in packed if ".dist-info/" not in name}
     assert packages == {name.removeprefix("handlers/") for name in ours} | made

@@ -1,4 +1,4 @@
-"""gRPC services of TorchServe and of the Open Inference Protocol.
+"""gRPC services of TorchServe, of the Open Inference Protocol, and of existing clients.
 
 The .proto files, and beside them the modules that a build makes.
 """
