@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,20 +11,18 @@ from marsmith.building.building import stale_warning
 from marsmith.cli.completion import complete_archives
 from marsmith.cli.gateway_keys import access_options, key
 from marsmith.cli.output import examples, print_findings
-from marsmith.cli.progress import working
 from marsmith.cli.serve import (
     background_option,
     fresh_option,
     print_models,
     project_or_folder,
     ready_timeout_option,
+    run_server,
     signature_option,
     stop_command,
 )
 from marsmith.gateway.hosting import GATEWAY, backend_of
 from marsmith.gateway.options import DEFAULT_PORT, BackendName, GatewayOptions
-from marsmith.server import serve as serving
-from marsmith.server.background import STOPPED, FailedStart, serve_in_background
 from marsmith.server.state import ServerState
 
 
@@ -120,22 +117,7 @@ def run(
         found = (stale_warning(project, one) for one in names or project.archives)
         print_findings(filter(None, found))
     stopping = stop_command(context, project)
-    with working("starting the gateway; waiting for the models to load") as progress:
-        if not background:
-
-            def ready(state: ServerState) -> None:
-                progress.stop()
-                _print_ready(state, f"Ctrl-C, or {stopping}")
-
-            if not serving.serve(project, options, ready, GATEWAY):
-                progress.say("stopped before it was ready")
-                sys.exit(STOPPED)
-            return
-        outcome = serve_in_background(project, options, GATEWAY)
-    if isinstance(outcome, FailedStart):
-        click.echo(outcome.printed, err=True, nl=False)
-        sys.exit(outcome.status)
-    _print_ready(outcome, stopping)
+    run_server(project, options, GATEWAY, _print_ready, stopping, background=background)
 
 
 gateway.add_command(key)

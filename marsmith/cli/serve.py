@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
@@ -18,6 +19,7 @@ from marsmith.core.errors import ProjectError
 from marsmith.project.project import BareFolder, Project
 from marsmith.server import serve as serving
 from marsmith.server.background import STOPPED, FailedStart, serve_in_background
+from marsmith.server.hosting import TORCHSERVE, Hosting
 from marsmith.server.lookup import stop_server
 from marsmith.server.options import DEFAULT_TIMEOUT, ServeOptions, is_file
 from marsmith.server.state import ServerState
@@ -95,22 +97,36 @@ def serve(
     print_findings(filter(None, warnings))
     options = ServeOptions(names, port, timeout, public_key, secure, tls, log_format, fresh, fork)
     stopping = stop_command(context, project)
-    with working("starting TorchServe; waiting for the models to load") as progress:
+    run_server(project, options, TORCHSERVE, _print_ready, stopping, background=background)
+
+
+def run_server(
+    project: Project,
+    options: ServeOptions,
+    hosting: Hosting,
+    print_ready: Callable[[ServerState, str], None],
+    stopping: str,
+    *,
+    background: bool,
+) -> None:
+    """Serve until the user stops it, or until it is ready in the background."""
+    what = "the gateway" if options.kind == "gateway" else "TorchServe"
+    with working(f"starting {what}; waiting for the models to load") as progress:
         if not background:
 
             def ready(state: ServerState) -> None:
                 progress.stop()
-                _print_ready(state, f"Ctrl-C, or {stopping}")
+                print_ready(state, f"Ctrl-C, or {stopping}")
 
-            if not serving.serve(project, options, ready):
+            if not serving.serve(project, options, ready, hosting):
                 progress.say("stopped before it was ready")
                 sys.exit(STOPPED)
             return
-        outcome = serve_in_background(project, options)
+        outcome = serve_in_background(project, options, hosting)
     if isinstance(outcome, FailedStart):
         click.echo(outcome.printed, err=True, nl=False)
         sys.exit(outcome.status)
-    _print_ready(outcome, stopping)
+    print_ready(outcome, stopping)
 
 
 def project_or_folder(context: click.Context, names: tuple[str, ...]) -> Project:
@@ -140,7 +156,7 @@ def print_models(state: ServerState) -> None:
         print_warning(**warning)
     if state.restored:
         versions = ", ".join(state.restored)
-        click.echo(f"as deployed: {versions}; for the built archives: marsmith serve --fresh")
+        click.echo(f"as deployed: {versions}; --fresh serves the built archives")
     if proven := [name for name in state.models if name not in state.unproven]:
         click.echo(f"ready: {', '.join(proven)}")
     if state.unproven:

@@ -200,7 +200,7 @@ def test_an_address_that_cannot_be_served_on_is_an_error(project: MakeProject) -
 def test_tls_without_a_certificate_is_an_error(project: MakeProject) -> None:
     config = "inference_address=https://127.0.0.1:8443\n"
     root = project(FILES | {"config.properties": config}).root
-    assert_error(run_marsmith("models", cwd=root), "error[no-certificate]", "serve --tls")
+    assert_error(run_marsmith("models", cwd=root), "error[no-certificate]", "--tls")
 
 
 def test_a_token_without_a_server_is_an_error(project: MakeProject) -> None:
