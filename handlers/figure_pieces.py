@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from figure_arrays import Floats, Mask
 from numpy.typing import NDArray
 
-Floats = NDArray[np.floating[Any]]
-Mask = NDArray[np.bool_]
 _Numbers = NDArray[np.intp]
 
 
