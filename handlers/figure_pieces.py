@@ -48,15 +48,18 @@ def pieces_of(mask: Mask, weight: Floats | Mask) -> Pieces:
     count = np.searchsorted(starts, ends + stride, side="right") - first
     upper = np.repeat(np.arange(len(starts)), count)
     lower = np.arange(len(upper)) + np.repeat(first - np.cumsum(count) + count, count)
-    names, piece = np.unique(_joined(len(starts), upper, lower), return_inverse=True)
+    least = _joined(len(starts), upper, lower)
+    first_runs = least == np.arange(len(least))
+    piece = (np.cumsum(first_runs) - 1)[least]
+    number = np.count_nonzero(first_runs)
     heavy = np.zeros((height, stride), dtype=np.float32)
     heavy[:, 1:-1] = weight
     sums = np.add.reduceat(heavy.ravel(), edges)[::2] if len(edges) else heavy.ravel()[:0]
-    low, high = np.full((len(names), 2), height + width), np.zeros((len(names), 2), dtype=np.intp)
+    low, high = np.full((number, 2), height + width), np.zeros((number, 2), dtype=np.intp)
     row, left = np.divmod(starts, stride)
     np.minimum.at(low, piece, np.stack([row, left - 1], axis=1))
     np.maximum.at(high, piece, np.stack([row + 1, ends % stride - 1], axis=1))
-    mass: Floats = np.bincount(piece, sums, len(names)).astype(np.float64)
+    mass: Floats = np.bincount(piece, sums, number).astype(np.float64)
     return Pieces(low, high, mass, piece, np.stack([starts, ends], axis=1), (height, width))
 
 
