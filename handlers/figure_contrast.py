@@ -58,28 +58,37 @@ def _without_rules(contrast: Floats, least: tuple[int, int]) -> Floats:
     """Take ruled lines out of [H, W]: thin, straight, from one border to the other."""
     for count in least:
         line = _even_rows(contrast)
-        edges = np.flatnonzero(np.diff(line != 0, prepend=False, append=False))
-        lengths = edges[1::2] - edges[::2]
-        thick = lengths >= max(4, len(contrast) // 20)
-        if len(lengths) - np.count_nonzero(thick) >= count:
-            for start, end in zip(edges[::2][thick], edges[1::2][thick], strict=True):
-                line[start:end] = 0
-            contrast = contrast - line[:, None]
-        contrast = contrast.T
+        rules = None if line is None else _thin(line, count)
+        contrast = contrast.T if rules is None else contrast.T - rules
     return contrast
 
 
-def _even_rows(contrast: Floats) -> Floats:
-    """Return [H] the contrast of each row that is about the same all along, 0 for the others."""
+def _thin(line: Floats, least: int) -> Floats | None:
+    """Leave the runs of [H] that are as thin as a rule; None if there are not so many."""
+    edges = np.flatnonzero(np.diff(line != 0, prepend=False, append=False))
+    runs = edges.reshape(-1, 2)
+    thick = runs[:, 1] - runs[:, 0] >= max(4, len(line) // 20)
+    for start, end in runs[thick]:
+        line[start:end] = 0
+    return line if len(runs) - np.count_nonzero(thick) >= least else None
+
+
+def _even_rows(contrast: Floats) -> Floats | None:
+    """Return [H] the contrast of each row that is about the same all along, 0 for the others.
+
+    None if there is no such row.
+    """
     height, width = contrast.shape
     rim = max(2, width // 16)
-    ends = np.stack([contrast[:, :rim].sum(1), contrast[:, -rim:].sum(1)]) / rim
-    line = np.zeros(height, np.float32)
+    left, right = contrast[:, :rim].sum(1) / rim, contrast[:, -rim:].sum(1) / rim
     # Both ends of a ruled line are at least half as strong as its middle.
-    rows = np.flatnonzero((np.abs(ends).min(0) > _RULE / 2) & (ends[0] * ends[1] > 0))
-    if len(rows):
-        # The median is blind to a figure on half of the row.
-        middle = np.sort(contrast[rows], axis=1)[:, width // 2]
-        same = np.abs(ends[:, rows] - middle).max(0) < 0.5 * np.abs(middle)
-        line[rows] = np.where(same & (np.abs(middle) > _RULE), middle, 0)
+    rows = np.flatnonzero(left * right > _RULE * _RULE / 4)
+    if not len(rows):
+        return None
+    # The median is blind to a figure on half of the row.
+    middle = np.sort(contrast[rows], axis=1)[:, width // 2]
+    unlike = np.maximum(np.abs(left[rows] - middle), np.abs(right[rows] - middle))
+    strength = np.abs(middle)
+    line = np.zeros(height, np.float32)
+    line[rows] = middle * ((strength > _RULE) & (unlike < 0.5 * strength))
     return line

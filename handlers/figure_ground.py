@@ -5,6 +5,7 @@ Colours come as planes, [C, H, W], which NumPy adds fastest.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -15,6 +16,8 @@ from figure_pieces import pieces_of
 _FITS = (1, 3, 6, 6)  # terms of the ground's surface in each step of the search
 _STEP = 2  # pixels of each side between those that the surface is fitted to
 _EVEN = 0.01  # squared: the rim of an even ground is a tenth as far from it as the figure
+_LITTLE = np.eye(6, dtype=np.float32) * 1e-4  # keeps the system solvable
+_ONE = np.ones(1, np.float32)
 
 
 class Ground(NamedTuple):
@@ -41,7 +44,7 @@ def find_ground(planes: Floats) -> Ground:
     fit = _surface(planes)
     known = terms(*planes.shape[1:])
     difference = planes.reshape(len(planes), -1) - fit @ known.reshape(6, -1)
-    energy = np.einsum("cn,cn->n", difference, difference)
+    energy = _distance(difference)
     # Less than half of a picture may be ground, so the noise is judged by the quietest part.
     noise = 2.4 * quantile(energy, 0.2)
     weighted = difference * np.maximum(energy - 9 * noise, 0)
@@ -61,37 +64,47 @@ def terms(height: int, width: int) -> Floats:
 
 def _main_axis(spread: Floats) -> Floats:
     """Return the direction [C] in which colours vary most, from the products of them [C, C]."""
+    if len(spread) == 1:
+        return _ONE
     axis: Floats = np.linalg.eigh(spread)[1][:, -1]
     return axis
 
 
 def _surface(planes: Floats) -> Floats:
-    """Fit a quadratic surface per channel to what looks like background; its terms [C, 6].
-
-    It begins with the colour of the rim and then lets every pixel near the surface have its say,
-    so neither a thick figure nor one that touches the border pulls it away.
-    """
+    """Fit a quadratic surface per channel to what looks like background; its terms [C, 6]."""
     some = planes[:, ::_STEP, ::_STEP]
-    channels, height, width = some.shape
-    sample = some.reshape(channels, -1)
-    rim = _rim(height, width)
+    sample = some.reshape(len(some), -1)
+    rim = _rim(*some.shape[1:])
     colour = _median(sample[:, rim.ravel()])
-    difference = sample - colour[:, None]
-    distance = np.einsum("cn,cn->n", difference, difference)
-    fit = np.zeros((channels, 6), dtype=np.float32)
-    fit[:, 0] = colour
-    if float(distance[rim.ravel()].max()) < _EVEN * float(distance.max()):
+    distance = _distance(sample - colour[:, None])
+    at_rim, far = distance[rim.ravel()], float(distance.max())
+    if float(at_rim.max()) < _EVEN * far:
+        fit = np.zeros((len(some), 6), dtype=np.float32)
+        fit[:, 0] = colour
         return fit
-    filling = _ground_of_filling(sample, rim)
+    known = terms(*planes.shape[1:])[:, ::_STEP, ::_STEP].reshape(6, -1)
+    filled = np.count_nonzero(at_rim > 0.1 * far) > 0.1 * len(at_rim)
+    filling = _ground_of_filling(sample, rim) if filled else None
+    if filling is None:
+        return _fitted(sample, known, colour, _FITS, 0.35)
     # A thick figure that fills the picture has more pixels than the scraps of its ground, which
     # then give one colour at best.
-    fits, share = (_FITS, 0.35) if filling is None else ((1,) * len(_FITS), 0.15)
-    if filling is not None:
-        difference = sample - filling[:, None]
-    known = terms(*planes.shape[1:])[:, ::_STEP, ::_STEP].reshape(6, -1)
-    for count in fits:
-        distance = np.einsum("cn,cn->n", difference, difference)
-        reach = max(9 * quantile(distance, share), 2.25e-4 * channels)
+    return _fitted(sample, known, filling, (1, 1, 1, 1), 0.15)
+
+
+def _fitted(
+    sample: Floats, known: Floats, colour: Floats, counts: Sequence[int], share: float
+) -> Floats:
+    """Fit a surface with so many terms in each step, beginning with one colour.
+
+    At least that share of the pixels is ground. Every pixel near the surface has its say, so
+    neither a thick figure nor one that touches the border pulls it away.
+    """
+    fit = np.zeros((len(sample), 6), dtype=np.float32)
+    difference = sample - colour[:, None]
+    for count in counts:
+        distance = _distance(difference)
+        reach = max(9 * quantile(distance, share), 2.25e-4 * len(sample))
         weight = 1 / (1 + np.square(distance / reach)) + 1e-6
         system = known[:count] * weight
         both = system @ known[:count].T + _LITTLE[:count, :count]
@@ -100,7 +113,10 @@ def _surface(planes: Floats) -> Floats:
     return fit
 
 
-_LITTLE = np.eye(6, dtype=np.float32) * 1e-4  # keeps the system solvable
+def _distance(difference: Floats) -> Floats:
+    """Return the square of each pixel's distance [N], from [C, N]."""
+    squares: Floats = np.einsum("cn,cn->n", difference, difference)
+    return squares
 
 
 def _median(values: Floats) -> Floats:

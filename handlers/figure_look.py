@@ -80,4 +80,4 @@ def _figure(contrast: Floats) -> Mask | None:
     kept = (mass > 0.06 * mass[main]) & (near < 0.2 * (high[main] - low[main]).max())
     kept &= sides < 3  # a frame
     kept[main] = True
-    return pieces.mask(kept) & mask
+    return mask if kept.all() else pieces.mask(kept) & mask

@@ -41,7 +41,8 @@ def pieces_of(mask: Mask, weight: Floats | Mask) -> Pieces:
     stride = width + 2
     wide = np.zeros((height, stride), dtype=bool)
     wide[:, 1:-1] = mask
-    edges = np.flatnonzero(np.diff(wide.ravel(), append=False)) + 1
+    flat = wide.ravel()
+    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     starts, ends = edges[::2], edges[1::2]
     # A run touches those of the next row that end behind its start and start before its end.
     first = np.searchsorted(ends, starts + stride, side="left")

@@ -263,5 +263,5 @@ def test_needs_nothing_but_numpy_and_pillow() -> None:
                 names |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 names.add(str(node.module))
-    own = {file.stem for file in files} | {"__future__", "functools", "typing"}
+    own = {file.stem for file in files} | {"__future__", "collections", "functools", "typing"}
     assert {name.split(".")[0] for name in names} <= own | {"numpy", "PIL"}
