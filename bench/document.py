@@ -57,11 +57,14 @@ _METHODS = """
 - TorchServe at its best settings: one thread a worker and batches of 32, which the trial `stock`
   holds beside other settings. Out of the box it starts a worker for each core, and each of them as
   many threads as there are cores. Threads that wait for each other at the end of every operation
-  spin, and take the core from those they wait for. How much that costs depends on how the threads
-  are scheduled, so the rate out of the box differs from machine to machine and minute to minute.
-  This is the likely reason; whether it holds on this machine, the trial `stock` shows, if it ran:
-  then the same work costs a fraction of the cores' time as soon as waiting threads sleep
-  (`OMP_WAIT_POLICY=PASSIVE`) or a worker has one thread (`OMP_NUM_THREADS=1`).
+  spin, and take the core from those they wait for. How much that costs depends on what else wants
+  the cores, so the rate out of the box differs from machine to machine and minute to minute: from
+  18 to 548 requests/s were seen. The trial `stock` shows it, since workers then spend on a request
+  many times what it takes. On two cores that others used as well (2026-11-28, framed digits, 64
+  connections, spells of 2 seconds) the workers spent 48 to 77 ms of a core on a request out of the
+  box, at 18 to 33 requests/s; 1.8 to 2.1 ms where waiting threads sleep
+  (`OMP_WAIT_POLICY=PASSIVE`), at 358 to 424 requests/s; 1.0 to 1.1 ms where a worker has one
+  thread (`OMP_NUM_THREADS=1`), at 558 to 736 requests/s. The last is what the work takes.
 - ResNet-18's answers must be within 0.05, as a share of the largest probability, of eager float32
   on a photo that Pillow decoded in full; cartoons within 0.02 on average, of values in 0 to 1.
 """

@@ -10,14 +10,13 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from figure_arrays import Floats, Mask, quantile
-from figure_pieces import pieces_of
+from figure_arrays import Floats, Mask, median, quantile
+from figure_filling import ground_of_filling, main_axis
 
 _FITS = (1, 3, 6, 6)  # terms of the ground's surface in each step of the search
 _STEP = 2  # pixels of each side between those that the surface is fitted to
 _EVEN = 0.01  # squared: the rim of an even ground is a tenth as far from it as the figure
 _LITTLE = np.eye(6, dtype=np.float32) * 1e-4  # keeps the system solvable
-_ONE = np.ones(1, np.float32)
 
 
 class Ground(NamedTuple):
@@ -48,7 +47,7 @@ def find_ground(planes: Floats) -> Ground:
     # Less than half of a picture may be ground, so the noise is judged by the quietest part.
     noise = 2.4 * quantile(energy, 0.2)
     weighted = difference * np.maximum(energy - 9 * noise, 0)
-    axis = _main_axis(weighted @ difference.T)
+    axis = main_axis(weighted @ difference.T)
     forward = float(axis @ weighted.sum(axis=1)) >= 0
     return Ground(fit, axis if forward else -axis, noise)
 
@@ -62,20 +61,12 @@ def terms(height: int, width: int) -> Floats:
     return np.stack([one, right, down, right * right, right * down, down * down])
 
 
-def _main_axis(spread: Floats) -> Floats:
-    """Return the direction [C] in which colours vary most, from the products of them [C, C]."""
-    if len(spread) == 1:
-        return _ONE
-    axis: Floats = np.linalg.eigh(spread)[1][:, -1]
-    return axis
-
-
 def _surface(planes: Floats) -> Floats:
     """Fit a quadratic surface per channel to what looks like background; its terms [C, 6]."""
     some = planes[:, ::_STEP, ::_STEP]
     sample = some.reshape(len(some), -1)
     rim = _rim(*some.shape[1:])
-    colour = _median(sample[:, rim.ravel()])
+    colour = median(sample[:, rim.ravel()])
     distance = _distance(sample - colour[:, None])
     at_rim, far = distance[rim.ravel()], float(distance.max())
     if float(at_rim.max()) < _EVEN * far:
@@ -84,7 +75,7 @@ def _surface(planes: Floats) -> Floats:
         return fit
     known = terms(*planes.shape[1:])[:, ::_STEP, ::_STEP].reshape(6, -1)
     filled = np.count_nonzero(at_rim > 0.1 * far) > 0.1 * len(at_rim)
-    filling = _ground_of_filling(sample, rim) if filled else None
+    filling = ground_of_filling(sample, rim) if filled else None
     if filling is None:
         return _fitted(sample, known, colour, _FITS, 0.35)
     # A thick figure that fills the picture has more pixels than the scraps of its ground, which
@@ -119,45 +110,6 @@ def _distance(difference: Floats) -> Floats:
     return squares
 
 
-def _median(values: Floats) -> Floats:
-    """Return the middle of each row: `np.median` takes ten times as long."""
-    middle: Floats = np.sort(values, axis=1)[:, values.shape[1] // 2]
-    return middle
-
-
-def _ground_of_filling(flat: Floats, rim: Mask) -> Floats | None:
-    """Return the colour [C] of the ground, if the figure fills the picture; flat is [C, H * W]."""
-    spread = flat - flat.mean(axis=1)[:, None]
-    along = _main_axis(spread @ spread.T) @ spread
-    variance = float(along @ along) / len(along)
-    if variance < 1e-5:
-        return None
-    upper, explained = _halves(along, variance)
-    mask = upper.reshape(rim.shape)
-    if explained < 0.8 or not 0.12 < mask[rim].mean() < 0.88:
-        return None
-    # Such a figure reaches all borders in one piece, and the ground around it and in its holes is
-    # in several.
-    counts = [_large(mask), _large(~mask)]
-    for half, figure, ground in ((mask, *counts), (~mask, *counts[::-1])):
-        if figure == 1 < ground and _fills(half):
-            return _median(flat[:, ~half.ravel()])
-    return None
-
-
-def _halves(along: Floats, variance: float) -> tuple[Mask, float]:
-    """Part values with the mean 0 in two, and return how much of the variance that explains."""
-    cut = 0.0
-    for _ in range(4):
-        upper = along > cut
-        above = np.count_nonzero(upper)
-        total = float(along @ upper)
-        high, low = total / above, -total / (len(along) - above)
-        cut = (high + low) / 2
-    share = above / len(along)
-    return upper, share * (1 - share) * (high - low) ** 2 / variance
-
-
 @lru_cache(maxsize=8)
 def _rim(height: int, width: int) -> Mask:
     """Return the outermost pixels of [H, W]."""
@@ -165,13 +117,3 @@ def _rim(height: int, width: int) -> Mask:
     edge = height // 13 + 1, width // 13 + 1
     rim[edge[0] : height - edge[0], edge[1] : width - edge[1]] = False
     return rim
-
-
-def _large(mask: Mask) -> int:
-    """Count the pieces of a mask, leaving out the tiny ones."""
-    return int((pieces_of(mask, mask).mass > mask.size // 200).sum())
-
-
-def _fills(mask: Mask) -> bool:
-    """Tell whether a mask reaches all four borders, or nearly."""
-    return bool(min(m.any() for m in (mask[:2], mask[-2:], mask[:, :2], mask[:, -2:])))
