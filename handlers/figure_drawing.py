@@ -15,11 +15,11 @@ def drawn(look: Look, size: int) -> Image.Image:
     """Draw what was found light on dark, size by size."""
     whole = Box(0, 0, *look.figure.shape[::-1])
     left, top, right, bottom = map(int, look.bounds.grown(_ROOM).within(whole))
-    figure, contrast = (one[top:bottom, left:right] for one in (look.figure, look.contrast))
+    place = slice(top, bottom), slice(left, right)
     # The slope keeps soft edges soft; the widened figure keeps them and drops the specks.
-    light = contrast * (2 / look.strength) - 0.5
+    light: Floats = look.contrast[place] * (2 / look.strength) - 0.5
     np.clip(light, 0, 1, out=light)
-    light *= widen(widen(figure))
+    light *= widen(widen(look.figure[place]))
     return _framed(_thickened(light), size)
 
 

@@ -22,10 +22,10 @@ def ground_of_filling(flat: Floats, rim: Mask) -> Floats | None:
         return None
     # Such a figure reaches all borders in one piece, and the ground around it and in its holes is
     # in several.
-    counts = [_large(mask), _large(~mask)]
-    for half, figure, ground in ((mask, *counts), (~mask, *counts[::-1])):
-        if figure == 1 < ground and _fills(half):
-            return median(flat[:, ~half.ravel()])
+    pieces = _large(mask), _large(~mask)
+    for figure, counts in ((mask, pieces), (~mask, pieces[::-1])):
+        if counts[0] == 1 < counts[1] and _fills(figure):
+            return median(flat[:, ~figure.ravel()])
     return None
 
 

@@ -56,13 +56,8 @@ def inside(figure: Mask, box: Box) -> Box | None:
     rim = max(2, min(height, width) // 8)
     if min(height, width) < _LEAST_CARD:
         return None
-    for side in (
-        piece[:rim].any(0),
-        piece[-rim:].any(0),
-        piece.T[:rim].any(0),
-        piece.T[-rim:].any(0),
-    ):
-        if np.count_nonzero(side) < 0.88 * len(side):
+    for edge in (piece[:rim], piece[-rim:], piece.T[:rim], piece.T[-rim:]):
+        if np.count_nonzero(edge.any(axis=0)) < 0.88 * edge.shape[1]:
             return None
     middle = piece[height // 4 : -(height // 4)]
     # A frame is as wide on both sides. On a card the figure may lie near one side, not near both.
