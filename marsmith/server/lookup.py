@@ -168,6 +168,7 @@ def client_of(
     state: ServerState,
     timeout: float = 60.0,
     retries: Retries | None = None,
+    deadline: float | None = None,
 ) -> Client:
     """Return a client for a server."""
     key_file = Path(state.folder) / KEY_FILE
@@ -179,5 +180,6 @@ def client_of(
         metrics_url=state.metrics_url,
         certificate=certificate,
         timeout=timeout,
+        deadline=deadline,
         retries=retries,
     )

@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 
-from marsmith.client import ONCE, Client
+from marsmith.client import ONCE
 from marsmith.client.description import Model
 from marsmith.core.errors import ClientError
-from marsmith.server.process import KEY_FILE
+from marsmith.server.lookup import client_of
 from marsmith.server.state import ServerState
 from marsmith.torchserve.metrics import Figures
 from marsmith.torchserve.metrics_text import Scrape, parse_metrics
@@ -40,16 +39,7 @@ class Watch:
         """
         self._state, self._window = state, window
         self._scrapes: deque[tuple[float, Scrape]] = deque()
-        self._client = Client(
-            state.url,
-            state.management_url,
-            metrics_url=state.metrics_url,
-            key_file=Path(state.folder) / KEY_FILE,
-            certificate=Path(state.certificate) if state.certificate else None,
-            timeout=_PATIENCE,
-            deadline=_PATIENCE,
-            retries=ONCE,
-        )
+        self._client = client_of(state, _PATIENCE, ONCE, deadline=_PATIENCE)
 
     def __enter__(self) -> Watch:
         return self
