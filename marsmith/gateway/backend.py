@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from marsmith.answers.messages import Request, Response
@@ -49,6 +49,19 @@ class Answer:
     computed: float = 0.0
     batch: int = 1
     rest: AsyncIterator[bytes] | None = None
+
+    async def parts(self) -> AsyncIterator[bytes]:
+        """Yield the body, and what follows it."""
+        yield self.response.body
+        if self.rest is not None:
+            async for part in self.rest:
+                yield part
+
+    async def whole(self) -> Response:
+        """Return the response with all of its parts."""
+        if self.rest is None:
+            return self.response
+        return replace(self.response, body=b"".join([part async for part in self.parts()]))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from marsmith.answers.messages import Request, Response
 from marsmith.core.errors import MarsmithError
-from marsmith.gateway.backend import Answer, Backend, Call
+from marsmith.gateway.backend import Backend, Call
 from marsmith.gateway.refusals import GatewayError, as_refusal, handler_refused, malformed
 
 MOST = 1024  # requests of one message
@@ -74,10 +74,8 @@ async def _together(backend: Backend, calls: Sequence[Call]) -> list[tuple[str, 
 
 
 async def _answer(backend: Backend, call: Call) -> tuple[str, Response]:
-    answer: Answer = await backend.predict(call)
-    said = answer.response
-    if answer.rest is not None:
-        said = replace(said, body=b"".join([said.body, *[part async for part in answer.rest]]))
+    answer = await backend.predict(call)
+    said = await answer.whole()
     if not said.ok:
         raise handler_refused(said)
     return answer.version, said

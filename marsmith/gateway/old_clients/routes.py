@@ -64,8 +64,7 @@ class _Endpoint:
         call = await read_call(http, self.route.model, self.route.version)
         request = model_request(self.route, call.request)
         answer = await self._backend.predict(replace(call, request=request, told={}))
-        rest = [part async for part in answer.rest] if answer.rest else []
-        said = replace(answer.response, body=answer.response.body + b"".join(rest))
+        said = await answer.whole()
         if not said.ok:
             raise handler_refused(said)
         return said

@@ -108,10 +108,8 @@ class _Inference:
             request = _request(asked.input, {**_traced(context), **(headers or {})})
             call = Call(asked.model_name, request, str(uuid.uuid4()), version)
             answer = await self._backend.predict(call)
-            yield answer.response.body
-            if answer.rest is not None:
-                async for part in answer.rest:
-                    yield part
+            async for part in answer.parts():
+                yield part
         except MarsmithError as error:
             raise refused(error, asked.model_name, version) from error
 
