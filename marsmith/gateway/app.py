@@ -36,8 +36,7 @@ FACES: list[Face] = [
 
 
 def _in_kserve_form(error: MarsmithError, _request_id: str) -> Response:
-    values = {"error": answers.sentence(error), "code": error.code}
-    return answers.said(values, answers.status_of(error))
+    return answers.refusal(error)
 
 
 # How a face (Facts.face) says that a request was not let in; others by problem details.

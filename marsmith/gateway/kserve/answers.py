@@ -15,8 +15,7 @@ from starlette.routing import Mount, Route
 from marsmith.core.errors import MarsmithError
 from marsmith.gateway.backend import Backend
 from marsmith.gateway.reading import request_id
-from marsmith.gateway.refusals import GatewayError, as_refusal, malformed
-from marsmith.gateway.refusals import sentence as sentence
+from marsmith.gateway.refusals import GatewayError, as_refusal, malformed, sentence
 
 JSON = "application/json"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -67,11 +66,6 @@ def refusal(error: MarsmithError) -> Response:
     if given.retry_after is not None:
         response.headers["retry-after"] = str(given.retry_after)
     return response
-
-
-def status_of(error: MarsmithError) -> int:
-    """Return the HTTP status of an error."""
-    return as_refusal(error).status
 
 
 def said(values: Any, status: int = 200) -> Response:
