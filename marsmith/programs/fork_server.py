@@ -9,22 +9,17 @@ end or of the gateway's supervisor; this process ends with it. The client is Tor
 (forked_worker.py) or the gateway (gateway/local/forking.py), which sends what to run. Workers share
 the memory of the imported modules, which is most of a worker's memory.
 
-The fork is made before PyTorch has threads or a GPU. A model that brings modules with the names
-of imported ones is run by a new Python process instead. If anything fails here, TorchServe's child
-starts its worker by itself.
+The fork is made before PyTorch has threads or a GPU; forked_process.py is what follows in the new
+process. If anything fails here, TorchServe's child starts its worker by itself.
 """
 
 from __future__ import annotations
 
-import atexit
 import ctypes
 import gc
 import importlib
-import json
-import multiprocessing
 import os
 import resource
-import runpy
 import selectors
 import signal
 import socket
@@ -36,9 +31,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from importlib.machinery import PathFinder
-from pathlib import Path
-from typing import NoReturn
+
+from marsmith.programs.fork_request import Request, received
+from marsmith.programs.forked_process import run_and_exit
 
 # What TorchServe's worker imports, and what handlers of images do.
 _PRELOADED = ["torch", "numpy", "numpy.random", "PIL.Image", "PIL.ImageOps", "ts.arg_parser"]
@@ -47,26 +42,11 @@ _PRELOADED += ["ts.protocol.otf_message_handler"]
 # What handlers without torch import; what is not installed here, none of them imports.
 _LIGHT = ["numpy", "numpy.random", "PIL.Image", "PIL.ImageOps", "onnxruntime"]
 _LIGHT += ["marsmith.programs.light_service"]
-_ON_START = {"sitecustomize", "usercustomize"}  # Python imports them by itself, if there are any
-_STREAMS = 3  # standard input, output and error come with a request
-_PATIENCE = 5.0  # seconds for the rest of a request
 _FAREWELL = 1.0  # seconds for workers to end by themselves when the front end is gone
-_LARGEST = 4 << 20  # bytes of a request; the arguments and environment of a process are less
 _PAUSE = 0.1  # seconds
-_PRINTED = 0.5  # seconds until what a worker prints is in its log, at most
 _SIGNALLED = 128  # a status above it is a signal's number more, as in shells
 _SET_DEATH_SIGNAL, _SET_NAME = 1, 15  # prctl(2)
 _NAME = b"ts_worker"  # what ps and top show instead of "python"
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a worker must run: Python's arguments, and the folder, environment and streams."""
-
-    arguments: list[str]
-    folder: str
-    environment: dict[str, str]
-    streams: list[int]
 
 
 @dataclass(eq=False)
@@ -125,7 +105,7 @@ class ForkServer:
             time.sleep(_PAUSE)
             return None
         try:
-            request = _received(child)
+            request = received(child)
         except (OSError, ValueError, TypeError):  # it ended meanwhile, or is none of TorchServe's
             child.close()
             return None
@@ -191,100 +171,11 @@ class ForkServer:
             self._selector.unregister(worker.child)
 
 
-def _received(child: socket.socket) -> Request:
-    """Read a request: its length in four bytes, with the streams, and JSON.
-
-    Raises OSError, ValueError or TypeError if it is not one, or if the client has gone.
-    """
-    child.settimeout(_PATIENCE)
-    start, streams, _, _ = socket.recv_fds(child, 4, _STREAMS)
-    try:
-        length = int.from_bytes(start, "big")
-        if length > _LARGEST:
-            raise ValueError(f"a request of {length} bytes")
-        with child.makefile("rb") as rest:
-            request = Request(**json.loads(rest.read(length)), streams=streams)
-        child.setblocking(False)
-        with suppress(BlockingIOError):
-            child.recv(1)  # returns only when the connection is closed
-            raise ConnectionError("the client has ended")
-        return request
-    except BaseException:
-        for stream in streams:
-            os.close(stream)
-        raise
-
-
 def _send(child: socket.socket, message: bytes) -> None:
     try:
         child.sendall(message)
     except OSError:
         return  # it has ended: the selector tells
-
-
-def run(request: Request) -> None:
-    """Be the process that Python would have been with these arguments."""
-    for number, stream in enumerate(request.streams):
-        os.dup2(stream, number)
-        os.close(stream)
-    threading.Thread(target=_flush, daemon=True).start()
-    os.chdir(request.folder)
-    os.environ.clear()
-    os.environ.update(request.environment)
-    script = request.arguments[0]
-    given = request.environment.get("PYTHONPATH")
-    # An empty one among them is the working directory.
-    path = [str(Path.cwd() / folder) for folder in given.split(os.pathsep)] if given else []
-    if _brings_own([folder for folder in path if folder not in sys.path]):
-        os.execv(sys.executable, [sys.executable, "-u", *request.arguments])  # noqa: S606
-    sys.argv = list(request.arguments)
-    sys.path[0:1] = [str(Path(script).resolve().parent), *path]
-    # As at a start; `random` and `torch` see to it themselves.
-    if "numpy.random" in sys.modules:
-        sys.modules["numpy.random"].seed()
-    multiprocessing.current_process().authkey = os.urandom(32)
-    runpy.run_path(script, run_name="__main__")
-
-
-def _run_and_exit(request: Request) -> NoReturn:
-    """Run it, and end as Python does, but without C++'s destructors.
-
-    Those of onnxruntime wait forever for a thread of the fork server's, which a fork does not have.
-    """
-    status = 0
-    try:
-        run(request)
-    except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else int(end.code is not None)
-        if isinstance(end.code, str):
-            sys.stderr.write(f"{end.code}\n")
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-        status = 1
-    threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(status & 0xFF)
-
-
-def _flush() -> None:
-    """Let what is printed be in the log soon.
-
-    TorchServe starts its workers with -u. With a write for each line a request takes twice as long,
-    since TorchServe's metrics are lines of standard output.
-    """
-    while True:
-        time.sleep(_PRINTED)
-        sys.stdout.flush()
-
-
-def _brings_own(folders: list[str]) -> bool:
-    """Say whether a model's folder has modules of names that are imported here."""
-    names = {name.partition(".")[0] for name in sys.modules} | _ON_START
-    found = (PathFinder.find_spec(name, folders) for name in names)
-    return any(spec and spec.origin for spec in found)
 
 
 def _preload() -> None:
@@ -317,7 +208,7 @@ def main() -> None:
     request = ForkServer(socket.socket(fileno=listener), watched).serve()
     if request is None:
         os._exit(0)
-    _run_and_exit(request)
+    run_and_exit(request)
 
 
 if __name__ == "__main__":
