@@ -15,6 +15,7 @@ from marsmith import __version__
 from marsmith.answers.messages import Response
 from marsmith.answers.pictures import picture_kind
 from marsmith.archive.reader import Archive
+from marsmith.client.description import Model
 from marsmith.gateway.backend import Backend, Call
 from marsmith.gateway.kserve.answers import JSON
 from marsmith.gateway.kserve.calls import answer_all
@@ -22,19 +23,40 @@ from marsmith.gateway.kserve.rows import OUTPUT, Signature, Specs, outputs_of, r
 from marsmith.gateway.kserve.tensors import Tensor
 from marsmith.gateway.refusals import malformed
 
-SERVER = {"name": "marsmith", "version": __version__, "extensions": ["binary_tensor_data"]}
+SERVER: dict[str, Any] = {
+    "name": "marsmith",
+    "version": __version__,
+    "extensions": ["binary_tensor_data"],
+}
 _HANDLERS = "marsmith_handlers/image_request.py"
 _MOST = 1 << 20  # bytes of a sample that are looked at
 _KNOWN: WeakKeyDictionary[Archive, Signature] = WeakKeyDictionary()
 
 
-async def ready(backend: Backend) -> bool:
-    """Tell whether models can answer; one that lacks some workers still can."""
-    return await backend.health() != "Unhealthy"
+async def told(
+    backend: Backend, method: str, model: str = "", version: str | None = None
+) -> dict[str, Any]:
+    """Return what is told of a server or a model: the fields of a method's answer over gRPC.
+
+    A server is ready while models can answer, even if some workers are missing. Raises
+    GatewayError.
+    """
+    match method:
+        case "ServerLive":
+            return {"live": True}
+        case "ServerReady":
+            return {"ready": await backend.health() != "Unhealthy"}
+        case "ServerMetadata":
+            return SERVER
+        case "ModelReady":
+            return {"ready": (await backend.describe(model, version)).ready_workers > 0}
+        case "ModelMetadata":
+            return await _metadata(backend, model, version)
+        case _:  # RepositoryIndex, of Triton's extension
+            return {"models": [_state(one) for one in await backend.models()]}
 
 
-async def metadata(backend: Backend, model: str, version: str | None) -> dict[str, Any]:
-    """Return what the protocol tells of a model. Raises GatewayError if there is none."""
+async def _metadata(backend: Backend, model: str, version: str | None) -> dict[str, Any]:
     described = await backend.describe(model, version)
     signature = await _signature(backend, model, described.version)
     return {
@@ -46,16 +68,9 @@ async def metadata(backend: Backend, model: str, version: str | None) -> dict[st
     }
 
 
-async def index(backend: Backend) -> list[dict[str, str]]:
-    """Return the versions of all models, in the form of Triton's extension."""
-    return [
-        {
-            "name": model.name,
-            "version": model.version,
-            "state": "READY" if model.ready_workers else "UNAVAILABLE",
-        }
-        for model in await backend.models()
-    ]
+def _state(model: Model) -> dict[str, str]:
+    state = "READY" if model.ready_workers else "UNAVAILABLE"
+    return {"name": model.name, "version": model.version, "state": state}
 
 
 async def infer(

@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute
 
 from marsmith.gateway.backend import Backend
 from marsmith.gateway.kserve import models
-from marsmith.gateway.kserve.answers import JSON, mount, named, parsed, ready, route, said
+from marsmith.gateway.kserve.answers import JSON, mount, named, parsed, route, said
 from marsmith.gateway.kserve.tensors import Tensor, json_of, tensor_of, to_bytes
 from marsmith.gateway.reading import read_call
 from marsmith.gateway.refusals import malformed
@@ -31,34 +31,29 @@ _EXAMPLE = (
 def routes(backend: Backend) -> list[BaseRoute]:
     """Return the routes of this face."""
 
-    async def server(_: HttpRequest) -> Response:
-        return said(models.SERVER)
-
-    async def live(_: HttpRequest) -> Response:
-        return said({"live": True})
-
-    async def server_ready(_: HttpRequest) -> Response:
-        up = await models.ready(backend)
-        return said({"ready": up}, 200 if up else 503)
-
     async def index(_: HttpRequest) -> Response:
-        return said(await models.index(backend))
-
-    async def metadata(http: HttpRequest) -> Response:
-        return said(await models.metadata(backend, *named(http)))
+        return said((await models.told(backend, "RepositoryIndex"))["models"])
 
     inner = [
-        route("/health/live", live),
-        route("/health/ready", server_ready),
+        route("/health/live", partial(_told, backend, "ServerLive")),
+        route("/health/ready", partial(_told, backend, "ServerReady")),
         route("/repository/index", index, "POST"),
     ]
     for place in ("/models/{model}", "/models/{model}/versions/{version}"):
         inner += [
             route(place + "/infer", partial(_infer, backend), "POST"),
-            route(place + "/ready", partial(ready, backend)),
-            route(place, metadata),
+            route(place + "/ready", partial(_told, backend, "ModelReady")),
+            route(place, partial(_told, backend, "ModelMetadata")),
         ]
-    return [route("/v2", server), mount("/v2", inner)]
+    return [route("/v2", partial(_told, backend, "ServerMetadata")), mount("/v2", inner)]
+
+
+async def _told(backend: Backend, method: str, http: HttpRequest) -> Response:
+    model, version = http.path_params.get("model", ""), http.path_params.get("version")
+    values = await models.told(backend, method, model, version)
+    if method == "ModelReady":
+        values["name"] = model
+    return said(values, 200 if values.get("ready", True) else 503)
 
 
 async def _infer(backend: Backend, http: HttpRequest) -> Response:

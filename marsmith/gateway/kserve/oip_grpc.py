@@ -43,25 +43,13 @@ async def _answer(backend: Backend, method: Any, request: Any, context: Any) -> 
 
 async def _fields(backend: Backend, method: str, request: Any, context: Any) -> dict[str, Any]:
     """Return the fields of a method's answer."""
-    match method:
-        case "ServerLive":
-            return {"live": True}
-        case "ServerReady":
-            return {"ready": await models.ready(backend)}
-        case "ServerMetadata":
-            return models.SERVER
-        case "ModelReady":
-            model = await backend.describe(request.name, request.version or None)
-            return {"ready": model.ready_workers > 0}
-        case "ModelMetadata":
-            return await models.metadata(backend, request.name, request.version or None)
-        case "RepositoryIndex":
-            found = await models.index(backend)
-            return {
-                "models": [one for one in found if one["state"] == "READY" or not request.ready]
-            }
-        case _:
-            return await _infer(backend, request, context)
+    if method == "ModelInfer":
+        return await _infer(backend, request, context)
+    model, version = getattr(request, "name", ""), getattr(request, "version", "") or None
+    fields = await models.told(backend, method, model, version)
+    if method == "RepositoryIndex" and request.ready:
+        fields["models"] = [one for one in fields["models"] if one["state"] == "READY"]
+    return fields
 
 
 async def _infer(backend: Backend, message: Any, context: Any) -> dict[str, Any]:
