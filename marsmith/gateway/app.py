@@ -18,6 +18,7 @@ from marsmith.gateway.kserve import answers, oip, v1
 from marsmith.gateway.observe.facts import Facts
 from marsmith.gateway.observe.observe import Observe
 from marsmith.gateway.old_clients import routes as old_clients
+from marsmith.gateway.page import routes as page
 from marsmith.gateway.predicting import Predicting
 from marsmith.gateway.problems import problem
 from marsmith.gateway.refusals import GatewayError
@@ -28,6 +29,7 @@ Form = Callable[[MarsmithError, str], Response]
 KSERVE: list[Face] = [v1.routes, oip.routes]
 # In the order in which they are looked through.
 FACES: list[Face] = [
+    page.routes,
     inference.routes,
     management.routes,
     *KSERVE,

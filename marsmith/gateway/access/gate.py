@@ -22,8 +22,8 @@ _OPEN_HERE = {
     "/inference.GRPCInferenceService/ServerReady",
     "/org.pytorch.serve.grpc.inference.InferenceAPIsService/Ping",
 }
-
-
+# The page's own files hold no secret; without them nobody could type a key.
+_PAGE = re.compile(r"/|/docs|/page/[\w-]+\.(?:css|html|js|svg|txt)")
 # Paths by which models are asked, and what a caller looks at before: readiness, inputs, outputs.
 _ASKS_MODEL = re.compile(
     r"/(?:predictions|explanations|v1|v2)/.+|/v2|/ping|/invocations"
@@ -77,7 +77,8 @@ class Gate:
         facts.needs_key = rules.needs_keys and not here
         token = token_in(facts.head)
         if token is None:
-            facts.require("predict", None)
+            if facts.method not in ("GET", "HEAD") or _PAGE.fullmatch(facts.path) is None:
+                facts.require("predict", None)
             return None
         if not facts.needs_key and id_of(token) is None:
             return None  # a token for TorchServe does no harm where TorchServe asks for none

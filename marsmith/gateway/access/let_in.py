@@ -22,8 +22,13 @@ _AMBIGUOUS = re.compile(rb"%(?:2f|5c|00)", re.IGNORECASE)
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 _BEARER = (b"www-authenticate", b'Bearer realm="marsmith"')
 _CSP = b"content-security-policy"
-# Pages of the gateway: nothing of others, no inline script, in no frame.
-_OWN_PAGE = (_CSP, b"default-src 'self'; base-uri 'none'; frame-ancestors 'none'")
+# Pages of the gateway: nothing of others, no inline script, in no frame. Swagger UI writes styles
+# and icons into its document; a page shows pictures that it holds itself.
+_OWN_PAGE = (
+    _CSP,
+    b"default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; "
+    b"object-src 'none'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+)
 # What a model answers may run nothing, and is of no origin.
 _ANSWER = (_CSP, b"sandbox; default-src 'none'; frame-ancestors 'none'")
 _RUNS = (b"text/html", b"text/xml", b"image/svg", b"application/xml", b"application/xhtml")
