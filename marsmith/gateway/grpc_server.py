@@ -33,16 +33,22 @@ async def start_grpc(
     backend: Backend,
     properties: Mapping[str, str],
     interceptor: grpc.aio.ServerInterceptor,
+    rotation_model: str | None = None,
 ) -> list[grpc.aio.Server]:
     """Listen at `addresses` (name of SERVICES → HOST:PORT); return the servers.
 
-    Raises PortInUseError.
+    With `rotation_model`, the gateway's own port has the rotation system's services, for that
+    model. Raises PortInUseError.
     """
     credentials = _credentials(properties)
     started = []
     for name, address in addresses.items():
         server = grpc.aio.server(interceptors=[interceptor], options=[*_options(properties)])
         SERVICES[name](server, backend)
+        if name == "gateway" and rotation_model is not None:
+            from marsmith.gateway.old_clients import rotation  # few gateways have it
+
+            rotation.add_services(server, backend, rotation_model)
         try:
             if credentials is None:
                 server.add_insecure_port(address)

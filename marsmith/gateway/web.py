@@ -81,7 +81,9 @@ async def _start_grpc(settings: Settings, backend: Backend, guards: Guards) -> l
     from marsmith.gateway.grpc_server import start_grpc
 
     front, interceptor = guards.admitted(backend), GrpcAccess(guards)
-    return await start_grpc(settings.grpc, front, settings.properties, interceptor)
+    rotation_model = settings.gateway.get("grpc", {}).get("model")
+    properties = settings.properties
+    return await start_grpc(settings.grpc, front, properties, interceptor, rotation_model)
 
 
 class _Server(uvicorn.Server):

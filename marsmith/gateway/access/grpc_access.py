@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 
 from marsmith.gateway.access.guards import Guards
 from marsmith.gateway.grpc_calls import abort, method_handler, status_of_code
+from marsmith.gateway.old_clients.rotation_keys import key_in_call
 from marsmith.gateway.refusals import GatewayError, malformed
 
 
@@ -61,6 +62,8 @@ class GrpcAccess(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has 
         """Let a call in, or yield why not."""
         sent = details.invocation_metadata or ()
         head = [(str(name).encode(), _bytes(value)) for name, value in sent]
+        if token := key_in_call(details.method, sent, request):
+            head.append((b"x-api-key", _bytes(token)))
         face = "oip" if details.method.startswith("/inference.") else "torchserve"
         facts = self._observer.begin("GRPC", details.method, face, head)
         allowance, refused = None, None

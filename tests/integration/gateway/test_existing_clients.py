@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 from PIL import Image
 
+from marsmith.client.protos import rotation_pb2
 from marsmith.torchserve.ports import free_ports
 from tests.docs.pages import Page
+from tests.integration.gateway.rotation_client import RotationClient
 from tests.integration.kit import ROOT, Kit, wait_for
 from tests.projects import copy_project
 
@@ -28,10 +31,26 @@ else:
 
 pytestmark = pytest.mark.processes
 PAGE = Page(ROOT / "docs/how-to/existing-clients.md")
+CODE = grpc.StatusCode
+SERVICES = rotation_pb2.DESCRIPTOR.services_by_name
+METHODS = [
+    (name, one.name) for name in SERVICES for one in SERVICES[name].methods if one.name != "Login"
+]
 COUNTED = "marsmith_gateway_requests_total{"
 INVOCATIONS = "/2015-03-31/functions/function/invocations"
 SEVEN = (ROOT / "samples/seven.png").read_bytes()
 CAT = (ROOT / "samples/cat.jpg").read_bytes()
+NEXT = """
+[archives.rotation-next]
+version = "3.0"
+handler = "handlers/rotation_corrector.py"
+model_file = "model_defs/rotation_net.py"
+serialized_file = "weights/rotation.pth"
+serving = { minWorkers = 1, maxWorkers = 1 }
+handler_config = { size = [160, 160], mean = [0.5], std = [0.5], temperature = 1.25 }
+metrics = { train_acc = 0.875, test_acc = 0.75 }
+
+"""
 Part = tuple[str, bytes, str]  # a field's name, value and content type
 
 
@@ -88,7 +107,8 @@ def kit(tmp_path_factory: pytest.TempPathFactory) -> Kit:
     kit = copy_project(tmp_path_factory.mktemp("clients"), only_digits=False)
     spec = kit.root / "archives.toml"
     examples = [block.text for block in PAGE.blocks("toml")]
-    spec.write_text("".join([spec.read_text().partition("[gateway]")[0], *examples]))
+    archives = spec.read_text().partition("[gateway]")[0]
+    spec.write_text("".join([archives, NEXT, *examples]))
     kit("build")
     return kit
 
@@ -96,7 +116,8 @@ def kit(tmp_path_factory: pytest.TempPathFactory) -> Kit:
 @pytest.fixture(scope="module")
 def gateway(kit: Kit) -> Iterator[Gateway]:
     port = free_ports(2)
-    kit("gateway", "--background", "--port", port)
+    names = ("digits", "cartoon", "line-art", "rotation")
+    kit("gateway", *names, "--background", "--port", port)
     yield Gateway(kit, port)
     kit("stop", "--port", port)
 
@@ -205,6 +226,108 @@ def test_the_access_log_and_the_metrics_have_the_model(gateway: Gateway) -> None
     lines = gateway.ask("/metrics", method="GET").body.decode().splitlines()
     labels = ('face="route"', 'model="digits"', 'status="200"')
     assert any(line.startswith(COUNTED) and all(one in line for one in labels) for line in lines)
+
+
+@pytest.fixture(scope="module")
+def keys(kit: Kit) -> dict[str, str]:
+    """Return keys by their names; the old clients log in with an e-mail address."""
+    scopes = {"user@example.org": "predict:rotation", "admin@example.org": "manage"}
+    add = ("gateway", "key", "add")
+    return {name: kit(*add, name, "--scope", one).stdout.strip() for name, one in scopes.items()}
+
+
+@pytest.fixture
+def user(gateway: Gateway, keys: dict[str, str]) -> RotationClient:
+    return RotationClient(f"127.0.0.1:{gateway.port + 1}", keys["user@example.org"])
+
+
+@pytest.fixture
+def admin(gateway: Gateway, keys: dict[str, str]) -> RotationClient:
+    return RotationClient(f"127.0.0.1:{gateway.port + 1}", keys["admin@example.org"])
+
+
+def test_rotation_tells_the_degree_of_a_picture(user: RotationClient) -> None:
+    turned = (ROOT / "samples/astronaut-turned.jpg").read_bytes()
+    (answer,) = user.call("InferenceImage", "Inference", image_content=turned)
+    assert (answer.model_degree, answer.exif_degree, answer.success) == (90, 0, True)
+    assert answer.confidence == pytest.approx(0.99, abs=0.02)
+
+
+@pytest.mark.parametrize("picture", [b"", b"no picture"])
+def test_rotation_needs_a_picture(user: RotationClient, picture: bytes) -> None:
+    code = user.code("InferenceImage", "Inference", image_content=picture)
+    assert code is CODE.INVALID_ARGUMENT
+
+
+def test_rotation_needs_a_token_for_every_call_but_login(
+    gateway: Gateway, keys: dict[str, str]
+) -> None:
+    address = f"127.0.0.1:{gateway.port + 1}"
+    wrong = keys["user@example.org"][:-1] + "!"
+    for token in ("", "a", wrong, "mk_" + "0" * 12 + "_" + "a" * 43):
+        client = RotationClient(address, token)
+        for service, method in METHODS:
+            assert client.code(service, method) is CODE.UNAUTHENTICATED, (token, method)
+
+
+def test_rotation_logs_in_with_a_key(gateway: Gateway, keys: dict[str, str]) -> None:
+    (email, key), (_, other) = keys.items()
+    stranger = RotationClient(f"127.0.0.1:{gateway.port + 1}")
+    (logged_in,) = stranger.call("User", "Login", email=email, password=key)
+    assert (logged_in.email, logged_in.access_token) == (email, key)
+    for password in ("", "a", other):
+        code = stranger.code("User", "Login", email=email, password=password)
+        assert code is CODE.UNAUTHENTICATED
+    client = RotationClient(f"127.0.0.1:{gateway.port + 1}", logged_in.access_token)
+    assert client.code("User", "Authenticate") is CODE.OK
+    assert client.call("User", "AuthenticateGetUserInfo") == [logged_in]
+
+
+def versions(client: RotationClient) -> dict[str, tuple[bool, float, float, str]]:
+    return {
+        one.version_name: (one.is_using, one.train_acc, one.test_acc, one.model_file_name)
+        for one in client.call("ModelVersion", "GetAllModelVersion")
+    }
+
+
+def test_rotation_loads_and_changes_versions(user: RotationClient, admin: RotationClient) -> None:
+    assert versions(user) == {"2.1": (True, 0.0, 0.0, "rotation.mar")}
+    assert admin.code("InferenceImage", "LoadModel", path="rotation-next") is CODE.OK
+    assert versions(user) == {
+        "2.1": (False, 0.0, 0.0, "rotation.mar"),
+        "3.0": (True, 0.875, 0.75, "rotation-next.mar"),
+    }
+    pk = {one.version_name: one.pk for one in user.call("ModelVersion", "GetAllModelVersion")}
+    assert admin.code("ModelVersion", "Change", pk=pk["2.1"]) is CODE.OK
+    (used,) = user.call("ModelVersion", "GetUsingModelVersion")
+    assert (used.pk, used.version_name, used.is_using) == (pk["2.1"], "2.1", True)
+    assert admin.code("InferenceImage", "LoadModel", path="rotation-next") is CODE.OK
+    assert versions(user)["3.0"][0]
+    assert admin.code("InferenceImage", "LoadModel", path="rotation") is CODE.OK
+    assert versions(user)["2.1"][0]
+    assert admin.code("ModelVersion", "Change", pk=1) is CODE.NOT_FOUND
+
+
+@pytest.mark.parametrize("path", ["../rotation", "/etc/passwd", "a/b", "", ".", "http://a/b.mar"])
+def test_rotation_loads_no_path(admin: RotationClient, path: str) -> None:
+    assert admin.code("InferenceImage", "LoadModel", path=path) is CODE.INVALID_ARGUMENT
+
+
+def test_rotation_loads_only_what_there_is(admin: RotationClient) -> None:
+    assert admin.code("InferenceImage", "LoadModel", path="none") is CODE.NOT_FOUND
+
+
+def test_rotation_changes_nothing_for_a_key_that_may_only_ask(user: RotationClient) -> None:
+    (used,) = user.call("ModelVersion", "GetUsingModelVersion")
+    assert user.code("ModelVersion", "Change", pk=used.pk) is CODE.PERMISSION_DENIED
+    load = user.code("InferenceImage", "LoadModel", path="rotation-next")
+    assert load is CODE.PERMISSION_DENIED
+
+
+def test_rotation_keeps_no_data_sets_yet(user: RotationClient) -> None:
+    for service, method in METHODS:
+        if service in ("UserFixImage", "Dataset"):
+            assert user.code(service, method) is CODE.UNIMPLEMENTED
 
 
 @pytest.mark.parametrize(
