@@ -26,17 +26,18 @@ class Request:
     @property
     def sent_type(self) -> str:
         """The content type, wherever it is said; empty if it is not."""
-        named = (value for name, value in self.headers.items() if name.lower() == "content-type")
-        return next(named, self.content_type)
+        for name, value in self.headers.items():
+            if name.lower() == "content-type":
+                return value
+        return self.content_type
 
     def sent_headers(self, accept: str = "*/*") -> dict[str, str]:
         """Return all headers; those that the request itself names come before the usual ones."""
-        usual = {"Accept": accept}
-        if self.content_type:
+        named = set(map(str.lower, self.headers))
+        usual = {} if "accept" in named else {"Accept": accept}
+        if self.content_type and "content-type" not in named:
             usual["Content-Type"] = self.content_type
-        named = {name.lower() for name in self.headers}
-        kept = {name: value for name, value in usual.items() if name.lower() not in named}
-        return {**kept, **self.headers}
+        return {**usual, **self.headers}
 
 
 def is_success(status: int) -> bool:

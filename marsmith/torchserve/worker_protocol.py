@@ -11,6 +11,7 @@ import json
 import struct
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from http import HTTPStatus
 
 from marsmith.answers.messages import Request, Response
@@ -82,11 +83,11 @@ def encode_request(
     # The front end adds these two to what the client sent (InputParameter, RequestInput).
     headers = {"explain": str(explain), "url_path": path, **request.sent_headers(), **(told or {})}
     for name, value in headers.items():
-        message += [_sized(name.encode()), _sized(value.encode())]
+        message += (_name(name), _sized(value.encode()))
     message.append(_END)
     for parameter in parameters_of(request):
-        message += [_sized(parameter.name.encode()), _sized(parameter.content_type.encode())]
-        message += [_SIZE.pack(len(parameter.value)), parameter.value]
+        message += (_name(parameter.name), _name(parameter.content_type))
+        message += (_SIZE.pack(len(parameter.value)), parameter.value)
     message.append(_END)
     return b"".join(message)
 
@@ -214,6 +215,12 @@ def refusal(code: int, message: str) -> Response:
 
 def _sized(data: bytes) -> bytes:
     return _SIZE.pack(len(data)) + data
+
+
+@lru_cache(1024)
+def _name(text: str) -> bytes:
+    """Return a text that many requests have."""
+    return _sized(text.encode())
 
 
 def _number(data: bytes) -> int:
