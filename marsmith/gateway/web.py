@@ -28,6 +28,11 @@ from marsmith.gateway.server import LISTENING_FILE, PROBLEM_FILE
 from marsmith.gateway.torchserve.backend import TorchServeBackend
 
 
+# New objects before rubbish is looked for, instead of 700: a request makes some hundred, and none in
+# a circle.
+_GARBAGE = 50_000
+
+
 def run(settings: Settings) -> int:
     """Serve; return the exit status of the process."""
     return uvloop.run(_serve(settings))
@@ -60,6 +65,7 @@ async def _serve(settings: Settings) -> int:
         await backend.start()
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked through again
+        gc.set_threshold(_GARBAGE)
         (Path(settings.folder) / LISTENING_FILE).touch()
     except MarsmithError as error:
         _tell(settings, error)

@@ -81,16 +81,19 @@ class WorkerPool:
         self._dispatcher.sends_ahead = most == 1
         self._failed, self.problem = 0, None
         self._want(min(max(self._wanted, least), most))
-        if not most:
-            self._dispatcher.queue.fail_all(self.refusal)
+        self._fail_hopeless()
 
     def _want(self, number: int) -> None:
         self._wanted = number
         for _ in range(number - self.ready - len(self._starting)):
             self._begin()
-        surplus = sorted(self._dispatcher.workers, key=lambda one: (one.is_busy, one.idle_since))
-        for worker in surplus[: max(0, self.ready - number)]:
+        staying = [one for one in self._dispatcher.workers if not one.retiring]
+        staying.sort(key=lambda one: (one.is_busy, one.idle_since))
+        needed = max(number, bool(self._dispatcher.queue))  # requests that wait are answered first
+        for worker in staying[: max(0, len(staying) - needed)]:
             self._dispatcher.retire(worker)
+        if self.ready > number:
+            self._look_later("surplus", _LOOK)
         if number > self.least:
             self._look_later("down", IDLE)
 
@@ -126,7 +129,11 @@ class WorkerPool:
     @property
     def is_hopeless(self) -> bool:
         """Whether a new request would wait in vain."""
-        return not self.ready and (self._closed or not self.most or self.problem is not None)
+        return not self.most or (not self.ready and (self._closed or self.problem is not None))
+
+    def _fail_hopeless(self) -> None:
+        if self.is_hopeless and not self.ready:
+            self._dispatcher.queue.fail_all(self.refusal)
 
     def _begin(self, pause: float = 0.0, bring: Bring | None = None) -> None:
         if not self._closed:
@@ -146,8 +153,7 @@ class WorkerPool:
             # One that was killed while it loaded says nothing of the model: requests wait.
             if self._failed > 1 or not self._was_up:
                 self.problem = error
-            if self.is_hopeless:
-                self._dispatcher.queue.fail_all(self.refusal)
+            self._fail_hopeless()
             self._changed.set()
             return
         self._workers.add(worker)
@@ -176,6 +182,7 @@ class WorkerPool:
         self._tell("worker-died", str(worker.number))
         self._ended(worker, self._starter.lost(worker))
         self._fill(_LONGEST_AFTER_DEATH)
+        self._fail_hopeless()
         self._waiting()
 
     def _end(self, worker: LocalWorker) -> None:
@@ -217,13 +224,14 @@ class WorkerPool:
         del self._looks[which]
         if which == "old":
             self._look_at_age()
-            return
-        if which == "up":
+        elif which == "up":
             waiting = len(self._dispatcher.queue)
             if more(self._wanted, self.most, waiting, self._batch_size):
                 self._want(self._wanted + 1)
                 self._look_later("up", PRESSED)
-            return
-        now = time.monotonic()
-        idle = [now - one.idle_since for one in self._dispatcher.workers if not one.is_busy]
-        self._want(fewer(self._wanted, self.least, idle))
+        elif which == "surplus":
+            self._want(self._wanted)
+        else:
+            now = time.monotonic()
+            idle = [now - one.idle_since for one in self._dispatcher.workers if not one.is_busy]
+            self._want(fewer(self._wanted, self.least, idle))

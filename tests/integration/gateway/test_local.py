@@ -237,6 +237,18 @@ def test_workers_are_added_while_many_wait_and_by_hand(tmp_path: Path) -> None:
     run(test())
 
 
+def test_requests_that_wait_are_answered_before_the_last_worker_goes(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with running(Place(tmp_path, "one"), "one") as (backend, _):
+            asked = [asyncio.ensure_future(told(backend, "sleep 0.1")) for _ in range(24)]
+            await asyncio.sleep(0.05)
+            await backend.scale("one", None, 0, 0, wait=True)
+            assert len({text.split()[0] for text in await asyncio.gather(*asked)}) == 1
+            assert (await backend.describe("one")).workers == ()
+
+    run(test())
+
+
 def test_a_fork_server_that_was_killed_is_started_again(tmp_path: Path) -> None:
     async def test() -> None:
         async with running(Place(tmp_path, "one"), "one") as (backend, _):
