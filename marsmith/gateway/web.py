@@ -27,9 +27,7 @@ from marsmith.gateway.served import Settings
 from marsmith.gateway.server import LISTENING_FILE, PROBLEM_FILE
 from marsmith.gateway.torchserve.backend import TorchServeBackend
 
-
-# New objects before rubbish is looked for, instead of 700: a request makes some hundred, and none in
-# a circle.
+# New objects before garbage is collected, instead of 700: requests leave none.
 _GARBAGE = 50_000
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import httptools
 import uvicorn
@@ -49,6 +49,37 @@ class GuardedConfig(uvicorn.Config):
     refused: Callable[[str], None]
 
 
+class _JoinedWrites:
+    """A transport that sends a head with the body that follows at once: uvloop sends each write."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head = b""
+        self.is_closing = transport.is_closing  # asked for most often
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.writelines([head, data])
+        elif data.startswith(b"HTTP/1.1 "):
+            self._head = data
+            self._loop.call_soon(self._send_head)
+        else:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        self._send_head()
+        self._transport.close()
+
+    def _send_head(self) -> None:
+        if self._head:
+            self.write(b"")
+
+
 class ConnectionGuard(HttpToolsProtocol):
     """A connection."""
 
@@ -68,7 +99,7 @@ class ConnectionGuard(HttpToolsProtocol):
         self._ended = False  # whether nothing more is read
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", _JoinedWrites(transport, self.loop)))
         most = self._limits.connections
         if len(self.connections) > most:
             self._refuse(refusal("too-many-connections", limit=most, retry_after=1))
