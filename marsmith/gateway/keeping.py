@@ -7,11 +7,12 @@ keeps their bounds.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,10 @@ from typing import Any
 _LARGEST = 1 << 16  # bytes of a message
 _MOST = 8  # descriptors of a message
 _PATIENCE = 5.0  # seconds for the supervisor to answer
+_PULSE = 1.0  # seconds between two signs of life
+# Seconds without one, twice in a row, after which a web process counts as stuck. Once may be right
+# after the whole machine, or the supervisor, was stopped.
+_SILENCE = 4.0
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,9 @@ class Kept:
 class Keeper:
     """The supervisor's half."""
 
-    def __init__(self) -> None:
+    def __init__(self, stuck: Callable[[], None] = lambda: None) -> None:
+        """`stuck` is called, in a thread, for a web process that shows no sign of life any more."""
+        self._stuck = stuck
         self._kept: dict[int, Kept] = {}
 
     def connection(self) -> socket.socket:
@@ -48,20 +55,31 @@ class Keeper:
             self._forget(number)
 
     def _serve(self, web: socket.socket) -> None:
+        silent = 0
         with web, suppress(OSError):  # the web process has ended
-            while True:
-                text, descriptors, _, _ = socket.recv_fds(web, _LARGEST, _MOST)
+            while silent < 2:
+                try:
+                    text, descriptors, _, _ = socket.recv_fds(web, _LARGEST, _MOST)
+                except TimeoutError:
+                    silent += 1
+                    continue
                 if not text:
                     return
-                message = json.loads(text)
-                if "keep" in message:
-                    self._forget(message["keep"])
-                    kept = Kept(message["keep"], message["about"], descriptors)
-                    self._kept[kept.id] = kept
-                elif "forget" in message:
-                    self._forget(message["forget"])
-                else:
-                    self._give_back(web)
+                silent = 0
+                self._take(web, json.loads(text), descriptors)
+            self._stuck()
+
+    def _take(self, web: socket.socket, message: Any, descriptors: Sequence[int]) -> None:
+        if "keep" in message:
+            self._forget(message["keep"])
+            kept = Kept(message["keep"], message["about"], descriptors)
+            self._kept[kept.id] = kept
+        elif "forget" in message:
+            self._forget(message["forget"])
+        elif "alive" in message:
+            web.settimeout(_SILENCE)
+        else:
+            self._give_back(web)
 
     def _give_back(self, web: socket.socket) -> None:
         for kept in list(self._kept.values()):
@@ -73,6 +91,16 @@ class Keeper:
         kept = self._kept.pop(number, None)
         for one in kept.descriptors if kept else ():
             os.close(one)
+
+
+async def show_life(keeper: int) -> None:
+    """Let the supervisor know, as long as the event loop runs, that this process is not stuck."""
+    if keeper >= 0:
+        os.set_blocking(keeper, False)  # a supervisor that is stopped does not read
+    while keeper >= 0:
+        with suppress(OSError):
+            os.write(keeper, b'{"alive": true}')
+        await asyncio.sleep(_PULSE)
 
 
 class KeeperClient:

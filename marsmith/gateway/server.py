@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
@@ -48,7 +49,7 @@ class GatewayServer(FrontProcess):
         self._addresses = addresses
         self.in_front = settings.backend == "torchserve"
         self._sockets: dict[str, socket.socket] = {}
-        self._keeper = Keeper()
+        self._keeper = Keeper(self._kill_stuck)
 
     def start(self, begun: Callable[[], None] = lambda: None) -> None:
         """Start the web process, as FrontProcess has it."""
@@ -115,6 +116,12 @@ class GatewayServer(FrontProcess):
             end_group(self.pid, patience)
         if self.process is not None:
             self.process.wait()
+
+    def _kill_stuck(self) -> None:
+        """End a web process that answers nothing; the supervisor starts it again."""
+        if self.is_running():
+            self.note(f"{self.what} (pid {self.pid}) is stuck, and is ended")
+            os.killpg(self.pid, signal.SIGKILL)
 
     def stop(self, patience: float = 10.0) -> None:
         """End it and its workers, and remove its folder."""

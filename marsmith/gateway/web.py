@@ -22,6 +22,7 @@ from marsmith.gateway.access.guards import DRAIN, Guards, guards_of, server_conf
 from marsmith.gateway.app import application
 from marsmith.gateway.backend import Backend
 from marsmith.gateway.canary import with_canaries
+from marsmith.gateway.keeping import show_life
 from marsmith.gateway.local.backend import LocalBackend
 from marsmith.gateway.served import Settings
 from marsmith.gateway.server import LISTENING_FILE, PROBLEM_FILE
@@ -57,7 +58,7 @@ async def _serve(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     listening = [asyncio.ensure_future(one.serve([one.socket])) for one in servers]
-    grpc_servers = []
+    grpc_servers, living = [], asyncio.Future[None]()
     try:
         grpc_servers = await _start_grpc(settings, backend, guards)
         await backend.start()
@@ -65,6 +66,7 @@ async def _serve(settings: Settings) -> int:
         gc.freeze()  # what lives as long as the process need not be looked through again
         gc.set_threshold(_GARBAGE)
         (Path(settings.folder) / LISTENING_FILE).touch()
+        living = asyncio.ensure_future(show_life(settings.keeper))
     except MarsmithError as error:
         _tell(settings, error)
     await stop.wait()
@@ -72,6 +74,7 @@ async def _serve(settings: Settings) -> int:
         one.should_exit = True
     await asyncio.gather(*listening, *(one.stop(DRAIN) for one in grpc_servers))
     await backend.stop()
+    living.cancel()
     guards.observer.close()
     return 0
 
