@@ -14,6 +14,7 @@ from marsmith.core.errors import MarsmithError
 from marsmith.gateway.access.guards import Guards
 from marsmith.gateway.access.let_in import Access
 from marsmith.gateway.backend import Backend
+from marsmith.gateway.jobs.face import JobsFace
 from marsmith.gateway.kserve import answers, oip, v1
 from marsmith.gateway.observe.facts import Facts
 from marsmith.gateway.observe.observe import Observe
@@ -54,6 +55,7 @@ def application(
     guards: Guards | None = None,
     listener: str = "gateway",
     table: Mapping[str, Any] | None = None,
+    jobs: JobsFace | None = None,
 ) -> ASGIApp:
     """Return the application of a listener: the gateway's own port, or one of TorchServe's.
 
@@ -63,7 +65,8 @@ def application(
     front = guards.admitted(backend)
     metrics = guards.observer.metrics.routes(backend)
     if listener == "gateway":
-        routes = [*(route for face in FACES for route in face(front)), *metrics]
+        own = jobs.routes() if jobs else []
+        routes = [*own, *(route for face in FACES for route in face(front)), *metrics]
         routes += old_clients.routes(front, table or {})
     else:
         kserve = [route for face in KSERVE for route in face(front)]
@@ -71,6 +74,8 @@ def application(
     app: ASGIApp = _Faces(routes)
     if listener == "gateway":
         app = Predicting(front, app)
+        if jobs is not None:
+            app = jobs.around(app)
     return Observe(Access(app, guards.gate, _refused), guards.observer)
 
 

@@ -20,6 +20,7 @@ from marsmith.core.errors import MarsmithError, ServerError
 from marsmith.core.private_files import open_private
 from marsmith.core.processes import end_children_of, end_group
 from marsmith.gateway.access.keys import Limits, new_key
+from marsmith.gateway.jobs.settings import uses_aws
 from marsmith.gateway.keeping import Keeper
 from marsmith.gateway.served import Settings, format_settings, served_of
 from marsmith.server.front_process import SUPERVISOR_LOG, FrontProcess
@@ -86,10 +87,16 @@ class GatewayServer(FrontProcess):
         with keeper, open_private(self.log_folder / SERVER_LOG) as log:
             self._launch_process(
                 [sys.executable, _PROGRAM, self.folder / SETTINGS_FILE, str(os.getpid())],
-                clean_environment(os.environ, self.folder),
+                clean_environment(os.environ, self.folder) | self._credentials(),
                 log,
                 pass_fds=[*listeners.values(), settings.keeper],
             )
+
+    def _credentials(self) -> dict[str, str]:
+        """Return what the web process may know for jobs in S3 and SQS; workers never get it."""
+        if not uses_aws(self._settings.gateway):
+            return {}
+        return {name: one for name, one in os.environ.items() if name.startswith("AWS_")}
 
     def _write_keys(self) -> None:
         """Write the key of Marsmith's own commands, in the form of TorchServe's key file."""

@@ -22,6 +22,7 @@ from marsmith.gateway.access.guards import DRAIN, Guards, guards_of, server_conf
 from marsmith.gateway.app import application
 from marsmith.gateway.backend import Backend
 from marsmith.gateway.canary import with_canaries
+from marsmith.gateway.jobs.opening import open_jobs
 from marsmith.gateway.keeping import show_life
 from marsmith.gateway.local.backend import LocalBackend
 from marsmith.gateway.served import Settings
@@ -49,7 +50,9 @@ async def _serve(settings: Settings) -> int:
     backend = backend_of(settings)
     listeners = _sockets(settings)
     guards = guards_of(settings, [one.getsockname()[0] for one in listeners.values()])
-    apps = {name: application(backend, guards, name, settings.gateway) for name in listeners}
+    jobs, runner = open_jobs(settings, backend, guards)
+    table = settings.gateway
+    apps = {name: application(backend, guards, name, table, jobs) for name in listeners}
     servers = [
         _Server(server_config(app, guards, settings.properties), listeners[name])
         for name, app in apps.items()
@@ -62,6 +65,7 @@ async def _serve(settings: Settings) -> int:
     try:
         grpc_servers = await _start_grpc(settings, backend, guards)
         await backend.start()
+        runner.start()
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked through again
         gc.set_threshold(_GARBAGE)
@@ -70,6 +74,7 @@ async def _serve(settings: Settings) -> int:
     except MarsmithError as error:
         _tell(settings, error)
     await stop.wait()
+    await runner.stop()
     for one in servers:
         one.should_exit = True
     await asyncio.gather(*listening, *(one.stop(DRAIN) for one in grpc_servers))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from marsmith.gateway.access.allowances import Allowance, Allowances
 from marsmith.gateway.access.key_store import KeyRing
-from marsmith.gateway.access.keys import id_of
+from marsmith.gateway.access.keys import Key, id_of
 from marsmith.gateway.access.refusals import refusal
 from marsmith.gateway.access.rules import AccessRules, is_loopback
 from marsmith.gateway.observe.facts import Facts
@@ -28,7 +28,10 @@ _PAGE = re.compile(r"/|/docs|/page/[\w-]+\.(?:css|html|js|svg|txt)")
 _ASKS_MODEL = re.compile(
     r"/(?:predictions|explanations|v1|v2)/.+|/v2|/ping|/invocations"
     r"|/models/[^/]+/(?:(?:versions/[^/]+/)?predict|invoke)|/[^/]+(?:/[^/]+)?/predict"
+    r"|/jobs/.+|/uploads(?:/.+)?"
 )
+_SIGNED = re.compile(r"/uploads/[^/]+|/jobs/[^/]+/answer")  # may be signed in place of a key
+_UPLOADS = "/uploads/"  # whose size jobs/face.py limits
 
 
 class Gate:
@@ -77,13 +80,17 @@ class Gate:
         facts.needs_key = rules.needs_keys and not here
         token = token_in(facts.head)
         if token is None:
-            if facts.method not in ("GET", "HEAD") or _PAGE.fullmatch(facts.path) is None:
+            if not _is_open(facts):
                 facts.require("predict", None)
             return None
         if not facts.needs_key and id_of(token) is None:
             return None  # a token for TorchServe does no harm where TorchServe asks for none
         facts.key = self._keys.check(token)
         return self._allowances.begin(facts.key)
+
+    def key(self, id_: str) -> Key:
+        """Return the key with this id."""
+        return self._keys.find(id_)
 
     def require_manager(self, facts: Facts) -> None:
         """Refuse what pages of other sites may not do without a key to manage."""
@@ -94,7 +101,8 @@ class Gate:
 
     def count(self, facts: Facts, size: int) -> None:
         """Count bytes of a body."""
-        if facts.body_bytes + size > self.rules.max_body:
+        too_large = facts.body_bytes + size > self.rules.max_body
+        if too_large and not facts.path.startswith(_UPLOADS):
             raise refusal("body-too-large", limit=self.rules.max_body)
         facts.body_bytes += size
 
@@ -102,6 +110,12 @@ class Gate:
 def asks_model(path: str) -> bool:
     """Whether a path is for asking models; others are for managing them, and for watching."""
     return _ASKS_MODEL.fullmatch(path) is not None
+
+
+def _is_open(facts: Facts) -> bool:
+    """Whether a request may come without a key: for a page, or to a signed address."""
+    reads = facts.method in ("GET", "HEAD")
+    return bool(_SIGNED.fullmatch(facts.path) or (reads and _PAGE.fullmatch(facts.path)))
 
 
 def token_in(head: Mapping[bytes, bytes]) -> str | None:

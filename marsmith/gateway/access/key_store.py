@@ -122,6 +122,20 @@ class KeyRing:
             raise refusal("key-expired", name=key.name, scope=scopes)
         return key
 
+    def find(self, id_: str) -> Key:
+        """Return the key with this id. Raises GatewayError: unknown, revoked or expired."""
+        if self._own is not None and self._own.id == id_:
+            return self._own
+        self._look()
+        if self._problem is not None:
+            raise self._problem
+        key = self._keys.get(id_)
+        if key is None:
+            raise refusal("key-unknown")
+        if key.expires is not None and time.time() >= key.expires:
+            raise refusal("key-expired", name=key.name, scope="predict")
+        return key
+
     def _look(self) -> None:
         """Read the file again if it has changed."""
         if self._store is None:

@@ -33,7 +33,10 @@ _OWN_PAGE = (
 _ANSWER = (_CSP, b"sandbox; default-src 'none'; frame-ancestors 'none'")
 _RUNS = (b"text/html", b"text/xml", b"image/svg", b"application/xml", b"application/xhtml")
 _PREFLIGHT = [
-    (b"access-control-allow-headers", b"authorization, content-type, traceparent, x-api-key"),
+    (
+        b"access-control-allow-headers",
+        b"authorization, content-type, prefer, traceparent, x-api-key",
+    ),
     (b"access-control-max-age", b"86400"),
     (b"content-length", b"0"),
 ]

@@ -15,7 +15,7 @@ from marsmith.gateway.access.refusals import refusal
 
 Headers = Iterable[tuple[bytes, bytes]]
 REPEATED = b""  # in a head: the name of a header that may stand once, and was sent again
-_LISTS = frozenset({b"x-forwarded-for"})  # may stand several times
+_LISTS = frozenset({b"prefer", b"x-forwarded-for"})  # may stand several times
 _WANTED = _LISTS | set(
     b"access-control-request-headers access-control-request-method authorization content-length "
     b"host origin traceparent transfer-encoding x-api-key x-forwarded-proto".split()

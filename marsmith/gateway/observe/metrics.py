@@ -37,6 +37,8 @@ _METRICS: dict[str, tuple[type[Any], tuple[str, ...]]] = {
     "marsmith_gateway_open_requests": (Gauge, ()),
     "marsmith_gateway_queue_length": (Gauge, OWN),
     "marsmith_gateway_workers": (Gauge, (*OWN, "state")),
+    "marsmith_gateway_jobs": (Gauge, ("state",)),
+    "marsmith_gateway_jobs_ended": (Counter, ("state",)),
     "Requests2XX": (Gauge, ()),
     "Requests4XX": (Gauge, ()),
     "Requests5XX": (Gauge, ()),
@@ -80,6 +82,14 @@ class Metrics:
     def refused(self, code: str) -> None:
         """Count a connection that was ended, since nobody could or would read it."""
         self._counter("marsmith_gateway_refused_connections", code).inc()
+
+    def jobs(self, state: str, number: int) -> None:
+        """Note how many jobs are in a state now."""
+        self._counter("marsmith_gateway_jobs", state).set(number)
+
+    def job_ended(self, state: str) -> None:
+        """Count a job that has ended."""
+        self._counter("marsmith_gateway_jobs_ended", state).inc()
 
     def text(self, models: Sequence[Model], names: Sequence[str] = ()) -> bytes:
         """Return all counts, or those named, with what the back end says of its models now."""

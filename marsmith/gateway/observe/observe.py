@@ -14,7 +14,7 @@ from marsmith.gateway.observe.metrics import Metrics
 from marsmith.gateway.observe.spans import Spans
 
 # By the first part of the path: who speaks the protocol that a request is in.
-_FACES = {"v1": "kserve", "v2": "oip", "metrics": "metrics"}
+_FACES = {"v1": "kserve", "v2": "oip", "metrics": "metrics", "jobs": "jobs", "uploads": "jobs"}
 _FACES |= dict.fromkeys(("models", "predictions", "explanations", "ping"), "torchserve")
 _GONE = 499  # the caller did not wait for its answer
 _PARENT, _STATE = b"traceparent", b"tracestate"
