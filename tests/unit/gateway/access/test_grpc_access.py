@@ -11,7 +11,6 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf import message_factory
 
 from marsmith.client.grpc_wire import SERVICES
 from marsmith.gateway.access.gate import Gate
@@ -24,6 +23,7 @@ from marsmith.gateway.observe.access_log import AccessLog
 from marsmith.gateway.observe.observe import Observer
 from marsmith.gateway.torchserve_api.grpc_services import add_services
 from tests.unit.gateway.door import EchoBackend
+from tests.unit.gateway.grpc_calls import calling
 
 CODE = grpc.StatusCode
 
@@ -48,18 +48,9 @@ class Asked:
         """Return the status of a call."""
         api = "management" if method in ("ScaleWorker", "ListModels") else "inference"
         service = SERVICES[api]  # type: ignore[index]
-        described = service.methods_by_name[method]
-        sent, got = (
-            message_factory.GetMessageClass(one)
-            for one in (described.input_type, described.output_type)
-        )
-        kind = "unary_stream" if described.server_streaming else "unary_unary"
-        stub = getattr(self._channel, kind)(
-            f"/{service.full_name}/{method}", sent.SerializeToString, got.FromString
-        )
+        call = calling(self._channel, service, method, headers, **fields)
         try:
-            call = stub(sent(**fields), metadata=headers, timeout=5)
-            if described.server_streaming:
+            if service.methods_by_name[method].server_streaming:
                 _ = [part async for part in call]
             else:
                 await call

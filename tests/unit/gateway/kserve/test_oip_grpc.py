@@ -8,11 +8,12 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf import json_format, message_factory
+from google.protobuf import json_format
 
 from marsmith.answers.messages import Response
 from marsmith.client.protos import open_inference_pb2
 from marsmith.gateway.kserve import oip_grpc
+from tests.unit.gateway.grpc_calls import calling
 from tests.unit.gateway.kserve.asking import Answering, run
 
 SERVICE: Any = open_inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
@@ -30,17 +31,9 @@ def asked(backend: Answering, method: str, metadata: Any = (), **fields: Any) ->
         port = server.add_insecure_port("127.0.0.1:0")
         oip_grpc.add_services(server, backend)
         await server.start()
-        described = SERVICE.methods_by_name[method]
-        request = message_factory.GetMessageClass(described.input_type)(**fields)
-        answer = message_factory.GetMessageClass(described.output_type)
         try:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-                call = channel.unary_unary(
-                    f"/{SERVICE.full_name}/{method}",
-                    request_serializer=type(request).SerializeToString,
-                    response_deserializer=answer.FromString,
-                )
-                return await call(request, metadata=metadata)
+                return await calling(channel, SERVICE, method, metadata, **fields)
         finally:
             await server.stop(0)
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf import message_factory
 
 from marsmith.client import GrpcClient, Retries
 from marsmith.client.grpc_wire import SERVICES
@@ -21,6 +20,7 @@ from marsmith.core.errors import RefusedError
 from marsmith.gateway.refusals import no_worker_up, too_late
 from marsmith.gateway.torchserve_api.grpc_services import add_inference, add_services
 from tests.unit.gateway.backends import Models, model
+from tests.unit.gateway.grpc_calls import calling
 
 ASKED = {"model_name": "echo", "input": {"body": b"this"}}
 
@@ -34,18 +34,9 @@ class Served:
 
     def call(self, method: str, **fields: Any) -> Any:
         """Return the message, or the messages, that a call is answered with."""
-        api, described = next(
-            (service, service.methods_by_name[method])
-            for service in SERVICES.values()
-            if method in service.methods_by_name
-        )
-        types = (described.input_type, described.output_type)
-        asked, answered = (message_factory.GetMessageClass(one) for one in types)
-        make = self.channel.unary_stream if described.server_streaming else self.channel.unary_unary
-        path = f"/{api.full_name}/{method}"
-        call = make(path, asked.SerializeToString, answered.FromString)
-        answer = call(asked(**fields), timeout=10)
-        return list(answer) if described.server_streaming else answer
+        service = next(one for one in SERVICES.values() if method in one.methods_by_name)
+        answer = calling(self.channel, service, method, **fields)
+        return list(answer) if service.methods_by_name[method].server_streaming else answer
 
     def refused(self, method: str, **fields: Any) -> tuple[str, str]:
         """Return the code of a refusal, and the name of TorchServe's exception."""
