@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,21 +52,6 @@ class GatewayServer(FrontProcess):
         self._sockets: dict[str, socket.socket] = {}
         self._keeper = Keeper(self._kill_stuck)
 
-    def start(self, begun: Callable[[], None] = lambda: None) -> None:
-        """Start the web process, as FrontProcess has it."""
-        try:
-            for name, address in self._addresses.items():
-                self._sockets[name] = _listening(address)
-            self._begin_logs()
-            self.own_folder.make()
-            self._write_keys()
-            begun()
-            self._launch()
-        except BaseException:
-            self._close()
-            self.own_folder.remove()
-            raise
-
     def restart(self, changed: Mapping[str, str]) -> None:
         """Start the web process again after its end; its workers and connections live on."""
         self.end(patience=0.0)
@@ -76,7 +61,13 @@ class GatewayServer(FrontProcess):
         self._continue_logs()
         self._launch()
 
+    def _take_addresses(self) -> None:
+        for name, address in self._addresses.items():
+            self._sockets[name] = _listening(address)
+
     def _launch(self) -> None:
+        if not self._settings.again:
+            self._write_keys()
         for name in (PROBLEM_FILE, LISTENING_FILE):
             (self.folder / name).unlink(missing_ok=True)
         keeper = self._keeper.connection()
@@ -130,19 +121,13 @@ class GatewayServer(FrontProcess):
             self.note(f"{self.what} (pid {self.pid}) is stuck, and is ended")
             os.killpg(self.pid, signal.SIGKILL)
 
-    def stop(self, patience: float = 10.0) -> None:
-        """End it and its workers, and remove its folder."""
-        if self.process is not None:
-            self.end(patience)
-            self._close()
-            end_children_of(self.folder)
-            self.own_folder.remove()
-
-    def _close(self) -> None:
+    def _let_go(self) -> None:
         for one in self._sockets.values():
             one.close()
         self._sockets.clear()
         self._keeper.close()
+        end_children_of(self.folder)  # its workers
+        super()._let_go()
 
 
 def _listening(address: Address) -> socket.socket:

@@ -35,13 +35,21 @@ class FrontProcess(ABC):
         self._log_names = logs
         self._continue_logs()
 
-    @abstractmethod
     def start(self, begun: Callable[[], None] = lambda: None) -> None:
         """Start it. Raises PortInUseError or ServerError; then nothing is left behind.
 
         `begun` is called before there is any process: a record of the server is then complete
         whenever this process is killed.
         """
+        try:
+            self._take_addresses()
+            self._begin_logs()
+            self.own_folder.make()
+            begun()
+            self._launch()
+        except BaseException:
+            self._let_go()
+            raise
 
     @abstractmethod
     def restart(self, changed: Mapping[str, str]) -> None:
@@ -55,7 +63,7 @@ class FrontProcess(ABC):
         """End it and all of its workers, and remove its folder."""
         if self.process is not None:
             self.end(patience)
-            self.own_folder.remove()
+            self._let_go()
 
     def revive_fork_server(self) -> None:  # noqa: B027 (usually there is none)
         """Restart what workers are forked from, if it was killed."""
@@ -103,6 +111,18 @@ class FrontProcess(ABC):
     def log(self, name: str) -> str:
         """Return one of this run's logs as text, whatever its format; a log of others is empty."""
         return self._logs.read(name) if name in self._log_names else ""
+
+    @abstractmethod
+    def _take_addresses(self) -> None:
+        """Raise PortInUseError or ServerError unless it can listen at its addresses."""
+
+    @abstractmethod
+    def _launch(self) -> None:
+        """Start its process."""
+
+    def _let_go(self) -> None:
+        """Leave nothing behind."""
+        self.own_folder.remove()
 
     def _launch_process(
         self, command: Sequence[str | Path], environment: dict[str, str], log: IO[Any], **how: Any

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -67,20 +67,6 @@ class TorchServe(FrontProcess):
         self._revivals = _REVIVALS
         self._needed: set[str] = set()  # of _NEEDED, what was there
 
-    def start(self, begun: Callable[[], None] = lambda: None) -> None:
-        """Start the process, as FrontProcess has it."""
-        java = java_executable()
-        for address in addresses(self._properties):
-            require_free(address)
-        self._begin_logs()
-        try:
-            self.own_folder.make()
-            begun()
-            self._launch(java)
-        except BaseException:
-            self.own_folder.remove()
-            raise
-
     def restart(self, changed: Mapping[str, str]) -> None:
         """Restart it after its end, with `changed` properties instead of the archives.
 
@@ -96,11 +82,16 @@ class TorchServe(FrontProcess):
         else:
             self.own_folder.make()
         self._needed = set()
+        self._take_addresses()
+        self._launch()
+
+    def _take_addresses(self) -> None:
+        java_executable()
         for address in addresses(self._properties):
             require_free(address)
-        self._launch(java_executable())
 
-    def _launch(self, java: Path) -> None:
+    def _launch(self) -> None:
+        java = java_executable()
         try:
             self._fork_server = fork_server(self.folder) if self._fork else None
             environment = clean_environment(os.environ, self.folder)
