@@ -60,11 +60,14 @@ _METHODS = """
   spin, and take the core from those they wait for. How much that costs depends on what else wants
   the cores, so the rate out of the box differs from machine to machine and minute to minute: from
   18 to 548 requests/s were seen. The trial `stock` shows it, since workers then spend on a request
-  many times what it takes. On two cores that others used as well (2026-11-28, framed digits, 64
-  connections, spells of 2 seconds) the workers spent 48 to 77 ms of a core on a request out of the
-  box, at 18 to 33 requests/s; 1.8 to 2.1 ms where waiting threads sleep
-  (`OMP_WAIT_POLICY=PASSIVE`), at 358 to 424 requests/s; 1.0 to 1.1 ms where a worker has one
-  thread (`OMP_NUM_THREADS=1`), at 558 to 736 requests/s. The last is what the work takes.
+  many times what it takes. On two cores that other work kept busy as well (2026-11-28, framed
+  digits, 64 connections, one to four spells of 2 seconds) workers spent 48 to 77 ms of a core on a
+  request out of the box, at 18 to 33 requests/s; 54 ms if it was one worker, at 18 requests/s; 7 ms
+  in batches of 32, at 66 requests/s; 1.8 to 2.1 ms where waiting threads sleep
+  (`OMP_WAIT_POLICY=PASSIVE`), at 358 to 424 requests/s; 1.0 to 1.1 ms where a worker has one thread
+  (`OMP_NUM_THREADS=1`), at 558 to 736 requests/s, which is what the work takes; 0.6 ms with one
+  thread and batches, at 605 requests/s. So it is not the number of workers: a single one with two
+  threads loses as much as soon as anything else wants a core.
 - ResNet-18's answers must be within 0.05, as a share of the largest probability, of eager float32
   on a photo that Pillow decoded in full; cartoons within 0.02 on average, of values in 0 to 1.
 """
