@@ -125,6 +125,7 @@ gateway.add_command(key)
 
 def _print_ready(state: ServerState, stopping: str) -> None:
     print_models(state)
+    click.echo(f"  page        {state.url}")
     for model in state.models:
         click.echo(f"  predict     {state.url}/models/{model}/predict")
     click.echo(f"  management  {state.url}/models")

@@ -30,7 +30,6 @@ Form = Callable[[MarsmithError, str], Response]
 KSERVE: list[Face] = [v1.routes, oip.routes]
 # In the order in which they are looked through.
 FACES: list[Face] = [
-    page.routes,
     inference.routes,
     management.routes,
     *KSERVE,
@@ -65,8 +64,11 @@ def application(
     front = guards.admitted(backend)
     metrics = guards.observer.metrics.routes(backend)
     if listener == "gateway":
-        own = jobs.routes() if jobs else []
-        routes = [*own, *(route for face in FACES for route in face(front)), *metrics]
+        routes = [
+            *page.routes(front, (table or {}).get("root", {})),
+            *(jobs.routes() if jobs else []),
+        ]
+        routes += [*(route for face in FACES for route in face(front)), *metrics]
         routes += old_clients.routes(front, table or {})
     else:
         kserve = [route for face in KSERVE for route in face(front)]

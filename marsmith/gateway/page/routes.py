@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,8 @@ _FRESH = {"cache-control": "no-cache"}
 Answering = Callable[[Request, Backend], Awaitable[Response]]
 
 
-def routes(backend: Backend) -> list[BaseRoute]:
-    """Return the routes of this face."""
+def routes(backend: Backend, root: Mapping[str, Any]) -> list[BaseRoute]:
+    """Return the routes of this face; what GET / tells programs begins with `root`."""
 
     def get(path: str, answer: Answering) -> Route:
         async def endpoint(http: Request) -> Response:
@@ -43,7 +44,7 @@ def routes(backend: Backend) -> list[BaseRoute]:
         return Route(path, endpoint, methods=["GET"])
 
     return [
-        get("/", _root),
+        get("/", partial(_root, root)),
         get("/docs", _docs),
         get("/openapi.json", _openapi),
         get("/page/models", _models),
@@ -52,8 +53,7 @@ def routes(backend: Backend) -> list[BaseRoute]:
     ]
 
 
-async def root_answer(backend: Backend) -> dict[str, Any]:
-    """Return what GET / tells programs; browsers get the page."""
+async def _what_there_is(backend: Backend) -> dict[str, Any]:
     names = {one.name: None for one in await backend.models()}
     return {
         "name": "marsmith",
@@ -64,10 +64,10 @@ async def root_answer(backend: Backend) -> dict[str, Any]:
     }
 
 
-async def _root(http: Request, backend: Backend) -> Response:
+async def _root(root: Mapping[str, Any], http: Request, backend: Backend) -> Response:
     if "text/html" in http.headers.get("accept", ""):
         return FileResponse(_STATIC / "index.html", headers=_STRICT | _FRESH)
-    return JSONResponse(await root_answer(backend), headers={"vary": "accept"})
+    return JSONResponse({**root, **await _what_there_is(backend)}, headers={"vary": "accept"})
 
 
 async def _docs(_http: Request, _backend: Backend) -> Response:

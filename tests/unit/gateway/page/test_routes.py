@@ -42,6 +42,14 @@ def test_browsers_get_the_page_and_programs_what_there_is(door: Door) -> None:
     assert page.headers["vary"] == told.headers["vary"] == "accept"
 
 
+def test_what_archives_toml_says_comes_first_at_the_root() -> None:
+    with a_door(table={"root": {"error": "use POST /prediction"}}) as door:
+        told = json.loads(door.ask("GET", "/").body)
+        assert next(iter(told)) == "error"
+        assert told["models"] == ["/models/echo/predict", "/models/other/predict"]
+        assert b"<main>" in door.ask("GET", "/", BROWSER).body
+
+
 def test_other_ways_to_ask_at_the_root_stay_torchserves(door: Door) -> None:
     assert "paths" in json.loads(door.ask("OPTIONS", "/").body)
     assert door.ask("POST", "/", body=b"a").status == 405
