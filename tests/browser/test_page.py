@@ -8,6 +8,8 @@ import json
 import re
 import subprocess
 import sys
+import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,15 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, Route, expect
 
+from marsmith.gateway.access.gate import Gate
+from marsmith.gateway.access.guards import Guards
+from marsmith.gateway.access.key_store import KeyRing, KeyStore
+from marsmith.gateway.access.keys import Limits, new_key, parse_scope
+from marsmith.gateway.access.rules import AccessRules
 from tests.browser.conftest import SIZES, NewPage
 from tests.browser.models import halves
 from tests.integration.kit import ROOT
+from tests.unit.gateway.door import a_door
 
 pytestmark = pytest.mark.processes
 SEVEN, CAT = ROOT / "samples" / "seven.png", ROOT / "samples" / "cat.jpg"
@@ -355,3 +363,27 @@ def test_the_first_screen_of_the_document_sends_a_picture(gateway: str, new_page
     image = first.locator(".live-responses-table img")
     expect(image).to_be_visible()
     expect(image).to_have_js_property("naturalWidth", 450)
+
+
+def test_where_a_key_is_demanded_one_can_type_it(new_page: NewPage, tmp_path: Path) -> None:
+    store = KeyStore(tmp_path / "keys.json")
+    key, token = new_key("one", [parse_scope("predict")], time.time(), 60.0, Limits())
+    store.add(key)
+    gate = Gate(AccessRules(needs_keys=True), KeyRing(store))
+    with a_door(Guards(gate)) as door:
+        page = new_page(f"http://127.0.0.1:{door.port}/", "phone")
+        field = page.get_by_label("Key of this gateway")
+        field.fill("wrong")
+        page.get_by_role("button", name="Use it").click()
+        expect(page.locator("#problem")).to_contain_text("key-unknown")
+        field.fill(token)
+        page.get_by_role("button", name="Use it").click()
+        page.locator("#files").set_input_files(
+            files=[{"name": "a", "mimeType": "", "buffer": b"x"}]
+        )
+        done(page, "echo")
+        expect(page.locator("#curl")).to_contain_text("Bearer $KEY")
+        assert token not in page.content()
+        page.goto(f"http://127.0.0.1:{door.port}/docs")
+        expect(page.locator(".opblock")).to_have_count(2)
+        page.context.close()

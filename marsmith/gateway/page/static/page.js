@@ -11,6 +11,7 @@ let known = []; // what the gateway tells of its models
 let model = null; // the one that is picked
 let underway = null; // the AbortController of the request that is under way
 let shown = null; // the answer and the view that are shown
+let started = null; // what was picked sooner waits for the models
 
 // Models
 
@@ -96,12 +97,17 @@ function trySample(sample, number) {
 function askFiles(list) {
   const files = [...list];
   if (files.length === 0) return undefined;
-  const smaller = byId("small").checked;
-  return run(files.map((file) => file.name), (index) => toSend(files[index], smaller));
+  const input = (index) => toSend(files[index], byId("small").checked);
+  return run(files.map((file) => file.name), input);
 }
 
-/** Ask about inputs of these names, one after the other; `input` returns the one at an index. */
-async function run(names, input, sample = model?.samples[0]) {
+/**
+ * Ask about inputs of these names, one after the other; `input` returns the one at an index.
+ *
+ * `given` is the sample that they are of, if any.
+ */
+async function run(names, input, given) {
+  await started;
   if (model === null) return;
   if (underway !== null) {
     byId("refused").textContent = "One request at a time: wait for this one, or stop it.";
@@ -109,7 +115,7 @@ async function run(names, input, sample = model?.samples[0]) {
   }
   underway = new AbortController();
   const asked = model;
-  const accept = acceptFor(byId("wanted").value, sample);
+  const accept = acceptFor(byId("wanted").value, given ?? asked.samples[0]);
   clear("");
   busy(true);
   const table = names.length > 1 ? makeTable() : null;
@@ -269,9 +275,9 @@ function listen() {
     useKey(byId("key").value.trim());
     byId("key").value = "";
     byId("key-form").hidden = true;
-    start();
+    started = start();
   };
 }
 
 listen();
-start();
+started = start();
