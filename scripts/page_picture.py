@@ -18,15 +18,13 @@ HEIGHT, GAP = 760, 16
 
 def screenshot(browser: Browser, address: str, model: str, width: int, *, dark: bool) -> bytes:
     """Return a PNG of a model's answer to its first sample."""
-    scheme = "dark" if dark else "light"
     context = browser.new_context(
-        viewport={"width": width, "height": HEIGHT}, color_scheme=scheme, reduced_motion="reduce"
+        viewport={"width": width, "height": HEIGHT}, color_scheme="dark" if dark else "light"
     )
     page = context.new_page()
     page.goto(f"{address}/#{model}")
     page.get_by_role("button", name="Sample 1").click()
     page.wait_for_selector("#more:not([hidden])")
-    page.evaluate("() => scrollTo(0, 0)")
     page.wait_for_selector("#result canvas, #result img, .bars")
     return page.screenshot()
 

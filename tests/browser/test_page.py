@@ -378,9 +378,7 @@ def test_where_a_key_is_demanded_one_can_type_it(new_page: NewPage, tmp_path: Pa
         expect(page.locator("#problem")).to_contain_text("key-unknown")
         field.fill(token)
         page.get_by_role("button", name="Use it").click()
-        page.locator("#files").set_input_files(
-            files=[{"name": "a", "mimeType": "", "buffer": b"x"}]
-        )
+        page.locator("#files").set_input_files(files={"name": "a", "mimeType": "", "buffer": b"x"})
         done(page, "echo")
         expect(page.locator("#curl")).to_contain_text("Bearer $KEY")
         assert token not in page.content()
