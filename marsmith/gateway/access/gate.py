@@ -94,10 +94,14 @@ class Gate:
 
     def require_manager(self, facts: Facts) -> None:
         """Refuse what pages of other sites may not do without a key to manage."""
-        if facts.of_other_site and not facts.manages and not asks_model(facts.path):
+        if facts.of_other_site and not facts.manages and not self.asks_model(facts.path):
             if facts.key is None:
                 raise refusal("key-missing", scope="manage")
             raise refusal("key-scope", name=facts.key.name, scope="manage")
+
+    def asks_model(self, path: str) -> bool:
+        """Whether a path is for asking models; others are for managing and for watching them."""
+        return path in self.rules.routes or _ASKS_MODEL.fullmatch(path) is not None
 
     def count(self, facts: Facts, size: int) -> None:
         """Count bytes of a body."""
@@ -105,11 +109,6 @@ class Gate:
         if too_large and not facts.path.startswith(_UPLOADS):
             raise refusal("body-too-large", limit=self.rules.max_body)
         facts.body_bytes += size
-
-
-def asks_model(path: str) -> bool:
-    """Whether a path is for asking models; others are for managing them, and for watching."""
-    return _ASKS_MODEL.fullmatch(path) is not None
 
 
 def _is_open(facts: Facts) -> bool:

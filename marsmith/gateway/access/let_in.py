@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from marsmith.gateway.access.gate import Gate, asks_model
+from marsmith.gateway.access.gate import Gate
 from marsmith.gateway.access.refusals import refusal
 from marsmith.gateway.observe.facts import REPEATED, Facts, Headers
 from marsmith.gateway.refusals import GatewayError
@@ -69,7 +69,7 @@ class Access:
         try:
             self._look(scope, facts)
             if scope["method"] == "OPTIONS" and _is_preflight(facts):
-                app = _preflight(facts)
+                app = _preflight(facts, self._gate)
             else:
                 allowance = self._gate.let_in(facts)
                 self._gate.require_manager(facts)
@@ -134,10 +134,10 @@ def _is_preflight(facts: Facts) -> bool:
     return facts.of_other_site and b"access-control-request-method" in facts.head
 
 
-def _preflight(facts: Facts) -> ASGIApp:
+def _preflight(facts: Facts, gate: Gate) -> ASGIApp:
     """Answer what a page of another site may send; to manage, it must be about to send a key."""
     methods = b"GET, POST"
-    if not asks_model(facts.path):
+    if not gate.asks_model(facts.path):
         named = facts.text(b"access-control-request-headers").lower().replace(",", " ").split()
         if _KEYS.isdisjoint(named):
             raise refusal("key-missing", scope="manage")

@@ -33,6 +33,7 @@ class AccessRules:
     needs_keys: bool = False
     encrypted: bool = False
     max_body: int = _MAX_BODY
+    routes: frozenset[str] = frozenset()  # paths of [gateway.routes], which ask models
 
     def knows_host(self, header: str) -> bool:
         """Whether a Host header names this gateway, at any port.

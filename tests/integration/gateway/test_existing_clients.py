@@ -20,9 +20,9 @@ from PIL import Image
 from marsmith.client.protos import rotation_pb2
 from marsmith.torchserve.ports import free_ports
 from tests.docs.pages import Page
-from tests.integration.gateway.rotation_client import RotationClient
 from tests.integration.kit import ROOT, Kit, wait_for
 from tests.projects import copy_project
+from tests.unit.gateway.old_clients.rotation_client import RotationClient
 
 if sys.version_info >= (3, 11):
     import tomllib
