@@ -78,7 +78,7 @@ def require_model_api(change: Change) -> None:
             raise RolloutError(
                 f"the model API of the server on port {change.session.state.port} is closed, "
                 "because it needs no token",
-                "serve with tokens: marsmith serve --secure; or, if every user of this machine may "
+                "start the server with --secure; or, if every user of this machine may "
                 "change models, set enable_model_api=true in config.properties",
                 code="model-api-closed",
             ) from error

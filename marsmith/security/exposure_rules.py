@@ -58,7 +58,7 @@ def with_safe_settings(values: dict[str, str]) -> dict[str, str]:
     if values["workflow_store"] != NO_WORKFLOWS and not asks_for_tokens(values):
         raise ProjectError(
             f"{CONFIG_FILE} sets workflow_store, so any user can run the code of its workflows",
-            f"turn tokens on: marsmith serve --secure; or set workflow_store={NO_WORKFLOWS}",
+            f"turn tokens on: --secure; or set workflow_store={NO_WORKFLOWS}",
             code="open-workflows",
         )
     return values
@@ -104,7 +104,7 @@ def _warnings(values: dict[str, str], exposed: list[Address], secure: bool) -> I
     if plain := [place for place in exposed if not _encrypts(values, place)]:
         yield Finding(
             f"{_named(plain)} is not encrypted, nor are the tokens",
-            "encrypt them: marsmith serve --tls",
+            "encrypt them: --tls",
             severity=Severity.WARNING,
             rule="not-encrypted",
         )

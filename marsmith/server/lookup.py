@@ -158,7 +158,7 @@ def token(project: Project, api: Api, port: int | None = None) -> str:
     if not state.secure:
         raise ServerError(
             f"the server on port {state.port} needs no token",
-            "send requests without one, or serve with tokens: marsmith serve --secure",
+            "send requests without one, or start the server with --secure",
             code="tokens-off",
         )
     return read_key(Path(state.folder) / KEY_FILE, api).value
