@@ -7,7 +7,7 @@ from dataclasses import asdict
 from marsmith.core.findings import FindingsError
 from marsmith.core.installed import require
 from marsmith.gateway.access.exposure import guard_gateway, key_file
-from marsmith.gateway.jobs.settings import uses_aws
+from marsmith.gateway.jobs.settings import JOBS_FOLDER, uses_aws
 from marsmith.gateway.options import DEFAULT_PORT, GatewayOptions
 from marsmith.gateway.served import Settings, served_of
 from marsmith.gateway.server import GatewayServer
@@ -66,6 +66,7 @@ class GatewayHosting:
         require("a gateway", "gateway", "starlette")
         chosen = _own(options)
         project, port = plan.project, plan.port
+        project.state_folder(JOBS_FOLDER).chmod(0o700)
         if uses_aws(project.gateway):
             require("jobs in S3 and SQS", "s3")
         properties = guarded.properties | plan.snapshot()

@@ -64,7 +64,7 @@ class Jobs:
         if known is not None and job_from(known).digest != job.digest:
             raise refusal("job-differs", id=job.id)
         found = self.find(owner, job.id)
-        if found.outcome is None:  # again, too: an earlier try may have ended before
+        if found.state == "queued":  # again, too: an earlier try may have ended before
             self.queue.send(job.folder, "run")
         return found
 
@@ -88,6 +88,11 @@ class Jobs:
             return self.find(owner, id_)
         self.store.remove(found.job.folder)
         return None
+
+    def is_cancelled(self, folder: str) -> bool:
+        """Whether a job was cancelled."""
+        ended = self.store.get(f"{folder}/outcome")
+        return ended is not None and outcome_from(ended).state == "cancelled"
 
     def end(self, job: Job, outcome: Outcome) -> bool:
         """Store how a job has ended; False if it has ended already."""

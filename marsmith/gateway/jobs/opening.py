@@ -9,18 +9,18 @@ from marsmith.gateway.backend import Backend
 from marsmith.gateway.jobs.face import JobsFace
 from marsmith.gateway.jobs.jobs import Jobs
 from marsmith.gateway.jobs.runner import Runner
-from marsmith.gateway.jobs.settings import JobSettings, job_settings
+from marsmith.gateway.jobs.settings import JOBS_FOLDER, JobSettings, job_settings
 from marsmith.gateway.jobs.store import FolderStore, Store
 from marsmith.gateway.jobs.work import Work
 from marsmith.gateway.jobs.work_queue import SqliteQueue, WorkQueue
 from marsmith.gateway.served import Settings
-
-FOLDER = Path(".marsmith") / "gateway" / "jobs"  # below the project's root
+from marsmith.project.project import Project
 
 
 def open_jobs(settings: Settings, backend: Backend, guards: Guards) -> tuple[JobsFace, Runner]:
     """Return what answers requests for jobs, and what answers jobs; nothing is begun yet."""
-    given, folder = job_settings(settings.gateway), Path(settings.project) / FOLDER
+    given = job_settings(settings.gateway)
+    folder = Project(Path(settings.project)).state_path(JOBS_FOLDER)
     jobs = Jobs(folder, given, _store(given, folder), _queue(given, folder))
     metrics = guards.observer.metrics
     runner = Runner(jobs, Work(jobs, backend, guards), metrics)

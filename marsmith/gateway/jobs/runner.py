@@ -72,22 +72,22 @@ class Runner:
                 await asyncio.wait_for(wake.wait(), pause)
 
     async def _receive(self) -> None:
-        free = self._jobs.settings.concurrent - len(self._open)
+        free = self._jobs.settings.concurrent - self._running
         if free <= 0:
             return
         for message in await asyncio.to_thread(self._jobs.queue.receive, free):
             task = self._open[message] = asyncio.ensure_future(self._handle(message))
             task.add_done_callback(partial(self._closed, message))
-        self._count()
+        self._metrics.jobs("running", self._running)
 
     def _closed(self, message: Message, _: object) -> None:
         del self._open[message]
-        self._count()
+        self._metrics.jobs("running", self._running)
         self.wake()
 
-    def _count(self) -> None:
-        running = sum(one.task == "run" for one in self._open)
-        self._metrics.jobs("running", running)
+    @property
+    def _running(self) -> int:
+        return sum(one.task == "run" for one in self._open)
 
     async def _handle(self, message: Message) -> None:
         queue = self._jobs.queue
@@ -110,7 +110,7 @@ class Runner:
         if open_:
             await asyncio.to_thread(jobs.queue.extend, open_)
         for message in open_:
-            if await asyncio.to_thread(jobs.store.size, f"{message.folder}/outcome") is not None:
+            if await asyncio.to_thread(jobs.is_cancelled, message.folder):
                 self.cancel(message.folder)
         self._metrics.jobs("queued", await asyncio.to_thread(jobs.queue.waiting))
 

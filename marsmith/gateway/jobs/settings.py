@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+JOBS_FOLDER = "gateway/jobs"  # of Project.state_folder
+
 
 @dataclass(frozen=True)
 class JobSettings:

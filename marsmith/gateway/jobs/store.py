@@ -150,7 +150,8 @@ def storing() -> Iterator[None]:
 def _created(folder: Path) -> float:
     """Return when the first file of a folder was written."""
     with suppress(FileNotFoundError, NotADirectoryError):
-        return min((one.stat().st_mtime for one in folder.iterdir()), default=time.time())
+        written = [one.stat().st_mtime for one in folder.iterdir()]
+        return min(written, default=folder.stat().st_mtime)
     with suppress(FileNotFoundError):
         return folder.stat().st_mtime
     return time.time()

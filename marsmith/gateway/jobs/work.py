@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 
 from starlette.responses import Response
@@ -22,6 +23,7 @@ from marsmith.gateway.refusals import GatewayError, handler_refused
 
 _MOST_TRIES = 10  # of a job
 _PLAIN = "application/octet-stream"  # of an answer whose handler named no type
+_SENDERS = 4  # webhooks that are sent at once
 _LONGEST_PAUSE = 60  # seconds between two of them
 _log = logging.getLogger(__name__)
 
@@ -34,6 +36,8 @@ class Work:
         self._jobs = jobs
         self._backend = guards.admitted(backend)
         self._guards = guards
+        # Of their own: what waits for the storage must not wait for slow receivers.
+        self._senders = ThreadPoolExecutor(_SENDERS, "webhooks")
 
     async def run(self, message: Message) -> float | None:
         """Answer a job."""
@@ -66,7 +70,8 @@ class Work:
         if found is None or found.outcome is None:
             return None
         try:
-            status = await asyncio.to_thread(self._send, found)
+            loop = asyncio.get_running_loop()
+            status = await loop.run_in_executor(self._senders, self._send, found)
             if 200 <= status < 300:
                 return None
             said = str(status)

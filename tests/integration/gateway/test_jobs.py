@@ -6,8 +6,10 @@ import base64
 import hmac
 import json
 import resource
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -286,10 +288,26 @@ def test_a_job_outlives_a_killed(
     assert [gateway.ended(one)["state"] for one in paths] == ["succeeded"] * 4
     said = [gateway.ask("GET", f"{one}/answer").text for one in paths]
     assert said == ["0", "1", "2", "3"]
-    wait_for(lambda: len(_told(receiver)) == 4, "all webhooks", 10)
+    ids = {one[6:] for one in paths}
+    wait_for(lambda: ids <= _told(receiver), "all webhooks", 10)
     folders = [gateway.kit.root / FILES / "files" / "-" / one[6:] for one in paths]
     assert [len([*one.glob("outcome")]) for one in folders] == [1] * 4
 
 
+def test_a_job_that_ends_the_gateway_again_and_again_fails(gateway: Gateway) -> None:
+    path = gateway.submit(sleep=2)
+    wait_for(lambda: gateway.job(path)["state"] == "running", "it to run")
+    gateway.kill(whole=True)
+    with closing(sqlite3.connect(gateway.kit.root / FILES / "queue.db")) as queue, queue:
+        queue.execute("UPDATE messages SET tries = 10")
+    gateway.start()
+    job = gateway.ended(path)
+    assert (job["state"], job["error"]["code"]) == ("failed", "job-tries")
+
+
+def test_what_is_stored_is_the_owners_alone(gateway: Gateway) -> None:
+    assert (gateway.kit.root / FILES).stat().st_mode & 0o777 == 0o700
+
+
 def _told(receiver: Receiver) -> set[str]:
-    return {headers["webhook-id"] for headers, _ in receiver.got}
+    return {json.loads(body)["id"] for _, body in receiver.got}

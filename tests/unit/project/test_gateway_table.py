@@ -97,3 +97,20 @@ def test_a_failure_may_name_what_is_known_of_it() -> None:
     found = problem(ROUTE + 'missing = { status = 400, body = "${massage}" }\n')
     assert (found.rule, found.location) == ("placeholder", "archives.toml:6")
     assert "'message'" in found.hint
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "ttl = 0",
+        "lease = 1",
+        'quota = "many"',
+        's3 = "bucket"',
+        'sqs = "queue"',
+        'webhook_hosts = ["https://a.example"]',
+        "webhook_pauses = [-1]",
+    ],
+)
+def test_a_wrong_value_of_jobs_is_found_on_its_line(more: str) -> None:
+    found = problem(f"[gateway.jobs]\n{more}\n")
+    assert (found.rule, found.location) == ("spec-value", "archives.toml:5")
