@@ -26,8 +26,7 @@ def check_code(subject: Subject) -> Iterator[Finding]:
 def _check_code(subject: Subject) -> Iterator[Finding]:
     handler, model = subject.handler_file, subject.manifest.model_file
     modules: dict[str, Module] = {}
-    for entry in filter(None, (handler, model)):
-        yield from follow(subject, entry, modules)
+    yield from follow(subject, filter(None, (handler, model)), modules)
     if handler in modules:
         yield from check_handler(subject, modules[handler])
         yield from check_context_keys(subject, modules[handler])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -23,27 +23,37 @@ class Module:
     imports: list[Import]
 
 
-def follow(subject: Subject, entry: str, modules: dict[str, Module]) -> Iterator[Finding]:
-    """Read a file and all files of the archive that it imports into `modules`."""
-    if entry in modules or entry not in subject.python_files:
-        return
+def follow(
+    subject: Subject, entries: Iterable[str], modules: dict[str, Module]
+) -> Iterator[Finding]:
+    """Read files, and all files of the archive that they import, into `modules`; each file once."""
+    waiting, seen = [*entries][::-1], set[str]()
+    while waiting:
+        entry = waiting.pop()
+        if entry in seen or entry not in subject.python_files:
+            continue
+        seen.add(entry)
+        module = _read(subject, entry)
+        if isinstance(module, Finding):
+            yield module
+            continue
+        modules[entry] = module
+        names = [name for one in module.imports for name in one.modules]
+        waiting += [own for name in names for own in _own_files(subject, name)][::-1]
+
+
+def _read(subject: Subject, entry: str) -> Module | Finding:
     try:
         tree = ast.parse(subject.python_files[entry])
     except SyntaxError as error:
         message = f"not valid in Python {platform.python_version()}: {error.msg}"
-        yield subject.presume(message, "correct the line", entry, error.lineno, rule="syntax")
-        return
+        return subject.presume(message, "correct the line", entry, error.lineno, rule="syntax")
     except ValueError as error:
-        yield subject.presume(
+        return subject.presume(
             f"not Python: {error}", "save it as UTF-8 text", entry, 1, rule="syntax"
         )
-        return
     package = ".".join(PurePosixPath(entry).parent.parts)
-    found = imports(tree, package)
-    modules[entry] = Module(entry, tree, found)
-    for name in (name for one in found for name in one.modules):
-        for own in _own_files(subject, name):
-            yield from follow(subject, own, modules)
+    return Module(entry, tree, imports(tree, package))
 
 
 def _own_files(subject: Subject, module: str) -> list[str]:

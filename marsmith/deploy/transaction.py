@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TypeVar
+from threading import Thread
+from typing import Any, TypeVar
 
 from marsmith.core.errors import MarsmithError, RolloutError
 from marsmith.core.findings import Finding, Severity
@@ -61,9 +62,10 @@ class Transaction:
         try:
             answer = pool.submit(call)
             while not answer.done():
-                while self.stop.requested and end_own() and not answer.done():
-                    time.sleep(_PAUSE)
-                self.require_going()
+                if self.stop.requested and not self._undoing:
+                    # It may still start one, and Python waits for the call before it exits.
+                    Thread(target=_end_processes, args=(answer,), daemon=True).start()
+                    self.require_going()
                 time.sleep(_PAUSE)
             return answer.result()
         finally:
@@ -80,3 +82,10 @@ class Transaction:
         while self._undo:
             with suppress(MarsmithError, OSError):
                 self._undo.pop()()
+
+
+def _end_processes(answer: Future[Any]) -> None:
+    """End the processes that a call starts, until it returns."""
+    while not answer.done():
+        end_own()
+        time.sleep(_PAUSE)

@@ -21,7 +21,7 @@ FILES: dict[str, str | bytes] = {
 
 def test_imports_are_followed_once_each(tmp_path: Path) -> None:
     modules: dict[str, Module] = {}
-    assert list(follow(subject(tmp_path, FILES), "h.py", modules)) == []
+    assert list(follow(subject(tmp_path, FILES), ["h.py"], modules)) == []
     assert modules.keys() == FILES.keys() - {"unused.py"}
     assert {name for one in modules["h.py"].imports for name in one.modules} >= {"a.b", "torch"}
 
@@ -33,10 +33,16 @@ def test_a_file_that_is_no_python_is_found_where_it_breaks(
     tmp_path: Path, content: str | bytes, line: int | None
 ) -> None:
     modules: dict[str, Module] = {}
-    (found,) = follow(subject(tmp_path, {**FILES, "c.py": content}), "h.py", modules)
+    (found,) = follow(subject(tmp_path, {**FILES, "c.py": content}), ["h.py"], modules)
     assert (found.rule, found.file, found.presumed) == ("syntax", "m.mar/c.py", True)
     assert line is None or found.line == line
     assert "c.py" not in modules
+
+
+def test_a_broken_file_is_found_once_however_often_it_is_imported(tmp_path: Path) -> None:
+    files = {**FILES, "c.py": "x = (\n", "model.py": "from c import d\n"}
+    found = [*follow(subject(tmp_path, files), ["h.py", "model.py"], {})]
+    assert [(one.rule, one.file) for one in found] == [("syntax", "m.mar/c.py")]
 
 
 @pytest.mark.parametrize(

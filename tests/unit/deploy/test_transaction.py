@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from threading import Event
 
 import pytest
 
@@ -87,3 +88,21 @@ def test_a_stop_ends_the_processes_of_the_call_that_is_waited_for() -> None:
     with pytest.raises(RolloutError, check=coded("stopped")):
         change.waiting_for(call)
     assert time.monotonic() - begun < 60
+
+
+def test_a_stop_before_the_call_has_started_its_process_ends_that_process() -> None:
+    stop = StopRequest()
+    change = Transaction(stop, lambda _: None)
+    told, ended = Event(), Event()
+
+    def call() -> None:
+        stop.requested = True
+        told.wait(30)
+        with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+            process.wait()
+        ended.set()
+
+    with pytest.raises(RolloutError, check=coded("stopped")):
+        change.waiting_for(call)
+    told.set()
+    assert ended.wait(30)
