@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import json
 import logging
 import signal
@@ -63,8 +64,8 @@ async def _serve(settings: Settings) -> int:
     listening = [asyncio.ensure_future(one.serve([one.socket])) for one in servers]
     grpc_servers, living = [], asyncio.Future[None]()
     try:
-        grpc_servers = await _start_grpc(settings, backend, guards)
-        await backend.start()
+        grpc = _start_grpc(settings, backend, guards)
+        grpc_servers, _ = await asyncio.gather(grpc, backend.start())
         runner.start()
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked through again
@@ -89,6 +90,8 @@ async def _start_grpc(settings: Settings, backend: Backend, guards: Guards) -> l
     if not is_installed("grpc"):
         logging.getLogger(__name__).warning("no gRPC: %s", install_hint("grpc"))
         return []
+    # It takes as long as the first worker's process: they start side by side.
+    await asyncio.to_thread(importlib.import_module, "marsmith.gateway.grpc_server")
     from marsmith.gateway.access.grpc_access import GrpcAccess
     from marsmith.gateway.grpc_server import start_grpc
 
