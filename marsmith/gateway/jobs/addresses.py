@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import math
 import secrets
 import time
 from collections.abc import Mapping
@@ -31,7 +32,7 @@ def kept_secret(path: Path, prefix: str = "") -> str:
 
 def signed(secret: str, method: str, path: str, owner: str, seconds: int) -> str:
     """Return a path with a query that lets anyone use it for so many seconds."""
-    expires = str(int(time.time()) + seconds)
+    expires = str(math.ceil(time.time()) + seconds)
     signature = _signature(secret, method, path, owner, expires)
     query = {"owner": owner, "expires": expires, "signature": signature}
     return f"{path}?{urlencode(query)}"

@@ -78,6 +78,7 @@ class Gateway:
     kit: Kit
     port: int
     token: str = ""
+    options: tuple[str, ...] = ()
 
     def ask(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
@@ -125,7 +126,7 @@ class Gateway:
 
     def start(self, env: Mapping[str, str] | None = None) -> None:
         """Start it."""
-        options = ("--backend", "local", "--port", self.port, "--background")
+        options = ("--backend", "local", "--port", str(self.port), "--background", *self.options)
         self.kit("gateway", "work", *options, env=os.environ | dict(env or {}))
 
     def stop(self) -> None:
@@ -134,9 +135,11 @@ class Gateway:
 
 
 @contextmanager
-def a_gateway(kit: Kit, token: str = "", env: Mapping[str, str] | None = None) -> Iterator[Gateway]:
+def a_gateway(
+    kit: Kit, *options: str, token: str = "", env: Mapping[str, str] | None = None
+) -> Iterator[Gateway]:
     """Run one."""
-    gateway = Gateway(kit, free_ports(2), token)
+    gateway = Gateway(kit, free_ports(2), token, options)
     gateway.start(env)
     try:
         yield gateway

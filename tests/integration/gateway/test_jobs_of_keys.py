@@ -17,7 +17,7 @@ FILES = ".marsmith/gateway/jobs/files"
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """With three keys, one of them for another model alone."""
-    jobs = "ttl = 6\nquota = 3\nlease = 2\naddress_ttl = 1\n"
+    jobs = "ttl = 6\nquota = 3\nlease = 2\naddress_ttl = 3\n"
     kit = work_project(tmp_path_factory.mktemp("keys"), jobs)
     with a_gateway(kit) as running:
         yield running
@@ -90,4 +90,24 @@ def test_a_job_expires_with_its_files(gateway: Gateway) -> None:
 def test_a_signed_address_expires(gateway: Gateway) -> None:
     url = json.loads(gateway.ask("POST", "/uploads").body)["url"]
     path = url.partition(str(gateway.port))[2]
-    wait_for(lambda: code(gateway, "PUT", path) == (410, "address-expired"), "it to expire", 5)
+    wait_for(lambda: code(gateway, "PUT", path) == (410, "address-expired"), "it to expire", 10)
+
+
+def test_where_keys_are_needed_a_signed_address_needs_none(gateway: Gateway) -> None:
+    token = gateway.kit("gateway", "key", "add", "signer", "--scope", "predict").stdout.strip()
+    with a_gateway(gateway.kit, "--secure", token=token) as secure:
+        nobody = replace(secure, token="")
+        upload = secure.ask("POST", "/uploads").json()
+        assert nobody.ask("PUT", upload["url"].partition(str(secure.port))[2], b"{}").status == 201
+        said = secure.ask("POST", f"{PREDICT}?upload={upload['id']}", b"", ASYNC)
+        job = secure.ended(said.headers["location"])
+        path = job["answer"]["url"].partition(str(secure.port))[2]
+        assert nobody.ask("GET", path).body == b"nothing"
+        for method, place in (
+            ("GET", f"/jobs/{job['id']}"),
+            ("GET", f"/jobs/{job['id']}/answer"),
+            ("DELETE", f"/jobs/{job['id']}"),
+            ("POST", "/uploads"),
+        ):
+            assert code(nobody, method, place) == (401, "key-missing")
+        assert code(nobody, "PUT", "/uploads/x") == (403, "address-forged")
