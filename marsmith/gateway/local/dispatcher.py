@@ -37,7 +37,6 @@ class Dispatcher:
         self.workers: set[LocalWorker] = set()
         self._free: list[LocalWorker] = []
         self._look: asyncio.Handle | None = None
-        self._last = 0  # requests of the last batch: while all workers are free, as many are enough
         self.sends_ahead = False  # whether a batch may wait at a worker, where no other can take it
         # Told what the pool must know.
         self.on_lost: Callable[[LocalWorker], None] = lambda _: None
@@ -125,7 +124,6 @@ class Dispatcher:
                 self._look = loop.call_later(pause, self._dispatch)
                 return
             if batch := self.queue.take(self._batch_size):
-                self._last = len(batch)
                 self._free.pop().answer(batch)
         self._send_ahead()
 
@@ -145,7 +143,6 @@ class Dispatcher:
     def _pause(self) -> float:
         """Return for how many seconds the next batch should wait for more requests."""
         queue = self.queue
-        enough = self._last if len(self._free) == len(self.workers) else self._batch_size
-        if queue.has_lone or len(queue) >= enough:
+        if queue.has_lone or len(queue) >= self._batch_size or len(self._free) == len(self.workers):
             return 0.0
         return max(0.0, queue.oldest + self._delay - time.monotonic())
