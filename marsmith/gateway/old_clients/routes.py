@@ -49,6 +49,7 @@ class _Endpoint:
         self.route = route
 
     async def answer(self, http: HttpRequest) -> Response:
+        """Answer a request in the form that the route has."""
         headers = {"x-request-id": request_id(http)}
         if facts := CURRENT.get():
             facts.face = "route"

@@ -75,11 +75,16 @@ class Gateway:
     port: int
 
     def ask(
-        self, path: str, body: bytes = b"", content_type: str = "", method: str = "POST"
+        self,
+        path: str,
+        body: bytes = b"",
+        content_type: str = "",
+        method: str = "POST",
+        **more: str,
     ) -> Said:
-        """Send one request as it is."""
+        """Send one request as it is; `more` are further headers."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        headers = {"Content-Type": content_type} if content_type else {}
+        headers = more | ({"Content-Type": content_type} if content_type else {})
         connection.request(method, path, body, headers)
         answer = connection.getresponse()
         said = Said(answer.status, answer.headers, answer.read())
@@ -162,9 +167,15 @@ def test_what_is_no_picture_is_told_by_a_message(gateway: Gateway, parts: list[P
     assert said.headers["cache-control"] == "no-cache, no-store, must-revalidate"
 
 
-def test_a_redirect(gateway: Gateway) -> None:
+def test_the_root_tells_programs_which_route_to_use(gateway: Gateway) -> None:
+    said = gateway.ask("/", method="GET", accept="application/json")
+    assert said.json["error"] == "use POST /prediction instead of root route"
+
+
+def test_an_older_servers_page_leads_to_the_documentation(gateway: Gateway) -> None:
     said = gateway.ask("/swagger/", method="GET")
     assert (said.status, said.headers["location"]) == (307, "/docs")
+    assert gateway.ask("/docs", method="GET").headers["content-type"].startswith("text/html")
 
 
 def drawn(text: str) -> Image.Image:
