@@ -118,7 +118,9 @@ ARCHIVE = table(
         "serving": _SERVING,
         "handler_config": PLAIN_TABLE,
         "samples": core_schema.list_schema(_SAMPLE),
-        "metrics": core_schema.dict_schema(TEXT, core_schema.float_schema(allow_inf_nan=False)),
+        "metrics": core_schema.dict_schema(
+            TEXT, core_schema.float_schema(strict=True, allow_inf_nan=False)
+        ),
         "accepted_code": core_schema.dict_schema(TEXT, _DIGEST),
     },
 )

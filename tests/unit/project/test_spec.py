@@ -55,6 +55,18 @@ def test_model_config_holds_the_serving_keys_and_the_handlers_own_table() -> Non
     }
 
 
+def test_metrics_travel_in_the_model_config() -> None:
+    spec = parse_spec(minimal_spec("metrics = { test_acc = 0.97, epochs = 8 }\n"))
+    metrics = {"test_acc": 0.97, "epochs": 8.0}
+    assert spec.archives["tiny"].model_config_values() == {"metrics": metrics}
+
+
+@pytest.mark.parametrize("value", ['"0.9"', "nan", "true"])
+def test_a_metric_is_a_finite_number(value: str) -> None:
+    found = problem(minimal_spec(f"metrics = {{ test_acc = {value} }}\n"))
+    assert (found.rule, found.line) == ("spec-value", 4)
+
+
 def test_specs_are_frozen() -> None:
     spec = parse_spec(SPEC).archives["tiny"]
     with pytest.raises(FrozenInstanceError):
