@@ -59,7 +59,7 @@ class LocalBackend:
             kept.setdefault((one.about["model"], one.about["file"]), []).append(one)
         for served in self._settings.served:
             left = kept.pop((served.name, served.file), [])
-            archive = PrivateCopy(self._store / served.file, served.name)
+            archive = await asyncio.to_thread(PrivateCopy, self._store / served.file, served.name)
             folder = left[0].about["folder"] if left else None
             made = await self._made(archive, served, unpacked=folder)
             self._models.add(made, default=served.default)
@@ -103,7 +103,7 @@ class LocalBackend:
 
     async def _registered(self, path: Path, given: Registration) -> ServedVersion:
         name = given.model_name or Archive(path).manifest.model_name
-        archive = PrivateCopy(path, name)
+        archive = await asyncio.to_thread(PrivateCopy, path, name)
         self._models.require_new(name, archive.manifest.model_version or "")
         served = Served(
             name,
