@@ -32,7 +32,7 @@ _GRPC = table({"model": TEXT}, {})
 _SECONDS = core_schema.int_schema(strict=True, ge=1, le=365 * 24 * 3600)
 _NUMBER = core_schema.int_schema(strict=True, ge=1)
 _HOSTS = core_schema.list_schema(
-    core_schema.str_schema(strict=True, pattern=r"^[a-z0-9.:_-]+$"), strict=True
+    core_schema.str_schema(strict=True, pattern=r"^[A-Za-z0-9.:_-]+$"), strict=True
 )
 _JOBS = table(
     {},
@@ -43,7 +43,8 @@ _JOBS = table(
         "lease": core_schema.int_schema(strict=True, ge=2, le=43200),  # SQS has no longer one
         "max_upload": _NUMBER,
         "address_ttl": core_schema.int_schema(strict=True, ge=1, le=604800),  # S3 has no longer one
-        "s3": core_schema.str_schema(strict=True, pattern=r"^s3://[a-z0-9.-]+(/[\w./-]*)?$"),
+        # The prefix is needed: objects below it expire.
+        "s3": core_schema.str_schema(strict=True, pattern=r"^s3://[a-z0-9.-]+(/[\w.-]+)+/?$"),
         "sqs": core_schema.str_schema(strict=True, pattern=r"^https?://\S+$"),
         "webhook_hosts": _HOSTS,
         "private_webhook_hosts": _HOSTS,

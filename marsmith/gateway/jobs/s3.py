@@ -7,6 +7,7 @@ AWS_PROFILE, a role of the machine.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -19,6 +20,12 @@ from marsmith.gateway.jobs.work_queue import Message, Task
 
 _MISSING = {"404", "NoSuchKey"}
 _EXISTS = {"PreconditionFailed", "ConditionalRequestConflict"}
+# OWNER/ID/FILE, as Jobs names them: others may keep objects below the same prefix.
+_OURS = re.compile(
+    r"(-|[0-9a-f]{12}|marsmith)/[\w-]{1,64}"
+    r"/(job|outcome|running|upload|(input|answer)-[0-9a-f]{16})",
+    re.ASCII,
+)
 _WAIT = 2  # seconds that one look at an empty queue takes
 _MOST_AT_ONCE = 10  # messages that SQS lends at once
 _LONGEST_DELAY = 43200  # seconds (SQS)
@@ -26,12 +33,12 @@ _CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"max_attempts": 3}
 
 
 class S3Store:
-    """A store in a bucket, below a prefix."""
+    """A store in a bucket, below a prefix. It touches only objects that jobs have written."""
 
     def __init__(self, url: str) -> None:
         """`url` is s3://BUCKET/PREFIX."""
         self._bucket, _, prefix = url.removeprefix("s3://").partition("/")
-        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self._prefix = f"{prefix.strip('/')}/"
         signed = _CONFIG.merge(Config(signature_version="s3v4"))
         self._client: Any = boto3.client("s3", config=signed)
 
@@ -83,7 +90,8 @@ class S3Store:
         while given:
             page = _ask(self._client.list_objects_v2, given)
             for one in page.get("Contents", ()):
-                yield one["Key"], one["LastModified"].timestamp()
+                if _OURS.fullmatch(one["Key"].removeprefix(self._prefix)):
+                    yield one["Key"], one["LastModified"].timestamp()
             token = page.get("NextContinuationToken")
             given = {**given, "ContinuationToken": token} if token else {}
 

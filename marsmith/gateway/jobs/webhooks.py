@@ -7,67 +7,58 @@ from __future__ import annotations
 
 import base64
 import hmac
-import http.client
-import ipaddress
 import socket
 import ssl
 import time
-from urllib.parse import SplitResult, urlsplit
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPSConnection
+from threading import Timer
 
 from marsmith import __version__
 from marsmith.core.hashing import sha256_of
 from marsmith.gateway.jobs.refusals import refusal
 from marsmith.gateway.jobs.settings import JobSettings
+from marsmith.gateway.jobs.targets import Target, is_public
 
 PREFIX = "whsec_"  # of a secret
-_PATIENCE = 10.0  # seconds for a receiver
-_PORTS = {"https": 443, "http": 80}
+_PATIENCE = 10.0  # seconds to connect, and then for the whole exchange
 
 
 class Webhooks:
     """Sends them to the hosts of the settings, and to no other."""
 
-    def __init__(self, settings: JobSettings, secret: str) -> None:
-        """`secret` is what receivers check signatures with."""
-        self._public = frozenset(settings.webhook_hosts)
-        self._private = frozenset(settings.private_webhook_hosts)
+    def __init__(self, settings: JobSettings, secret: str, patience: float = _PATIENCE) -> None:
+        """`secret` is what receivers check signatures with; `patience` is in seconds."""
+        self._settings = settings
         self._key = base64.b64decode(secret.removeprefix(PREFIX))
+        self._patience = patience
 
     def require_allowed(self, url: str) -> None:
         """Raise GatewayError unless a webhook may go there."""
-        try:
-            parts = urlsplit(url)
-            names = {parts.hostname, f"{parts.hostname}:{_port(parts)}"}
-        except (ValueError, KeyError) as error:
-            raise refusal("webhook-refused", url=url, reason="it is no URL") from error
-        reason = ""
-        if parts.scheme == "http" and not names & self._private:
-            reason = "it is not https"
-        elif not names & (self._public | self._private):
-            reason = "its host is not allowed"
-        elif parts.username is not None or parts.fragment or not url.isprintable():
-            reason = "it has a user, a fragment or a control character"
-        if reason:
-            raise refusal("webhook-refused", url=url, reason=reason)
+        Target.of(url, self._settings)
 
-    def send(self, url: str, folder: str, body: bytes) -> int:
+    def send(self, url: str, name: str, body: bytes) -> int:
         """Send one; return the receiver's status. Raises OSError, HTTPException, GatewayError.
 
-        A redirect is not followed: its status is returned.
+        `name` is unique to what is told. A redirect is not followed: its status is returned.
         """
-        self.require_allowed(url)
-        parts = urlsplit(url)
-        connection = self._connection(url, parts)
+        target = Target.of(url, self._settings)
+        connection = self._connected(target)
+        # A timeout of the socket is for each read: a slow receiver could hold us for ever.
+        end = Timer(self._patience, _shut, (connection.sock,))
+        end.start()
         try:
-            target = f"{parts.path or '/'}{'?' * bool(parts.query)}{parts.query}"
-            connection.request("POST", target, body, self.headers(folder, body))
+            if isinstance(connection.sock, ssl.SSLSocket):
+                connection.sock.do_handshake()
+            connection.request("POST", target.path, body, self.headers(name, body))
             return connection.getresponse().status
         finally:
+            end.cancel()
             connection.close()
 
-    def headers(self, folder: str, body: bytes) -> dict[str, str]:
+    def headers(self, name: str, body: bytes) -> dict[str, str]:
         """Return the headers of a webhook; its id is the same at each try."""
-        id_, now = f"msg_{sha256_of(folder.encode())[:32]}", str(int(time.time()))
+        id_, now = f"msg_{sha256_of(name.encode())[:32]}", str(int(time.time()))
         signed = hmac.digest(self._key, f"{id_}.{now}.".encode() + body, "sha256")
         return {
             "Content-Type": "application/json",
@@ -77,35 +68,31 @@ class Webhooks:
             "webhook-signature": f"v1,{base64.b64encode(signed).decode()}",
         }
 
-    def _connection(self, url: str, parts: SplitResult) -> http.client.HTTPConnection:
+    def _connected(self, target: Target) -> HTTPConnection:
         """Connect to an address that was checked: a name may lead elsewhere a moment later."""
-        host, port = parts.hostname or "", _port(parts)
-        named = bool({host, f"{host}:{port}"} & self._private)
-        kind = (
-            http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        )
-        connection = kind(host, port, timeout=_PATIENCE)
-        address = _address(url, host, port, private=named)
-        found = socket.create_connection((address, port), _PATIENCE)
-        if parts.scheme == "https":
-            found = ssl.create_default_context().wrap_socket(found, server_hostname=host)
+        found = socket.create_connection((_address(target), target.port), self._patience)
+        if target.scheme == "http":
+            connection = HTTPConnection(target.host, target.port)
+        else:
+            context = ssl.create_default_context()
+            connection = HTTPSConnection(target.host, target.port, context=context)
+            found = context.wrap_socket(
+                found, do_handshake_on_connect=False, server_hostname=target.host
+            )
         connection.sock = found
         return connection
 
 
-def _port(parts: SplitResult) -> int:
-    return parts.port or _PORTS[parts.scheme]
-
-
-def _address(url: str, host: str, port: int, *, private: bool) -> str:
+def _address(target: Target) -> str:
     """Return an address of a host; only a host that is named as private may have such a one."""
-    found = [str(one[4][0]) for one in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-    if not private and not all(_is_public(one) for one in found):
-        raise refusal("webhook-refused", url=url, reason="its address is not public")
-    return found[0]
+    found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+    addresses = [str(one[4][0]) for one in found]
+    if not target.private and not all(map(is_public, addresses)):
+        raise refusal("webhook-refused", url=target.url, reason="its address is not public")
+    return addresses[0]
 
 
-def _is_public(address: str) -> bool:
-    found = ipaddress.ip_address(address)
-    mapped = getattr(found, "ipv4_mapped", None) or found
-    return bool(mapped.is_global and not mapped.is_multicast)
+def _shut(connection: socket.socket) -> None:
+    """End a connection that another thread reads from."""
+    with suppress(OSError):
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)  # TLS has no say in it

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPException
 
 from starlette.responses import Response
 
@@ -75,7 +74,7 @@ class Work:
             if 200 <= status < 300:
                 return None
             said = str(status)
-        except (OSError, HTTPException, MarsmithError) as error:
+        except Exception as error:  # whatever it is, no webhook is tried for ever
             said = type(error).__name__
         _log.warning("webhook of job %s, try %d: %s", found.job.id, message.tries, said)
         pauses = self._jobs.settings.webhook_pauses

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from marsmith.gateway.jobs.s3 import S3Store
 from tests.integration.gateway.jobs import (
     ASYNC,
     PREDICT,
@@ -123,6 +125,25 @@ def test_a_job_cancelled_at_one_gateway_ends_at_the_other(
         running = 'marsmith_gateway_jobs{state="running"} 0.0'
         wait_for(lambda: running in gateway.ask("GET", "/metrics").text, "it to end", 10)
         assert gateway.job(path)["state"] == "cancelled"
+
+
+def test_only_what_jobs_wrote_is_swept(
+    aws: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in aws.items():
+        monkeypatch.setenv(name, value)
+    s3, store = client(aws, "s3"), S3Store(f"s3://{BUCKET}/swept")
+    foreign = ["swept/of-theirs", "swept/a/b/c", "swept/-/id/theirs", "swept2/-/id/job", "other"]
+    for key in foreign:
+        s3.put_object(Bucket=BUCKET, Key=key, Body=b"")
+    assert store.put("-/id/job", b"{}")
+    assert store.put("-/id/input-0123456789abcdef", b"")
+    store.sweep(time.time() + 60)
+    said = s3.list_objects_v2(Bucket=BUCKET)["Contents"]
+    left = {one["Key"] for one in said if not one["Key"].startswith("of/jobs/")}
+    assert left == {*foreign}
+    for key in foreign:
+        s3.delete_object(Bucket=BUCKET, Key=key)
 
 
 def test_workers_never_get_the_credentials(gateway: Gateway) -> None:

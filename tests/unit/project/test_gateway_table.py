@@ -106,6 +106,8 @@ def test_a_failure_may_name_what_is_known_of_it() -> None:
         "lease = 1",
         'quota = "many"',
         's3 = "bucket"',
+        's3 = "s3://bucket"',
+        's3 = "s3://bucket/"',
         'sqs = "queue"',
         'webhook_hosts = ["https://a.example"]',
         "webhook_pauses = [-1]",
