@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 
 from marsmith.gateway.access.allowances import Allowance, Allowances
 from marsmith.gateway.access.key_store import KeyRing
@@ -80,7 +82,7 @@ class Gate:
         facts.needs_key = rules.needs_keys and not here
         token = token_in(facts.head)
         if token is None:
-            if not _is_open(facts):
+            if not self._is_open(facts):
                 facts.require("predict", None)
             return None
         if not facts.needs_key and id_of(token) is None:
@@ -110,16 +112,27 @@ class Gate:
             raise refusal("body-too-large", limit=self.rules.max_body)
         facts.body_bytes += size
 
-
-def _is_open(facts: Facts) -> bool:
-    """Whether a request may come without a key: for a page, or to a signed address."""
-    reads = facts.method in ("GET", "HEAD")
-    return bool(_SIGNED.fullmatch(facts.path) or (reads and _PAGE.fullmatch(facts.path)))
+    def _is_open(self, facts: Facts) -> bool:
+        """Whether a request may come without a key: for a page, or to a signed address."""
+        if _SIGNED.fullmatch(facts.path):
+            return True
+        reads = facts.method in ("GET", "HEAD")
+        page = facts.path in self.rules.redirects or _PAGE.fullmatch(facts.path)
+        return reads and bool(page)
 
 
 def token_in(head: Mapping[bytes, bytes]) -> str | None:
-    """Return the key that a request was sent with, by either header."""
+    """Return the key that a request was sent with: by either header, or as a password."""
     scheme, _, token = head.get(b"authorization", b"").decode("latin-1").partition(" ")
     if scheme.lower() == "bearer":
         return token.strip()
-    return head[b"x-api-key"].decode("latin-1") if b"x-api-key" in head else None
+    if b"x-api-key" in head:
+        return head[b"x-api-key"].decode("latin-1")
+    return _password(token) if scheme.lower() == "basic" else None
+
+
+def _password(credentials: str) -> str:
+    """Return the password of HTTP Basic (RFC 7617), which old clients know; empty if damaged."""
+    with suppress(ValueError):
+        return base64.b64decode(credentials.strip(), validate=True).decode().partition(":")[2]
+    return ""

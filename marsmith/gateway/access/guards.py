@@ -51,7 +51,10 @@ def guards_of(settings: Settings, bound: Iterable[str]) -> Guards:
     """Return those of a gateway that listens at the hosts `bound`."""
     needs_keys = asks_for_tokens(settings.properties)
     rules = access_rules(bound, settings.options, settings.properties, needs_keys=needs_keys)
-    rules = replace(rules, routes=frozenset(settings.gateway.get("routes", ())))
+    routes, redirects = (
+        frozenset(settings.gateway.get(one, ())) for one in ("routes", "redirects")
+    )
+    rules = replace(rules, routes=routes, redirects=redirects)
     # The key of Marsmith's own commands, which the supervisor has made.
     own = json.loads((Path(settings.folder) / KEY_FILE).read_bytes())["management"]["key"]
     commands = Key("marsmith", "marsmith", digest_of(own), (Scope("manage"),), 0.0)

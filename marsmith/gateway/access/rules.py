@@ -34,6 +34,7 @@ class AccessRules:
     encrypted: bool = False
     max_body: int = _MAX_BODY
     routes: frozenset[str] = frozenset()  # paths of [gateway.routes], which ask models
+    redirects: frozenset[str] = frozenset()  # paths of [gateway.redirects], which are open
 
     def knows_host(self, header: str) -> bool:
         """Whether a Host header names this gateway, at any port.

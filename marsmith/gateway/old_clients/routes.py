@@ -18,12 +18,13 @@ from marsmith.gateway.observe.facts import CURRENT
 from marsmith.gateway.old_clients import writing
 from marsmith.gateway.old_clients.reading import NO_INPUT, model_request
 from marsmith.gateway.old_clients.route import ClientRoute, routes_of
-from marsmith.gateway.problems import problem
 from marsmith.gateway.reading import read_call, request_id
 from marsmith.gateway.refusals import handler_refused
 
-# Keys, limits and overload keep their own answers, whatever a route says of failures.
+# Keys and limits keep their own answers, whatever a route says of failures.
 _OWN_STATUS = {401, 403, 413, 429}
+# A handler may answer with such a status, too: that is a failure of the route.
+_OF_HANDLERS = {"handler-refused", "handler-failed"}
 
 
 def routes(backend: Backend, table: Mapping[str, Any]) -> list[BaseRoute]:
@@ -76,8 +77,14 @@ class _Endpoint:
         """Return what the route says of a failure; without that, problem details."""
         template = self.route.missing if error.code == NO_INPUT else None
         template = template or self.route.failure
-        if template is None or getattr(error, "status", 400) in _OWN_STATUS:
-            return problem(error, request_id(http))
+        if template is None or _is_own(error):
+            told = writing.problem_details(error, request_id(http))
+        else:
+            told = writing.fixed(template, error)
         again = getattr(error, "retry_after", None)
         retry = {} if again is None else {"retry-after": str(again)}
-        return writing.sent(self.route, writing.fixed(template, error), {**headers, **retry})
+        return writing.sent(self.route, told, {**headers, **retry})
+
+
+def _is_own(error: MarsmithError) -> bool:
+    return error.code not in _OF_HANDLERS and getattr(error, "status", 400) in _OWN_STATUS

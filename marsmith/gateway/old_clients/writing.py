@@ -13,6 +13,7 @@ from starlette.responses import Response
 from marsmith.answers.messages import Response as HandlersResponse
 from marsmith.core.errors import MarsmithError
 from marsmith.gateway.old_clients.route import JSON, TEXT, ClientRoute, Fixed
+from marsmith.gateway.problems import PROBLEM, problem
 from marsmith.gateway.refusals import GatewayError
 from marsmith.project.answer_template import as_text, filled
 
@@ -42,14 +43,28 @@ def fixed(answer: Fixed, error: MarsmithError) -> Written:
     return _json_or_text(filled(answer.body, values), answer.status)
 
 
+def problem_details(error: MarsmithError, request_id: str) -> Written:
+    """Return an error as problem details."""
+    said = problem(error, request_id)
+    return Written(bytes(said.body), PROBLEM, said.status_code)
+
+
 def sent(route: ClientRoute, answer: Written, headers: Mapping[str, str]) -> Response:
     """Return what goes over the wire; an event's answer is 200 with its status inside."""
     if route.event:
-        text = answer.body.decode(errors="replace")
-        event = json.dumps({"statusCode": answer.status, "body": text})
-        answer = Written(event.encode(), JSON)
+        answer = Written(_event(answer).encode(), JSON)
     named = {"content-type": answer.content_type} if answer.content_type else {}
     return Response(answer.body, answer.status, {**headers, **named, **_lower(route.headers)})
+
+
+def _event(answer: Written) -> str:
+    """Return an answer as AWS Lambda has it, where bytes that are no text are base64."""
+    event: dict[str, Any] = {"statusCode": answer.status}
+    try:
+        event["body"] = answer.body.decode()
+    except UnicodeDecodeError:
+        event |= {"body": base64.b64encode(answer.body).decode(), "isBase64Encoded": True}
+    return json.dumps(event)
 
 
 def _from_template(route: ClientRoute, values: Any) -> Written:

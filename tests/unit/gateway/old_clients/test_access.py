@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +27,13 @@ from tests.unit.gateway.old_clients.rotation_client import RotationClient
 CODE = grpc.StatusCode
 ORIGIN = "https://app.example.org"
 ROUTE = {"model": "echo", "failure": {"status": 500, "body": "Internal Server Error"}}
-RULES = AccessRules(needs_keys=True, origins=frozenset({ORIGIN}), routes=frozenset({"/old"}))
+TABLE = {"routes": {"/old": ROUTE}, "redirects": {"/swagger/": "/docs"}}
+RULES = AccessRules(
+    needs_keys=True,
+    origins=frozenset({ORIGIN}),
+    routes=frozenset({"/old"}),
+    redirects=frozenset({"/swagger/"}),
+)
 
 
 @pytest.fixture
@@ -48,7 +55,7 @@ def token(store: KeyStore) -> Callable[..., str]:
 
 @pytest.fixture
 def door(store: KeyStore) -> Iterator[Door]:
-    with a_door(Guards(Gate(RULES, KeyRing(store))), table={"routes": {"/old": ROUTE}}) as door:
+    with a_door(Guards(Gate(RULES, KeyRing(store))), table=TABLE) as door:
         yield door
 
 
@@ -63,6 +70,24 @@ def test_a_route_needs_a_key_for_its_model(door: Door, token: Callable[..., str]
     assert (other.status, other.code) == (403, "key-scope")
     right = door.ask("POST", "/old", bearer(token("a", "predict:echo")), b"x")
     assert (right.status, right.body) == (200, b"x")
+
+
+def basic(password: str) -> dict[str, str]:
+    return {"Authorization": "Basic " + base64.b64encode(f"x:{password}".encode()).decode()}
+
+
+def test_a_key_may_be_sent_as_a_password(door: Door, token: Callable[..., str]) -> None:
+    right = door.ask("POST", "/old", basic(token("a", "predict:echo")), b"x")
+    assert (right.status, right.body) == (200, b"x")
+    for headers in (basic("wrong"), {"Authorization": "Basic %"}, {"Authorization": "Basic"}):
+        wrong = door.ask("POST", "/old", headers, b"x")
+        assert (wrong.status, wrong.code) == (401, "key-unknown")
+
+
+def test_a_redirect_leads_on_without_a_key(door: Door) -> None:
+    answer = door.ask("GET", "/swagger/")
+    assert (answer.status, answer.headers["location"]) == (307, "/docs")
+    assert door.ask("POST", "/swagger/", {}, b"x").code == "key-missing"
 
 
 def test_a_route_counts_against_the_limits_of_a_key(door: Door, token: Callable[..., str]) -> None:

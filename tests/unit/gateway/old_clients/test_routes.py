@@ -127,6 +127,32 @@ def test_a_failure_is_told_as_the_route_has_it() -> None:
     )
 
 
+def test_a_handlers_status_for_a_large_input_is_a_failure_of_the_route() -> None:
+    models = Models(says=Response(413, "", {}, b'{"error": {"message": "large"}}'))
+    answer = said(models, failure={"status": 500, "body": "failed"}, headers={"Pragma": "no-cache"})
+    assert (answer.status, answer.body, answer.headers["pragma"]) == (500, b"failed", "no-cache")
+
+
+def test_a_problem_has_the_headers_of_the_route() -> None:
+    answer = said(Models(), b"%", input="base64", headers={"Pragma": "no-cache"})
+    assert (answer.json["code"], answer.headers["pragma"]) == ("malformed-request", "no-cache")
+
+
+def test_a_problem_of_an_event_is_in_an_event() -> None:
+    fails = refusal("key-scope", name="a", scope="b")
+    answer = said(Models(fails=fails), b'{"body": "x"}', event=True)
+    event = answer.json
+    assert (answer.status, event["statusCode"]) == (200, 403)
+    assert json.loads(event["body"])["code"] == "key-scope"
+
+
+def test_an_event_has_bytes_that_are_no_text_as_base64() -> None:
+    picture = bytes(range(256))
+    models = Models(says=Response(200, "OK", {"content-type": "image/png"}, picture))
+    event = said(models, b'{"body": "x"}', event=True).json
+    assert (event["isBase64Encoded"], base64.b64decode(event["body"])) == (True, picture)
+
+
 def test_without_it_a_failure_is_a_problem() -> None:
     answer = said(Models(), b"%", input="base64")
     assert (answer.status, answer.json["code"]) == (400, "malformed-request")
