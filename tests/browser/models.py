@@ -74,6 +74,59 @@ serving = { maxBatchDelay = 1 }
 request = "samples/sum.json"
 response = "samples/sum.txt"
 """
+_PLAIN = """\
+class Plain:
+    '''What a sample's header, its form or its text asks for.'''
+
+    def initialize(self, context):
+        pass
+
+    def handle(self, data, context):
+        kind = context.manifest["model"]["modelName"][6:]
+        head = {k.lower(): v for k, v in context.get_all_request_header(0).items()}
+        text = kind == "bytes"
+        context.set_response_content_type(0, "text/plain" if text else "application/json")
+        return [getattr(self, kind)(row, head) for row in data]
+
+    def bytes(self, row, head):
+        return str(len(row.get("body") or row.get("data") or b""))
+
+    def form(self, row, head):
+        size, word = len(row.get("photo", b"")), row.get("word", b"")
+        return {"size": size, "word": bytes(word).decode(errors="replace")}
+
+    def classes(self, row, head):
+        return {"classes": ["cat", "dog"], "form": head.get("x-form", "")}
+"""
+_PLAIN_SPEC = """
+[archives.{name}]
+version = "1.0"
+handler = "handlers/plain_handler.py"
+[[archives.{name}.samples]]
+request = "samples/{request}"
+response = "samples/{name}.answer"
+{more}
+"""
+_FORM = (
+    b'--b\r\nContent-Disposition: form-data; name="word"\r\n\r\nhello\r\n'
+    b'--b\r\nContent-Disposition: form-data; name="photo"; filename="a.bin"\r\n\r\nabc\r\n--b--\r\n'
+)
+_BYTES = bytes(range(128, 256))
+# name: request, expected answer, more of the sample. Two names differ in a sign only.
+_PLAINS = {
+    "plain-bytes": (_BYTES, b"128", 'headers = {Accept = "text/plain"}'),
+    "plain_bytes": (_BYTES, b"128", 'headers = {Accept = "text/plain"}'),
+    "plain-form": (
+        _FORM,
+        b'{"size": 3, "word": "hello"}',
+        'content_type = "multipart/form-data; boundary=b"',
+    ),
+    "plain-classes": (
+        b"some text",
+        b'{"classes": ["cat", "dog"], "form": "seen"}',
+        'headers = {X-Form = "seen"}',
+    ),
+}
 _KINDS = {
     "light": ("image_segmenter", "ImageSegmenter", _SEGMENTER, {"0": "ground", "1": "light"}),
     "finder": ("object_detector", "ObjectDetector", _DETECTOR, {"1": "thing"}),
@@ -116,3 +169,15 @@ def add_models(kit: Kit) -> None:
     kit.write("samples/sum.json", "[1, 2, 3]")
     kit.write("samples/sum.txt", "6")
     kit.write("archives.toml", spec_text + _SUM_SPEC)
+    add_plain_models(kit)
+
+
+def add_plain_models(kit: Kit) -> None:
+    """Add models of bytes, of a form and of a text, whose samples say how they are asked."""
+    kit.write("handlers/plain_handler.py", _PLAIN)
+    spec_text = (kit.root / "archives.toml").read_text()
+    for name, (request, answer, more) in _PLAINS.items():
+        (kit.root / "samples" / f"{name}.request").write_bytes(request)
+        (kit.root / "samples" / f"{name}.answer").write_bytes(answer)
+        spec_text += _PLAIN_SPEC.format(name=name, request=f"{name}.request", more=more)
+    kit.write("archives.toml", spec_text)

@@ -317,6 +317,82 @@ def test_a_second_pick_is_refused_and_the_loading_sign_goes_away(
     expect(page.locator("#loading")).to_be_hidden()
 
 
+def test_a_sample_that_does_not_come_can_be_stopped(gateway: str, new_page: NewPage) -> None:
+    page = new_page(f"{gateway}/#plain-classes")
+    page.route("**/samples/1/*", lambda _route: None)
+    pick(page, "digits")
+    sample(page, 2)
+    expect(page.locator("#loading")).to_be_visible()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#problem")).to_contain_text("You stopped the request.")
+    page.locator("#files").set_input_files(SEVEN)
+    done(page, "digits")
+
+
+def test_forms_bytes_and_headers_are_asked_for_as_the_samples_have_them(
+    gateway: str, new_page: NewPage, tmp_path: Path
+) -> None:
+    page = new_page(f"{gateway}/#plain-form")
+    some = tmp_path / "some.bin"
+    some.write_bytes(b"\x80" * 10)
+    page.get_by_label("word").fill("good-bye")
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator("#problem")).to_contain_text("No file is chosen for photo.")
+    page.get_by_label("photo").set_input_files(some)
+    page.get_by_role("button", name="Send").click()
+    done(page, "plain-form")
+    told = json.loads(page.locator("#json").text_content() or "")
+    assert told == {"size": 10, "word": "good-bye"}
+
+    pick(page, "plain-bytes")
+    page.locator("#files").set_input_files(some)
+    done(page, "plain-bytes")
+    expect(page.locator("#result")).to_have_text("10")
+
+    pick(page, "plain-classes")
+    sample(page)
+    done(page, "plain-classes")
+    expect(page.locator("#result")).to_contain_text('"form": "seen"')
+    expect(page.locator("#curl")).to_contain_text("X-Form: seen")
+
+
+def test_what_a_browser_cannot_show_is_answered_all_the_same(
+    gateway: str, new_page: NewPage, tmp_path: Path
+) -> None:
+    scan = tmp_path / "scan.tiff"
+    Image.open(io.BytesIO(halves())).save(scan)
+    page = new_page(f"{gateway}/#finder")
+    page.locator("#files").set_input_files(scan)
+    done(page, "finder")
+    expect(page.locator("#result li")).to_have_text(["thing 90.0 %: 20, 15, 60, 45"])
+
+
+@pytest.mark.parametrize(("model", "kind"), [("light", "PNG"), ("rotation", "WEBP")])
+def test_a_large_picture_keeps_its_ground_and_where_its_turn_matters_it_is_sent_whole(
+    gateway: str, new_page: NewPage, tmp_path: Path, model: str, kind: str
+) -> None:
+    clear = tmp_path / "clear.webp"
+    Image.new("RGBA", (2000, 1000), (0, 0, 0, 0)).save(clear, lossless=True)
+    page = new_page(f"{gateway}/#{model}")
+    page.locator("#files").set_input_files(clear)
+    done(page, model)
+    picture = Image.open(io.BytesIO(sent(page)))
+    assert picture.format == kind
+    assert picture.convert("RGBA").getpixel((0, 0))[3] == 0  # type: ignore[index]
+
+
+def test_a_page_without_models_can_be_tried_again(gateway: str, new_page: NewPage) -> None:
+    page = new_page(f"{gateway}/#%")
+    expect(page.locator(".chip").first).to_be_visible()
+    page.route("**/page/models", lambda route: route.abort())
+    page.reload()
+    expect(page.locator("#problem")).to_contain_text("cannot be reached")
+    page.unroute("**/page/models")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator(".chip").first).to_be_visible()
+    expect(page.locator("#problem")).to_be_empty()
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
 def test_everything_is_legible_labelled_and_on_the_page(
@@ -371,8 +447,15 @@ def test_where_a_key_is_demanded_one_can_type_it(new_page: NewPage, tmp_path: Pa
     store.add(key)
     gate = Gate(AccessRules(needs_keys=True), KeyRing(store))
     with a_door(Guards(gate)) as door:
-        page = new_page(f"http://127.0.0.1:{door.port}/", "phone")
+        page = new_page(f"http://127.0.0.1:{door.port}/docs", "phone")
+        page.get_by_role("link", name="the page").click()
         field = page.get_by_label("Key of this gateway")
+        field.fill("wr\u014dng")
+        page.get_by_role("button", name="Use it").click()
+        expect(page.locator("#problem")).to_contain_text("This cannot be a key.")
+        field.press("Escape")
+        expect(field).to_be_hidden()
+        page.get_by_role("button", name="Key", exact=True).click()
         field.fill("wrong")
         page.get_by_role("button", name="Use it").click()
         expect(page.locator("#problem")).to_contain_text("key-unknown")
@@ -384,4 +467,9 @@ def test_where_a_key_is_demanded_one_can_type_it(new_page: NewPage, tmp_path: Pa
         assert token not in page.content()
         page.goto(f"http://127.0.0.1:{door.port}/docs")
         expect(page.locator(".opblock")).to_have_count(2)
+        page.goto(f"http://127.0.0.1:{door.port}/")
+        page.get_by_role("button", name="Key", exact=True).click()
+        page.get_by_role("button", name="Forget it").click()
+        expect(page.locator("#problem")).to_contain_text("key-missing")
+        assert page.evaluate("sessionStorage.length") == 0
         page.context.close()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, count
 from typing import Any
 
 from marsmith import __version__
 from marsmith.answers.forms import MULTIPART
-from marsmith.gateway.document.forms import BYTES, JSON, TEXT, Body, Forms, path_of
+from marsmith.gateway.document.forms import BYTES, JSON, Body, Forms, path_of, sample_path
 from marsmith.gateway.document.schemas import Schema, schema_of
 from marsmith.gateway.problems import PROBLEM
 
@@ -33,6 +34,7 @@ _REFUSED = {"4XX": _PROBLEM_ANSWER, "5XX": _PROBLEM_ANSWER}
 
 def document(models: Mapping[str, Forms]) -> dict[str, Any]:
     """Describe the models of these names."""
+    ids = _operation_ids(models)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -44,7 +46,10 @@ def document(models: Mapping[str, Forms]) -> dict[str, Any]:
         },
         "security": [{}, {"key": []}],
         "tags": [{"name": name} for name in models],
-        "paths": {f"{path_of(name)}/predict": _asking(name, one) for name, one in models.items()},
+        "paths": {
+            f"{path_of(name)}/predict": _asking(name, ids[name], one)
+            for name, one in models.items()
+        },
         "components": {
             "schemas": {"Problem": _PROBLEM},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
@@ -52,12 +57,23 @@ def document(models: Mapping[str, Forms]) -> dict[str, Any]:
     }
 
 
-def _asking(name: str, forms: Forms) -> dict[str, Any]:
+def _operation_ids(names: Iterable[str]) -> dict[str, str]:
+    """Return an identifier for each name; names that differ only in signs get numbers."""
+    ids: dict[str, str] = {}
+    for name in sorted(names):
+        plain = "predict_" + re.sub(r"\W", "_", name, flags=re.ASCII)
+        numbered = (f"{plain}_{number}" for number in count(2))
+        ids[name] = next(one for one in chain([plain], numbered) if one not in ids.values())
+    return ids
+
+
+def _asking(name: str, operation_id: str, forms: Forms) -> dict[str, Any]:
     return {
         "post": {
             "tags": [name],
-            "operationId": "predict_" + re.sub(r"\W", "_", name),
+            "operationId": operation_id,
             "summary": f"Ask {name}",
+            "parameters": _headers(forms),
             "requestBody": {"required": True, "content": _taken(name, forms)},
             "responses": {
                 "200": {"description": "The model's answer.", "content": _given(name, forms)},
@@ -65,6 +81,18 @@ def _asking(name: str, forms: Forms) -> dict[str, Any]:
             },
         }
     }
+
+
+def _headers(forms: Forms) -> list[dict[str, Any]]:
+    """Return the headers that samples are asked with, as parameters."""
+    found: dict[str, str] = {}
+    for example in forms.examples:
+        for name, value in example.more_headers.items():
+            found.setdefault(name.lower(), value)
+    return [
+        {"name": name, "in": "header", "schema": {"type": "string"}, "example": value}
+        for name, value in found.items()
+    ]
 
 
 def _taken(name: str, forms: Forms) -> dict[str, Any]:
@@ -83,6 +111,8 @@ def _taken(name: str, forms: Forms) -> dict[str, Any]:
 
 def _given(name: str, forms: Forms) -> dict[str, Any]:
     content = _by_type(name, "answer", [one.answer for one in forms.examples])
+    for kind in forms.offered:
+        content.setdefault(kind, {"schema": _FILE if kind.startswith("image/") else {}})
     return content or {"*/*": {"schema": {}}}
 
 
@@ -90,18 +120,33 @@ def _by_type(name: str, part: str, bodies: Sequence[Body]) -> dict[str, Any]:
     """Return bodies by media type, with a schema and examples."""
     content: dict[str, Any] = {}
     for number, body in enumerate(bodies):
-        kind = body.content_type.partition(";")[0].strip().lower()
-        entry = content.setdefault(kind, {"schema": _FILE, "examples": {}})
-        example = {"externalValue": f"{path_of(name)}/samples/{number}/{part}"}
+        entry = content.setdefault(body.media_type, {"schema": _FILE, "examples": {}})
+        example = {"externalValue": sample_path(name, number, part)}
         if body.value is not None:
             example = {"value": body.value}
         entry["examples"][f"sample {number}"] = {"summary": f"Sample {number}", **example}
-    for kind in (JSON, TEXT):
-        if kind in content:
-            same = [one for one in bodies if one.content_type.partition(";")[0] == kind]
-            values = [one.value for one in same if one.value is not None]
-            content[kind]["schema"] = schema_of(values)
+    for kind, entry in content.items():
+        same = [one for one in bodies if one.media_type == kind]
+        if kind == JSON or kind.startswith("text/"):
+            entry["schema"] = schema_of([one.value for one in same if one.value is not None])
+        elif kind == MULTIPART:
+            entry["schema"] = _form(same)
     return content
+
+
+def _form(bodies: Sequence[Body]) -> Schema:
+    """Return the schema of forms: all their fields, of which those of each form are required."""
+    found = {
+        field.name: _FILE if field.is_file else {"type": "string"}
+        for body in bodies
+        for field in body.fields
+    }
+    if not found:
+        return _FILE
+    names = [{field.name for field in body.fields} for body in bodies]
+    always = [name for name in found if all(name in one for one in names)]
+    schema: Schema = {"type": "object", "properties": found}
+    return schema | {"required": always} if always else schema
 
 
 def _object(**properties: Schema) -> Schema:

@@ -20,6 +20,7 @@ from marsmith.gateway.backend import Backend
 from marsmith.gateway.document.forms import BYTES, Forms, forms_of, media_type
 from marsmith.gateway.document.openapi import document
 from marsmith.gateway.page.descriptions import described
+from marsmith.gateway.page.preference import prefers_page
 from marsmith.gateway.problems import problem
 from marsmith.gateway.reading import request_id
 from marsmith.gateway.refusals import GatewayError
@@ -65,7 +66,7 @@ async def _what_there_is(backend: Backend) -> dict[str, Any]:
 
 
 async def _root(root: Mapping[str, Any], http: Request, backend: Backend) -> Response:
-    if "text/html" in http.headers.get("accept", ""):
+    if prefers_page(http.headers.get("accept", "")):
         return FileResponse(_STATIC / "index.html", headers=_STRICT | _FRESH)
     return JSONResponse({**root, **await _what_there_is(backend)}, headers={"vary": "accept"})
 

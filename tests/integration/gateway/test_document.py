@@ -16,6 +16,7 @@ from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from marsmith.torchserve.ports import free_ports
+from tests.browser.models import add_plain_models
 from tests.integration.kit import ROOT
 from tests.projects import copy_project
 
@@ -27,8 +28,9 @@ NOT_TOLD: list[Any] = [positive_data_acceptance]
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Return the address of a gateway of the digits."""
+    """Return the address of a gateway of the digits, and of models of bytes, a form and a text."""
     kit = copy_project(tmp_path_factory.mktemp("document"))
+    add_plain_models(kit)
     kit("build")
     port = free_ports(2)
     kit("gateway", "--background", "--port", port)
@@ -45,6 +47,21 @@ def told(gateway: str) -> dict[str, object]:
 
 def test_the_document_is_valid(gateway: str) -> None:
     validate(told(gateway))
+
+
+def test_forms_texts_and_headers_are_described_as_the_samples_have_them(gateway: str) -> None:
+    paths: Any = told(gateway)["paths"]
+    asked = {path.split("/")[2]: one["post"] for path, one in paths.items()}
+    ids = [asked[name]["operationId"] for name in ("plain-bytes", "plain_bytes")]
+    assert ids == ["predict_plain_bytes", "predict_plain_bytes_2"]
+    form = asked["plain-form"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert form["required"] == ["word", "photo"]
+    assert form["properties"]["photo"]["format"] == "binary"
+    given = asked["plain-bytes"]["responses"]["200"]["content"]
+    assert given["text/plain"]["schema"] == {"type": "string"}
+    assert [one["name"] for one in asked["plain-classes"]["parameters"]] == ["x-form"]
+    answers = asked["digits"]["responses"]["200"]["content"]
+    assert set(answers) == {"application/json", "text/plain"}
 
 
 def test_what_the_document_describes_is_so(gateway: str) -> None:

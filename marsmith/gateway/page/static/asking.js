@@ -3,18 +3,22 @@
 const KEPT = "marsmith-key"; // sessionStorage: gone with the tab, and Swagger UI at /docs finds it
 const JSON_TYPE = "application/json";
 
-/** What went wrong, in the server's own words where it said any. */
+/** What went wrong, in the server's own words where it said any. `wait` is in seconds. */
 export class Problem extends Error {
-  constructor(detail, { hint = "", code = "", status = 0 } = {}) {
+  constructor(detail, { hint = "", code = "", status = 0, wait = 0 } = {}) {
     super(detail);
-    Object.assign(this, { hint, code, status });
+    Object.assign(this, { hint, code, status, wait });
   }
 }
 
 export const hasKey = () => sessionStorage.getItem(KEPT) !== null;
 
-/** Use a key from now on; an empty one is forgotten. */
+/** Use a key from now on; an empty one is forgotten. Throw a Problem if it can be no key. */
 export function useKey(key) {
+  if (!/^[\x21-\x7e]*$/.test(key)) {
+    const hint = "A key has only plain letters, digits and signs: copy it whole, without a space.";
+    throw new Problem("This cannot be a key.", { hint });
+  }
   if (key) sessionStorage.setItem(KEPT, key);
   else sessionStorage.removeItem(KEPT);
 }
@@ -36,13 +40,14 @@ export async function send(path, options = {}) {
 }
 
 async function problemOf(response) {
+  const { status, statusText } = response;
+  const wait = Number(response.headers.get("Retry-After")) || 1;
   const text = await response.text();
   try {
     const said = JSON.parse(text);
-    return new Problem(said.detail, said);
+    return new Problem(said.detail, { ...said, status, wait });
   } catch {
-    const { status, statusText } = response;
-    return new Problem(text || statusText || `Status ${status}`, { status });
+    return new Problem(text || statusText || `Status ${status}`, { status, wait });
   }
 }
 
@@ -69,11 +74,13 @@ export function acceptFor(wanted, sample) {
 export async function ask(model, input, accept, signal) {
   const begun = performance.now();
   const type = input.type || "application/octet-stream";
-  const request = { path: model.predict, type, accept, name: input.name, blob: input.blob };
+  const headers = input.headers ?? {};
+  const { name, blob: body } = input;
+  const request = { path: model.predict, type, accept, name, blob: body, headers };
   const post = (accepted) => send(model.predict, {
     method: "POST",
-    body: input.blob,
-    headers: { "Content-Type": type, Accept: accepted },
+    body,
+    headers: { ...headers, "Content-Type": type, Accept: accepted },
     signal,
   });
   const blob = await (await post(accept)).blob();
@@ -97,8 +104,10 @@ export async function read(blob) {
 /** Tell whether JSON names the classes of a mask, with the share that each has of the picture. */
 export function hasClasses(values) {
   const classes = values?.classes;
-  return Array.isArray(classes) && classes.length > 0 && classes.every((one) => "share" in one);
+  return Array.isArray(classes) && classes.length > 0 && classes.every(isClass);
 }
+
+const isClass = (one) => typeof one?.share === "number" && typeof one.colour === "string";
 
 async function maskOf(post) {
   const blob = await (await post("image/png")).blob();

@@ -3,15 +3,22 @@
 import { byId } from "./dom.js";
 import { canvasOf, encoded } from "./pictures.js";
 
+let isOpening = false;
+
 /** Ask for a picture; `taken` gets it as a file. A live view needs https, or this machine. */
 export async function takePicture(taken) {
+  if (isOpening || byId("camera-dialog").open) return; // a double click asks once
+  isOpening = true;
   const stream = await liveView();
+  isOpening = false;
   if (stream === null) {
     byId("capture").click();
     return;
   }
   const dialog = byId("camera-dialog");
   const live = byId("live");
+  byId("shoot").disabled = true; // until there is something to take
+  live.onloadeddata = () => { byId("shoot").disabled = false; };
   live.srcObject = stream;
   byId("shoot").onclick = async () => {
     const file = await still(live);

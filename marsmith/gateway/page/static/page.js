@@ -1,14 +1,17 @@
 // The page: what a person picks goes to a model, one request at a time, and the answer is shown.
 
-import { acceptFor, ask, hasKey, models, read, send, useKey } from "./asking.js";
+import { Problem, acceptFor, ask, hasKey, models, read, useKey } from "./asking.js";
 import { takePicture } from "./camera.js";
 import { byId, copy, make } from "./dom.js";
-import { nameOf, save, toSend } from "./pictures.js";
+import { formToSend, inputsOf } from "./form.js";
+import { nameOf, readable, save, toSend } from "./pictures.js";
+import { forget, load } from "./samples.js";
 import { curl, python } from "./snippets.js";
 import { viewOf } from "./views.js";
 
 let known = []; // what the gateway tells of its models
 let model = null; // the one that is picked
+let loading = null; // the AbortController of the samples that are fetched
 let underway = null; // the AbortController of the request that is under way
 let shown = null; // the answer and the view that are shown
 let started = null; // what was picked sooner waits for the models
@@ -16,15 +19,21 @@ let started = null; // what was picked sooner waits for the models
 // Models
 
 async function start() {
+  forget();
+  model = null;
+  byId("again").hidden = true;
   try {
     known = await models();
   } catch (problem) {
     byId("models").replaceChildren(make("legend", { textContent: "Model" }));
+    byId("samples-part").hidden = true;
+    clear("");
     tell(problem);
+    byId("again").hidden = problem.status === 401;
     return;
   }
   byId("problem").replaceChildren();
-  const named = decodeURIComponent(location.hash.slice(1));
+  const named = hashText();
   const radios = known.map((one) => make("label", { className: "chip" },
     make("input", { type: "radio", name: "model", value: one.name, onchange: () => pick(one) }),
     make("span", { textContent: one.name })));
@@ -35,25 +44,56 @@ async function start() {
   pick(first);
 }
 
+/** Return what the address names after its #; nothing of what is no such text. */
+function hashText() {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return "";
+  }
+}
+
 function pick(one) {
   model = one;
+  loading?.abort();
+  loading = new AbortController();
   history.replaceState(null, "", `#${encodeURIComponent(one.name)}`);
-  byId("for-pictures").hidden = !one.takes_pictures && one.samples.length > 0;
-  byId("for-text").hidden = !byId("for-pictures").hidden;
+  const isFile = one.takes === "file";
+  byId("for-pictures").hidden = one.takes !== "picture" && !isFile;
+  byId("drop-text").textContent = isFile ? "Drop files here" : "Drop pictures here";
+  byId("files").accept = isFile ? "" : "image/*";
+  byId("camera").hidden = isFile;
+  byId("for-text").hidden = one.takes !== "text";
+  byId("for-form").hidden = one.takes !== "form";
+  byId("fields").replaceChildren(...inputsOf(one.fields));
   byId("small").checked = one.small;
   byId("small-why").textContent = one.small ? "(the model sees no more of it)" : "";
   byId("preview").hidden = true;
   byId("samples-part").hidden = one.samples.length === 0;
-  byId("samples").replaceChildren(...one.samples.map(sampleButton));
-  if (!byId("for-text").hidden) fillIn(one.samples[0]);
+  const buttons = one.samples.map(sampleButton);
+  byId("samples").replaceChildren(...buttons);
+  byId("text").value = "";
   if (underway === null) clear("Pick a picture, or click a sample.");
-  if (one.samples.length > 0) showExample(one).catch(() => {}); // it can be done without
+  showSamples(one, buttons, loading.signal).catch(() => {}); // they can be done without
+}
+
+/** Fetch what the samples look like, one after the other: a key may allow few requests. */
+async function showSamples(one, buttons, signal) {
+  if (one.samples.length > 0) await showExample(one, signal);
+  for (const [index, sample] of one.samples.entries()) {
+    if (sample.content_type.startsWith("image/")) {
+      const src = URL.createObjectURL(await load(sample.request, signal));
+      buttons[index].replaceChildren(make("img", { src, alt: `Sample ${index + 1}` }));
+    }
+  }
 }
 
 /** Show the first sample as the archive holds it, so that one sees what a model does. */
-async function showExample(one) {
+async function showExample(one, signal) {
   const [sample] = one.samples;
-  const [blob, said] = await Promise.all([load(sample.request), load(sample.answer)]);
+  const blob = await load(sample.request, signal);
+  if (one.takes === "text") await fillIn(blob);
+  const said = await load(sample.answer, signal);
   const view = await viewOf({ blob: said, ...(await read(said)), request: { blob } });
   if (model !== one || underway !== null || shown !== null) return;
   const caption = make("p", { className: "hint", textContent: "An example from the archive:" });
@@ -63,22 +103,11 @@ async function showExample(one) {
 function sampleButton(sample, number) {
   const button = make("button", { type: "button", className: "sample" });
   button.onclick = () => trySample(sample, number);
-  const label = `Sample ${number + 1}`;
-  button.append(label);
-  if (sample.content_type.startsWith("image/")) {
-    load(sample.request).then((blob) => {
-      button.replaceChildren(make("img", { src: URL.createObjectURL(blob), alt: label }));
-    }, () => {});
-  }
+  button.append(`Sample ${number + 1}`);
   return button;
 }
 
-/** Return a part of a sample, fetched with the key. */
-const load = async (address) => (await send(address)).blob();
-
-async function fillIn(sample) {
-  byId("text").value = "";
-  const blob = await load(sample.request).catch(() => new Blob());
+async function fillIn(blob) {
   const text = await blob.text();
   if (byId("text").value === "") byId("text").value = text; // unless one has begun to type
 }
@@ -86,8 +115,8 @@ async function fillIn(sample) {
 function trySample(sample, number) {
   const ending = sample.content_type.match(/^image\/(\w+)/)?.[1] ?? "bin";
   const name = `${model.name}-sample-${number + 1}.${ending.replace("jpeg", "jpg")}`;
-  return run([name], async () => {
-    const blob = await load(sample.request);
+  return run([name], async (_index, signal) => {
+    const blob = await load(sample.request, signal);
     return { blob, type: sample.content_type, name };
   }, sample);
 }
@@ -97,25 +126,39 @@ function trySample(sample, number) {
 function askFiles(list) {
   const files = [...list];
   if (files.length === 0) return undefined;
-  const input = (index) => toSend(files[index], byId("small").checked);
+  // A picture that is asked back comes in its own size.
+  const smaller = byId("small").checked && byId("wanted").value !== "picture";
+  const input = (index) => (model.takes === "file" ? asItIs(files[index]) : toSend(files[index], smaller));
   return run(files.map((file) => file.name), input);
 }
 
+/** Return a file of no kind that browsers know, as the first sample's. */
+async function asItIs(file) {
+  await readable(file, file.name);
+  return { blob: file, type: model.samples[0].content_type, name: file.name };
+}
+
 /**
- * Ask about inputs of these names, one after the other; `input` returns the one at an index.
+ * Ask about inputs of these names, one after the other; `input` returns the one at an index,
+ * and may be stopped by a signal.
  *
  * `given` is the sample that they are of, if any.
  */
 async function run(names, input, given) {
   await started;
-  if (model === null) return;
+  if (model === null) {
+    started = start(); // it failed: it may be well now, and if not, tells why
+    await started;
+    if (model === null) return;
+  }
   if (underway !== null) {
     byId("refused").textContent = "One request at a time: wait for this one, or stop it.";
     return;
   }
   underway = new AbortController();
   const asked = model;
-  const accept = acceptFor(byId("wanted").value, given ?? asked.samples[0]);
+  const like = given ?? asked.samples[0];
+  const accept = acceptFor(byId("wanted").value, like);
   clear("");
   busy(true);
   const table = names.length > 1 ? makeTable() : null;
@@ -123,7 +166,8 @@ async function run(names, input, given) {
     for (const [index, name] of names.entries()) {
       const count = table ? ` (${index + 1} of ${names.length})` : "";
       byId("loading-text").textContent = `Asking ${asked.name} about ${name}${count}…`;
-      await one(asked, accept, () => input(index), name, table);
+      const whole = async (signal) => ({ ...(await input(index, signal)), headers: like?.headers });
+      await one(asked, accept, whole, name, table);
     }
   } catch (problem) {
     tell(problem);
@@ -137,7 +181,7 @@ async function run(names, input, given) {
 async function one(asked, accept, input, name, table) {
   const { signal } = underway;
   try {
-    const sent = await input();
+    const sent = await input(signal);
     preview(sent.blob);
     const answer = await ask(asked, sent, accept, signal);
     const view = await viewOf(answer);
@@ -145,7 +189,8 @@ async function one(asked, accept, input, name, table) {
     if (!table || shown === null) show(answer, view);
     say(`${asked.name} answered in ${timeOf(answer)}: ${view.summary}`);
   } catch (problem) {
-    if (!table || signal.aborted) throw problem;
+    if (signal.aborted) throw new Problem("You stopped the request.");
+    if (!table) throw problem;
     table.append(rowOf(name, problem.message, () => tell(problem)));
   }
 }
@@ -234,6 +279,7 @@ function tell(problem) {
 
 function askForKey() {
   byId("key-form").hidden = false;
+  byId("forget-key").hidden = !hasKey();
   byId("key").focus();
 }
 
@@ -261,6 +307,10 @@ function listen() {
     const type = model.samples[0]?.content_type || "text/plain";
     run(["the request"], async () => ({ blob: new Blob([byId("text").value]), type, name: "request.txt" }));
   };
+  byId("for-form").onsubmit = (event) => {
+    event.preventDefault();
+    run(["the form"], () => formToSend(byId("fields").querySelectorAll("input")));
+  };
   byId("stop").onclick = () => underway?.abort();
   byId("save").onclick = async () => save(await shown.view.picture(), nameOf(new Date()));
   for (const button of document.querySelectorAll(".copy")) {
@@ -269,14 +319,37 @@ function listen() {
       say("Copied.");
     };
   }
-  byId("use-key").onclick = askForKey;
+  byId("again").onclick = () => { started = start(); };
+  listenForKey();
+}
+
+function listenForKey() {
+  byId("use-key").onclick = () => (byId("key-form").hidden ? askForKey() : closeKey());
+  byId("no-key").onclick = closeKey;
+  byId("key-form").onkeydown = ({ key }) => { if (key === "Escape") closeKey(); };
+  byId("forget-key").onclick = () => withKey("");
   byId("key-form").onsubmit = (event) => {
     event.preventDefault();
-    useKey(byId("key").value.trim());
-    byId("key").value = "";
-    byId("key-form").hidden = true;
-    started = start();
+    withKey(byId("key").value.trim());
   };
+}
+
+function closeKey() {
+  byId("key").value = "";
+  byId("key-form").hidden = true;
+  byId("use-key").focus();
+}
+
+/** Begin again with a key, or without one. */
+function withKey(key) {
+  try {
+    useKey(key);
+  } catch (problem) {
+    tell(problem);
+    return;
+  }
+  closeKey();
+  started = start();
 }
 
 listen();

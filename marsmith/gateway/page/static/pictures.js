@@ -1,10 +1,16 @@
 // Pictures before they are sent, and the pictures that are saved.
 
+import { Problem } from "./asking.js";
+
 const LARGEST = 1024; // pixels: the longest side of a picture that is sent smaller
+const SHRUNK = ["image/jpeg", "image/png", "image/webp"]; // those that models take, too
 const QUALITY = 0.9; // of JPEG
 
 /** Return the pixels of a file, turned as its EXIF data say; throw if no browser can read it. */
 export const decode = (blob) => createImageBitmap(blob, { imageOrientation: "from-image" });
+
+/** Return the pixels of a file; null if this browser cannot read it (HEIC, TIFF): a model may. */
+export const decodedOrNull = (blob) => decode(blob).catch(() => null);
 
 /** Return a canvas of a size. */
 export function canvasOf(width, height) {
@@ -20,24 +26,33 @@ export function smallSize(width, height) {
 }
 
 /**
- * Return a file as it is sent: {blob, type, name}.
+ * Return a file as it is sent: {blob, type, name}; throw if it is gone.
  *
- * One that is small enough goes as it is, and so does one that this browser cannot read (HEIC,
- * TIFF): the model may.
+ * It goes as it is, unless it shall be smaller, and is a large JPEG, PNG or WebP.
  */
 export async function toSend(file, smaller) {
   const whole = { blob: file, type: file.type, name: file.name || "picture" };
-  if (!smaller) return whole;
-  const picture = await decode(file).catch(() => null);
+  await readable(file, whole.name);
+  if (!smaller || !SHRUNK.includes(file.type)) return whole;
+  const picture = await decodedOrNull(file);
   if (picture === null || Math.max(picture.width, picture.height) <= LARGEST) return whole;
   const canvas = canvasOf(...smallSize(picture.width, picture.height));
   const pen = canvas.getContext("2d");
   pen.imageSmoothingQuality = "high";
   pen.drawImage(picture, 0, 0, canvas.width, canvas.height);
-  const type = file.type === "image/png" ? "image/png" : "image/jpeg"; // it may be transparent
+  const type = file.type === "image/jpeg" ? "image/jpeg" : "image/png"; // it may be transparent
   const ending = type === "image/png" ? "png" : "jpg";
   const name = `${whole.name.replace(/\.\w+$/, "")}-small.${ending}`;
   return { blob: await encoded(canvas, type), type, name };
+}
+
+/** Throw a Problem if a file cannot be read any more: it was moved, changed or deleted. */
+export async function readable(file, name) {
+  try {
+    await file.slice(0, 1).arrayBuffer();
+  } catch {
+    throw new Problem(`${name} cannot be read.`, { hint: "Pick it again: it was moved or changed." });
+  }
 }
 
 /** Return a canvas as a file. */

@@ -35,7 +35,8 @@ export function python(request, withKey) {
   ].join("\n");
 }
 
-const headers = (request) => [["Content-Type", request.type], ["Accept", request.accept]];
+const headers = ({ type, accept, headers: more = {} }) => [
+  ["Content-Type", type], ["Accept", accept], ...Object.entries(more)];
 const address = (request) => new URL(request.path, document.baseURI).href;
 const quoted = (value) => `'${value.replaceAll("'", "'\\''")}'`; // as a shell reads it
 const text = (value) => JSON.stringify(value);

@@ -2,7 +2,7 @@
 
 import { hasClasses } from "./asking.js";
 import { make, percent } from "./dom.js";
-import { asJpeg, canvasOf, decode, encoded } from "./pictures.js";
+import { asJpeg, canvasOf, decodedOrNull, encoded } from "./pictures.js";
 
 const MOST_BARS = 10;
 const COLOURS = ["#e4572e", "#2e86ab", "#3a9d5d", "#8e5ea2", "#c98a00", "#d6436e", "#00868b"];
@@ -13,6 +13,15 @@ const COLOURS = ["#e4572e", "#2e86ab", "#3a9d5d", "#8e5ea2", "#c98a00", "#d6436e
  * `summary` is one line, and `picture` returns what can be saved, if there is any.
  */
 export async function viewOf(answer) {
+  try {
+    return await fittingView(answer);
+  } catch (error) {
+    console.warn(error); // an answer that only looks like one of these: it is shown as it came
+    return told(undefined, answer.text ?? "");
+  }
+}
+
+async function fittingView(answer) {
   const { values, request } = answer;
   const picture = answer.blob.type.startsWith("image/") ? answer.blob : inJson(values);
   if (picture) return compared(request.blob, picture);
@@ -35,13 +44,22 @@ function inJson(values) {
 
 /** Return [[label, score], …], the surest first: of {"probabilities": {…}}, or a table alone. */
 function scoresOf(values) {
-  const table = values?.probabilities ?? values;
+  const table = values?.probabilities ?? tableOf(values) ?? values;
   if (table === null || typeof table !== "object" || Array.isArray(table)) return null;
   const scores = Object.entries(table);
   const isShare = ([, score]) => typeof score === "number" && score >= 0 && score <= 1;
   if (scores.length < 2 || !scores.every(isShare)) return null;
   return scores.sort((one, other) => other[1] - one[1]).slice(0, MOST_BARS);
 }
+
+/** Return {label: score} of [{label, score}, …]; null of all else. */
+function tableOf(values) {
+  const isScore = (one) => typeof one?.score === "number" && isLabel(one.label);
+  if (!Array.isArray(values) || !values.every(isScore)) return null;
+  return Object.fromEntries(values.map((one) => [one.label, one.score]));
+}
+
+const isLabel = (value) => typeof value === "string" || typeof value === "number";
 
 function barred(scores) {
   const bars = scores.map(([label, score]) => {
@@ -61,8 +79,8 @@ function barred(scores) {
 // Pictures
 
 async function compared(before, after) {
-  const known = await decode(before).catch(() => null);
-  const made = await decode(after);
+  const [known, made] = await Promise.all([before, after].map(decodedOrNull));
+  if (made === null) return told(null, `A picture that this browser cannot show: ${after.type}`);
   const summary = `picture, ${made.width} × ${made.height}`;
   const picture = () => asJpeg(after);
   const [first, second] = [before, after].map((blob) => URL.createObjectURL(blob));
@@ -89,8 +107,8 @@ async function compared(before, after) {
 
 /** Lay a mask over its picture; an example of an archive may have classes, and no mask. */
 async function masked(sent, mask, classes) {
-  const under = await decode(sent).catch(() => null);
-  const made = mask ? await decode(mask) : under;
+  const under = await decodedOrNull(sent);
+  const made = mask ? await decodedOrNull(mask) : under;
   if (made === null) return told(null, JSON.stringify(classes));
   const canvas = canvasOf(made.width, made.height);
   const colours = mask ? coloured(made, classes) : canvasOf(1, 1);
@@ -139,7 +157,8 @@ const rgbOf = (colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2
 // Boxes
 
 /** Return [{box, label, score}, …], of the kit's detectors, or of TorchServe's: {label: box}. */
-function boxesOf(values) {
+function boxesOf(found) {
+  const values = rowsOf(found) ?? found;
   if (!Array.isArray(values) || values.length === 0) return null;
   const boxes = values.map((one) => {
     if (one === null || typeof one !== "object") return null;
@@ -150,10 +169,18 @@ function boxesOf(values) {
   return boxes.every(Boolean) ? boxes : null;
 }
 
+/** Return [{box, label, score}, …] of {boxes, labels, scores}, as torchvision names them. */
+function rowsOf(values) {
+  const { boxes, labels, scores } = values ?? {};
+  if (!Array.isArray(boxes)) return null;
+  return boxes.map((box, at) => ({ box, label: labels?.[at] ?? "", score: scores?.[at] }));
+}
+
 const isBox = (value) => Array.isArray(value) && value.length === 4 && value.every(Number.isFinite);
 
 async function boxed(sent, boxes) {
-  const picture = await decode(sent);
+  const picture = await decodedOrNull(sent);
+  if (picture === null) return listed(boxes);
   const canvas = canvasOf(picture.width, picture.height);
   const pen = canvas.getContext("2d");
   pen.drawImage(picture, 0, 0);
@@ -168,6 +195,16 @@ async function boxed(sent, boxes) {
   });
   const element = figureOf(canvas, `The picture with boxes: ${names.join(", ")}`, null, rows);
   return { element, summary: names.join(", "), picture: () => encoded(canvas) };
+}
+
+/** Return boxes as a list: the picture that they are of cannot be shown. */
+function listed(boxes) {
+  const items = boxes.map(({ box, label, score }) => {
+    const shown = typeof score === "number" ? ` ${percent(score)}` : "";
+    return make("li", { textContent: `${label}${shown}: ${box.map(Math.round).join(", ")}` });
+  });
+  const hint = make("p", { className: "hint", textContent: "This browser cannot show the picture." });
+  return { element: make("div", {}, hint, make("ul", {}, ...items)), summary: `${boxes.length} boxes` };
 }
 
 function drawBox(pen, { box: [left, top, right, below], label }, colour, line) {

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from marsmith.archive.reader import Archive
-from marsmith.gateway.document.forms import Body, Forms, forms_of, media_type, read_forms
+from marsmith.gateway.document.forms import Body, FormField, Forms, forms_of, media_type, read_forms
 from tests.unit.gateway.kserve.archives import archive
 
 JPG = b"\xff\xd8\xff"
@@ -65,7 +65,7 @@ def test_forms_are_those_of_the_samples(
 def test_a_form_keeps_its_own_type(tmp_path: Path) -> None:
     told = "multipart/form-data; boundary=b"
     forms = read_forms(archive(tmp_path, FORM, content_type=told))
-    assert forms.examples[0].request == Body(told)
+    assert forms.examples[0].request == Body(told, fields=(FormField("a", False, "1"),))
 
 
 @pytest.mark.parametrize(

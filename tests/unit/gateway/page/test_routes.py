@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,22 @@ def test_browsers_get_the_page_and_programs_what_there_is(door: Door) -> None:
     assert b"<main>" in page.body
     assert json.loads(told.body)["models"] == ["/models/echo/predict", "/models/other/predict"]
     assert page.headers["vary"] == told.headers["vary"] == "accept"
+
+
+@pytest.mark.parametrize(
+    "accept", ["application/json, text/html;q=0.1", "text/html;q=0", "*/*", "text/htmlx"]
+)
+def test_who_prefers_json_gets_it(door: Door, accept: str) -> None:
+    said = door.ask("GET", "/", {"Accept": accept})
+    assert said.headers["content-type"] == "application/json"
+
+
+def test_first_readers_at_once_all_get_the_samples(door: Door, tmp_path: Path) -> None:
+    served(door, archive(tmp_path, b"\xff\xd8\xff", b'{"label": "7"}'))
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: door.ask("GET", "/page/models"), range(4)))
+    told = [json.loads(one.body)["models"] for one in answers]
+    assert all(len(model["samples"]) == 1 for models in told for model in models)
 
 
 def test_what_archives_toml_says_comes_first_at_the_root() -> None:
