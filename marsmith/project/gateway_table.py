@@ -23,7 +23,13 @@ predictions static uploads v1 v2
 RESERVED = frozenset(_OWN.split())
 # What the template of a failure may name.
 OF_FAILURE = ("message", "hint", "code")
+# What the answer of the model in [gateway.grpc] must have.
+OF_ROTATION = ("model_degree", "exif_degree", "confidence", "success")
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+/?")
+# Headers that the server itself writes: they belong to one body and one connection.
+_OF_SERVER = frozenset(
+    {"connection", "content-length", "date", "transfer-encoding", "x-request-id"}
+)
 
 
 def read_gateway(
@@ -34,7 +40,13 @@ def read_gateway(
         table: dict[str, Any] = validate_gateway(values)
     except ValidationError as error:
         return {}, [*findings_of(error, ("gateway",), GATEWAY, lines)]
-    wrong = [*_paths(table, lines), *_models(table, archives, lines), *_failures(table, lines)]
+    wrong = [
+        *_paths(table, lines),
+        *_targets(table, lines),
+        *_headers(table, lines),
+        *_models(table, archives, lines),
+        *_failures(table, lines),
+    ]
     return {} if wrong else table, wrong
 
 
@@ -50,6 +62,29 @@ def _paths(table: Mapping[str, Any], lines: TomlLines) -> Iterator[Finding]:
         yield Finding(
             f"{path!r} is a route, too", "remove one", SPEC_FILE, line, rule="gateway-path"
         )
+
+
+def _targets(table: Mapping[str, Any], lines: TomlLines) -> Iterator[Finding]:
+    redirects = table.get("redirects", {})
+    for path, target in redirects.items():
+        if not target.startswith("/") or target.startswith(("//", "/\\")):
+            problem = f"{target!r} is not a path of this gateway"
+        elif target in redirects:
+            problem = f"{target!r} is a redirect itself"
+        else:
+            continue
+        line = lines.find(("gateway", "redirects", path))
+        hint = "name a path that answers, such as /docs"
+        yield Finding(problem, hint, SPEC_FILE, line, rule="gateway-path")
+
+
+def _headers(table: Mapping[str, Any], lines: TomlLines) -> Iterator[Finding]:
+    for path, route in table.get("routes", {}).items():
+        for name in route.get("headers", {}):
+            if name.lower() in _OF_SERVER:
+                line = lines.find(("gateway", "routes", path, "headers"))
+                problem = f"the gateway itself writes the header {name}"
+                yield Finding(problem, "remove it", SPEC_FILE, line, rule="spec-value")
 
 
 def _problem(path: str) -> str | None:

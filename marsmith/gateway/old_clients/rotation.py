@@ -5,12 +5,9 @@ Imports grpc, which is an extra: the web process imports this only where it is i
 
 from __future__ import annotations
 
-import re
 import uuid
 import zlib
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from google.protobuf import message_factory
@@ -21,15 +18,15 @@ from marsmith.client.protos import rotation_pb2
 from marsmith.core.errors import MarsmithError
 from marsmith.gateway.access.keys import Key
 from marsmith.gateway.access.refusals import refusal
-from marsmith.gateway.backend import Backend, Call, Registration
+from marsmith.gateway.backend import Backend, Call
 from marsmith.gateway.grpc_calls import abort, add_service
 from marsmith.gateway.observe.facts import CURRENT
-from marsmith.gateway.refusals import GatewayError, handler_refused, malformed, version_unknown
+from marsmith.gateway.old_clients.rotation_answer import result_of
+from marsmith.gateway.old_clients.rotation_loading import Loading, file_of
+from marsmith.gateway.refusals import GatewayError, malformed, version_unknown
 from marsmith.project.spec import is_name
 
 Fields = dict[str, Any]  # of an answer's message
-_DIGEST = re.compile(r"-[0-9a-f]{12}(?=\.mar$)")
-_RESULT = ("model_degree", "exif_degree", "confidence", "success")
 _FIGURES = ("train_acc", "test_acc")
 
 
@@ -67,6 +64,7 @@ class Rotation:
     def __init__(self, backend: Backend, model: str) -> None:
         self._backend = backend
         self._model = model
+        self._loading = Loading(backend, model)
         self._methods = {
             "Inference": self._infer,
             "LoadModel": self._load,
@@ -95,41 +93,23 @@ class Rotation:
             raise malformed("the request holds no image", "send a JPEG or PNG as image_content")
         asked = Request(request.image_content, "", {"Accept": "application/json"})
         said = (await self._backend.predict(Call(self._model, asked, str(uuid.uuid4())))).response
-        if not said.ok:
-            raise handler_refused(said)
-        with suppress(KeyError, TypeError):
-            return [{name: said.values[name] for name in _RESULT}]
-        raise GatewayError(
-            f"the answer of {self._model} has not {', '.join(_RESULT)}",
-            "name a model of rotation in [gateway.grpc] of archives.toml",
-            code="answer-template",
-            status=500,
-        )
+        return [result_of(self._model, said)]
 
     async def _load(self, request: Any) -> Sequence[Fields]:
         if not is_name(request.path):
             what = f"{request.path!r} is not the name of an archive"
             raise malformed(what, "name it as in archives.toml, without folders")
-        file = f"{request.path}.mar"
-        given = Registration(file, self._model, synchronous=True)
-        try:
-            loaded = await self._backend.register(given)
-        except GatewayError as error:
-            known = [one for one in await self._known() if _file_of(one) == file]
-            if error.code != "already-registered" or not known:
-                raise
-            loaded = known[-1]
-        await self._backend.set_default(self._model, loaded.version)
+        await self._loading.load(f"{request.path}.mar")
         return [{}]
 
     async def _version_in_use(self, _: Any) -> Sequence[Fields]:
         return [self._described(await self._backend.describe(self._model))]
 
     async def _versions(self, _: Any) -> Sequence[Fields]:
-        return [self._described(one) for one in await self._known()]
+        return [self._described(one) for one in await self._loading.known()]
 
     async def _change(self, request: Any) -> Sequence[Fields]:
-        for one in await self._known():
+        for one in await self._loading.known():
             if _number(one.version) == request.pk:
                 await self._backend.set_default(self._model, one.version)
                 return [{}]
@@ -148,9 +128,6 @@ class Rotation:
         token = facts.text(b"x-api-key") if facts else ""
         return [{"pk": _number(key.id), "email": key.name, "access_token": token}]
 
-    async def _known(self) -> list[Model]:
-        return [one for one in await self._backend.models() if one.name == self._model]
-
     def _described(self, one: Model) -> Fields:
         archive = self._backend.archive(one.name, one.version)
         metrics = archive.model_config.get("metrics", {}) if archive else {}
@@ -158,7 +135,7 @@ class Rotation:
         return figures | {
             "pk": _number(one.version),
             "version_name": one.version,
-            "model_file_name": _file_of(one),
+            "model_file_name": file_of(one),
             "is_using": one.default,
         }
 
@@ -170,11 +147,6 @@ def _caller() -> Key:
         raise refusal("key-missing", scope="predict")
     facts.face = "rotation"
     return facts.key
-
-
-def _file_of(one: Model) -> str:
-    """Return the name of a version's file, without the digest of a copy (pinned_archives.py)."""
-    return _DIGEST.sub("", Path(one.url).name)
 
 
 def _number(text: str) -> int:
