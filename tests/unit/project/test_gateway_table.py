@@ -91,6 +91,27 @@ def test_one_path_is_a_route_or_a_redirect() -> None:
     assert (found.rule, found.location) == ("gateway-path", "archives.toml:7")
 
 
+@pytest.mark.parametrize(
+    ("target", "more"),
+    [
+        ("/s", ""),
+        ("/t", '"/t" = "/docs"\n'),
+        ("https://other.example/", ""),
+        ("//other.example/", ""),
+        ("docs", ""),
+    ],
+)
+def test_a_redirect_leads_to_a_path_that_answers(target: str, more: str) -> None:
+    found = problem(f'[gateway.redirects]\n"/s" = "{target}"\n{more}')
+    assert (found.rule, found.location) == ("gateway-path", "archives.toml:5")
+
+
+@pytest.mark.parametrize("name", ["Content-Length", "transfer-encoding", "X-Request-Id"])
+def test_a_route_sets_no_header_of_the_servers(name: str) -> None:
+    found = problem(f'{ROUTE}headers = {{ {name} = "3" }}\n')
+    assert (found.rule, found.location) == ("spec-value", "archives.toml:6")
+
+
 def test_a_failure_may_name_what_is_known_of_it() -> None:
     known = 'failure = { status = 400, body = { message = "${message} ${hint} ${code}" } }\n'
     assert parse_spec(minimal_spec(ROUTE + known)).problems == ()
