@@ -40,8 +40,9 @@ _LOOK = 2.0  # seconds between two looks at what is served
 _RENEWAL = 3600.0  # seconds between two renewals of the times of files; cleaners count in days
 ATTEMPTS = 5  # restarts within a minute; one more would not help
 _WINDOW = 60.0  # seconds
-# What a restart that brought the front end back may fail with: the other models are served.
-_OF_A_MODEL = {"model-not-loaded", "requirement-not-installed"}
+# What a restart that brought the front end back may fail with. Another restart would bring the same
+# archives to the same answers, and take the other models from their callers.
+_OF_A_MODEL = {"model-not-loaded", "wrong-answer", "requirement-not-installed"}
 _FIRST_PAUSE = 0.5  # seconds before the second restart, doubled with each
 
 

@@ -15,7 +15,8 @@ from marsmith.torchserve.properties import Address
 
 def free_ports(count: int) -> int:
     """Return the first of `count` free ports in a row, below the system's ephemeral ports."""
-    start = 20_000 + os.getpid() * 5 % 10_000
+    # Far from where a process with the next id begins, which may be looking at this moment, too.
+    start = 20_000 + os.getpid() * 773 % 2_000 * 5
     for first in range(start, start + 2_000, count):
         if not any(_bind_error("127.0.0.1", port) for port in range(first, first + count)):
             return first
