@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 
 from marsmith.gateway.access.guards import Guards
 from marsmith.gateway.grpc_calls import abort, method_handler, status_of_code
-from marsmith.gateway.old_clients.rotation_keys import key_in_call
+from marsmith.gateway.old_clients.rotation_keys import key_in_call, told
 from marsmith.gateway.refusals import GatewayError, malformed
 
 
@@ -75,7 +75,7 @@ class GrpcAccess(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has 
                     raise malformed("the message cannot be read", "send one of the service's own")
                 self._gate.count(facts, request.ByteSize() if hasattr(request, "ByteSize") else 0)
             except GatewayError as error:
-                refused = error
+                refused = told(details.method, error)
             yield refused
             facts.status = refused.status if refused else 200
         finally:

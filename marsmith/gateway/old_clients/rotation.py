@@ -16,12 +16,14 @@ from marsmith.answers.messages import Request
 from marsmith.client.description import Model
 from marsmith.client.protos import rotation_pb2
 from marsmith.core.errors import MarsmithError
+from marsmith.gateway.access.gate import token_in
 from marsmith.gateway.access.keys import Key
 from marsmith.gateway.access.refusals import refusal
 from marsmith.gateway.backend import Backend, Call
 from marsmith.gateway.grpc_calls import abort, add_service
 from marsmith.gateway.observe.facts import CURRENT
 from marsmith.gateway.old_clients.rotation_answer import result_of
+from marsmith.gateway.old_clients.rotation_keys import key_missing
 from marsmith.gateway.old_clients.rotation_loading import Loading, file_of
 from marsmith.gateway.refusals import GatewayError, malformed, version_unknown
 from marsmith.project.spec import is_name
@@ -125,7 +127,7 @@ class Rotation:
 
     async def _user(self, _: Any) -> Sequence[Fields]:
         key, facts = _caller(), CURRENT.get()
-        token = facts.text(b"x-api-key") if facts else ""
+        token = (token_in(facts.head) if facts else None) or ""
         return [{"pk": _number(key.id), "email": key.name, "access_token": token}]
 
     def _described(self, one: Model) -> Fields:
@@ -144,7 +146,8 @@ def _caller() -> Key:
     """Return the key of the running call, which needs one on this machine too."""
     facts = CURRENT.get()
     if facts is None or facts.key is None:
-        raise refusal("key-missing", scope="predict")
+        unknown = facts is not None and token_in(facts.head) is not None
+        raise refusal("key-unknown") if unknown else key_missing()
     facts.face = "rotation"
     return facts.key
 

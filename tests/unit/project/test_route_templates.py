@@ -43,3 +43,19 @@ def test_a_model_without_a_json_sample_is_taken_at_its_word(
     tmp_path: Path, response: str, more: str
 ) -> None:
     assert found(tmp_path, '"${label}"', response, more) == []
+
+
+@pytest.mark.parametrize(
+    ("response", "rules"),
+    [
+        ('{"label": "7"}', [("grpc-answer", 8)]),
+        ('{"model_degree": 1, "exif_degree": 0, "confidence": 1, "success": true}', []),
+        ("no JSON", []),
+    ],
+)
+def test_the_model_of_rotations_clients_answers_what_they_need(
+    tmp_path: Path, response: str, rules: list[tuple[str, int]]
+) -> None:
+    spec = minimal_spec(f'{SAMPLE}[gateway.grpc]\nmodel = "tiny"\n')
+    project = make_project(tmp_path, {"b.json": response}, spec)
+    assert [(one.rule, one.line) for one in template_findings(project)] == rules

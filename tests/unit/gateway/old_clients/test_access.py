@@ -111,11 +111,13 @@ def test_pages_of_a_named_site_ask_a_route_as_any_model(
         assert (evil.status, evil.code) == (403, "origin-refused")
 
 
-def codes(store: KeyStore, asking: Callable[[str], list[Any]]) -> list[Any]:
-    """Return what a client in another thread gets of a server where all need keys."""
+def codes(
+    store: KeyStore, asking: Callable[[str], list[Any]], rules: AccessRules = RULES
+) -> list[Any]:
+    """Return what a client in another thread gets of a server; by default all need keys."""
 
     async def served() -> list[Any]:
-        guards = Guards(Gate(RULES, KeyRing(store)))
+        guards = Guards(Gate(rules, KeyRing(store)))
         address, interceptor = f"127.0.0.1:{free_ports(1)}", GrpcAccess(guards)
         front = guards.admitted(EchoBackend())
         (server,) = await start_grpc({"gateway": address}, front, HTTP, interceptor, "echo")
@@ -144,6 +146,21 @@ def test_login_takes_a_key_where_all_other_calls_need_one(
 
     no = CODE.UNAUTHENTICATED
     assert codes(store, asking) == [CODE.OK, no, no, CODE.OK, CODE.OK]
+
+
+@pytest.mark.parametrize("rules", [RULES, AccessRules()])
+def test_a_wrong_access_token_is_unknown_and_none_is_missing(
+    store: KeyStore, rules: AccessRules
+) -> None:
+    def asking(address: str) -> list[Any]:
+        found = []
+        for token in ("", "wrong"):
+            with pytest.raises(grpc.RpcError) as refused:
+                RotationClient(address, token).call("User", "Authenticate")
+            found.append("access_token" in refused.value.details())
+        return found
+
+    assert codes(store, asking, rules) == [True, False]
 
 
 def test_an_answer_that_is_no_rotation_is_told(store: KeyStore, token: Callable[..., str]) -> None:
