@@ -42,6 +42,10 @@ _BLOCKED = """\
         while os.path.exists({path!r}):
             time.sleep(0.05)"""
 
+_SOUR = """\
+        if os.path.exists({path!r}):
+            raise RuntimeError("it has gone sour")"""
+
 # What happens on the way to an answer, beside it.
 FAULTS = {
     "digest": "",
@@ -52,6 +56,7 @@ FAULTS = {
     "closing": "",
     "given_up": "",
     "queueing": "",
+    "souring": "",
     "chatty": "print('x' * 4000, flush=True)",
 }
 MORE = {"queueing": ", jobQueueSize = 4", "given_up": ", maxRetryTimeoutInSec = 1"}
@@ -91,9 +96,10 @@ def handler(name: str, root: Path) -> str:
         "closing": _CLOSED.format(path=str(root / "closed")),
         "given_up": _CLOSED.format(path=str(root / "shut")),
     }.get(name, "        pass")
-    fault = FAULTS[name]
-    if name == "queueing":
-        fault = _BLOCKED.format(path=str(root / "blocked")).strip()
+    fault = {
+        "queueing": _BLOCKED.format(path=str(root / "blocked")).strip(),
+        "souring": _SOUR.format(path=str(root / "sour")).strip(),
+    }.get(name, FAULTS[name])
     return _COMMON.format(load=load, fault=f"        {fault}")
 
 

@@ -15,7 +15,7 @@ from marsmith.client import Client, Retries
 from marsmith.server.process import KEY_FILE
 from tests.faults.archives import project
 from tests.faults.conftest import Scale
-from tests.faults.load import Tally
+from tests.faults.load import Tally, expected
 from tests.faults.servers import Gateway, Station, gateway
 from tests.faults.worker_faults import MODELS, cases, nobody_up, under
 from tests.integration.kit import wait_for
@@ -39,7 +39,8 @@ QUICK = ("digest", "raising", "exiting")
 @pytest.fixture(scope="module")
 def front(tmp_path_factory: pytest.TempPathFactory, scale: Scale) -> Iterator[Gateway]:
     models = MODELS if scale.full else QUICK
-    kit = project(tmp_path_factory.mktemp("local"), *models, "closing", "queueing")
+    names = (*models, "closing", "queueing", "souring")
+    kit = project(tmp_path_factory.mktemp("local"), *names)
     with gateway(kit, "local") as running:
         yield running
 
@@ -99,6 +100,21 @@ def test_a_model_without_workers_keeps_no_web_process_from_coming_back(
     gateway_report("web process killed (-9), another model cannot be loaded", tally)
     assert station.state.restarts == restarts + 1
     wait_for(lambda: station.is_whole("closing"), "its workers to come up again")
+
+
+def test_a_model_that_fails_on_its_sample_brings_no_second_restart(
+    station: Station, front: Gateway
+) -> None:
+    restarts, web_process = station.state.restarts, station.front_end
+    sour = station.kit.root / "sour"
+    sour.touch()
+    try:
+        os.kill(web_process, signal.SIGKILL)
+        wait_for(lambda: station.state.restarts > restarts and station.state.ready, "it to be back")
+        assert front.curl("digest") == expected(b"a request")
+    finally:
+        sour.unlink()
+    assert station.state.restarts == restarts + 1
 
 
 def test_a_model_without_workers_is_refused_and_not_waited_for(
