@@ -41,12 +41,18 @@ class Allowance:
         self._requests = Bucket(limits.rate, now)
         self._bytes = Bucket(limits.bytes_per_second, now)
 
-    def begin(self, name: str, now: float) -> None:
-        """Count a request that begins. Raises GatewayError, with 429, if it may not now."""
+    def begin(self, name: str, now: float, *, paid: bool = False) -> None:
+        """Count a request that begins. Raises GatewayError, with 429, if it may not now.
+
+        One that is `paid` was counted when it came: only how many are open matters.
+        """
         most = self.limits.concurrent
         if most is not None and self._open >= most:
             limit, cure = f"{most} open requests", "send the next one once one is answered"
             raise refusal("key-limit", name=name, limit=limit, cure=cure, retry_after=1)
+        if paid:
+            self._open += 1
+            return
         waits = {
             f"{self.limits.bytes_per_second} bytes/s": self._bytes.wait(0.0, now),
             f"{self.limits.rate} requests/s": self._requests.wait(1.0, now),
@@ -73,7 +79,7 @@ class Allowances:
         self._clock = clock
         self._by_key: dict[str, Allowance] = {}
 
-    def begin(self, key: Key) -> Allowance | None:
+    def begin(self, key: Key, *, paid: bool = False) -> Allowance | None:
         """Count a request that begins; None for a key without limits. Raises GatewayError."""
         if key.limits == Limits():
             return None
@@ -81,5 +87,5 @@ class Allowances:
         found = self._by_key.get(key.id)
         if found is None or found.limits != key.limits:
             found = self._by_key[key.id] = Allowance(key.limits, now)
-        found.begin(key.name, now)
+        found.begin(key.name, now, paid=paid)
         return found

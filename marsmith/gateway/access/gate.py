@@ -30,7 +30,7 @@ _PAGE = re.compile(r"/|/docs|/page/[\w-]+\.(?:css|html|js|svg|txt)")
 _ASKS_MODEL = re.compile(
     r"/(?:predictions|explanations|v1|v2)/.+|/v2|/ping|/invocations"
     r"|/models/[^/]+/(?:(?:versions/[^/]+/)?predict|invoke)|/[^/]+(?:/[^/]+)?/predict"
-    r"|/jobs/.+|/uploads(?:/.+)?"
+    r"|/jobs(?:/.+)?|/uploads(?:/.+)?"
 )
 _SIGNED = re.compile(r"/uploads/[^/]+|/jobs/[^/]+/answer")  # may be signed in place of a key
 _UPLOADS = "/uploads/"  # whose size jobs/face.py limits
@@ -89,6 +89,10 @@ class Gate:
             return None  # a token for TorchServe does no harm where TorchServe asks for none
         facts.key = self._keys.check(token)
         return self._allowances.begin(facts.key)
+
+    def resume(self, key: Key) -> Allowance | None:
+        """Count what a key asked for before, and is done only now; as `let_in` does."""
+        return self._allowances.begin(key, paid=True)
 
     def key(self, id_: str) -> Key:
         """Return the key with this id."""

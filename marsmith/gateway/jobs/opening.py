@@ -24,7 +24,7 @@ def open_jobs(settings: Settings, backend: Backend, guards: Guards) -> tuple[Job
     jobs = Jobs(folder, given, _store(given, folder), _queue(given, folder))
     metrics = guards.observer.metrics
     runner = Runner(jobs, Work(jobs, backend, guards), metrics)
-    return JobsFace(jobs, runner, guards.admitted(backend), metrics), runner
+    return JobsFace(jobs, runner, guards.admitted(backend), guards), runner
 
 
 def _store(settings: JobSettings, folder: Path) -> Store:

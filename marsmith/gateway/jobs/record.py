@@ -5,15 +5,37 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from marsmith.answers.forms import boundary_of, fields_of
 from marsmith.answers.messages import Request
+from marsmith.core.errors import MarsmithError
 from marsmith.core.hashing import sha256_of
 from marsmith.gateway.backend import Call
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 NOBODY = "-"  # owns what was sent without a key
+# Headers that differ when the same request is sent again, also by another way.
+_OF_ONE_SENDING = frozenset(
+    {
+        "baggage",
+        "connection",
+        "content-length",
+        "content-type",
+        "date",
+        "forwarded",
+        "host",
+        "traceparent",
+        "tracestate",
+        "via",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-request-id",
+    }
+)
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
@@ -105,5 +127,20 @@ def outcome_from(stored: bytes) -> Outcome:
 
 def digest_of(call: Call, upload: str, webhook: str) -> str:
     """Return what is equal for the same request sent twice."""
-    asked = [call.model, call.version, call.request.sent_type, upload, webhook]
-    return sha256_of(json.dumps([*asked, sha256_of(call.request.body)]).encode())
+    headers = {name.lower(): value for name, value in call.request.headers.items()}
+    told = sorted((headers | dict(call.told)).items())
+    told = [one for one in told if one[0].lower() not in _OF_ONE_SENDING]
+    asked = [call.model, call.version, upload, webhook, told, _sent(call.request)]
+    return sha256_of(json.dumps(asked).encode())
+
+
+def _sent(request: Request) -> list[Any]:
+    """Return what a body says: clients choose another boundary each time they send a form."""
+    boundary = boundary_of(request.sent_type)
+    with suppress(MarsmithError):
+        if boundary is not None:
+            fields = fields_of(request.body, boundary)
+            return [
+                (one.name, one.filename, one.content_type, sha256_of(one.value)) for one in fields
+            ]
+    return [request.sent_type, sha256_of(request.body)]

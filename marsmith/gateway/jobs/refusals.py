@@ -26,6 +26,21 @@ _REFUSALS = {
         "the job {id} is of another request",
         "choose another id: the same id is for sending the same request again",
     ),
+    "job-prefer": (
+        400,
+        "the request names an upload or a webhook, but does not ask for a job",
+        "send the header Prefer: respond-async too",
+    ),
+    "job-untold": (
+        409,
+        "the webhook of the job {id} was not sent yet",
+        "delete it again a moment later",
+    ),
+    "upload-and-body": (
+        400,
+        "the request has a body beside the upload {id!r}",
+        "send it without a body, or without `upload`",
+    ),
     "job-open": (409, "the job {id} is not answered yet", "ask again later: GET /jobs/{id}"),
     "job-cancelled": (410, "the job {id} was cancelled", "send its request as a new job"),
     "job-quota": (

@@ -11,8 +11,8 @@ from functools import partial
 
 from marsmith.core.errors import MarsmithError
 from marsmith.gateway.jobs.jobs import Jobs
-from marsmith.gateway.jobs.work import Work, pause_after
-from marsmith.gateway.jobs.work_queue import Message
+from marsmith.gateway.jobs.work import SENDERS, NotNow, Work, pause_after
+from marsmith.gateway.jobs.work_queue import Message, Task
 from marsmith.gateway.observe.metrics import Metrics
 
 _LOOK = 0.5  # seconds between two looks at the queue, where nothing wakes us
@@ -26,8 +26,9 @@ class Runner:
     def __init__(self, jobs: Jobs, work: Work, metrics: Metrics) -> None:
         """Do nothing yet."""
         self._jobs = jobs
-        self._work = work
         self._metrics = metrics
+        self._slots: dict[Task, int] = {"run": jobs.settings.concurrent, "tell": SENDERS}
+        self._do = {"run": work.run, "tell": work.tell}
         self._open: dict[Message, asyncio.Task[None]] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
@@ -72,27 +73,29 @@ class Runner:
                 await asyncio.wait_for(wake.wait(), pause)
 
     async def _receive(self) -> None:
-        free = self._jobs.settings.concurrent - self._running
-        if free <= 0:
-            return
-        for message in await asyncio.to_thread(self._jobs.queue.receive, free):
-            task = self._open[message] = asyncio.ensure_future(self._handle(message))
-            task.add_done_callback(partial(self._closed, message))
-        self._metrics.jobs("running", self._running)
+        for task, slots in self._slots.items():
+            if (free := slots - self._count(task)) > 0:
+                for message in await asyncio.to_thread(self._jobs.queue.receive, task, free):
+                    begun = self._open[message] = asyncio.ensure_future(self._handle(message))
+                    begun.add_done_callback(partial(self._closed, message))
+        self._metrics.jobs("running", self._count("run"))
 
     def _closed(self, message: Message, _: object) -> None:
         del self._open[message]
-        self._metrics.jobs("running", self._running)
+        self._metrics.jobs("running", self._count("run"))
         self.wake()
 
-    @property
-    def _running(self) -> int:
-        return sum(one.task == "run" for one in self._open)
+    def _count(self, task: Task) -> int:
+        return sum(one.task == task for one in self._open)
 
     async def _handle(self, message: Message) -> None:
         queue = self._jobs.queue
         try:
-            delay = await getattr(self._work, message.task)(message)
+            delay = await self._do[message.task](message)
+        except NotNow as limit:
+            with suppress(MarsmithError):
+                await asyncio.to_thread(queue.put_off, message, limit.seconds)
+            return
         except asyncio.CancelledError:
             delay = 0.0
         except Exception:

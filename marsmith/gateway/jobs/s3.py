@@ -23,7 +23,7 @@ _EXISTS = {"PreconditionFailed", "ConditionalRequestConflict"}
 # OWNER/ID/FILE, as Jobs names them: others may keep objects below the same prefix.
 _OURS = re.compile(
     r"(-|[0-9a-f]{12}|marsmith)/[\w-]{1,64}"
-    r"/(job|outcome|running|upload|(input|answer)-[0-9a-f]{16})",
+    r"/(job|outcome|running|told|issued|upload|(input|answer)-[0-9a-f]{16})",
     re.ASCII,
 )
 _WAIT = 2  # seconds that one look at an empty queue takes
@@ -53,6 +53,13 @@ class S3Store:
     def size(self, name: str) -> int | None:
         said = _ask(self._client.head_object, self._where(name), _MISSING)
         return None if said is None else int(said["ContentLength"])
+
+    def ids(self, owner: str, file: str) -> list[str]:
+        names = (key.split("/")[-2:] for key, _ in self._listed(f"{self._prefix}{owner}/"))
+        return sorted(id_ for id_, name in names if name == file)
+
+    def count(self, owner: str) -> int:
+        return len(self.created(owner))
 
     def created(self, owner: str) -> list[float]:
         first: dict[str, float] = {}
@@ -111,7 +118,9 @@ class SqsQueue:
     def send(self, folder: str, task: Task) -> None:
         self._ask("send_message", MessageBody=json.dumps({"folder": folder, "task": task}))
 
-    def receive(self, most: int) -> Sequence[Message]:
+    def receive(self, task: Task, most: int) -> Sequence[Message]:
+        if task == "tell":  # SQS cannot choose: they come with the others
+            return ()
         said = self._ask(
             "receive_message",
             MaxNumberOfMessages=min(most, _MOST_AT_ONCE),
@@ -129,6 +138,14 @@ class SqsQueue:
         seconds = min(_LONGEST_DELAY, int(delay))
         given = {"ReceiptHandle": message.receipt, "VisibilityTimeout": seconds}
         self._ask("change_message_visibility", **given)
+
+    def put_off(self, message: Message, delay: float) -> None:
+        body = json.dumps({"folder": message.folder, "task": message.task})
+        self._ask("send_message", MessageBody=body, DelaySeconds=min(900, int(delay)))
+        self.done(message)
+
+    def forget(self, folder: str) -> None:
+        """Do nothing: they are dropped when they come."""
 
     def done(self, message: Message) -> None:
         self._ask("delete_message", ReceiptHandle=message.receipt)

@@ -32,6 +32,12 @@ class Store(Protocol):
     def size(self, name: str) -> int | None:
         """Return a file's size in bytes; None if there is none."""
 
+    def ids(self, owner: str, file: str) -> list[str]:
+        """Return the ids of an owner for which there is such a file."""
+
+    def count(self, owner: str) -> int:
+        """Return how many jobs and uploads an owner has."""
+
     def created(self, owner: str) -> list[float]:
         """Return when each job and upload of an owner was stored, as seconds since the epoch."""
 
@@ -78,6 +84,15 @@ class FolderStore:
         with storing(), suppress(FileNotFoundError):
             return (self._root / name).stat().st_size
         return None
+
+    def ids(self, owner: str, file: str) -> list[str]:
+        with storing():
+            return sorted(one.parent.name for one in (self._root / owner).glob(f"*/{file}"))
+
+    def count(self, owner: str) -> int:
+        with storing(), suppress(FileNotFoundError):
+            return sum(1 for _ in (self._root / owner).iterdir())
+        return 0
 
     def created(self, owner: str) -> list[float]:
         with storing():

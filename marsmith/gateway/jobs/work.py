@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from starlette.responses import Response
 
 from marsmith.core.errors import MarsmithError
+from marsmith.gateway.access.allowances import Allowance
 from marsmith.gateway.access.guards import Guards
 from marsmith.gateway.answering import header_pairs
 from marsmith.gateway.backend import Backend
@@ -22,9 +23,15 @@ from marsmith.gateway.refusals import GatewayError, handler_refused
 
 _MOST_TRIES = 10  # of a job
 _PLAIN = "application/octet-stream"  # of an answer whose handler named no type
-_SENDERS = 4  # webhooks that are sent at once
+SENDERS = 4  # webhooks that are sent at once
 _LONGEST_PAUSE = 60  # seconds between two of them
 _log = logging.getLogger(__name__)
+
+
+class NotNow(Exception):  # noqa: N818 - nothing went wrong
+    """The key of a job has as many requests open as it may: try again after `seconds`."""
+
+    seconds = 1.0
 
 
 class Work:
@@ -36,29 +43,35 @@ class Work:
         self._backend = guards.admitted(backend)
         self._guards = guards
         # Of their own: what waits for the storage must not wait for slow receivers.
-        self._senders = ThreadPoolExecutor(_SENDERS, "webhooks")
+        self._senders = ThreadPoolExecutor(SENDERS, "webhooks")
 
     async def run(self, message: Message) -> float | None:
-        """Answer a job."""
+        """Answer a job. Raises NotNow."""
         found = await self._found(message)
         if found is None:
             return None
         job = found.job
         if found.outcome is not None:
-            if job.webhook:  # whoever ended it may have died before that
-                await asyncio.to_thread(self._jobs.queue.send, job.folder, "tell")
+            await asyncio.to_thread(self._jobs.tell_again, job)
             return None
         state: State = "succeeded"
+        allowance = None
         try:
+            allowance = self._allowance(job)
             if message.tries > _MOST_TRIES:
                 raise refusal("job-tries", tries=_MOST_TRIES)
             await asyncio.to_thread(self._jobs.store.put, f"{job.folder}/running", b"")
             response, version = await self._answer(job)
         except MarsmithError as error:
+            if error.code == "key-limit":
+                raise NotNow from error
             again = error.retry_after if isinstance(error, GatewayError) else None
             if again is not None and message.tries < _MOST_TRIES:
                 return max(again, pause_after(message.tries))
             state, version, response = "failed", "", problem(error, job.id)
+        finally:
+            if allowance is not None:
+                allowance.end(0)
         if await asyncio.to_thread(self._jobs.answered, job, state, response, version):
             self._guards.observer.metrics.job_ended(state)
         return None
@@ -72,17 +85,24 @@ class Work:
             loop = asyncio.get_running_loop()
             status = await loop.run_in_executor(self._senders, self._send, found)
             if 200 <= status < 300:
+                await asyncio.to_thread(self._jobs.store.put, f"{message.folder}/told", b"")
                 return None
             said = str(status)
         except Exception as error:  # whatever it is, no webhook is tried for ever
             said = type(error).__name__
         _log.warning("webhook of job %s, try %d: %s", found.job.id, message.tries, said)
+        await asyncio.to_thread(self._jobs.store.put, f"{message.folder}/told", b"")
         pauses = self._jobs.settings.webhook_pauses
         return pauses[message.tries - 1] if message.tries <= len(pauses) else None
 
     def _send(self, found: Found) -> int:
-        job, body = found.job, self._jobs.values(found)
-        return self._jobs.webhooks.send(job.webhook, job.folder, body)
+        job, body = found.job, self._jobs.values(found, found.job.base)
+        return self._jobs.webhooks.send(job.webhook, f"{job.folder}/{job.created}", body)
+
+    def _allowance(self, job: Job) -> Allowance | None:
+        """Count the run of a job among the open requests of its key. Raises GatewayError."""
+        gate = self._guards.gate
+        return None if job.owner == NOBODY else gate.resume(gate.key(job.owner))
 
     async def _answer(self, job: Job) -> tuple[Response, str]:
         """Ask the back end, as a request with the key that sent the job."""

@@ -22,9 +22,16 @@ CREATE TABLE IF NOT EXISTS messages (
     folder TEXT, task TEXT, due REAL, tries INTEGER DEFAULT 0, receipt TEXT DEFAULT '',
     PRIMARY KEY (folder, task)
 )"""
+# The owners take turns: who has more messages lent comes later.
 _TAKE = """
-UPDATE messages SET due = ?, tries = tries + 1, receipt = ? WHERE rowid IN
-    (SELECT rowid FROM messages WHERE due <= ? ORDER BY due LIMIT ?)
+UPDATE messages SET due = ?, tries = tries + 1, receipt = ? WHERE rowid IN (
+    SELECT m.rowid FROM (SELECT rowid, due, substr(folder, 1, instr(folder, '/')) AS owner
+        FROM messages WHERE task = ? AND due <= ?) AS m
+    LEFT JOIN (SELECT substr(folder, 1, instr(folder, '/')) AS owner, COUNT(*) AS lent
+        FROM messages WHERE task = ? AND due > ? AND receipt <> '' GROUP BY owner) AS busy
+        ON m.owner = busy.owner
+    ORDER BY COALESCE(lent, 0) + ROW_NUMBER() OVER (PARTITION BY m.owner ORDER BY due), due
+    LIMIT ?)
 RETURNING folder, task, tries, receipt"""
 
 
@@ -44,8 +51,8 @@ class WorkQueue(Protocol):
     def send(self, folder: str, task: Task) -> None:
         """Add a message."""
 
-    def receive(self, most: int) -> Sequence[Message]:
-        """Borrow up to so many."""
+    def receive(self, task: Task, most: int) -> Sequence[Message]:
+        """Borrow up to so many of one kind."""
 
     def extend(self, messages: Sequence[Message]) -> None:
         """Keep them for the time of another lease."""
@@ -53,8 +60,14 @@ class WorkQueue(Protocol):
     def release(self, message: Message, delay: float) -> None:
         """Give one back, to be lent again after `delay` seconds."""
 
+    def put_off(self, message: Message, delay: float) -> None:
+        """Give one back that was not begun: this time does not count as a try."""
+
     def done(self, message: Message) -> None:
         """Remove one."""
+
+    def forget(self, folder: str) -> None:
+        """Remove what is left for a job that was deleted, where that is possible."""
 
     def waiting(self) -> int:
         """Return how many wait, about."""
@@ -74,11 +87,11 @@ class SqliteQueue:
             (folder, task, time.time()),
         )
 
-    def receive(self, most: int) -> Sequence[Message]:
+    def receive(self, task: Task, most: int) -> Sequence[Message]:
         if not self._path.exists():
             return ()
         now = time.time()
-        taken = (now + self._lease, secrets.token_hex(8), now, most)
+        taken = (now + self._lease, secrets.token_hex(8), task, now, task, now, most)
         return [Message(*row) for row in self._change(_TAKE, taken)]
 
     def extend(self, messages: Sequence[Message]) -> None:
@@ -90,6 +103,16 @@ class SqliteQueue:
             "UPDATE messages SET due = ? WHERE folder = ? AND task = ? AND receipt = ?",
             (time.time() + delay, message.folder, message.task, message.receipt),
         )
+
+    def put_off(self, message: Message, delay: float) -> None:
+        self.release(message, delay)
+        self._change(
+            "UPDATE messages SET tries = tries - 1 WHERE folder = ? AND task = ? AND receipt = ?",
+            (message.folder, message.task, message.receipt),
+        )
+
+    def forget(self, folder: str) -> None:
+        self._change("DELETE FROM messages WHERE folder = ?", (folder,))
 
     def done(self, message: Message) -> None:
         self._change(
@@ -110,6 +133,7 @@ class SqliteQueue:
     def _connected(self) -> sqlite3.Connection:
         """Connect anew: connections belong to one thread."""
         self._path.parent.mkdir(0o700, parents=True, exist_ok=True)
+        self._path.touch(0o600)
         connection = sqlite3.connect(self._path, timeout=10)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(_TABLE)

@@ -9,6 +9,7 @@ import resource
 import sqlite3
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -128,6 +129,56 @@ def test_the_same_request_with_the_same_id_is_one_job(gateway: Gateway, tmp_path
     assert note.read_text() == "begun\n"
     other = gateway.ask("PUT", path, body + b" ")
     assert (other.status, code(other)) == (409, "job-differs")
+
+
+def test_a_form_with_another_boundary_is_the_same_request(gateway: Gateway) -> None:
+    def sent(boundary: str, value: str, accept: str = "*/*") -> int:
+        head = 'Content-Disposition: form-data; name="body"\r\n\r\n'
+        body = f"--{boundary}\r\n{head}{value}\r\n--{boundary}--\r\n".encode()
+        headers = {"Content-Type": f"multipart/form-data; boundary={boundary}", "Accept": accept}
+        return gateway.ask("PUT", "/jobs/form-1?model=work", body, headers).status
+
+    assert (sent("a", "{}"), sent("b", "{}")) == (202, 202)
+    assert (sent("a", '{"x": 1}'), sent("a", "{}", "text/html")) == (409, 409)
+
+
+def test_a_job_deleted_while_it_is_watched_ends_the_events(gateway: Gateway) -> None:
+    path = gateway.submit(sleep=9)
+    with ThreadPoolExecutor(1) as pool:
+        watched = pool.submit(gateway.ask, "GET", path, b"", {"Accept": "text/event-stream"})
+        time.sleep(1)
+        assert [gateway.ask("DELETE", path).status for _ in range(2)] == [200, 204]
+        assert watched.result(10).text.split("event: ")[-1].startswith(("gone\n", "cancelled\n"))
+
+
+def test_a_webhook_is_sent_before_its_job_can_go(gateway: Gateway, receiver: Receiver) -> None:
+    receiver.got.clear()
+    path = f"/jobs/hook-1?model=work&webhook={receiver.url}"
+    for _ in range(2):  # the same id again is another message
+        assert gateway.ask("PUT", path, b'{"sleep": 5}').status == 202
+        assert gateway.ask("DELETE", "/jobs/hook-1").status == 200
+        wait_for(lambda: gateway.ask("DELETE", "/jobs/hook-1").status == 204, "it to go", 10)
+    assert {json.loads(body)["state"] for _, body in receiver.got} == {"cancelled"}
+    assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 2
+
+
+def test_what_only_jobs_have_needs_the_preference(gateway: Gateway) -> None:
+    said = gateway.ask("POST", f"{PREDICT}?upload=x", b"{}")
+    assert (said.status, code(said)) == (400, "job-prefer")
+    said = gateway.ask("POST", f"{PREDICT}?upload=x", b"{}", ASYNC)
+    assert (said.status, code(said)) == (400, "upload-and-body")
+
+
+def test_jobs_and_uploads_are_listed(gateway: Gateway) -> None:
+    job, upload = gateway.submit(say="x")[6:], gateway.ask("POST", "/uploads").json()
+    listed = gateway.ask("GET", "/jobs").json()
+    assert job in listed["jobs"]
+    assert upload["id"] in listed["uploads"]
+    path = f"/uploads/{upload['id']}"
+    assert gateway.ask("DELETE", path).status == 204
+    assert code(gateway.ask("DELETE", path)) == "upload-unknown"
+    assert curl("-f", "-T", __file__, upload["url"]).returncode == 22
+    assert upload["id"] not in gateway.ask("GET", "/jobs").json()["uploads"]
 
 
 def test_a_deleted_job_is_cancelled_and_then_gone(gateway: Gateway) -> None:
@@ -307,6 +358,7 @@ def test_a_job_that_ends_the_gateway_again_and_again_fails(gateway: Gateway) -> 
 
 def test_what_is_stored_is_the_owners_alone(gateway: Gateway) -> None:
     assert (gateway.kit.root / FILES).stat().st_mode & 0o777 == 0o700
+    assert (gateway.kit.root / FILES / "queue.db").stat().st_mode & 0o777 == 0o600
 
 
 def _told(receiver: Receiver) -> set[str]:

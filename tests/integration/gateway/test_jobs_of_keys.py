@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -75,6 +77,26 @@ def test_jobs_and_uploads_count_against_a_quota(gateway: Gateway) -> None:
     key.ended(paths[0])
     assert key.ask("DELETE", paths[0]).status == 204
     key.submit(say="x")
+
+
+def test_addresses_count_as_soon_as_they_are_given(gateway: Gateway) -> None:
+    key = with_key(gateway, "many")
+    with ThreadPoolExecutor(8) as pool:
+        given = [*pool.map(lambda _: key.ask("POST", "/uploads"), range(8))]
+    assert sorted(one.status for one in given) == [201] * 3 + [429] * 5
+    url = next(one.json()["url"] for one in given if one.status == 201)
+    gateway.kit("gateway", "key", "revoke", "many")
+    time.sleep(0.6)
+    path = url.partition(str(gateway.port))[2]
+    assert code(gateway, "PUT", path) == (401, "key-unknown")
+
+
+def test_a_key_has_no_more_jobs_answered_at_once_than_requests(gateway: Gateway) -> None:
+    words = ("gateway", "key", "add", "narrow-one", "--scope", "predict", "--concurrent", "1")
+    key = replace(gateway, token=gateway.kit(*words).stdout.strip())
+    paths = [key.submit(sleep=1) for _ in range(2)]
+    jobs = [key.ended(path) for path in paths]
+    assert abs(jobs[0]["ended"] - jobs[1]["ended"]) > 0.9
 
 
 def test_a_job_expires_with_its_files(gateway: Gateway) -> None:
