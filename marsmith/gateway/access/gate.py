@@ -90,10 +90,6 @@ class Gate:
         facts.key = self._keys.check(token)
         return self._allowances.begin(facts.key)
 
-    def resume(self, key: Key) -> Allowance | None:
-        """Count what a key asked for before, and is done only now; as `let_in` does."""
-        return self._allowances.begin(key, paid=True)
-
     def key(self, id_: str) -> Key:
         """Return the key with this id."""
         return self._keys.find(id_)

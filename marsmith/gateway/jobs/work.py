@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from starlette.responses import Response
 
 from marsmith.core.errors import MarsmithError
-from marsmith.gateway.access.allowances import Allowance
+from marsmith.gateway.access.allowances import Allowance, Allowances
 from marsmith.gateway.access.guards import Guards
 from marsmith.gateway.answering import header_pairs
 from marsmith.gateway.backend import Backend
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 class NotNow(Exception):  # noqa: N818 - nothing went wrong
-    """The key of a job has as many requests open as it may: try again after `seconds`."""
+    """The key has as many jobs running as it may: try again after `seconds`."""
 
     seconds = 1.0
 
@@ -42,6 +42,7 @@ class Work:
         self._jobs = jobs
         self._backend = guards.admitted(backend)
         self._guards = guards
+        self._running = Allowances()  # not those of requests: who waits for a job asks for it
         # Of their own: what waits for the storage must not wait for slow receivers.
         self._senders = ThreadPoolExecutor(SENDERS, "webhooks")
 
@@ -100,9 +101,10 @@ class Work:
         return self._jobs.webhooks.send(job.webhook, f"{job.folder}/{job.created}", body)
 
     def _allowance(self, job: Job) -> Allowance | None:
-        """Count the run of a job among the open requests of its key. Raises GatewayError."""
-        gate = self._guards.gate
-        return None if job.owner == NOBODY else gate.resume(gate.key(job.owner))
+        """Count the run of a job; what is returned must be told of its end. Raises GatewayError."""
+        if job.owner == NOBODY:
+            return None
+        return self._running.begin(self._guards.gate.key(job.owner), paid=True)
 
     async def _answer(self, job: Job) -> tuple[Response, str]:
         """Ask the back end, as a request with the key that sent the job."""
