@@ -82,17 +82,17 @@ class Work:
         found = await self._found(message)
         if found is None or found.outcome is None:
             return None
+        # Before it is sent: afterwards the job may be gone.
+        await asyncio.to_thread(self._jobs.store.put, f"{message.folder}/told", b"")
         try:
             loop = asyncio.get_running_loop()
             status = await loop.run_in_executor(self._senders, self._send, found)
             if 200 <= status < 300:
-                await asyncio.to_thread(self._jobs.store.put, f"{message.folder}/told", b"")
                 return None
             said = str(status)
         except Exception as error:  # whatever it is, no webhook is tried for ever
             said = type(error).__name__
         _log.warning("webhook of job %s, try %d: %s", found.job.id, message.tries, said)
-        await asyncio.to_thread(self._jobs.store.put, f"{message.folder}/told", b"")
         pauses = self._jobs.settings.webhook_pauses
         return pauses[message.tries - 1] if message.tries <= len(pauses) else None
 

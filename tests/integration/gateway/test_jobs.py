@@ -158,8 +158,12 @@ def test_a_webhook_is_sent_before_its_job_can_go(gateway: Gateway, receiver: Rec
         assert gateway.ask("PUT", path, b'{"sleep": 5}').status == 202
         assert gateway.ask("DELETE", "/jobs/hook-1").status == 200
         wait_for(lambda: gateway.ask("DELETE", "/jobs/hook-1").status == 204, "it to go", 10)
+
+    def ids() -> set[str]:
+        return {headers["webhook-id"] for headers, _ in receiver.got}
+
+    wait_for(lambda: len(ids()) == 2, "both webhooks", 10)
     assert {json.loads(body)["state"] for _, body in receiver.got} == {"cancelled"}
-    assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 2
 
 
 def test_what_only_jobs_have_needs_the_preference(gateway: Gateway) -> None:
