@@ -31,8 +31,19 @@ _ROUTE = table(
 _GRPC = table({"model": TEXT}, {})
 _SECONDS = core_schema.int_schema(strict=True, ge=1, le=365 * 24 * 3600)
 _NUMBER = core_schema.int_schema(strict=True, ge=1)
+
+
+def _text(pattern: str, meaning: str) -> core_schema.CoreSchema:
+    """Return the schema of a text, with what it means for the message if it is another one."""
+    return core_schema.custom_error_schema(
+        core_schema.str_schema(strict=True, pattern=pattern),
+        custom_error_type="another_text",
+        custom_error_message=f"Input should be {meaning}",
+    )
+
+
 _HOSTS = core_schema.list_schema(
-    core_schema.str_schema(strict=True, pattern=r"^[A-Za-z0-9.:_-]+$"), strict=True
+    _text(r"^[A-Za-z0-9.:_-]+$", "HOST or HOST:PORT (no https://)"), strict=True
 )
 _JOBS = table(
     {},
@@ -44,8 +55,8 @@ _JOBS = table(
         "max_upload": _NUMBER,
         "address_ttl": core_schema.int_schema(strict=True, ge=1, le=604800),  # S3 has no longer one
         # The prefix is needed: objects below it expire.
-        "s3": core_schema.str_schema(strict=True, pattern=r"^s3://[a-z0-9.-]+(/[\w.-]+)+/?$"),
-        "sqs": core_schema.str_schema(strict=True, pattern=r"^https?://\S+$"),
+        "s3": _text(r"^s3://[a-z0-9.-]+(/[\w.-]+)+/?$", "s3://BUCKET/PREFIX"),
+        "sqs": _text(r"^https?://\S+$", "the URL of a queue"),
         "webhook_hosts": _HOSTS,
         "private_webhook_hosts": _HOSTS,
         "webhook_pauses": core_schema.list_schema(

@@ -137,3 +137,4 @@ def test_a_failure_may_name_what_is_known_of_it() -> None:
 def test_a_wrong_value_of_jobs_is_found_on_its_line(more: str) -> None:
     found = problem(f"[gateway.jobs]\n{more}\n")
     assert (found.rule, found.location) == ("spec-value", "archives.toml:5")
+    assert "header" not in found.message
