@@ -55,17 +55,18 @@ def application(
     listener: str = "gateway",
     table: Mapping[str, Any] | None = None,
     jobs: JobsFace | None = None,
+    certificate: str = "",
 ) -> ASGIApp:
     """Return the application of a listener: the gateway's own port, or one of TorchServe's.
 
-    `table` is [gateway] of archives.toml.
+    `table` is [gateway] of archives.toml; `certificate` is the development certificate, if used.
     """
     guards = guards or Guards()
     front = guards.admitted(backend)
     metrics = guards.observer.metrics.routes(backend)
     if listener == "gateway":
         routes = [
-            *page.routes(front, (table or {}).get("root", {})),
+            *page.routes(front, (table or {}).get("root", {}), certificate),
             *(jobs.routes() if jobs else []),
         ]
         routes += [*(route for face in FACES for route in face(front)), *metrics]

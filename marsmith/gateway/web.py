@@ -19,7 +19,7 @@ from marsmith.core.atomic_write import replacing
 from marsmith.core.errors import MarsmithError
 from marsmith.core.extras import install_hint
 from marsmith.core.installed import is_installed
-from marsmith.gateway.access.guards import DRAIN, Guards, guards_of, server_config
+from marsmith.gateway.access.guards import DRAIN, Guards, guards_of, own_certificate, server_config
 from marsmith.gateway.app import application
 from marsmith.gateway.backend import Backend
 from marsmith.gateway.canary import with_canaries
@@ -53,7 +53,8 @@ async def _serve(settings: Settings) -> int:
     guards = guards_of(settings, [one.getsockname()[0] for one in listeners.values()])
     jobs, runner = open_jobs(settings, backend, guards)
     table = settings.gateway
-    apps = {name: application(backend, guards, name, table, jobs) for name in listeners}
+    own = own_certificate(settings.properties)
+    apps = {name: application(backend, guards, name, table, jobs, own) for name in listeners}
     servers = [
         _Server(server_config(app, guards, settings.properties), listeners[name])
         for name, app in apps.items()

@@ -67,6 +67,7 @@ def new_page(browser: Browser) -> Iterator[NewPage]:
             has_touch=size == "phone",
             is_mobile=size == "phone",
             accept_downloads=True,
+            ignore_https_errors=True,
         )
         contexts.append(context)
         page = context.new_page()

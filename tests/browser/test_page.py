@@ -19,16 +19,18 @@ from PIL import Image
 from playwright.sync_api import Page, Route, expect
 
 from marsmith.gateway.access.gate import Gate
-from marsmith.gateway.access.guards import Guards
+from marsmith.gateway.access.guards import Guards, own_certificate
 from marsmith.gateway.access.key_store import KeyRing, KeyStore
 from marsmith.gateway.access.keys import Limits, new_key, parse_scope
 from marsmith.gateway.access.rules import AccessRules
+from marsmith.security.self_signed import new_certificate
 from tests.browser.conftest import SIZES, NewPage
 from tests.browser.models import halves
 from tests.integration.kit import ROOT
 from tests.unit.gateway.door import a_door
 
 pytestmark = pytest.mark.processes
+PYTHON = sys.executable
 SEVEN, CAT = ROOT / "samples" / "seven.png", ROOT / "samples" / "cat.jpg"
 DATA_TRANSFER = """([files, event]) => {
   const transfer = new DataTransfer();
@@ -99,6 +101,10 @@ def sent(page: Page) -> bytes:
     with page.expect_download() as download:
         page.get_by_role("link", name="Picture as sent").click()
     return Path(download.value.path()).read_bytes()
+
+
+def shown(page: Page, element: str) -> str:
+    return page.locator(f"#{element}").text_content() or ""
 
 
 def saved(page: Page) -> tuple[str, Image.Image]:
@@ -199,8 +205,8 @@ def test_curl_and_python_are_exactly_this_request(
     assert sent(page) == SEVEN.read_bytes()
     told = json.loads(page.locator("#json").text_content() or "")
     commands = {
-        "curl": ["bash", "-c", page.locator("#curl").text_content() or ""],
-        "python": [sys.executable, "-c", page.locator("#python").text_content() or ""],
+        "curl": ["bash", "-c", shown(page, "curl")],
+        "python": [PYTHON, "-c", shown(page, "python")],
     }
     for command in commands.values():
         ran = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True, text=True)
@@ -238,7 +244,7 @@ def test_pictures_are_dropped_and_pasted(gateway: str, new_page: NewPage, event:
 
 def test_a_picture_is_taken_with_a_live_view(gateway: str, new_page: NewPage) -> None:
     page = new_page(f"{gateway}/#rotation")
-    page.get_by_role("button", name="Camera").click()
+    page.get_by_role("button", name="Camera").dblclick()
     expect(page.locator("#live")).not_to_have_js_property("videoWidth", 0)
     page.get_by_role("button", name="Take picture").click()
     done(page, "rotation")
@@ -439,6 +445,26 @@ def test_the_first_screen_of_the_document_sends_a_picture(gateway: str, new_page
     image = first.locator(".live-responses-table img")
     expect(image).to_be_visible()
     expect(image).to_have_js_property("naturalWidth", 450)
+
+
+def test_programs_are_told_to_trust_the_development_certificate(
+    new_page: NewPage, tmp_path: Path
+) -> None:
+    (tmp_path / ".marsmith" / "tls").mkdir(parents=True)
+    prefix = tmp_path / ".marsmith" / "tls" / "development"
+    key, certificate = new_certificate(prefix, ["127.0.0.1"])
+    files = {"private_key_file": str(key), "certificate_file": str(certificate)}
+    properties = {"inference_address": "https://127.0.0.1", **files}
+    (tmp_path / "a").write_bytes(b"some")
+    own = own_certificate(properties)
+    with a_door(properties=properties, certificate=own) as door:
+        page = new_page(f"https://127.0.0.1:{door.port}/")
+        page.locator("#files").set_input_files(tmp_path / "a")
+        done(page, "echo")
+        for command in (["bash", "-c", shown(page, "curl")], [PYTHON, "-c", shown(page, "python")]):
+            ran = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True, text=True)
+            assert ran.stdout.strip() == "some"
+        page.context.close()
 
 
 def test_where_a_key_is_demanded_one_can_type_it(new_page: NewPage, tmp_path: Path) -> None:

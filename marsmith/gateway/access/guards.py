@@ -31,6 +31,7 @@ from marsmith.security.exposure_rules import asks_for_tokens
 from marsmith.server.process import KEY_FILE
 
 DRAIN = 30  # seconds for open requests to end
+_DEVELOPMENT = (".marsmith", "tls", "development.pem")
 _BACKLOG = 1024
 _SPARE_FILES = 256  # for workers, archives and logs
 
@@ -96,6 +97,16 @@ def tls_context(properties: Mapping[str, str]) -> ssl.SSLContext | None:
     context.load_cert_chain(properties["certificate_file"], properties["private_key_file"])
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+def own_certificate(properties: Mapping[str, str]) -> str:
+    """Return the gateway's development certificate, as its project names it; empty for others.
+
+    Programs must be told to trust it.
+    """
+    parts = Path(properties.get("certificate_file", "")).parts[-3:]
+    is_used = properties["inference_address"].startswith("https:")
+    return "/".join(parts) if is_used and parts == _DEVELOPMENT else ""
 
 
 def _limits() -> ConnectionLimits:

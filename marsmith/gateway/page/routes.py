@@ -32,8 +32,11 @@ _FRESH = {"cache-control": "no-cache"}
 Answering = Callable[[Request, Backend], Awaitable[Response]]
 
 
-def routes(backend: Backend, root: Mapping[str, Any]) -> list[BaseRoute]:
-    """Return the routes of this face; what GET / tells programs begins with `root`."""
+def routes(backend: Backend, root: Mapping[str, Any], certificate: str = "") -> list[BaseRoute]:
+    """Return the routes of this face; what GET / tells programs begins with `root`.
+
+    `certificate` is the one that programs must be told to trust, if any.
+    """
 
     def get(path: str, answer: Answering) -> Route:
         async def endpoint(http: Request) -> Response:
@@ -48,7 +51,7 @@ def routes(backend: Backend, root: Mapping[str, Any]) -> list[BaseRoute]:
         get("/", partial(_root, root)),
         get("/docs", _docs),
         get("/openapi.json", _openapi),
-        get("/page/models", _models),
+        get("/page/models", partial(_models, certificate)),
         get("/models/{model}/samples/{number:int}/{part}", _sample),
         Mount("/page", _Files(directory=_STATIC)),
     ]
@@ -79,10 +82,10 @@ async def _openapi(_http: Request, backend: Backend) -> Response:
     return JSONResponse(document(await _forms(backend)), headers=_FRESH)
 
 
-async def _models(_http: Request, backend: Backend) -> Response:
+async def _models(certificate: str, _http: Request, backend: Backend) -> Response:
     found = await _forms(backend)
     models = [described(name, forms) for name, forms in found.items()]
-    return JSONResponse({"models": models}, headers=_FRESH)
+    return JSONResponse({"models": models, "certificate": certificate}, headers=_FRESH)
 
 
 async def _forms(backend: Backend) -> dict[str, Forms]:

@@ -51,11 +51,8 @@ async function problemOf(response) {
   }
 }
 
-/** Return what the gateway tells of its models. */
-export async function models() {
-  const response = await send("page/models");
-  return (await response.json()).models;
-}
+/** Return what the gateway tells: {models, certificate}; programs must be told to trust it. */
+export const told = async () => (await send("page/models")).json();
 
 /** Return the Accept header for the answer that a person wants. */
 export function acceptFor(wanted, sample) {

@@ -1,6 +1,6 @@
 // The page: what a person picks goes to a model, one request at a time, and the answer is shown.
 
-import { Problem, acceptFor, ask, hasKey, models, read, useKey } from "./asking.js";
+import { Problem, acceptFor, ask, hasKey, read, told, useKey } from "./asking.js";
 import { takePicture } from "./camera.js";
 import { byId, copy, make } from "./dom.js";
 import { formToSend, inputsOf } from "./form.js";
@@ -10,6 +10,7 @@ import { curl, python } from "./snippets.js";
 import { viewOf } from "./views.js";
 
 let known = []; // what the gateway tells of its models
+let certificate = ""; // a file that programs must be told to trust, if any
 let model = null; // the one that is picked
 let loading = null; // the AbortController of the samples that are fetched
 let underway = null; // the AbortController of the request that is under way
@@ -23,7 +24,7 @@ async function start() {
   model = null;
   byId("again").hidden = true;
   try {
-    known = await models();
+    ({ models: known, certificate } = await told());
   } catch (problem) {
     byId("models").replaceChildren(make("legend", { textContent: "Model" }));
     byId("samples-part").hidden = true;
@@ -241,7 +242,7 @@ function show(answer, view) {
   byId("json").textContent = answer.values === undefined ? answer.text ?? "" : JSON.stringify(answer.values, null, 2);
   const type = answer.blob.type;
   const ending = type.startsWith("image/") ? type.slice(6).replace("jpeg", "jpg") : "";
-  const request = { ...answer.request, ending };
+  const request = { ...answer.request, ending, certificate };
   byId("curl").textContent = curl(request, hasKey());
   byId("python").textContent = python(request, hasKey());
   const sent = byId("sent");

@@ -3,6 +3,7 @@
 /** Return the curl command of a request. */
 export function curl(request, withKey) {
   const parts = ["curl", "--fail-with-body"];
+  if (request.certificate) parts.push(`--cacert ${quoted(request.certificate)}`);
   if (withKey) parts.push('-H "Authorization: Bearer $KEY"');
   for (const [name, value] of headers(request)) parts.push(`-H ${quoted(`${name}: ${value}`)}`);
   parts.push(`--data-binary ${quoted(`@${request.name}`)}`);
@@ -15,11 +16,13 @@ export function curl(request, withKey) {
 export function python(request, withKey) {
   const lines = headers(request).map(([name, value]) => `${text(name)}: ${text(value)}`);
   if (withKey) lines.push('"Authorization": f"Bearer {os.environ[\'KEY\']}"');
+  const trust = request.certificate;
   const shown = request.ending
     ? `    Path("answer.${request.ending}").write_bytes(answer.read())`
     : "    print(answer.read().decode())";
   return [
     ...(withKey ? ["import os"] : []),
+    ...(trust ? ["import ssl"] : []),
     "from pathlib import Path",
     "from urllib.request import Request, urlopen",
     "",
@@ -30,7 +33,8 @@ export function python(request, withKey) {
     ...lines.map((line) => `        ${line},`),
     "    },",
     ")",
-    "with urlopen(request) as answer:",
+    ...(trust ? [`context = ssl.create_default_context(cafile=${text(trust)})`] : []),
+    `with urlopen(request${trust ? ", context=context" : ""}) as answer:`,
     shown,
   ].join("\n");
 }
