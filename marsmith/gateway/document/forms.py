@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -11,45 +10,15 @@ from typing import Any
 from urllib.parse import quote
 from weakref import WeakKeyDictionary
 
-from marsmith.answers.forms import MULTIPART, boundary_of, fields_of
-from marsmith.answers.pictures import is_data, picture_kind
 from marsmith.answers.samples import Sample
 from marsmith.archive.reader import Archive
-from marsmith.core.errors import ArchiveError, ClientError
+from marsmith.core.errors import ArchiveError
+from marsmith.gateway.document.bodies import BYTES, Body, answer_of, body_of
 from marsmith.gateway.document.handler_source import is_ours, offered, reads_exif
 
-JSON, TEXT, BYTES = "application/json", "text/plain", "application/octet-stream"
 SMALL = 1024  # pixels: the longest side of what the page sends where a model needs no more
-_MOST = 64 << 10  # bytes of JSON and text that stand in the document themselves
 _OTHERS = {"accept", "content-type", "content-length", "authorization", "host", "x-api-key"}
 _KNOWN: WeakKeyDictionary[Archive, Forms] = WeakKeyDictionary()
-
-
-@dataclass(frozen=True)
-class FormField:
-    """A field of a sample's form: a file, or a text with its value."""
-
-    name: str
-    is_file: bool
-    text: str = ""
-
-
-@dataclass(frozen=True)
-class Body:
-    """The body of a sample's request or of its expected answer.
-
-    `value` is what JSON or text says; None for other bodies, and for long ones.
-    """
-
-    content_type: str
-    value: Any = None
-    is_mask: bool = False
-    fields: tuple[FormField, ...] = ()
-
-    @property
-    def media_type(self) -> str:
-        """Its content type without parameters."""
-        return self.content_type.partition(";")[0].strip().lower()
 
 
 @dataclass(frozen=True)
@@ -118,57 +87,10 @@ def sample_path(model: str, number: int, part: str) -> str:
     return f"{path_of(model)}/samples/{number}/{part}"
 
 
-def media_type(body: bytes) -> str:
-    """Return what a body is by its bytes: a picture, JSON, text, or else just bytes."""
-    if kind := picture_kind(body):
-        return f"image/{'jpeg' if kind == 'jpg' else kind}"
-    try:
-        text = body.decode()
-    except UnicodeDecodeError:
-        return BYTES
-    with suppress(ValueError, RecursionError):
-        json.loads(text)
-        return JSON
-    return TEXT if all(one.isprintable() or one.isspace() for one in text) else BYTES
-
-
 def _example(archive: Archive, sample: Sample) -> Example:
     request = archive.request_of(sample)
-    asked = Example(_body(request.body, request.sent_type), Body(BYTES), sample.headers)
-    return replace(asked, answer=_answer(archive.read(sample.response), asked.accept))
-
-
-def _answer(body: bytes, accept: str) -> Body:
-    """Return an answer's body; what was asked for as text is text, even if it reads as JSON."""
-    found = _body(body)
-    wanted = accept.partition(",")[0].partition(";")[0].strip().lower()
-    is_text = wanted.startswith("text/") and "*" not in wanted
-    if not is_text or found.media_type not in (JSON, TEXT):
-        return found
-    return Body(wanted, body.decode() if len(body) <= _MOST else None)
-
-
-def _body(body: bytes, sent_type: str = "") -> Body:
-    kind = media_type(body)
-    if sent_type.lower().startswith(MULTIPART):
-        return Body(sent_type, fields=_fields(body, sent_type))
-    if kind in (JSON, TEXT) and len(body) <= _MOST:
-        text = body.decode()
-        return Body(sent_type or kind, json.loads(text) if kind == JSON else text)
-    return Body(sent_type or kind, is_mask=is_data(body))
-
-
-def _fields(body: bytes, sent_type: str) -> tuple[FormField, ...]:
-    with suppress(ClientError):
-        found = fields_of(body, boundary_of(sent_type) or "")
-        return tuple(_field(one.name, one.value, one.filename) for one in found)
-    return ()
-
-
-def _field(name: str, value: bytes, filename: str | None) -> FormField:
-    if filename is not None:
-        return FormField(name, is_file=True)
-    return FormField(name, False, value[:_MOST].decode(errors="replace"))
+    asked = Example(body_of(request.body, request.sent_type), Body(BYTES), sample.headers)
+    return replace(asked, answer=answer_of(archive.read(sample.response), asked.accept))
 
 
 def _sees_little(config: Any) -> bool:

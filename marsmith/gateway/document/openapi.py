@@ -9,7 +9,8 @@ from typing import Any
 
 from marsmith import __version__
 from marsmith.answers.forms import MULTIPART
-from marsmith.gateway.document.forms import BYTES, JSON, Body, Forms, path_of, sample_path
+from marsmith.gateway.document.bodies import BYTES, JSON, Body
+from marsmith.gateway.document.forms import Forms, path_of, sample_path
 from marsmith.gateway.document.schemas import Schema, schema_of
 from marsmith.gateway.problems import PROBLEM
 

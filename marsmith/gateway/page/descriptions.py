@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from marsmith.gateway.document.forms import JSON, Body, Example, Forms, path_of, sample_path
+from marsmith.gateway.document.bodies import JSON, Body
+from marsmith.gateway.document.forms import Example, Forms, path_of, sample_path
 
 
 def described(name: str, forms: Forms) -> dict[str, Any]:

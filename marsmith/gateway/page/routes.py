@@ -17,7 +17,8 @@ from starlette.staticfiles import StaticFiles
 from marsmith import __version__
 from marsmith.core.errors import MarsmithError
 from marsmith.gateway.backend import Backend
-from marsmith.gateway.document.forms import BYTES, Forms, forms_of, media_type
+from marsmith.gateway.document.bodies import BYTES, media_type
+from marsmith.gateway.document.forms import Forms, forms_of
 from marsmith.gateway.document.openapi import document
 from marsmith.gateway.page.descriptions import described
 from marsmith.gateway.page.preference import prefers_page

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from marsmith.archive.reader import Archive
-from marsmith.gateway.document.forms import Body, FormField, Forms, forms_of, media_type, read_forms
+from marsmith.gateway.document.bodies import Body, FormField, media_type
+from marsmith.gateway.document.forms import Forms, forms_of, read_forms
 from tests.unit.gateway.kserve.archives import archive
 
 JPG = b"\xff\xd8\xff"
