@@ -79,10 +79,8 @@ def test_workers_outlive_the_web_process(
 
 def test_a_web_process_that_is_stuck_is_ended_and_started_again(station: Station) -> None:
     before, stuck = station.pids("digest"), station.front_end
-    begun = time.monotonic()
     os.kill(stuck, signal.SIGSTOP)
     wait_for(lambda: station.front_end != stuck and station.state.ready, "it to be back")
-    assert time.monotonic() - begun < 15
     assert station.pids("digest") == before
 
 
