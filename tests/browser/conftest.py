@@ -19,9 +19,12 @@ SIZES = {"phone": (390, 844), "desk": (1280, 800)}
 NewPage = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Return a browser whose camera shows a test pattern."""
+    """Return a browser whose camera shows a test pattern.
+
+    Playwright runs an event loop in this thread; tests of other files need theirs.
+    """
     if not CHROMIUM.exists():
         pytest.skip(f"needs {CHROMIUM}: apt-get install chromium")
     camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
@@ -33,7 +36,7 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def gateway(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return the address of a gateway: cartoon, digits, rotation, a segmenter and a detector."""
     del browser  # without one nothing is built
