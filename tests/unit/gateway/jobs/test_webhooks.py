@@ -108,6 +108,8 @@ def test_a_url_is_refused_before_it_is_tried(url: str) -> None:
 
 def test_letters_of_a_host_may_be_large() -> None:
     webhooks("A.Example").require_allowed("https://a.eXample/x")
+    with pytest.raises(GatewayError, check=coded("webhook-refused")):
+        webhooks("A.Example").require_allowed("https://b.eXample/x")
 
 
 def test_a_receiver_that_answers_a_byte_at_a_time_is_left() -> None:
