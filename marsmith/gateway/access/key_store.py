@@ -1,6 +1,6 @@
 """The file of a gateway's keys, and the keys as a running gateway knows them.
 
-Several gateways may share a file. Whoever changes it replaces it whole, under a file lock; gateways
+Several gateways may share a file. A change replaces the file whole, under a file lock; gateways
 read it again when it has changed.
 """
 
